@@ -1,0 +1,234 @@
+"""Every factor of the sharpness against dense Jacobians, the Gram form, identities and bounds."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from oracles import (
+    criterion_hessians,
+    dense_gauss_newton,
+    dense_hessian,
+    parameter_jacobians,
+    reference_value,
+)
+from problems import CRITERIA, DIMENSIONS, WORKSPACES, small_problem
+from scipy.linalg import sqrtm
+from torch import Tensor
+from torch.func import jacrev, vmap
+
+from eosflow import decomposition
+from eosflow.criteria import CRITERIA as LOSSES
+from eosflow.criteria import square_root
+from eosflow.decomposition import decompose, squared_jacobian_norms
+from eosflow.objective import Objective
+
+DEPTH = len(DIMENSIONS) - 1
+every_criterion = pytest.mark.parametrize("criterion", CRITERIA)
+
+
+@pytest.fixture(autouse=True)
+def tight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The estimators stop at residuals far below the differences that the oracles look for."""
+    monkeypatch.setattr(decomposition, "SHARPNESS_TOLERANCE", 1e-8)
+
+
+def top(symmetric: Tensor) -> float:
+    return torch.linalg.eigvalsh(symmetric)[-1].item()
+
+
+def squared_norms(matrices: Tensor) -> Tensor:
+    """Squared operator norms of a batch, by SVD."""
+    return torch.linalg.svdvals(matrices)[:, 0] ** 2
+
+
+def dense_factors(objective: Objective, criterion: str, theta: Tensor) -> dict[str, float]:
+    """The record's quantities from per-example Jacobians (torch.func), SVDs and scipy's sqrtm."""
+    roots = torch.stack(
+        [
+            torch.from_numpy(sqrtm(h.numpy() + 0j).real)
+            for h in criterion_hessians(objective, criterion, theta)
+        ]
+    )
+    m = roots @ parameter_jacobians(objective, theta)  # [N, C, P]
+    record = {
+        "m_norm2": squared_norms(m).mean().item(),
+        "criterion_norm2": squared_norms(roots).mean().item(),
+    }
+    network = objective.network
+    states, affines, state = [objective.inputs], [], objective.inputs
+    for weight, bias in network.layers(theta):
+        affines.append(state @ weight.T + bias)
+        state = torch.nn.functional.elu(affines[-1])
+        states.append(state)
+    position = 0
+    backs, layers = [], []
+    for number in range(1, DEPTH + 1):
+        size = DIMENSIONS[number] * (DIMENSIONS[number - 1] + 1)
+        layers.append(squared_norms(m[:, :, position : position + size]).mean().item())
+        position += size
+
+        def outputs_from(z: Tensor, after: int = number) -> Tensor:
+            for weight, bias in network.layers(theta)[after:]:
+                z = weight @ torch.nn.functional.elu(z) + bias
+            return z
+
+        backs.append(roots @ vmap(jacrev(outputs_from))(affines[number - 1]))
+    for number in range(1, DEPTH + 1):
+        squares = (states[number - 1] ** 2).sum(1)
+        record[f"layer_norm2_{number}"] = layers[number - 1]
+        record[f"activation_norm2_{number}"] = (1 + squares).mean().item()
+        record[f"activation_ratio_{number}"] = layers[number - 1] / (
+            (1 + squares).mean().item() * squared_norms(backs[number - 1]).mean().item()
+        )
+    product = 1.0
+    for number in range(DEPTH - 1, 0, -1):
+        weight, bias = network.layers(theta)[number]
+
+        def next_affine(z: Tensor, weight: Tensor = weight, bias: Tensor = bias) -> Tensor:
+            return weight @ torch.nn.functional.elu(z) + bias
+
+        jacobians = vmap(jacrev(next_affine))(affines[number - 1])
+        norm = squared_norms(jacobians).mean().item()
+        record[f"jacobian_norm2_{number}"] = norm
+        record[f"alignment_{number}"] = squared_norms(backs[number] @ jacobians).mean().item() / (
+            squared_norms(backs[number]).mean().item() * norm
+        )
+        product *= record[f"alignment_{number}"]
+        record[f"cumulative_alignment_{number}"] = product
+        growth = (states[number] ** 2).sum(1) / (states[number - 1] ** 2).sum(1)
+        record[f"activation_growth_{number}"] = growth.mean().item()
+    record["alignment_product"] = product
+    return record
+
+
+@every_criterion
+@pytest.mark.parametrize("workspace", WORKSPACES)
+def test_every_factor_equals_its_dense_reference(
+    criterion: str, workspace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        decomposition, "WORKSPACE_BYTES", {"ragged": 8 * 121 * 7 * 5}.get(workspace, 2**28)
+    )
+    objective, theta = small_problem(criterion, workspace=workspace)
+    record = decompose(objective, theta)
+    for name, expected in dense_factors(objective, criterion, theta).items():
+        assert record[name] == pytest.approx(expected, rel=1e-7), name
+
+
+@every_criterion
+def test_sharpness_equals_dense_eigenvalues(criterion: str) -> None:
+    objective, theta = small_problem(criterion)
+    record = decompose(objective, theta)
+    hessian = dense_hessian(objective, criterion, theta)
+    gauss_newton = dense_gauss_newton(objective, criterion, theta)
+    assert record["sharpness_hessian"] == pytest.approx(top(hessian), rel=1e-9)
+    assert record["sharpness_gauss_newton"] == pytest.approx(top(gauss_newton), rel=1e-9)
+    assert record["sharpness_residual"] == pytest.approx(top(hessian - gauss_newton), rel=1e-9)
+    assert record["converged"]
+
+
+@every_criterion
+def test_gauss_newton_sharpness_equals_the_gram_form(criterion: str) -> None:
+    # E9: the same eigenvalues from an (NC × NC)/N matrix of activations and backward matrices.
+    objective, theta = small_problem(criterion)
+    network, count = objective.network, objective.examples
+    states, slopes = decomposition._forward(network, theta, objective.inputs)
+    outputs = states.pop()
+    back = square_root(LOSSES[criterion].hessian(outputs))
+    gram = 0.0
+    for index in range(DEPTH - 1, -1, -1):
+        inner = 1 + states[index] @ states[index].T
+        gram = gram + torch.einsum("nm,ncd,med->ncme", inner, back, back)
+        if index > 0:
+            back = (back @ network.layers(theta)[index][0]) * slopes[index - 1][:, None, :]
+    size = count * DIMENSIONS[-1]
+    expected = top(gram.reshape(size, size) / count)
+    assert decompose(objective, theta)["sharpness_gauss_newton"] == pytest.approx(
+        expected, rel=1e-9
+    )
+
+
+@every_criterion
+@pytest.mark.parametrize("seed", range(3))
+def test_identities_and_bounds(criterion: str, seed: int) -> None:
+    objective, theta = small_problem(criterion, seed=seed)
+    record = decompose(objective, theta)
+    # E5 and the bounds of the overlap ratio.
+    product = record["m_norm2"] * record["overlap"]
+    assert product == pytest.approx(record["sharpness_gauss_newton"], rel=1e-10)
+    assert 1 / objective.examples <= record["overlap"] <= 1
+    # E8: a norm of blocks is at most the sum of theirs, and at least the largest.
+    layers = [record[f"layer_norm2_{number}"] for number in range(1, DEPTH + 1)]
+    assert max(layers) <= record["m_norm2"] <= sum(layers)
+    # E12 for every layer.
+    for number in range(1, DEPTH + 1):
+        factors = [
+            record[f"activation_ratio_{number}"],
+            record[f"activation_norm2_{number}"],
+            record["criterion_norm2"],
+            record.get(f"cumulative_alignment_{number}", 1.0),
+            *(record[f"jacobian_norm2_{later}"] for later in range(number, DEPTH)),
+        ]
+        assert math.prod(factors) == pytest.approx(layers[number - 1], rel=1e-10)
+    # Weyl: λ₁(𝓗) lies within λ₁(G) ± ‖R‖.
+    hessian = dense_hessian(objective, criterion, theta)
+    residual = hessian - dense_gauss_newton(objective, criterion, theta)
+    distance = abs(record["sharpness_hessian"] - record["sharpness_gauss_newton"])
+    assert distance <= torch.linalg.matrix_norm(residual, 2).item() * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("shape", [(90, 80), (80, 90), (70, 20), (3, 70)])
+def test_jacobian_norms_equal_singular_values(shape: tuple[int, int]) -> None:
+    stream = torch.Generator().manual_seed(2)
+    weight = torch.randn(*shape, generator=stream, dtype=torch.float64)
+    slopes = torch.rand(11, shape[1], generator=stream, dtype=torch.float64)
+    norms, residual = squared_jacobian_norms(weight, slopes)
+    expected = squared_norms(weight * slopes[:, None, :])
+    assert residual <= decomposition.JACOBIAN_TOLERANCE
+    torch.testing.assert_close(norms, expected, rtol=1e-4, atol=0)
+    assert (norms <= expected * (1 + 1e-12)).all()  # Ritz values come from below
+
+
+def test_estimators_that_do_not_converge_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decomposition, "SHARPNESS_PRODUCTS", 1)
+    objective, theta = small_problem("cross_entropy")
+    record = decompose(objective, theta)
+    assert not record["converged"]
+    assert record["residual_residual"] > 1e-8
+
+
+def test_a_network_without_curvature_gives_numbers() -> None:
+    # All parameters zero: every Jacobian but the last layer's is zero.
+    objective, theta = small_problem("cross_entropy")
+    record = decompose(objective, torch.zeros_like(theta))
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert record["layer_norm2_1"] == 0
+    assert record["alignment_product"] == 0
+
+
+def test_square_root_squares_to_the_matrix_and_is_symmetric() -> None:
+    outputs = torch.randn(6, 4, dtype=torch.float64) * 5
+    hessians = LOSSES["cross_entropy"].hessian(outputs)
+    roots = square_root(hessians)
+    torch.testing.assert_close(roots @ roots, hessians, rtol=0, atol=1e-14)
+    torch.testing.assert_close(roots, roots.mT, rtol=0, atol=1e-15)
+
+
+@every_criterion
+def test_criteria_equal_their_definitions(criterion: str) -> None:
+    objective, theta = small_problem(criterion)
+    outputs = objective.network.outputs(theta, objective.inputs)
+    loss = LOSSES[criterion]
+    values = [
+        reference_value(criterion, z, y) for z, y in zip(outputs, objective.labels, strict=True)
+    ]
+    torch.testing.assert_close(loss.value(outputs, objective.labels), torch.stack(values))
+    variable = outputs.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss.value(variable, objective.labels).sum(), variable)
+    torch.testing.assert_close(loss.gradient(outputs, objective.labels), gradient)
+    tangents = torch.randn(2, *outputs.shape, dtype=torch.float64)
+    expected = torch.einsum("ncd,knd->knc", loss.hessian(outputs), tangents)
+    torch.testing.assert_close(loss.hessian_product(outputs, tangents), expected)

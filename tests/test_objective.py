@@ -1,0 +1,87 @@
+"""Loss, gradient and block products against dense torch.func references and finite differences."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from oracles import dense_gauss_newton, dense_hessian, reference_loss
+from problems import CRITERIA, WORKSPACES, small_problem
+
+every_criterion = pytest.mark.parametrize("criterion", CRITERIA)
+every_workspace = pytest.mark.parametrize("workspace", WORKSPACES)
+
+
+def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-12) -> None:
+    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance * expected.abs().max())
+
+
+@every_criterion
+@every_workspace
+def test_loss_and_gradient_equal_autograd(criterion: str, workspace: str) -> None:
+    objective, theta = small_problem(criterion, workspace=workspace)
+    point = objective.linearize(theta)
+    variable = theta.clone().requires_grad_()
+    loss = reference_loss(objective, criterion, variable)
+    (gradient,) = torch.autograd.grad(loss, variable)
+    assert point.loss == pytest.approx(loss.item(), rel=1e-14)
+    close(point.gradient, gradient)
+
+
+@every_criterion
+@every_workspace
+@pytest.mark.parametrize("vectors", [1, 3])
+def test_products_equal_dense_matrices(criterion: str, workspace: str, vectors: int) -> None:
+    objective, theta = small_problem(criterion, workspace=workspace)
+    point = objective.linearize(theta)
+    hessian = dense_hessian(objective, criterion, theta)
+    gauss_newton = dense_gauss_newton(objective, criterion, theta)
+    block = torch.randn(len(theta), vectors, dtype=torch.float64)
+    close(point.hessian(block), hessian @ block)
+    close(point.gauss_newton(block), gauss_newton @ block)
+    close(point.residual(block), (hessian - gauss_newton) @ block)
+
+
+def test_the_ragged_workspace_is_ragged() -> None:
+    objective, _ = small_problem("cross_entropy", workspace="ragged")
+    assert objective.examples % objective.chunk_size(5) != 0
+    assert 1 < objective.chunk_size(5) < objective.examples
+
+
+@every_criterion
+def test_hessian_product_equals_differences_of_gradients(criterion: str) -> None:
+    objective, theta = small_problem(criterion)
+    direction = torch.randn(len(theta), dtype=torch.float64)
+    direction /= direction.norm()
+    step = 1e-5
+    forward = objective.linearize(theta + step * direction).gradient
+    backward = objective.linearize(theta - step * direction).gradient
+    product = objective.linearize(theta).hessian(direction[:, None])[:, 0]
+    close(product, (forward - backward) / (2 * step), tolerance=1e-8)
+
+
+def test_chunk_size_does_not_change_the_numbers() -> None:
+    results = []
+    for workspace in WORKSPACES:
+        objective, theta = small_problem("cross_entropy", workspace=workspace)
+        point = objective.linearize(theta)
+        results.append(point.hessian(point.gradient[:, None]))
+    for result in results[1:]:
+        close(result, results[0])
+
+
+def test_result_is_written_into_the_given_memory() -> None:
+    objective, theta = small_problem("cross_entropy")
+    point = objective.linearize(theta)
+    block = torch.randn(2, len(theta), dtype=torch.float64).T
+    out = torch.full((2, len(theta)), float("nan"), dtype=torch.float64)
+    returned = point.hessian(block, out.T)
+    assert returned.data_ptr() == out.data_ptr()
+    close(out.T, point.hessian(block))
+
+
+def test_accuracy_counts_correct_labels() -> None:
+    objective, theta = small_problem("cross_entropy")
+    predicted = objective.network.outputs(theta, objective.inputs).argmax(1)
+    expected = (predicted == objective.labels).double().mean().item()
+    assert objective.linearize(theta).accuracy == expected
+    assert 0 < expected < 1
