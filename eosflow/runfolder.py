@@ -39,6 +39,19 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     texts["checksum"] = _checksum(contiguous, texts)
     with replacing(path) as temporary:
         safetensors.torch.save_file(contiguous, temporary, metadata=texts)
+        _sort_header(temporary)
+
+
+def _sort_header(path: Path) -> None:
+    """Put the header's keys in order: the library writes them in a random one, and equal
+    contents should be equal files. Format: 8 bytes of length, that much JSON, then the data.
+    """
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        file.seek(8)
+        file.write(text.encode().ljust(length))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

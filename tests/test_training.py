@@ -1,0 +1,350 @@
+"""The training loop: reproducible to the bit, through SIGKILL; stopping, step control, files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from oracles import reference_loss
+
+from eosflow import training
+from eosflow.eigen import random_start, top_eigenpairs
+from eosflow.errors import UserError
+from eosflow.files import read_json, sha256
+from eosflow.integrators import exponential_euler, stable_step_size
+from eosflow.objective import Linearization
+from eosflow.rundecomposition import decompose_run, decompose_snapshot
+from eosflow.runfolder import DamagedFile, RunFolder, load_tensors, make_objective
+from eosflow.spec import RunSpec, expand
+from eosflow.training import State, initial_state, train
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def small_spec(**changes: object) -> RunSpec:
+    """Dice at 4×4 pixels and width 8: a run of a second."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config["datasets"]["dice"]["image_size"] = 4
+    config["network"] |= {"width": 8, "depth": 4}
+    config["solver"] |= {"max_step_size": 0.2, "eigen_tolerance": 0.01}
+    config["snapshots"] = {"every": 20, "also": [0, 10]}
+    spec = next(iter(expand(config).values()))
+    values: dict[str, object] = {"n": 21, "target_loss": 0.6, "max_iterations": 400}
+    return dataclasses.replace(spec, **(values | changes))
+
+
+@pytest.fixture(scope="module")
+def subset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random images and labels in the form of a subset file."""
+    path = tmp_path_factory.mktemp("data") / "dice-subset0.npz"
+    numbers = np.random.default_rng(0)
+    np.savez(
+        path,
+        inputs=numbers.integers(0, 256, (30, 16), dtype=np.uint8),
+        labels=numbers.integers(0, 6, 30),
+        indices=np.arange(30),
+        scale=np.float64(1 / 255),
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(subset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("runs") / "init0-subset0"
+    train(small_spec(), subset, folder, threads=1)
+    return folder
+
+
+def trajectory(folder: Path) -> dict[str, np.ndarray]:
+    table = pq.read_table(folder / "trajectory.parquet")
+    return {name: table[name].to_numpy() for name in table.column_names}
+
+
+def assert_same_run(first: Path, second: Path) -> None:
+    """Every number of two runs is the same to the last bit."""
+    assert sha256(first / "trajectory.parquet") == sha256(second / "trajectory.parquet")
+    manifests = [read_json(folder / "manifest.json") for folder in (first, second)]
+    assert manifests[0] == manifests[1]
+    for entry in manifests[0]["snapshots"]:
+        assert sha256(first / entry["file"]) == sha256(second / entry["file"])
+
+
+def test_the_flow_lowers_the_loss_to_its_target(finished: Path) -> None:
+    record = read_json(finished / "run.json")
+    rows = trajectory(finished)
+    assert record["stopped"] == "target_loss"
+    assert record["final_loss"] <= 0.6 < rows["loss"][-1]
+    assert (np.diff(rows["loss"]) < 0).all()
+    assert (rows["iteration"] == np.arange(record["iterations"])).all()
+    np.testing.assert_allclose(np.diff(rows["flow_time"]), rows["step_size"][:-1], rtol=1e-9)
+    assert record["flow_time"] == pytest.approx(rows["step_size"].sum())
+    assert record["block_products"] == rows["power_iterations"].sum()
+    bound = np.minimum(0.2, 1 / np.abs(rows["eigenvalue_7"]))
+    accepted = rows["rejected_steps"] == 0
+    assert (rows["step_size"][accepted] <= bound[accepted] * (1 + 1e-12)).all()
+    assert rows["converged"].mean() > 0.9
+    assert (rows["residual"][rows["converged"]] <= 0.01).all()
+
+
+def test_trajectory_equals_a_plain_loop_of_the_scheme(finished: Path, subset: Path) -> None:
+    spec = small_spec()
+    objective = make_objective(spec, subset, torch.device("cpu"))
+    theta = objective.network.initialize(spec.init_seed, spec.gain)
+    rows = trajectory(finished)
+    for iteration in range(12):
+        assert rows["loss"][iteration] == pytest.approx(
+            reference_loss(objective, "cross_entropy", theta).item(), rel=1e-4
+        )
+        point = objective.linearize(theta)
+        start = random_start(len(theta), 7, theta)
+        pairs = top_eigenpairs(point.hessian, start, 1e-8, 2000)
+        # The run's pairs are accurate to 1 %, so it and this loop part slowly.
+        assert rows["eigenvalue_1"][iteration] == pytest.approx(pairs.values[0].item(), rel=5e-3)
+        theta = exponential_euler(theta, point.gradient, pairs, stable_step_size(pairs, 0.2))
+
+
+def test_snapshots_hold_the_weights_of_their_iteration(finished: Path, subset: Path) -> None:
+    spec = small_spec()
+    manifest = read_json(finished / "manifest.json")
+    iterations = [entry["iteration"] for entry in manifest["snapshots"]]
+    last = read_json(finished / "run.json")["iterations"]
+    assert iterations == sorted({0, 10, *range(0, last, 20), last})
+    objective = make_objective(spec, subset, torch.device("cpu"))
+    for entry in manifest["snapshots"]:
+        assert entry["file"] == f"snapshots/step{entry['iteration']:06d}.safetensors"
+        tensors, metadata = load_tensors(finished / entry["file"])
+        assert tensors["layer1.weight"].shape == (8, 16)
+        assert tensors["layer1.weight"].dtype == torch.float64
+        loss = objective.linearize(objective.network.flatten(tensors)).loss
+        assert loss == metadata["loss"] == entry["loss"]
+
+
+def test_same_specification_twice_is_the_same_to_the_bit(
+    finished: Path, subset: Path, tmp_path: Path
+) -> None:
+    train(small_spec(), subset, tmp_path, threads=1)
+    assert_same_run(finished, tmp_path)
+    other = tmp_path / "other-seed"
+    train(small_spec(init_seed=1), subset, other, threads=1)
+    assert sha256(other / "trajectory.parquet") != sha256(tmp_path / "trajectory.parquet")
+
+
+CHILD = """
+import sys
+from pathlib import Path
+import test_training
+from eosflow import training
+subset, folder = map(Path, sys.argv[1:])
+training.train(test_training.small_spec(), subset, folder, threads=1, checkpoint_seconds=0.0)
+"""
+
+
+def test_killed_and_started_again_it_is_the_same_to_the_bit(
+    finished: Path, subset: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "killed"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
+    command = [sys.executable, "-c", CHILD, str(subset), str(folder)]
+    for iteration in (7, 25):  # a kill before and one after the first resume
+        process = subprocess.Popen(command, env=environment)
+        deadline = time.monotonic() + 120
+        while checkpoint_iteration(folder) < iteration:
+            assert process.poll() is None, "the run ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (folder / "manifest.json").exists()
+        assert read_json(folder / "run.json")["status"] == "running"
+        assert checkpoint_iteration(folder) >= iteration
+    train(small_spec(), subset, folder, threads=1)
+    assert_same_run(finished, folder)
+    assert not (folder / "checkpoint.safetensors").exists()
+
+
+def checkpoint_iteration(folder: Path) -> int:
+    try:
+        return int(load_tensors(folder / "checkpoint.safetensors")[1]["iteration"])
+    except DamagedFile:
+        return -1
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip a bit"])
+def test_a_damaged_checkpoint_is_named_and_not_used(
+    finished: Path, subset: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(small_spec(max_iterations=15), subset, tmp_path, threads=1)
+    path = tmp_path / "checkpoint.safetensors"
+    content = bytearray(path.read_bytes())
+    if damage == "truncate":
+        del content[len(content) // 2 :]
+    else:
+        content[-100] ^= 4
+    path.write_bytes(content)
+    train(small_spec(), subset, tmp_path, threads=1)
+    assert str(path) in caplog.text
+    assert_same_run(finished, tmp_path)
+
+
+def test_a_larger_bound_on_iterations_continues(
+    finished: Path, subset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(small_spec(max_iterations=15), subset, tmp_path, threads=1)
+    assert read_json(tmp_path / "run.json")["stopped"] == "max_iterations"
+    first_iterations = []
+    follow = training.follow
+
+    def watch(spec: RunSpec, objective: object, state: State, observe: object) -> str:
+        first_iterations.append(state.iteration)
+        return follow(spec, objective, state, observe)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training, "follow", watch)
+    train(small_spec(), subset, tmp_path, threads=1)
+    assert first_iterations == [15]
+    rows, expected = trajectory(tmp_path), trajectory(finished)
+    assert all((rows[name] == expected[name]).all() for name in rows)
+
+
+def test_a_finished_run_is_not_trained_again(
+    finished: Path, subset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = read_json(finished / "manifest.json")
+    (finished / "manifest.json").unlink()
+    monkeypatch.setattr(training, "follow", None)  # calling it would fail
+    train(small_spec(), subset, finished, threads=1)
+    assert read_json(finished / "manifest.json") == before
+
+
+def test_a_damaged_snapshot_is_named_and_made_again(
+    finished: Path, subset: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(small_spec(), subset, tmp_path, threads=1)
+    path = tmp_path / "snapshots" / "step000010.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedFile, match="step000010"):
+        decompose_run(tmp_path, subset)
+    assert not (tmp_path / "manifest.json").exists()
+    train(small_spec(), subset, tmp_path, threads=1)
+    assert "step000010" in caplog.text
+    assert_same_run(finished, tmp_path)
+    assert decompose_run(tmp_path, subset)["snapshots"]
+
+
+def test_a_run_of_another_specification_is_kept_aside(
+    subset: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "init0-subset0"
+    train(small_spec(max_iterations=5), subset, folder, threads=1)
+    old = sha256(folder / "trajectory.parquet")
+    spec = small_spec(max_iterations=5, max_step_size=0.1)
+    train(spec, subset, folder, threads=1)
+    (aside,) = [path for path in tmp_path.iterdir() if path != folder]
+    assert aside.name == f"init0-subset0.before-{spec.key[:8]}"
+    assert sha256(aside / "trajectory.parquet") == old
+    assert sha256(folder / "trajectory.parquet") != old
+    assert "max_step_size: 0.1, there 0.2" in caplog.text
+    assert str(aside) in caplog.text
+
+
+def test_a_step_that_raises_the_loss_is_taken_again_at_half_the_size(subset: Path) -> None:
+    spec = small_spec(max_step_size=1000.0)
+    objective = make_objective(spec, subset, torch.device("cpu"))
+    state = initial_state(spec, objective)
+    point = objective.linearize(state.theta)
+    # Pairs that are no eigenpairs: the step they allow is far too long.
+    wrong = top_eigenpairs(lambda block, out: out.copy_(1e-6 * block), state.start, 1.0, 1)
+    following, step_size, rejected = training.advance(spec, state, objective, point, wrong)
+    assert following is not None
+    assert following.loss <= point.loss
+    assert rejected > 0
+    assert step_size == 1000.0 / 2**rejected
+
+
+def test_a_run_that_cannot_lower_its_loss_is_reported_as_diverged(
+    subset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Linearization.__init__
+
+    def infinite_after_ten(self: Linearization, *args: object) -> None:
+        real(self, *args)  # type: ignore[arg-type]
+        infinite_after_ten.calls += 1  # type: ignore[attr-defined]
+        if infinite_after_ten.calls > 10:  # type: ignore[attr-defined]
+            self.loss = math.nan
+
+    infinite_after_ten.calls = 0  # type: ignore[attr-defined]
+    monkeypatch.setattr(Linearization, "__init__", infinite_after_ten)
+    manifest = train(small_spec(), subset, tmp_path, threads=1)
+    record = read_json(tmp_path / "run.json")
+    assert manifest["stopped"] == record["stopped"] == "diverged"
+    assert record["iterations"] == 9
+    assert math.isfinite(record["final_loss"])
+    assert len(trajectory(tmp_path)["loss"]) == 9
+
+
+def test_a_subset_of_another_size_is_refused(subset: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"dice-subset0\.npz.*16.*1024"):
+        spec = small_spec(dataset_settings='{"image_size":32,"images_per_class":20000,"seed":0}')
+        train(spec, subset, tmp_path, threads=1)
+
+
+def test_decomposition_files(finished: Path, subset: Path) -> None:
+    index = decompose_run(finished, subset)
+    manifest = read_json(finished / "manifest.json")
+    assert [e["iteration"] for e in index["snapshots"]] == [
+        e["iteration"] for e in manifest["snapshots"]
+    ]
+    for entry, source in zip(index["snapshots"], manifest["snapshots"], strict=True):
+        path = finished / "decomposition" / entry["file"]
+        assert sha256(path) == entry["sha256"]
+        record = json.loads(path.read_text())
+        assert record["iteration"] == source["iteration"]
+        assert record["loss"] == source["loss"]
+    rows = trajectory(finished)
+    first = read_json(finished / "decomposition" / "step000000.json")
+    assert first["sharpness_hessian"] == pytest.approx(rows["eigenvalue_1"][0], rel=1e-3)
+    # One by name gives the same file, and files that are there are not made again.
+    path = finished / "decomposition" / "step000010.json"
+    before = path.read_bytes()
+    path.unlink()
+    decompose_snapshot(finished, 10, subset)
+    assert path.read_bytes() == before
+    times = path.stat().st_mtime_ns
+    decompose_run(finished, subset)
+    assert path.stat().st_mtime_ns == times
+
+
+def test_a_snapshot_that_does_not_exist_is_refused_by_name(finished: Path, subset: Path) -> None:
+    with pytest.raises(UserError, match=r"no snapshot of iteration 301.*0, 10, 20"):
+        decompose_snapshot(finished, 301, subset)
+
+
+def test_a_full_disk_leaves_no_half_file(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = RunFolder(tmp_path, small_spec())
+    files.save_snapshot({"layer1.weight": torch.zeros(3)}, 0, 0.0, 1.0)
+    before = sha256(tmp_path / "snapshots" / "step000000.safetensors")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.save_snapshot({"layer1.weight": torch.ones(3)}, 0, 0.0, 1.0)
+    assert [path.name for path in (tmp_path / "snapshots").iterdir()] == ["step000000.safetensors"]
+    assert sha256(tmp_path / "snapshots" / "step000000.safetensors") == before
