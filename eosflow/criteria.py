@@ -64,4 +64,5 @@ def square_root(hessians: Tensor) -> Tensor:
     Round-off makes zero eigenvalues slightly negative (softmax Hessians have one); they count as 0.
     """
     values, vectors = torch.linalg.eigh(hessians)
-    return (vectors * values.clamp(min=0).sqrt()[:, None, :]) @ vectors.mT
+    root: Tensor = (vectors * values.clamp(min=0).sqrt()[:, None, :]) @ vectors.mT
+    return root

@@ -159,8 +159,8 @@ def _forward(network: Network, theta: Tensor, inputs: Tensor) -> tuple[list[Tens
     for number, (weight, bias) in enumerate(layers, start=1):
         affine = torch.addmm(bias, states[-1], weight.T)
         if number < network.depth:
-            slopes.append(network.activation.derivative(affine))
-            affine = network.activation.value(affine)
+            slopes.append(network.activation.derivative(affine, torch.empty_like(affine)))
+            network.activation.value_(affine)
         states.append(affine)
     return states, slopes
 

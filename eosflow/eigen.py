@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,12 @@ from eosflow.randomness import generator
 
 # operator(V, out): A V for V (P, k) with contiguous columns, written into out (P, k).
 Operator = Callable[[Tensor, Tensor], Tensor]
+
+# Long rows are transformed in place this many columns at a time: what is read stays in cache.
+COLUMNS = 16384
+# How far a start block goes beyond plain power iteration, and along with the last change.
+RELAXATION = 1.5
+DRIFT = 0.7
 
 
 @dataclass(frozen=True)
@@ -39,12 +45,26 @@ class EigenPairs:
         tiny = torch.finfo(self.values.dtype).tiny
         return self.residuals.max().item() / max(abs(self.values[0].item()), tiny)
 
-    def warm_start(self) -> Tensor:
-        """(A − σI)V (P, k): one step of power iteration, at no further product.
+    def warm_start(self, previous: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+        """A start block (P, k) for a nearby operator, in `out` if given, at no further product.
 
-        σ ≤ 0 is the smallest Ritz value met, so that negative eigenvalues are not amplified.
+        V + 1.5 (AV − VΛ)(Λ − σ)⁻¹ + 0.7 (V − V_p Q): over-relaxed power iteration, and the drift
+        since the vectors V_p (P, k) of the operator before, with Q the rotation that brings V_p
+        closest to V. σ ≤ 0 is the smallest Ritz value met, so that negative eigenvalues are not
+        amplified. Factors measured in docs/performance.md.
         """
-        return self.images - min(0.0, self.smallest) * self.vectors
+        start = torch.empty_like(self.vectors) if out is None else out
+        shift = min(0.0, self.smallest)
+        # Values far below the first would make more of their residual than it can bear.
+        distance = (self.values - shift).clamp(min=0.05 * (self.values[0].item() - shift))
+        gain = torch.where(distance > 0, RELAXATION / distance, 0.0)
+        torch.mul(self.images, gain, out=start)
+        start.addcmul_(self.vectors, 1 - gain * self.values)
+        if previous is not None:
+            left, _, right = torch.linalg.svd(previous.T @ self.vectors)
+            start.add_(self.vectors, alpha=DRIFT)
+            start.T.addmm_((left @ right).T, previous.T, alpha=-DRIFT)
+        return start
 
 
 def random_start(size: int, columns: int, like: Tensor, seed: int = 0) -> Tensor:
@@ -53,8 +73,28 @@ def random_start(size: int, columns: int, like: Tensor, seed: int = 0) -> Tensor
     return rows.to(like).T
 
 
+class Workspace:
+    """Memory for eigenpairs of one size, reused from call to call.
+
+    Fresh pages can cost more than the arithmetic done in them. Pairs found with a workspace are
+    views of it, good until the next call with the same one.
+    """
+
+    def __init__(self, size: int, k: int, like: Tensor) -> None:
+        # k = 1 is Lanczos with restarts; more room than 3 vectors is cheap there.
+        self.capacity = min(max(3 * k, k + 8), size)
+        self.vectors = like.new_empty(self.capacity, size)
+        self.images = like.new_empty(self.capacity, size)
+        self.ritz_vectors = like.new_empty(k, size)
+        self.ritz_images = like.new_empty(k, size)
+
+
 def top_eigenpairs(
-    operator: Operator, start: Tensor, rtol: float, max_applications: int
+    operator: Operator,
+    start: Tensor,
+    rtol: float,
+    max_applications: int,
+    workspace: Workspace | None = None,
 ) -> EigenPairs:
     """The k largest algebraic eigenpairs of a symmetric operator, from a start block (P, k).
 
@@ -65,48 +105,51 @@ def top_eigenpairs(
 
     Stops when each residual is at most rtol·|λ_1|, or after max_applications block products:
     `converged` says which. Cost: one product a round, and some (P, 3k) passes.
+
+    Raises: ValueError where more pairs are asked for than the operator has.
     """
-    basis = _Basis(operator, start)
+    size, k = start.shape
+    if k > size:
+        raise ValueError(f"{k} eigenpairs asked of an operator of size {size}")
+    basis = _Basis(operator, start, workspace or Workspace(size, k, start))
     while True:
-        pairs, residuals, done = basis.rayleigh_ritz(rtol)
+        pairs, done = basis.rayleigh_ritz(rtol)
         if done.all() or basis.applications >= max_applications:
             return pairs
-        if not basis.expand(residuals[~done]):
+        if not basis.expand(pairs, ~done):
             return pairs  # nothing new to add: the basis is invariant to round-off
 
 
 class _Basis:
-    """An orthonormal basis Q and its images AQ, as rows (m, P) of reused memory."""
+    """An orthonormal basis Q and its images AQ, as rows (m, P) of a workspace."""
 
-    def __init__(self, operator: Operator, start: Tensor) -> None:
+    def __init__(self, operator: Operator, start: Tensor, workspace: Workspace) -> None:
         size, self.k = start.shape
-        if self.k > size:
-            raise ValueError(f"{self.k} eigenpairs asked of an operator of size {size}")
-        # k = 1 is Lanczos with restarts; more room than 3 vectors is cheap there.
-        capacity = min(max(3 * self.k, self.k + 8), size)
         self._operator = operator
-        self._vectors = torch.empty(capacity, size, dtype=start.dtype, device=start.device)
-        self._images = torch.empty_like(self._vectors)
+        self._workspace = workspace
         self._used = 0
-        self._small = torch.empty(0, 0, dtype=start.dtype, device=start.device)  # Qᵀ A Q
-        self._previous: Tensor | None = None  # last Ritz vectors in coordinates of Q
-        self._current: Tensor | None = None
+        self._small = start.new_empty(0, 0)  # Qᵀ A Q
+        self._current = start.new_empty(0, 0)  # Ritz vectors in coordinates of Q
+        self._previous: Tensor | None = None  # the last ones
         self.applications = 0
         self.products = 0
         self.smallest = float("inf")
-        rows = _orthonormal(start.T.contiguous())
-        if len(rows) < self.k:
-            extra = random_start(size, self.k - len(rows), like=start).T
-            rows = _orthonormal(torch.cat([rows, extra]))
-        self._append(rows)
+        rows = workspace.vectors[: self.k]
+        rows.copy_(start.T)
+        rank = _orthonormalize(rows)
+        if rank < self.k:
+            rows[rank:] = random_start(size, self.k - rank, like=start).T
+            _orthonormalize(rows)
+        self._append(self.k)
 
-    def _append(self, rows: Tensor) -> None:
-        old, new = self._used, self._used + len(rows)
-        self._vectors[old:new] = rows
-        self._operator(self._vectors[old:new].T, self._images[old:new].T)
+    def _append(self, count: int) -> None:
+        """Apply the operator to the next `count` rows, which are orthonormal to those before."""
+        old, new = self._used, self._used + count
+        vectors, images = self._workspace.vectors, self._workspace.images
+        self._operator(vectors[old:new].T, images[old:new].T)
         self.applications += 1
-        self.products += len(rows)
-        cross = self._images[old:new] @ self._vectors[:new].T  # (w, m)
+        self.products += count
+        cross = images[old:new] @ vectors[:new].T  # [count, m]
         small = cross.new_empty(new, new)
         small[:old, :old] = self._small
         small[old:] = cross
@@ -114,75 +157,101 @@ class _Basis:
         self._small = (small + small.T) / 2
         self._used = new
 
-    def rayleigh_ritz(self, rtol: float) -> tuple[EigenPairs, Tensor, Tensor]:
-        """The best pairs in the basis, their residual rows (k, P), and which have converged."""
+    def rayleigh_ritz(self, rtol: float) -> tuple[EigenPairs, Tensor]:
+        """The best k pairs in the basis, and which of them (k,) have converged."""
         ritz, coordinates = torch.linalg.eigh(self._small)
         self.smallest = min(self.smallest, ritz[0].item())
         values = ritz.flip(0)[: self.k]
         self._previous, self._current = self._current, coordinates.flip(1)[:, : self.k]
-        vectors = self._current.T @ self._vectors[: self._used]
-        images = self._current.T @ self._images[: self._used]
-        residuals = torch.addcmul(images, values[:, None], vectors, value=-1)
-        norms = residuals.norm(dim=1)
-        done = norms <= rtol * values[0].abs()
+        space = self._workspace
+        squares = torch.zeros_like(values)
+        for part in _parts(space.vectors):
+            turn = self._current.T
+            vectors = torch.mm(turn, space.vectors[: self._used, part])
+            images = torch.mm(turn, space.images[: self._used, part])
+            space.ritz_vectors[:, part] = vectors
+            space.ritz_images[:, part] = images
+            squares += images.addcmul_(vectors, values[:, None], value=-1).square_().sum(1)
+        residuals = squares.sqrt()
+        done = residuals <= rtol * values[0].abs()
         pairs = EigenPairs(
             values=values,
-            vectors=vectors.T,
-            images=images.T,
-            residuals=norms,
+            vectors=space.ritz_vectors.T,
+            images=space.ritz_images.T,
+            residuals=residuals,
             converged=bool(done.all()),
             applications=self.applications,
             products=self.products,
             smallest=self.smallest,
         )
-        return pairs, residuals, done
+        return pairs, done
 
-    def expand(self, residuals: Tensor) -> bool:
-        """Add residual directions (w, P) to the basis; False if they add nothing new."""
-        if self._used + len(residuals) > len(self._vectors):
+    def expand(self, pairs: EigenPairs, chosen: Tensor) -> bool:
+        """Add the residuals of the chosen pairs to the basis; False if they add nothing new."""
+        space = self._workspace
+        chosen = chosen.nonzero()[:, 0]
+        if self._used + len(chosen) > space.capacity:
             self._restart()
-        room = len(self._vectors) - self._used
-        if room == 0:
-            return False
-        rows = residuals[:room]
+        chosen = chosen[: space.capacity - self._used]
+        rows = space.vectors[self._used : self._used + len(chosen)]
+        for row, index in zip(rows, chosen.tolist(), strict=True):
+            vector, image = space.ritz_vectors[index], space.ritz_images[index]
+            torch.addcmul(image, vector, pairs.values[index], value=-1, out=row)
+        basis = space.vectors[: self._used]
         for _ in range(2):  # once is not enough when a residual lies almost in the basis
-            basis = self._vectors[: self._used]
-            rows = _orthonormal(rows - (rows @ basis.T) @ basis)
+            rows.addmm_(rows @ basis.T, basis, alpha=-1)
+            rows = rows[: _orthonormalize(rows)]
         if len(rows) == 0:
             return False
-        self._append(rows)
+        self._append(len(rows))
         return True
 
     def _restart(self) -> None:
         """Keep the Ritz vectors and the directions in which they moved last."""
-        assert self._current is not None
         keep = self._current
-        if self._previous is not None and self._used >= 3 * self.k:
-            padded = keep.new_zeros(self._used, self.k)
+        if self._previous is not None and 2 * self.k < self._used:
+            padded = keep.new_zeros(self._used, self._previous.shape[1])
             padded[: len(self._previous)] = self._previous
             keep = torch.linalg.qr(torch.cat([keep, padded], dim=1)).Q
-        count = keep.shape[1]
-        self._vectors[:count] = keep.T @ self._vectors[: self._used]
-        self._images[:count] = keep.T @ self._images[: self._used]
+        for rows in (self._workspace.vectors, self._workspace.images):
+            _transform(rows[: self._used], keep.T)
         self._small = keep.T @ self._small @ keep
         self._current = keep.T @ self._current
-        self._used = count
+        self._used = keep.shape[1]
 
 
-def _orthonormal(rows: Tensor) -> Tensor:
-    """An orthonormal basis (r, P) of the span of rows (w, P), r ≤ w: dependent ones are dropped.
+def _parts(rows: Tensor) -> Iterator[slice]:
+    # A device other than the CPU has no such cache, and pays for each call.
+    length = COLUMNS if rows.device.type == "cpu" else rows.shape[1]
+    for start in range(0, rows.shape[1], length):
+        yield slice(start, start + length)
+
+
+def _transform(rows: Tensor, matrix: Tensor) -> None:
+    """Overwrite the first r rows with matrix (r, w) · rows (w, P)."""
+    for part in _parts(rows):
+        rows[: len(matrix), part] = matrix @ rows[:, part]
+
+
+def _orthonormalize(rows: Tensor) -> int:
+    """Overwrite rows (w, P) by an orthonormal basis of their span, in the first r; returns r ≤ w.
 
     By the eigendecomposition of the scaled Gram matrix (Stathopoulos & Wu 2002), which reads the
-    long rows only in matrix products. Twice, for orthogonality to round-off.
+    long rows only in matrix products. Round-off grows with the condition of that matrix, so
+    rows that were far from orthogonal get a second pass. Dependent rows are dropped.
     """
-    for _ in range(2):
-        norms = rows.norm(dim=1)
-        rows = rows[norms > 0]
-        if len(rows) == 0:
-            return rows
-        scale = 1 / norms[norms > 0]
-        gram = (rows @ rows.T) * scale[:, None] * scale[None, :]
-        values, vectors = torch.linalg.eigh(gram)
-        keep = values > values[-1] * len(rows) * torch.finfo(rows.dtype).eps * 10
-        rows = (vectors[:, keep] * scale[:, None] / values[keep].sqrt()).T @ rows
-    return rows
+    rank = len(rows)
+    for _ in range(3):
+        gram = rows[:rank] @ rows[:rank].T
+        norms = gram.diagonal().sqrt()
+        scale = torch.where(norms > 0, 1 / norms, 0.0)
+        values, vectors = torch.linalg.eigh(gram * scale[:, None] * scale[None, :])
+        keep = values > max(rank, 1) * 10 * torch.finfo(rows.dtype).eps * values[-1:].clamp(min=0)
+        if not keep.any():
+            return 0
+        matrix = (vectors[:, keep] * scale[:, None] / values[keep].sqrt()).T
+        _transform(rows[:rank], matrix)
+        rank = len(matrix)
+        if values[keep][0] > 0.1:
+            break
+    return rank

@@ -14,23 +14,23 @@ from eosflow.randomness import generator
 
 @dataclass(frozen=True)
 class Activation:
-    """φ with the two derivatives that curvature needs, each as a function of z (any shape).
+    """φ with the two derivatives that curvature needs, each a function of z of any shape.
 
-    `curvature` is φ''/φ', not φ'': block products hold φ'·ż and need φ''·ż, and one buffer less
-    is then enough. It asks for φ' > 0, which holds for ELU and for every other smooth,
-    strictly increasing φ.
+    `value_` overwrites z with φ(z); `derivative(z, out)` writes φ'; `curvature(z, out)` writes
+    φ''/φ', not φ'': block products hold φ'·ż and need φ''·ż, and one buffer less is then enough.
+    It asks for φ' > 0, which holds for ELU and for every other smooth, strictly increasing φ.
     """
 
-    value: Callable[[Tensor], Tensor]
-    derivative: Callable[[Tensor], Tensor]
-    curvature: Callable[[Tensor], Tensor]
+    value_: Callable[[Tensor], Tensor]
+    derivative: Callable[[Tensor, Tensor], Tensor]
+    curvature: Callable[[Tensor, Tensor], Tensor]
 
 
 ACTIVATIONS: dict[str, Activation] = {
     "elu": Activation(  # φ = z for z > 0, e^z − 1 for z ≤ 0 (Clevert et al. 2016, α = 1)
-        value=torch.nn.functional.elu,
-        derivative=lambda z: z.clamp(max=0).exp_(),
-        curvature=lambda z: (z <= 0).to(z.dtype),
+        value_=lambda z: torch.nn.functional.elu(z, inplace=True),
+        derivative=lambda z, out: torch.clamp(z, max=0, out=out).exp_(),
+        curvature=lambda z, out: out.copy_(z <= 0),
     ),
 }
 
@@ -61,7 +61,10 @@ class Network:
         For a block of k vectors, (k, P), the views are (k, d_l, d_{l−1}) and (k, d_l).
         """
         parts = torch.split(theta, self._sizes, dim=-1)
-        views = [part.unflatten(-1, shape) for part, shape in zip(parts, self._shapes, strict=True)]
+        views = [
+            part.view(*part.shape[:-1], *shape)
+            for part, shape in zip(parts, self._shapes, strict=True)
+        ]
         return list(zip(views[0::2], views[1::2], strict=True))
 
     def named(self, theta: Tensor) -> dict[str, Tensor]:
@@ -94,6 +97,6 @@ class Network:
         *hidden, (weight, bias) = self.layers(theta)
         state = inputs
         for hidden_weight, hidden_bias in hidden:
-            affine = torch.nn.functional.linear(state, hidden_weight, hidden_bias)
-            state = self.activation.value(affine)
+            state = torch.nn.functional.linear(state, hidden_weight, hidden_bias)
+            state = self.activation.value_(state)
         return torch.nn.functional.linear(state, weight, bias)

@@ -19,7 +19,7 @@ WORKSPACE_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
-class _Chunk:
+class _Passes:
     """What a block product reads of some examples (n of them), for l = 1..L−1 in the lists.
 
     `back` is ∂𝓛/∂z_l, and `bend` is ∂𝓛/∂a_l ∘ φ''/φ', both already divided by N.
@@ -30,6 +30,13 @@ class _Chunk:
     back: list[Tensor]  # l = 1..L, (n, d_l)
     bend: list[Tensor]  # (n, d_l)
     outputs: Tensor  # z_L, (n, C)
+
+    def rows(self, start: int, length: int) -> _Passes:
+        """Views of the examples start … start + length − 1."""
+        part = slice(start, start + length)
+        lists = (self.states, self.slopes, self.back, self.bend)
+        states, slopes, back, bend = ([tensor[part] for tensor in group] for group in lists)
+        return _Passes(states, slopes, back, bend, self.outputs[part])
 
 
 class Objective:
@@ -52,6 +59,7 @@ class Objective:
         self.labels = labels
         self._workspace_bytes = workspace_bytes
         self._buffers: dict[int, Tensor] = {}
+        self._spare: list[_Passes] = []
 
     @property
     def examples(self) -> int:
@@ -61,6 +69,22 @@ class Objective:
     def linearize(self, theta: Tensor) -> Linearization:
         """Loss, accuracy and gradient at θ (P,), and what block products there need."""
         return Linearization(self, theta)
+
+    def take_passes(self) -> _Passes:
+        """Memory for a linearization: released by an earlier one, or new."""
+        if self._spare:
+            return self._spare.pop()
+        hidden = self.network.dimensions[1:-1]
+        outputs = self.inputs.new_empty(self.examples, self.network.dimensions[-1])
+        slopes, back, bend, states = (
+            [self.inputs.new_empty(self.examples, width) for width in hidden] for _ in range(4)
+        )
+        back.append(torch.empty_like(outputs))
+        return _Passes([self.inputs, *states], slopes, back, bend, outputs)
+
+    def give_back(self, passes: _Passes) -> None:
+        """Keep the memory of a linearization that is no longer used."""
+        self._spare.append(passes)
 
     def chunk_size(self, vectors: int) -> int:
         """How many examples a block product with that many vectors takes at once."""
@@ -94,48 +118,45 @@ class Linearization:
     def __init__(self, objective: Objective, theta: Tensor) -> None:
         self.objective = objective
         self.theta = theta
-        self.gradient = torch.zeros_like(theta)
-        self.products = 0  # vectors multiplied so far, for cost accounting
-        self._chunks: list[_Chunk] = []
-        loss = torch.zeros((), dtype=theta.dtype, device=theta.device)
-        correct = torch.zeros((), dtype=torch.int64, device=theta.device)
-        # One chunking for the object's life: sums then never depend on how many vectors follow.
-        size = objective.chunk_size(objective.network.dimensions[-1] + 1)
-        for start in range(0, objective.examples, size):
-            rows = slice(start, start + size)
-            labels = objective.labels[rows]
-            chunk = self._pass(objective.inputs[rows], labels)
-            self._chunks.append(chunk)
-            loss += objective.criterion.value(chunk.outputs, labels).sum()
-            correct += (chunk.outputs.argmax(1) == labels).sum()
-        self.loss = loss.item() / objective.examples
-        self.accuracy = correct.item() / objective.examples
+        self.gradient = torch.empty_like(theta)
+        self._passes = objective.take_passes()
+        self._forward()
+        outputs, labels = self._passes.outputs, objective.labels
+        self.loss = objective.criterion.value(outputs, labels).sum().item() / objective.examples
+        correct = (outputs.argmax(1) == labels).sum().item()
+        self.accuracy = correct / objective.examples
+        self._backward()
 
-    def _pass(self, inputs: Tensor, labels: Tensor) -> _Chunk:
-        """Forward and backward through some examples; adds their part of the gradient."""
-        network = self.objective.network
-        layers = network.layers(self.theta)
-        states, slopes, curvatures = [inputs], [], []
-        affine = inputs
-        for number, (weight, bias) in enumerate(layers, start=1):
-            affine = torch.addmm(bias, states[-1], weight.T)
-            if number < network.depth:
-                slopes.append(network.activation.derivative(affine))
-                curvatures.append(network.activation.curvature(affine))
-                states.append(network.activation.value(affine))
-        back = self.objective.criterion.gradient(affine, labels) / self.objective.examples
-        backs, bends = [back], []
-        gradients = network.layers(self.gradient)
+    def release(self) -> None:
+        """Let the next linearization reuse this one's memory; no product may follow."""
+        self.objective.give_back(self._passes)
+        del self._passes
+
+    def _forward(self) -> None:
+        passes, activation = self._passes, self.objective.network.activation
+        *hidden, (weight, bias) = self.objective.network.layers(self.theta)
+        for index, (hidden_weight, hidden_bias) in enumerate(hidden):
+            affine = passes.states[index + 1]
+            torch.addmm(hidden_bias, passes.states[index], hidden_weight.T, out=affine)
+            activation.derivative(affine, passes.slopes[index])
+            activation.curvature(affine, passes.bend[index])
+            activation.value_(affine)
+        torch.addmm(bias, passes.states[-1], weight.T, out=passes.outputs)
+
+    def _backward(self) -> None:
+        passes, network = self._passes, self.objective.network
+        layers, gradients = network.layers(self.theta), network.layers(self.gradient)
+        gradient = self.objective.criterion.gradient(passes.outputs, self.objective.labels)
+        torch.div(gradient, self.objective.examples, out=passes.back[-1])
         for index in range(network.depth - 1, -1, -1):
+            back = passes.back[index]
             weight_gradient, bias_gradient = gradients[index]
-            weight_gradient.addmm_(back.T, states[index])
-            bias_gradient.add_(back.sum(0))
+            torch.mm(back.T, passes.states[index], out=weight_gradient)
+            torch.sum(back, 0, out=bias_gradient)
             if index > 0:
-                incoming = back @ layers[index][0]
-                bends.append(curvatures[index - 1].mul_(incoming))
-                back = incoming.mul_(slopes[index - 1])
-                backs.append(back)
-        return _Chunk(states, slopes, backs[::-1], bends[::-1], affine)
+                incoming = torch.mm(back, layers[index][0], out=passes.back[index - 1])
+                passes.bend[index - 1].mul_(incoming)
+                incoming.mul_(passes.slopes[index - 1])
 
     def product(self, matrix: Matrix, block: Tensor, out: Tensor | None = None) -> Tensor:
         """𝓗V, GV or RV for V (P, k) in one pass of matrix products over all k columns.
@@ -147,12 +168,9 @@ class Linearization:
         rows = block.T.contiguous()  # (k, P), no copy for contiguous columns
         result = torch.empty_like(rows) if out is None else out.T
         result.zero_()
-        self.products += len(rows)
-        # Chunks made for another number of vectors may be too long for the workspace.
-        limit = self.objective.chunk_size(len(rows))
-        for chunk in self._chunks:
-            for start in range(0, len(chunk.outputs), limit):
-                self._chunk_product(matrix, _cut(chunk, start, limit), rows, result)
+        length = self.objective.chunk_size(len(rows))
+        for start in range(0, self.objective.examples, length):
+            self._chunk_product(matrix, self._passes.rows(start, length), rows, result)
         return result.T
 
     def hessian(self, block: Tensor, out: Tensor | None = None) -> Tensor:
@@ -167,7 +185,7 @@ class Linearization:
         """RV for V (P, k). Implements: E3."""
         return self.product("residual", block, out)
 
-    def _chunk_product(self, matrix: Matrix, chunk: _Chunk, rows: Tensor, result: Tensor) -> None:
+    def _chunk_product(self, matrix: Matrix, chunk: _Passes, rows: Tensor, result: Tensor) -> None:
         vectors, examples = len(rows), len(chunk.outputs)
         layers = self.objective.network.layers(self.theta)
         tangent_layers = self.objective.network.layers(rows)
@@ -203,7 +221,7 @@ class Linearization:
 
 
 def _push_forward(
-    chunk: _Chunk,
+    chunk: _Passes,
     layers: list[tuple[Tensor, Tensor]],
     tangent_layers: list[tuple[Tensor, Tensor]],
     tangents: list[Tensor],
@@ -222,16 +240,3 @@ def _push_forward(
             tangent[j].addmm_(chunk.states[index], weight_tangent[j].T)
         if index < len(tangents) - 1:
             tangent.mul_(chunk.slopes[index])
-
-
-def _cut(chunk: _Chunk, start: int, length: int) -> _Chunk:
-    if start == 0 and length >= len(chunk.outputs):
-        return chunk
-    rows = slice(start, start + length)
-    return _Chunk(
-        states=[state[rows] for state in chunk.states],
-        slopes=[slope[rows] for slope in chunk.slopes],
-        back=[back[rows] for back in chunk.back],
-        bend=[bend[rows] for bend in chunk.bend],
-        outputs=chunk.outputs[rows],
-    )

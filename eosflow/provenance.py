@@ -6,7 +6,7 @@ import functools
 import importlib.metadata
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,43 @@ def verify(record: Path) -> None:
             f"{path} is damaged: its contents do not match the checksum in {record}. It has been "
             "removed. Start the workflow again: it is made anew."
         )
+
+
+def verify_runs(folders: Iterable[Path]) -> None:
+    """Compare the trajectory and the decompositions of each run with their checksums.
+
+    Where one is damaged, the list that vouches for it is removed too, so that the workflow makes
+    it again: the index.json of the run's decompositions and, for the trajectory, the manifest.json.
+
+    Raises: UserError naming all damaged files.
+    """
+    damaged: list[Path] = []
+    for folder in folders:
+        index = folder / "decomposition" / "index.json"
+        for record, entries in (
+            (folder / "manifest.json", lambda content: [content["trajectory"]]),
+            (index, lambda content: content["snapshots"]),
+        ):
+            found = _damaged(record, entries)
+            damaged += found
+            # Without the index too, for Snakemake makes no missing manifest of a complete run.
+            for path in [*found, record, index] if found else []:
+                path.unlink(missing_ok=True)
+    if damaged:
+        raise UserError(
+            "These files are missing or do not match their checksums, and have been removed:\n  "
+            + "\n  ".join(map(str, damaged))
+            + "\nStart the workflow again: they are made anew."
+        )
+
+
+def _damaged(record: Path, entries: Callable[[Any], list[dict[str, Any]]]) -> list[Path]:
+    try:
+        listed = entries(read_json(record))
+    except (OSError, ValueError, KeyError, TypeError):
+        return [record]
+    paths = [(record.parent / entry["file"], entry["sha256"]) for entry in listed]
+    return [path for path, expected in paths if not path.is_file() or sha256(path) != expected]
 
 
 def _entry(path: Path) -> dict[str, Any]:

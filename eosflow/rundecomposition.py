@@ -32,7 +32,7 @@ class RunDecomposer:
         self.spec = RunSpec.from_record(record["spec"])
         self.manifest = read_json(folder / "manifest.json")
         self._device = torch.device(device)
-        self._make = lambda: make_objective(self.spec, subset_path, self._device)
+        self._subset_path = subset_path
         self._objective: Objective | None = None
 
     def entry(self, iteration: int) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class RunDecomposer:
         if _stored_key(path) != key:
             theta = self._load(entry)
             if self._objective is None:
-                self._objective = self._make()
+                self._objective = make_objective(self.spec, self._subset_path, self._device)
             record = {
                 "iteration": entry["iteration"],
                 "flow_time": entry["flow_time"],

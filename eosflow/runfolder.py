@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,14 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     texts = {name: json.dumps(value) for name, value in metadata.items()}
     texts["checksum"] = _checksum(contiguous, texts)
     with replacing(path) as temporary:
-        safetensors.torch.save_file(contiguous, temporary, metadata=texts)
+        try:
+            safetensors.torch.save_file(contiguous, temporary, metadata=texts)
+        except safetensors.SafetensorError as error:
+            # Its text is all that is left of the system's error, such as a full disk.
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
         _sort_header(temporary)
 
 
@@ -146,7 +155,7 @@ class RunFolder:
         try:
             other = RunSpec.from_record(record["spec"])
             knobs = "; ".join(self.spec.differences(other)) or "an older training version"
-        except TypeError:
+        except (KeyError, TypeError):
             knobs = "an older form of specification"
         return (
             f"{self.path} held a run of another specification ({knobs}). It was kept as {aside}; "

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eosflow.eigen import EigenPairs, random_start, top_eigenpairs
+from eosflow.eigen import EigenPairs, Workspace, random_start, top_eigenpairs
 from eosflow.files import sha256, write_json
 from eosflow.integrators import exponential_euler, stable_step_size
 from eosflow.objective import Linearization, Objective
@@ -35,13 +35,14 @@ log = logging.getLogger(__name__)
 class State:
     """All that the next step depends on; a checkpoint holds exactly this.
 
-    `start` (P, K+1) starts the next eigenpairs; `step_limit` is the step size that a rejected step
-    left behind; `rows` is the trajectory so far, one list of numbers an iteration; `snapshots` the
-    manifest's entries so far.
+    `start` (P, K+1) starts the next eigenpairs, `previous` (P, K+1) holds the last vectors;
+    `step_limit` is the step size that a rejected step left behind; `rows` is the trajectory so
+    far, one list of numbers an iteration; `snapshots` the manifest's entries so far.
     """
 
     theta: Tensor
     start: Tensor
+    previous: Tensor | None = None
     iteration: int = 0
     flow_time: float = 0.0
     step_limit: float = math.inf
@@ -84,10 +85,10 @@ def initial_state(spec: RunSpec, objective: Objective) -> State:
     return State(theta=theta, start=random_start(len(theta), tracked, theta, spec.init_seed))
 
 
-def prepare(spec: RunSpec, state: State, point: Linearization) -> EigenPairs:
+def prepare(spec: RunSpec, state: State, point: Linearization, workspace: Workspace) -> EigenPairs:
     """The top K+1 eigenpairs of 𝓗 at the point, K = C."""
     limit = spec.max_block_products * (FIRST_STEP_FACTOR if state.iteration == 0 else 1)
-    return top_eigenpairs(point.hessian, state.start, spec.eigen_tolerance, limit)
+    return top_eigenpairs(point.hessian, state.start, spec.eigen_tolerance, limit, workspace)
 
 
 def advance(
@@ -105,6 +106,7 @@ def advance(
             following = objective.linearize(theta)
             if following.loss <= point.loss:
                 return following, step_size, rejected
+            following.release()
         step_size /= 2
     return None, step_size, MAX_HALVINGS
 
@@ -121,23 +123,28 @@ def follow(
     taken from it, and at the end with None for the step.
     """
     point = objective.linearize(state.theta)
+    workspace = Workspace(len(state.theta), state.start.shape[1], state.theta)
     while True:
         if not math.isfinite(point.loss):
             return "diverged"
         if point.loss <= spec.target_loss or state.iteration >= spec.max_iterations:
             observe(state, None, point)
             return "target_loss" if point.loss <= spec.target_loss else "max_iterations"
-        pairs = prepare(spec, state, point)
+        pairs = prepare(spec, state, point, workspace)
         following, step_size, rejected = advance(spec, state, objective, point, pairs)
         if following is None:
             observe(state, None, point)
             return "diverged"
         observe(state, Observation(point, pairs, step_size, rejected), point)
         state.theta = following.theta
-        state.start = pairs.warm_start()
+        pairs.warm_start(state.previous, out=state.start)
+        if state.previous is None:
+            state.previous = torch.empty_like(state.start)
+        state.previous.copy_(pairs.vectors)
         state.step_limit = 2 * step_size if rejected or step_size == state.step_limit else math.inf
         state.flow_time += step_size
         state.iteration += 1
+        point.release()
         point = following
 
 
@@ -248,6 +255,9 @@ class _Recorder:
         return State(
             theta=tensors["theta"].to(self.objective.inputs.device),
             start=tensors["start"].to(self.objective.inputs.device).T,
+            previous=tensors["previous"].to(self.objective.inputs.device).T
+            if "previous" in tensors
+            else None,
             rows=tensors["rows"].tolist(),
             step_limit=metadata["step_limit"] or math.inf,
             **{name: metadata[name] for name in ("iteration", "flow_time", "seconds", "snapshots")},
@@ -260,6 +270,8 @@ class _Recorder:
         metadata = {name: getattr(state, name) for name in names}
         metadata["step_limit"] = state.step_limit if math.isfinite(state.step_limit) else None
         tensors = {"theta": state.theta, "start": state.start.T, "rows": rows}
+        if state.previous is not None:
+            tensors["previous"] = state.previous.T
         self.files.save_checkpoint(tensors, metadata)
 
     def _save_snapshot(self, state: State, point: Linearization, last: bool) -> None:

@@ -1,0 +1,39 @@
+# make demo   the whole pipeline, small, in minutes; make demo MIRROR=FOLDER adds what FOLDER holds
+# make test   all checks
+# make test-slurm   the demo on a SLURM cluster that it starts on this machine (needs root)
+PYTHON ?= python3
+CORES ?= 2
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test test-slurm
+.DELETE_ON_ERROR:
+
+demo: .venv/runtime
+	$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml --quiet host reason \
+		$(if $(MIRROR),--config "mirror=$(MIRROR)")
+	@echo "The results are in results/demo: open results/demo/report.html in a browser."
+
+test: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+test-slurm: .venv/test
+	EOSFLOW_TEST_SLURM=1 $(BIN)/pytest tests/test_slurm.py
+
+# Made again only when the pinned dependencies change. CUDA comes with torch where pip finds it.
+.venv/runtime: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.venv/test: .venv/runtime
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@

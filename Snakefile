@@ -1,0 +1,35 @@
+# From raw data to every table and figure. What it does, and where to change it: docs/workflow.md.
+from snakemake.utils import min_version
+
+min_version("9.27.1")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/datasets.smk"
+include: "rules/training.smk"
+include: "rules/decomposition.smk"
+include: "rules/tables.smk"
+include: "rules/figures.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{RESULTS}/manifest.json",
+
+
+localrules:
+    all,
+    fetch,
+    collect,
+    table1,
+    table2,
+    table3,
+    claims,
+    figure,
+    report,
+    manifest,

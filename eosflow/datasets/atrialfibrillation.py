@@ -1,0 +1,141 @@
+"""AtrialFibrillation: two-channel ECG series of the UEA archive, cut into overlapping windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eosflow.catalog import CATALOG
+from eosflow.datasets.archives import read_members
+from eosflow.datasets.pool import Integers, Pool, Resources
+from eosflow.errors import UserError
+
+TRAINING_MEMBER = "AtrialFibrillation_TRAIN.ts"
+CHANNELS = 2
+STEPS = 640  # 5 s at 128 samples a second
+
+
+@dataclass(frozen=True)
+class Series:
+    """The series of one .ts file: values float64 (n, channels, steps), labels int64 (n,)."""
+
+    values: NDArray[np.float64]
+    labels: Integers
+
+
+def parse_ts(text: str, name: str, channels: int, steps: int, classes: Sequence[str]) -> Series:
+    """Read a .ts file of equally long, labelled series without time stamps or missing values.
+
+    Format: header lines `@key value`, then after `@data` one series a line, its channels and at
+    last its label divided by colons, the values of a channel by commas.
+    Source: Bagnall et al. 2018, arXiv:1811.00075. `name` is the file's, for messages.
+
+    Raises: UserError naming the line (and channel and step) that is not as asked for.
+    """
+    values: list[list[list[float]]] = []
+    labels: list[int] = []
+    header: dict[str, str] = {}
+    in_data = False
+    for number, line in enumerate(text.splitlines(), start=1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        if not in_data:
+            if not line.startswith("@"):
+                raise _wrong(name, number, f"a header line starts with @, this one is {line!r:.60}")
+            key, _, value = line[1:].partition(" ")
+            in_data = key.lower() == "data"
+            header[key.lower()] = value.strip()
+            if in_data:
+                _check_header(header, name, number, classes)
+            continue
+        *parts, label = line.split(":")
+        if len(parts) != channels:
+            raise _wrong(name, number, f"{len(parts)} channels, expected {channels}")
+        if label.strip() not in classes:
+            raise _wrong(name, number, f"class {label.strip()!r}, expected {' '.join(classes)}")
+        values.append(
+            [_channel(part, name, number, channel + 1, steps) for channel, part in enumerate(parts)]
+        )
+        labels.append(classes.index(label.strip()))
+    if not values:
+        raise UserError(f"{name}: no series after @data; the file is empty or truncated")
+    return Series(np.array(values, dtype=np.float64), np.array(labels, dtype=np.int64))
+
+
+def _check_header(
+    header: Mapping[str, str], name: str, number: int, classes: Sequence[str]
+) -> None:
+    if header.get("timestamps", "false").lower() != "false":
+        raise _wrong(name, number, "@timeStamps is true; only series without time stamps are read")
+    if header.get("classlabel", "").split()[1:] != list(classes):
+        given = header.get("classlabel", "absent")
+        raise _wrong(name, number, f"@classLabel is {given!r}, expected 'true {' '.join(classes)}'")
+
+
+def _channel(part: str, name: str, number: int, channel: int, steps: int) -> list[float]:
+    fields = part.split(",")
+    if len(fields) != steps:
+        raise _wrong(name, number, f"channel {channel} has {len(fields)} values, expected {steps}")
+    series = []
+    for step, field in enumerate(fields, start=1):
+        try:
+            value = float(field)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            what = "missing" if field.strip() in ("?", "", "NaN") else "not a number"
+            raise _wrong(name, number, f"channel {channel}, step {step} is {field!r}: {what}")
+        series.append(value)
+    return series
+
+
+def _wrong(name: str, line: int, what: str) -> UserError:
+    return UserError(
+        f"{name}, line {line}: {what}. The published file has no such line; delete the archive and "
+        "fetch it again."
+    )
+
+
+def open_pool(settings: Mapping[str, Any], resources: Resources) -> Pool:
+    """Every window of every training series, in order of series and then start; raw values.
+
+    Window k of a series starts at step k · stride, for starts in range(640 − window). Inputs:
+    float64, D = 2 · window, the whole first channel and then the whole second.
+    Source: the UEA archive, AtrialFibrillation_TRAIN.ts; labels n, s, t are 0, 1, 2.
+    """
+    assert resources.archive is not None  # the catalog lists one archive
+    member = read_members(resources.archive, [TRAINING_MEMBER])[TRAINING_MEMBER]
+    name = f"{resources.archive}: {TRAINING_MEMBER}"
+    try:
+        text = member.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{name} is not text ({error}); delete the archive, fetch it again"
+        ) from None
+    classes = CATALOG["atrialfibrillation"].class_names
+    series = parse_ts(text, name, CHANNELS, STEPS, classes)
+    window, stride = int(settings["window"]), int(settings["stride"])
+    starts = np.arange(0, STEPS - window, stride)
+
+    def inputs(rows: Integers) -> NDArray[np.float64]:
+        which, start = rows // len(starts), starts[rows % len(starts)]
+        # windows[i, c, s] is channel c of series i from step s on: a view, nothing is copied
+        windows = np.lib.stride_tricks.sliding_window_view(series.values, window, axis=2)
+        return windows[which, :, start].reshape(len(rows), CHANNELS * window)
+
+    return Pool(
+        labels=np.repeat(series.labels, len(starts)),
+        inputs=inputs,
+        scale=1.0,
+        preprocessing={
+            "windows": f"{window} steps, stride {stride}, starts in range({STEPS} - {window})",
+            "order": "series, then start; within an input, channel 1 then channel 2",
+            "values": "as published, not rescaled",
+        },
+    )

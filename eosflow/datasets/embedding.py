@@ -1,0 +1,172 @@
+"""Phrases to word vectors by a pretrained RoBERTa, with a cache on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from eosflow.datasets.progress import count_progress
+from eosflow.errors import UserError
+from eosflow.files import replacing, sha256
+from eosflow.spec import digest
+
+log = logging.getLogger(__name__)
+
+BATCH = 64  # phrases that go through the model together
+SHARD = 16  # batches between two writes to the cache
+EMBEDDING_VERSION = 1  # raise it when the numbers move: older caches are then left alone
+
+Vectors = dict[str, NDArray[np.float32]]  # phrase -> (positions, hidden)
+
+
+def embed_phrases(
+    phrases: Sequence[str], settings: Mapping[str, Any], cache: Path, device: str = "auto"
+) -> NDArray[np.float32]:
+    """Word vectors of each phrase, flattened: float32 (n, words · hidden).
+
+    Of a phrase, the first `words` words go through the model; a position is a word (the mean of its
+    sub-word pieces) or, with tokens: piece, one of the first `words` pieces. Positions after the
+    last are zero. Source: Liu et al. 2019, arXiv:1907.11692. Only phrases that are not in `cache`
+    are computed, and the model is loaded only for them.
+
+    Raises: UserError where the model can neither be found nor fetched.
+    """
+    words = int(settings["words"])
+    folder = cache / _cache_key(settings)
+    vectors = _cached(folder, phrases)
+    missing = sorted(set(phrases) - set(vectors), key=lambda phrase: (len(phrase), phrase))
+    log.info("%d phrases: %d in %s, %d to embed", len(phrases), len(vectors), folder, len(missing))
+    if missing:
+        vectors.update(_embed(missing, settings, folder, device))
+    hidden = next(iter(vectors.values())).shape[1]
+    inputs = np.zeros((len(phrases), words, hidden), dtype=np.float32)
+    for row, phrase in zip(inputs, phrases, strict=True):
+        row[: len(vectors[phrase])] = vectors[phrase]
+    return inputs.reshape(len(phrases), words * hidden)
+
+
+def _cache_key(settings: Mapping[str, Any]) -> str:
+    """Names what the vectors depend on: the model's very files or revision, and the treatment."""
+    model = Path(settings["model"])
+    if model.is_dir():
+        files = sorted(path for path in model.iterdir() if path.suffix in (".json", ".safetensors"))
+        identity: Any = {path.name: sha256(path) for path in [*files, *model.glob("merges.txt")]}
+    else:
+        identity = [settings["model"], settings["revision"]]
+    return digest([EMBEDDING_VERSION, identity, int(settings["words"]), settings["tokens"]])
+
+
+def _name(phrase: str) -> str:
+    return hashlib.sha256(phrase.encode()).hexdigest()[:32]
+
+
+def _cached(folder: Path, phrases: Sequence[str]) -> Vectors:
+    wanted = {_name(phrase): phrase for phrase in phrases}
+    vectors: Vectors = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="numpy") as shard:
+            for name in shard.keys() & wanted.keys():
+                vectors[wanted[name]] = shard.get_tensor(name)
+    return vectors
+
+
+def _embed(
+    phrases: Sequence[str], settings: Mapping[str, Any], folder: Path, device: str
+) -> Vectors:
+    """Embed `phrases`, written to the cache every SHARD batches, so that a stop loses little."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    tokenizer, model = load_model(settings["model"], settings["revision"])
+    model.to(device)
+    vectors: Vectors = {}
+    progress = count_progress(f"embedding on {device}", len(phrases), " phrases")
+    for start in range(0, len(phrases), BATCH * SHARD):
+        shard: Vectors = {}
+        for first in range(start, min(start + BATCH * SHARD, len(phrases)), BATCH):
+            batch = phrases[first : min(first + BATCH, start + BATCH * SHARD)]
+            shard.update(zip(batch, encode(tokenizer, model, batch, settings), strict=True))
+            progress.update(len(batch))
+        named = {_name(phrase): value for phrase, value in shard.items()}
+        with replacing(folder / f"{digest(sorted(named))}.safetensors") as temporary:
+            save_file(named, temporary)
+        vectors.update(shard)
+    progress.close()
+    return vectors
+
+
+def load_model(model: str, revision: str) -> tuple[Any, Any]:
+    """The tokenizer and encoder in folder `model` or of that name on the Hugging Face Hub.
+
+    Only safetensors weights are read and no code of the model's is run. What was fetched once is
+    found again without a network.
+
+    Raises: UserError where it can neither be found nor fetched.
+    """
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    # of reading weights into memory; downloads show theirs
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+
+    def load(**where: Any) -> tuple[Any, Any]:
+        tokenizer = AutoTokenizer.from_pretrained(model, add_prefix_space=True, **where)
+        encoder = AutoModel.from_pretrained(
+            model,
+            use_safetensors=True,
+            add_pooling_layer=False,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            **where,
+        )
+        return tokenizer, encoder.eval()
+
+    local = Path(model).is_dir()
+    try:
+        try:
+            return load(local_files_only=True, **({} if local else {"revision": revision}))
+        except (OSError, ValueError):
+            if local:
+                raise
+        log.info("fetching %s, revision %s", model, revision)
+        return load(revision=revision)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"the model {model!r} (revision {revision}) could not be loaded: {reason}\nIt is "
+            "fetched from the Hugging Face Hub once. Without a network, set `datasets.sst.model` "
+            "to a folder that holds its config.json, model.safetensors and tokenizer files, or "
+            "set the environment variable HF_HOME to a cache that has it."
+        ) from error
+
+
+def encode(
+    tokenizer: Any, model: Any, phrases: Sequence[str], settings: Mapping[str, Any]
+) -> list[NDArray[np.float32]]:
+    """Vectors (positions, hidden) of a batch of phrases; each is the same in any batch."""
+    words = int(settings["words"])
+    tokens = [phrase.split(" ")[:words] for phrase in phrases]  # at the ASCII space alone
+    batch = tokenizer(tokens, is_split_into_words=True, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        states = model(**batch.to(model.device)).last_hidden_state.cpu()  # (batch, pieces, hidden)
+    vectors = []
+    for row, state in enumerate(states):
+        # word_ids: the word that each piece is of, None for the markers and the padding
+        ids = batch.word_ids(row)
+        pieces = [position for position, word in enumerate(ids) if word is not None]
+        if settings["tokens"] == "piece":
+            vectors.append(state[pieces[:words]].numpy().copy())
+            continue
+        of = torch.tensor([ids[position] for position in pieces])
+        sums = torch.zeros(len(tokens[row]), state.shape[1]).index_add_(0, of, state[pieces])
+        counts = torch.bincount(of, minlength=len(tokens[row])).unsqueeze(1)
+        vectors.append((sums / counts.clamp(min=1)).numpy())
+    return vectors

@@ -1,0 +1,111 @@
+"""Stanford Sentiment Treebank: every phrase of the training trees, embedded by RoBERTa."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eosflow.datasets.archives import read_members
+from eosflow.datasets.pool import Integers, Pool, Resources
+from eosflow.errors import UserError
+
+TRAINING_MEMBER = "train.txt"
+LABELS = ("0", "1", "2", "3", "4")
+NEUTRAL = 2
+# A token is whatever stands between ASCII spaces and brackets. The default of nltk also splits at
+# a no-break space, which some tokens hold ("8 1\/2").
+TOKEN = r"[^ ()]+"
+
+
+def parse_trees(text: str, name: str) -> dict[str, int]:
+    """Phrase -> label 0 … 4, over all nodes of all trees, each phrase once, in order of appearance.
+
+    Format: one tree a line, `(label child child)` or `(label token)`. A phrase is its tokens as
+    published, joined by spaces. Source: Socher et al. 2013. `name` is the file's, for messages.
+
+    Raises: UserError naming the line that is not a tree, or that contradicts an earlier label.
+    """
+    from nltk import Tree
+
+    shapes = ([str], [Tree, Tree])
+    labels: dict[str, int] = {}
+    # Not splitlines(), which would also split at a no-break space's relatives (U+0085, U+2028).
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip("\r "):
+            continue
+        try:
+            tree = Tree.fromstring(line.strip("\r "), node_pattern=TOKEN, leaf_pattern=TOKEN)
+        except ValueError as error:
+            raise _wrong(name, number, f"not a tree ({error})") from error
+        for node in tree.subtrees():
+            if node.label() not in LABELS or [type(child) for child in node] not in shapes:
+                raise _wrong(
+                    name, number, f"{node} is no node with a label 0 to 4 and a token or two nodes"
+                )
+            phrase, label = " ".join(node.leaves()), int(node.label())
+            if labels.setdefault(phrase, label) != label:
+                raise _wrong(
+                    name, number, f"{phrase!r} has label {label}, earlier {labels[phrase]}"
+                )
+    return labels
+
+
+def _wrong(name: str, line: int, what: str) -> UserError:
+    summary = " ".join(what.split())
+    return UserError(f"{name}, line {line}: {summary}; delete the archive and fetch it again")
+
+
+def read_phrases(archive: Path, classes: int) -> tuple[list[str], Integers]:
+    """The distinct phrases of the training trees and their labels, int64 (n,), 0 … classes−1.
+
+    5 classes: from very negative to very positive. 2 classes: the neutral phrases are left out,
+    negative is 0 and positive is 1.
+    """
+    content = read_members(archive, [TRAINING_MEMBER])[TRAINING_MEMBER]
+    name = f"{archive}: {TRAINING_MEMBER}"
+    try:
+        phrases = parse_trees(content.decode("utf-8"), name)
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{name} is not text ({error}); delete the archive, fetch it again"
+        ) from None
+    if classes == 2:
+        phrases = {
+            phrase: int(label > NEUTRAL) for phrase, label in phrases.items() if label != NEUTRAL
+        }
+    return list(phrases), np.array(list(phrases.values()), dtype=np.int64)
+
+
+def open_pool(settings: Mapping[str, Any], resources: Resources) -> Pool:
+    """Every distinct phrase of the training trees; only those asked for are embedded.
+
+    Inputs: float32, D = words · 768, word by word, zeros after the last word.
+    """
+    assert resources.archive is not None  # the catalog lists one archive
+    phrases, labels = read_phrases(resources.archive, int(settings["classes"]))
+
+    def inputs(rows: Integers) -> NDArray[np.float32]:
+        from eosflow.datasets.embedding import embed_phrases  # costs seconds: torch, transformers
+
+        chosen = [phrases[row] for row in rows.tolist()]
+        return embed_phrases(chosen, settings, resources.cache, resources.device)
+
+    return Pool(
+        labels=labels,
+        inputs=inputs,
+        scale=1.0,
+        preprocessing={
+            "phrases": "all nodes of the training trees, each distinct phrase once, in order of "
+            "appearance; tokens as published",
+            "embedding": f"last hidden states of {settings['model']}, revision "
+            f"{settings['revision']}; phrases cropped to {settings['words']} words, then zeros",
+            "positions": "a word, its sub-word pieces averaged"
+            if settings["tokens"] == "word"
+            else "a sub-word piece",
+        },
+        texts=phrases,
+    )

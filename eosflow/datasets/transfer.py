@@ -1,0 +1,220 @@
+"""Bytes from an address or a file into a partial file: streamed, retried, resumed."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from eosflow.catalog import Archive
+from eosflow.datasets.progress import count_progress
+from eosflow.errors import UserError
+from eosflow.files import read_json, write_json
+
+log = logging.getLogger(__name__)
+
+CHUNK = 2**13  # what arrived of an unfinished chunk is lost when a connection breaks
+BUSY = (429, 500, 502, 503, 504)  # answers that may be different a moment later
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a host is waited for: seconds, and attempts in a row that bring nothing."""
+
+    connect: float = 10.0
+    read: float = 60.0
+    attempts: int = 5
+    backoff: float = 1.0  # seconds before the second attempt; doubles with each
+
+
+class SourceError(Exception):
+    """One source did not give the archive; another one may."""
+
+
+def is_url(source: str) -> bool:
+    return source.startswith(("http://", "https://"))
+
+
+@dataclass(frozen=True)
+class Session:
+    """An HTTP session that waits out busy answers, and its patience."""
+
+    http: requests.Session
+    patience: Patience
+
+    @property
+    def timeout(self) -> tuple[float, float]:
+        return self.patience.connect, self.patience.read
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+
+
+def open_session(patience: Patience | None) -> Session:
+    patience = patience or Patience()
+    http = requests.Session()
+    # Broken connections are not retried here but in `_download`, which resumes.
+    retry = Retry(
+        total=None,
+        connect=0,
+        read=0,
+        other=0,
+        redirect=5,
+        status=patience.attempts,
+        status_forcelist=BUSY,
+        backoff_factor=patience.backoff,
+        retry_after_max=60,
+        raise_on_status=False,
+    )
+    for scheme in ("http://", "https://"):
+        http.mount(scheme, HTTPAdapter(max_retries=retry))
+    http.headers["Accept-Encoding"] = "identity"  # byte ranges count the archive's own bytes
+    return Session(http, patience)
+
+
+def notes_of(partial: Path) -> Path:
+    """Where the source and version of a partial file are written down."""
+    return partial.with_name(partial.name + ".json")
+
+
+def receive(session: Session, source: str, archive: Archive, output: Path) -> Path:
+    """Bring the whole of `source` into the partial file, whose path is returned."""
+    partial = output.with_name(output.name + ".partial")
+    log.info("%s: from %s", archive.name, source)
+    if not is_url(source):
+        path = Path(source)
+        if not path.is_file():
+            raise SourceError(f"{path}: there is no such file")
+        _discard(partial)
+        with path.open("rb") as file:
+            chunks = iter(lambda: file.read(CHUNK), b"")
+            _append(chunks, partial, archive, path.stat().st_size)
+        return partial
+
+    idle = 0  # attempts in a row that brought nothing
+    while True:
+        before = _size(partial)
+        try:
+            _download(session, source, archive, partial)
+            return partial
+        except requests.RequestException as error:
+            idle = 0 if _size(partial) > before else idle + 1
+            if idle >= session.patience.attempts:
+                raise SourceError(
+                    f"{source}: {reason_of(error)}, {idle} times in a row; "
+                    f"{_size(partial)} bytes are kept in {partial}"
+                ) from error
+            pause = session.patience.backoff * 2.0**idle
+            log.warning("%s: %s; again in %.1f s", source, reason_of(error), pause)
+            time.sleep(pause)
+
+
+def _download(session: Session, url: str, archive: Archive, partial: Path) -> None:
+    """One request for what is still missing; appends to the partial file."""
+    notes = read_json(notes_of(partial)) if notes_of(partial).exists() else {}
+    if notes.get("url") != url:  # of another source, or of nobody knows which
+        _discard(partial)
+    have = _size(partial)
+    headers = {}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        if notes.get("version"):
+            headers["If-Range"] = notes["version"]
+    with closing(
+        session.http.get(url, headers=headers, stream=True, timeout=session.timeout)
+    ) as response:
+        starts_at = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        if response.status_code == 206 and starts_at:
+            log.info("%s: resumed at %d bytes", archive.name, have)
+        elif response.status_code == 200:
+            if have:
+                log.info("%s: the server cannot resume this file; from the start", archive.name)
+            _discard(partial)
+            have = 0
+            write_json(notes_of(partial), {"url": url, "version": _version(response)})
+        elif response.status_code in (206, 416):  # not the range asked for: what we have is wrong
+            _discard(partial)
+            raise requests.ConnectionError("the server does not have the range asked for")
+        else:
+            raise SourceError(f"{url}: answered {response.status_code} {response.reason}")
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length is not None else None
+        _append(response.iter_content(CHUNK), partial, archive, total)
+
+
+def _append(chunks: Iterator[bytes], partial: Path, archive: Archive, total: int | None) -> None:
+    have = _size(partial)
+    if total is not None and total > archive.size_limit:
+        raise _too_large(archive, total)
+    progress = count_progress(archive.name, total, "B", have)
+    try:
+        with partial.open("ab") as file:
+            for chunk in chunks:
+                have += len(chunk)
+                if have > archive.size_limit:
+                    raise _too_large(archive, have)
+                file.write(chunk)
+                progress.update(len(chunk))
+    except requests.RequestException:  # an OSError too, but of the network
+        raise
+    except OSError as error:
+        raise _no_room(error, partial, total) from error
+    finally:
+        progress.close()
+
+
+def _too_large(archive: Archive, size: int) -> SourceError:
+    return SourceError(
+        f"{archive.name} has {size} bytes or more, the published one less than "
+        f"{archive.size_limit}: this is another file"
+    )
+
+
+def _no_room(error: OSError, partial: Path, total: int | None) -> BaseException:
+    if error.errno not in DISK_FULL:
+        return error
+    free = shutil.disk_usage(partial.parent).free
+    need = f"{total} bytes are needed, " if total else ""
+    return UserError(
+        f"the disk is full: {partial.parent} has {free} bytes left, {need}and {partial} keeps what "
+        "was received. Make room, or set `results_dir` to another disk, and start again: the "
+        "download goes on where it stopped."
+    )
+
+
+def _version(response: requests.Response) -> str | None:
+    """What identifies this version of the file in a later If-Range, if the server says."""
+    tag = response.headers.get("ETag")
+    if tag and not tag.startswith("W/"):
+        return tag
+    return response.headers.get("Last-Modified")
+
+
+def _size(partial: Path) -> int:
+    return partial.stat().st_size if partial.exists() else 0
+
+
+def _discard(partial: Path) -> None:
+    partial.unlink(missing_ok=True)
+    notes_of(partial).unlink(missing_ok=True)
+
+
+def reason_of(error: requests.RequestException) -> str:
+    if isinstance(error, requests.Timeout) or "timed out" in str(error):
+        return "no answer in time"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection broke"
+    return f"no connection ({error})"

@@ -1,0 +1,208 @@
+"""The paper's list of figures: which kind of drawing, of which experiment, and what to see in it.
+
+Stdlib only, so that planning can read it; pandas and Matplotlib are imported by `draw` and `save`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+# Raise this when drawings change: the figures, and only they, are then drawn again.
+FIGURES_VERSION = 1
+
+EXPERIMENTS: dict[str, str] = {
+    "dice-ce": "Dice, cross-entropy",
+    "cifar10-ce": "CIFAR-10, cross-entropy",
+    "cifar10-mse": "CIFAR-10, squared error",
+    "atrialfibrillation-ce": "AtrialFibrillation, cross-entropy",
+    "sst-ce": "SST, cross-entropy",
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way of drawing: the function `module:function`, a title, and what to see."""
+
+    function: str
+    title: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One figure of the list; `experiment` is None where it shows all of them."""
+
+    kind: str
+    experiment: str | None
+
+    @property
+    def title(self) -> str:
+        """What is drawn, and of which experiment."""
+        title = KINDS[self.kind].title
+        return title if self.experiment is None else f"{title}: {EXPERIMENTS[self.experiment]}"
+
+    @property
+    def caption(self) -> str:
+        """What is drawn, and what to see in it."""
+        return KINDS[self.kind].caption
+
+
+KINDS: dict[str, Kind] = {
+    "sharpness": Kind(
+        "eosflow.figures.curves:sharpness",
+        "Sharpness of the Hessian and of its two parts",
+        "The largest eigenvalues of the Hessian 𝓗, of its Gauss–Newton part G and of the residual "
+        "R, on one logarithmic scale. The first two panels can hardly be told apart while R lies "
+        "far below: the rise of the sharpness is the rise of λ₁(G).",
+    ),
+    "overlap": Kind(
+        "eosflow.figures.curves:overlap",
+        "Mean squared norm of M, and the overlap ratio",
+        "λ₁(G) is the product of the two panels, which span the same number of decades. Whatever "
+        "makes the sharpness rise has to rise on the left: the overlap ratio ω, which says how far "
+        "the examples share one direction, cannot exceed 1.",
+    ),
+    "layers_three": Kind(
+        "eosflow.figures.curves:layers_three",
+        "Mean squared norm of M, by layer (1, 3 and 5)",
+        "The share of E‖M‖² that comes from the parameters of one layer, on one logarithmic "
+        "scale. Layer 1 is usually the largest and carries the rise, so its factors are the ones "
+        "to look at.",
+    ),
+    "factors": Kind(
+        "eosflow.figures.curves:factors",
+        "The five factors of E‖M₁‖²",
+        "The last panel is the product of the other five. All panels span the same number of "
+        "decades, so that slopes compare: the alignment A₁ is the one that climbs like the product "
+        "does.",
+    ),
+    "dice_examples": Kind(
+        "eosflow.figures.contact:dice_examples",
+        "Dice: examples of the six classes",
+        "One row a class: one point, two points, a line for three, an outline for four, the "
+        "outline with its centre for five, two parallel lines for six. Place, size and line width "
+        "are drawn at random.",
+    ),
+    "layers": Kind(
+        "eosflow.figures.curves:layers",
+        "Mean squared norm of M, by layer",
+        "All layers on one logarithmic scale, input side first. Compare each panel with the first: "
+        "no later layer rises far above it.",
+    ),
+    "activation_ratios": Kind(
+        "eosflow.figures.curves:activation_ratios",
+        "Activation ratios",
+        "Above, ρ: how far examples with large activations are also those with large "
+        "preactivation Jacobians (1 where the two are unrelated). Below, γ: by how much a layer "
+        "changes the squared norm of its input. Neither explains the sharpness.",
+    ),
+    "alignment": Kind(
+        "eosflow.figures.curves:alignment",
+        "Alignment ratio of each layer",
+        "The part of the largest possible gain that the signal sent back through layer l "
+        "realises; 1 would be perfect alignment with the top singular vectors of that layer's "
+        "Jacobian. The ratios rise during training, and further with more examples.",
+    ),
+    "jacobian_norms": Kind(
+        "eosflow.figures.curves:jacobian_norms",
+        "Mean squared norm of each layerwise Jacobian",
+        "Squared operator norms of ∂z(l+1)/∂z(l), averaged over the examples, on one logarithmic "
+        "scale. They grow too, but less than the alignment does.",
+    ),
+    "cumulative_alignment": Kind(
+        "eosflow.figures.curves:cumulative_alignment",
+        "Cumulative alignment from each layer to the output",
+        "The product of the alignment ratios of layer l and of all layers above it. The more "
+        "layers are counted, the smaller the product at the start and the further it climbs.",
+    ),
+    "power_law": Kind(
+        "eosflow.figures.summaries:power_law",
+        "Peak alignment against the number of examples",
+        "One point a run that reached its target loss; the line is the least-squares power law "
+        "with its 95 % band, the dashed line the paper's fit. A straight line upwards on these "
+        "logarithmic scales: more examples, more alignment.",
+    ),
+    "stable_step": Kind(
+        "eosflow.figures.summaries:stable_step",
+        "The largest stable step of gradient descent, with and without alignment",
+        "Filled: 2 / max λ₁(𝓗), the largest step that stays stable throughout training. Open: a "
+        "lower bound of what it would be, had every alignment kept the value it had after the "
+        "transient. The gap between the two is what alignment costs; where the open mark is the "
+        "lower one the bound is too loose to tell.",
+    ),
+    "growth": Kind(
+        "eosflow.figures.summaries:growth",
+        "Which factor explains the rise?",
+        "By what factor E‖M₁‖² and each of its five factors changed from the end of the transient "
+        "to the peak of E‖M₁‖²: geometric means over the runs of one size, whiskers from the "
+        "smallest to the largest run. On the logarithmic scale the five bars add up to the first.",
+    ),
+}
+
+_AFTER_CIFAR = ("dice-ce", "cifar10-mse", "atrialfibrillation-ce", "sst-ce")
+
+FIGURES: dict[int, Entry] = {
+    1: Entry("sharpness", "cifar10-ce"),
+    2: Entry("overlap", "cifar10-ce"),
+    3: Entry("layers_three", "cifar10-ce"),
+    4: Entry("factors", "cifar10-ce"),
+    5: Entry("dice_examples", None),
+    **{6 + i: Entry("sharpness", name) for i, name in enumerate(_AFTER_CIFAR)},
+    **{10 + i: Entry("overlap", name) for i, name in enumerate(_AFTER_CIFAR)},
+    **{14 + i: Entry("layers", name) for i, name in enumerate(EXPERIMENTS)},
+    **{19 + i: Entry("factors", name) for i, name in enumerate(_AFTER_CIFAR)},
+    **{23 + i: Entry("activation_ratios", name) for i, name in enumerate(EXPERIMENTS)},
+    **{28 + i: Entry("alignment", name) for i, name in enumerate(EXPERIMENTS)},
+    **{33 + i: Entry("jacobian_norms", name) for i, name in enumerate(EXPERIMENTS)},
+    **{38 + i: Entry("cumulative_alignment", name) for i, name in enumerate(EXPERIMENTS)},
+}
+
+# Beyond the paper, by name.
+EXTRAS: dict[str, Entry] = {
+    "power-law": Entry("power_law", None),
+    "stable-step": Entry("stable_step", None),
+    "growth": Entry("growth", None),
+}
+
+
+def file_name(figure: int | str) -> str:
+    """`figure04` of 4; the name itself of one of `EXTRAS`."""
+    return f"figure{figure:02d}" if isinstance(figure, int) else figure
+
+
+NAMES: dict[str, Entry] = {
+    **{file_name(number): entry for number, entry in FIGURES.items()},
+    **EXTRAS,
+}
+
+
+def draw(
+    name: str,
+    decomposition: pd.DataFrame,
+    runs: pd.DataFrame,
+    dice_subset: Path | str | None = None,
+    against: str = "iteration",
+) -> Figure:
+    """Draw one figure: a pure function of the tidy frames (and, for figure 5, of a Dice subset).
+
+    `name` is a key of `NAMES`, such as `figure04` or `power-law`; `against`, the horizontal axis
+    of the curves, is `iteration` or `flow_time`.
+
+    Raises: UserError for a name or an axis that does not exist.
+    """
+    from eosflow.figures import drawing
+
+    return drawing.draw(name, decomposition, runs, dice_subset, against)
+
+
+def save(figure: Figure, pdf: Path | str, png: Path | str) -> None:
+    """Write a figure as PDF (fonts embedded) and PNG: the same bytes for the same drawing."""
+    from eosflow.figures import drawing
+
+    drawing.save(figure, pdf, png)

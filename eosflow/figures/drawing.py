@@ -1,0 +1,84 @@
+"""From a figure's name to a drawing and its files; everything behind `figures.draw` and `save`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from eosflow.errors import UserError
+from eosflow.figures import EXPERIMENTS, KINDS, NAMES, style
+from eosflow.figures.curves import AXES_OF_TIME
+from eosflow.files import replacing
+from eosflow.runwise import IDENTITY, TRANSIENT
+
+PNG_DPI = 180
+
+
+def draw(
+    name: str,
+    decomposition: pd.DataFrame,
+    runs: pd.DataFrame,
+    dice_subset: Path | str | None,
+    against: str,
+) -> Figure:
+    """See `eosflow.figures.draw`."""
+    if name not in NAMES:
+        raise UserError(
+            f"There is no figure {name!r}. There are figure01 to figure42 and "
+            f"{', '.join(extra for extra in NAMES if not extra.startswith('figure'))}."
+        )
+    if against not in AXES_OF_TIME:
+        raise UserError(
+            f"Curves cannot be drawn against {against!r}; choose one of {', '.join(AXES_OF_TIME)}."
+        )
+    entry = NAMES[name]
+    if entry.kind == "dice_examples" and dice_subset is None:
+        with style.applied():
+            return style.notice(entry.title, "No Dice images have been made.")
+    function = _function(entry.kind)
+    with style.applied():
+        if entry.kind == "dice_examples":
+            return function(dice_subset)
+        if entry.experiment is None:
+            if runs.empty:
+                return style.notice(entry.title, "No runs have finished.")
+            return function(decomposition, runs, entry.title)
+        frame = _of_experiment(decomposition, runs, entry.experiment)
+        if frame.empty:
+            return style.notice(
+                entry.title,
+                f"No runs of {EXPERIMENTS[entry.experiment]} have finished.\n"
+                f"Add {entry.experiment} to `select` in the configuration to run them.",
+            )
+        return function(frame, entry.title, against)
+
+
+def _function(kind: str) -> Callable[..., Figure]:
+    module, name = KINDS[kind].function.split(":")
+    function: Callable[..., Figure] = getattr(importlib.import_module(module), name)
+    return function
+
+
+def _of_experiment(
+    decomposition: pd.DataFrame, runs: pd.DataFrame, experiment: str
+) -> pd.DataFrame:
+    """Snapshots of one experiment with how their run stopped; only runs that left the transient."""
+    chosen = decomposition[decomposition["experiment"] == experiment]
+    chosen = chosen[chosen.groupby(IDENTITY)["iteration"].transform("max") >= TRANSIENT]
+    return chosen.merge(runs[[*IDENTITY, "stopped"]], on=IDENTITY, how="left")
+
+
+def save(figure: Figure, pdf: Path | str, png: Path | str) -> None:
+    """See `eosflow.figures.save`."""
+    # Without dates and program versions the same drawing gives the same file.
+    without: dict[str, Any] = {"CreationDate": None, "Producer": None, "Creator": None}
+    with style.applied():
+        with replacing(pdf) as temporary:
+            figure.savefig(temporary, format="pdf", metadata=without)
+        with replacing(png) as temporary:
+            figure.savefig(temporary, format="png", dpi=PNG_DPI, metadata={"Software": None})

@@ -1,0 +1,49 @@
+SUMMARIES = [
+    rules.collect.output.record,
+    rules.table1.output.record,
+    rules.table2.output.record,
+    rules.table3.output.record,
+    rules.claims.output.record,
+    *(f"{RESULTS}/provenance/figures/{name}.json" for name in PLAN.figures()),
+]
+
+
+rule report:
+    input:
+        SUMMARIES,
+    output:
+        html=f"{RESULTS}/report.html",
+        record=f"{RESULTS}/provenance/report.json",
+    log:
+        f"{RESULTS}/logs/report.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/report.tsv"
+    conda:
+        "../envs/eosflow.yaml"
+    params:
+        version=spec.TABLES_VERSION,
+        results=subpath(output.html, parent=True),
+    shell:
+        program("report.py") + "--results {params.results:q} --sources {input:q} "
+        "--output {output.html:q} --record {output.record:q} >> {log:q} 2>&1"
+
+
+rule manifest:
+    input:
+        SUMMARIES,
+        rules.report.output.record,
+    output:
+        f"{RESULTS}/manifest.json",
+    log:
+        f"{RESULTS}/logs/manifest.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/manifest.tsv"
+    conda:
+        "../envs/eosflow.yaml"
+    params:
+        results=subpath(output[0], parent=True),
+        folders=" ".join(map(shlex.quote, RUNS)),
+    shell:
+        program("manifest.py")
+        + "--results {params.results:q} --runs {params.folders} "
+        "--output {output:q} >> {log:q} 2>&1"

@@ -1,0 +1,112 @@
+rule collect:
+    input:
+        [f"{RESULTS}/{folder}/decomposition/index.json" for folder in RUNS],
+        remake=look_at_tables,
+    output:
+        decomposition=f"{RESULTS}/decomposition.parquet",
+        runs=f"{RESULTS}/runs.parquet",
+        record=f"{RESULTS}/provenance/collect.json",
+    log:
+        f"{RESULTS}/logs/collect.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/collect.tsv"
+    conda:
+        "../envs/eosflow.yaml"
+    params:
+        runs=spec.digest({folder: run.key for folder, run in RUNS.items()}),
+        version=spec.TABLES_VERSION,
+        results=subpath(output.runs, parent=True),
+        folders=" ".join(map(shlex.quote, RUNS)),
+    shell:
+        program("collect.py") + "--results {params.results:q} --runs {params.folders} "
+        "--decomposition {output.decomposition:q} --table {output.runs:q} "
+        "--record {output.record:q} >> {log:q} 2>&1"
+
+
+rule table1:
+    input:
+        runs=rules.collect.output.runs,
+        record=rules.collect.output.record,
+    output:
+        csv=f"{RESULTS}/table1.csv",
+        latex=f"{RESULTS}/table1.tex",
+        record=f"{RESULTS}/provenance/table1.json",
+    log:
+        f"{RESULTS}/logs/table1.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/table1.tsv"
+    conda:
+        "../envs/eosflow.yaml"
+    params:
+        version=spec.TABLES_VERSION,
+    shell:
+        program("table.py")
+        + "table1 --runs {input.runs:q} --source-record {input.record:q} "
+        "--csv {output.csv:q} --latex {output.latex:q} --record {output.record:q} >> {log:q} 2>&1"
+
+
+rule table2:
+    input:
+        decomposition=rules.collect.output.decomposition,
+        runs=rules.collect.output.runs,
+        record=rules.collect.output.record,
+    output:
+        csv=f"{RESULTS}/table2.csv",
+        latex=f"{RESULTS}/table2.tex",
+        record=f"{RESULTS}/provenance/table2.json",
+    log:
+        f"{RESULTS}/logs/table2.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/table2.tsv"
+    conda:
+        "../envs/eosflow.yaml"
+    params:
+        version=spec.TABLES_VERSION,
+    shell:
+        program("table.py") + "table2 --decomposition {input.decomposition:q} "
+        "--runs {input.runs:q} --source-record {input.record:q} --csv {output.csv:q} "
+        "--latex {output.latex:q} --record {output.record:q} >> {log:q} 2>&1"
+
+
+rule table3:
+    input:
+        parameters=rules.dice_parameters.output.parquet,
+        record=rules.dice_parameters.output.record,
+    output:
+        csv=f"{RESULTS}/table3.csv",
+        latex=f"{RESULTS}/table3.tex",
+        record=f"{RESULTS}/provenance/table3.json",
+    log:
+        f"{RESULTS}/logs/table3.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/table3.tsv"
+    conda:
+        "../envs/eosflow.yaml"
+    params:
+        version=spec.TABLES_VERSION,
+    shell:
+        program("table.py") + "table3 --parameters {input.parameters:q} "
+        "--source-record {input.record:q} --csv {output.csv:q} --latex {output.latex:q} "
+        "--record {output.record:q} >> {log:q} 2>&1"
+
+
+rule claims:
+    input:
+        decomposition=rules.collect.output.decomposition,
+        runs=rules.collect.output.runs,
+        record=rules.collect.output.record,
+    output:
+        csv=f"{RESULTS}/claims.csv",
+        record=f"{RESULTS}/provenance/claims.json",
+    log:
+        f"{RESULTS}/logs/claims.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/claims.tsv"
+    conda:
+        "../envs/eosflow.yaml"
+    params:
+        version=spec.TABLES_VERSION,
+    shell:
+        program("table.py") + "claims --decomposition {input.decomposition:q} "
+        "--runs {input.runs:q} --source-record {input.record:q} --csv {output.csv:q} "
+        "--record {output.record:q} >> {log:q} 2>&1"

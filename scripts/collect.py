@@ -1,0 +1,35 @@
+"""Gather the records of all runs into two tidy tables."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from eosflow import cli, provenance, tables
+from eosflow.files import read_json
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, required=True, help="folder of all results")
+    parser.add_argument("--runs", nargs="+", required=True, help="EXP/nN/RUN of each run")
+    parser.add_argument("--decomposition", type=Path, required=True, help="output: .parquet")
+    parser.add_argument("--table", type=Path, required=True, help="output: .parquet, one row a run")
+    parser.add_argument("--record", type=Path, required=True, help="output: origin, .json")
+    arguments = parser.parse_args()
+    folders = [arguments.results / run for run in arguments.runs]
+    provenance.verify_runs(folders)
+    decomposition, runs = tables.collect(folders)
+    tables.write_parquet(decomposition, arguments.decomposition)
+    tables.write_parquet(runs, arguments.table)
+    provenance.seal(
+        arguments.record,
+        [arguments.decomposition, arguments.table],
+        sources=[folder / "decomposition" / "index.json" for folder in folders],
+        runs=provenance.of_runs(read_json(folder / "run.json") for folder in folders),
+        packages=["pandas", "pyarrow"],
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

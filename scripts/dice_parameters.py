@@ -1,0 +1,24 @@
+"""Write the drawn parameters of every Dice image, the source of Table 3."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from eosflow import cli, provenance
+from eosflow.datasets import dice
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--settings", type=json.loads, required=True, help="JSON, as in the config")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--record", type=Path, required=True, help="output: origin, .json")
+    arguments = parser.parse_args()
+    dice.write_parameters(arguments.settings, arguments.output)
+    provenance.seal(arguments.record, [arguments.output], packages=["pyarrow"])
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,28 @@
+"""Fetch a dataset's archive from its official host or a mirror, and verify it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from eosflow import cli
+from eosflow.catalog import CATALOG
+from eosflow.datasets.download import fetch
+from eosflow.errors import UserError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", choices=CATALOG, required=True)
+    parser.add_argument("--mirror", help="folder or base URL that holds the archive by its name")
+    parser.add_argument("--sha256", help="what the archive must hash to, if known better")
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    archives = CATALOG[arguments.dataset].archives
+    if not archives:
+        raise UserError(f"{arguments.dataset} is generated; there is nothing to fetch")
+    fetch(archives[0], arguments.output, arguments.mirror, arguments.sha256)
+
+
+if __name__ == "__main__":
+    cli.run(main)

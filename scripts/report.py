@@ -1,0 +1,27 @@
+"""Put all tables and figures on one page."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from eosflow import cli, provenance, report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, required=True, help="folder of all results")
+    parser.add_argument("--sources", type=Path, nargs="+", required=True, help="their origins")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--record", type=Path, required=True, help="output: origin, .json")
+    arguments = parser.parse_args()
+    for source in arguments.sources:
+        provenance.verify(source)
+    report.render(arguments.results, arguments.output)
+    provenance.seal(
+        arguments.record, [arguments.output], arguments.sources, packages=["pandas", "jinja2"]
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,53 @@
+"""Make one of the paper's tables, or the check of its claims, out of the tidy tables."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from eosflow import claims, cli, provenance, tables
+
+CAPTIONS = {
+    "table1": "The experiments and what they cost.",
+    "table2": "Power law of the peak alignment, beside the paper's.",
+    "table3": "Parameters of the Dice images.",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=[*CAPTIONS, "claims"])
+    parser.add_argument("--decomposition", type=Path, help="from scripts/collect.py")
+    parser.add_argument("--runs", type=Path, help="from scripts/collect.py")
+    parser.add_argument("--parameters", type=Path, help="from scripts/dice_parameters.py")
+    parser.add_argument("--source-record", type=Path, required=True, help="origin of the inputs")
+    parser.add_argument("--csv", type=Path, required=True, help="output")
+    parser.add_argument("--latex", type=Path, help="output")
+    parser.add_argument("--record", type=Path, required=True, help="output: origin, .json")
+    arguments = parser.parse_args()
+    provenance.verify(arguments.source_record)
+    match arguments.name:
+        case "table1":
+            table = tables.table1(pd.read_parquet(arguments.runs))
+        case "table2":
+            frames = (arguments.decomposition, arguments.runs)
+            table = tables.table2(*map(pd.read_parquet, frames))
+        case "table3":
+            table = tables.table3(pd.read_parquet(arguments.parameters))
+        case _:
+            frames = (arguments.decomposition, arguments.runs)
+            table = claims.check(*map(pd.read_parquet, frames))
+    tables.write_csv(table, arguments.csv)
+    made = [arguments.csv]
+    if arguments.latex is not None:
+        caption = CAPTIONS[arguments.name]
+        tables.write_latex(table, arguments.latex, caption, f"tab:{arguments.name}")
+        made.append(arguments.latex)
+    packages = ["pandas", "statsmodels"]
+    provenance.seal(arguments.record, made, [arguments.source_record], packages=packages)
+
+
+if __name__ == "__main__":
+    cli.run(main)

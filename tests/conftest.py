@@ -1,0 +1,28 @@
+"""Fixtures shared by the tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers import ArchiveServer
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with the real archives: EOSFLOW_REAL_DATA, else ../shared/data; skips without."""
+    folder = Path(os.environ.get("EOSFLOW_REAL_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real archives: {folder} is not there (set EOSFLOW_REAL_DATA)")
+    return folder
+
+
+@pytest.fixture
+def server() -> Iterator[ArchiveServer]:
+    """A real HTTP server on loopback whose faults a test chooses."""
+    with ArchiveServer() as running:
+        yield running

@@ -1,0 +1,129 @@
+"""A copy of the workflow in a folder of its own, and ways to start Snakemake in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = ("Snakefile", "config.yaml", "config", "rules", "scripts", "profiles", "envs", "eosflow")
+
+# A network and images so small that a run takes a second; `mse` is a second experiment.
+TINY = """
+results_dir: results
+select: [dice-ce, mse]
+device: cpu
+seeds: {initialization: [0], subset: [0]}
+network: {width: 8, depth: 3}
+solver: {max_step_size: 0.2, max_iterations: 2000}
+snapshots: {every: 20}
+datasets: {dice: {image_size: 8, images_per_class: 40}}
+experiments:
+  dice-ce: {n: [6, 12, 24], target_loss: 0.2}
+  mse: {dataset: dice, criterion: squared_error, n: [6], target_loss: 0.2}
+  cifar10-ce: {n: [6]}
+  cifar10-mse: {n: [6]}
+  atrialfibrillation-ce: {n: [6]}
+  sst-ce: {n: [6]}
+"""
+
+
+class Project:
+    """The workflow's files copied to `root`, with the TINY config laid over the paper's."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.results = root / "results"
+        root.mkdir(parents=True, exist_ok=True)
+        for part in PARTS:
+            source = ROOT / part
+            if source.is_dir():
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(source, root / part, ignore=ignored)
+            else:
+                shutil.copy2(source, root / part)
+        (root / "tiny.yaml").write_text(TINY)
+
+    def adopt(self, results: Path) -> None:
+        """Put a copy of finished results here, times and all, without Snakemake's notes."""
+        shutil.copytree(results, self.results)
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Replace text in one of the copied files."""
+        path = self.root / file
+        text = path.read_text()
+        assert text.count(old) == 1, f"{file} holds {old!r} {text.count(old)} times"
+        path.write_text(text.replace(old, new))
+
+    def command(self, *arguments: str, tiny: bool = True) -> list[str]:
+        config = ["--configfile", "tiny.yaml"] if tiny else []
+        return [sys.executable, "-m", "snakemake", *arguments, *config]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        # Only what the tree itself holds, and no GPU of the machine that tests.
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "SLURM"))}
+        return kept | threads | {"PYTHONPATH": str(self.root)}
+
+    def start(
+        self, *arguments: str, tiny: bool = True, **environment: str
+    ) -> subprocess.Popen[str]:
+        """Start Snakemake in a process group of its own; its output is in one stream."""
+        return subprocess.Popen(
+            self.command(*arguments, tiny=tiny),
+            cwd=self.root,
+            env=self.environment | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(
+        self, *arguments: str, status: int | None = 0, tiny: bool = True, **environment: str
+    ) -> str:
+        """Run Snakemake to its end and return what it printed; None as status allows any."""
+        process = self.start(*arguments, tiny=tiny, **environment)
+        output, _ = process.communicate(timeout=300)
+        assert status is None or process.returncode == status, output
+        return output
+
+    def make(self, *targets: str, status: int | None = 0) -> str:
+        """What a user does: Snakemake on two cores."""
+        return self.run(*targets, "--cores", "2", status=status)
+
+    def jobs(self, *targets: str, tiny: bool = True) -> dict[str, int]:
+        """How many jobs of each rule a dry run plans; empty where there is nothing to be done."""
+        output = self.run(*targets, "--dry-run", "--quiet", "rules", tiny=tiny)
+        table = output.rsplit("Job stats:", 1)[1] if "Job stats:" in output else ""
+        rows = re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)
+        return {rule: int(count) for rule, count in rows if rule not in ("total", "all")}
+
+
+def children(pid: int, script: str) -> list[int]:
+    """Processes below `pid` that run `scripts/<script>` themselves, not a shell that starts it."""
+    found = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if any(part.endswith(f"scripts/{script}") for part in process.cmdline()):
+                    found.append(process.pid)
+    return found
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 240.0) -> None:
+    """Poll; fails where the condition does not come true in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "what the test waits for did not happen"
+        time.sleep(0.02)

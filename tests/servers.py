@@ -1,0 +1,75 @@
+"""A real HTTP server on loopback that serves bytes and, when told to, misbehaves."""
+
+from __future__ import annotations
+
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class ArchiveServer:
+    """Serves `files` (name -> bytes) at `url`/name.
+
+    `faults` holds what happens to the next requests for an archive, one entry each: a status code,
+    "cut" (half of what is due, then the connection closes) or "stall" (half, then silence).
+    `requests` lists (name, Range header) of those requests.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.faults: list[int | str] = []
+        self.requests: list[tuple[str, str | None]] = []
+        self.ranges = True
+        self.tag: str | None = '"1"'
+        self._wake = threading.Event()
+        handler = type("Handler", (_Handler,), {"site": self, "wake": self._wake})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> ArchiveServer:
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._wake.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    site: ArchiveServer
+    wake: threading.Event
+
+    def log_message(self, *_: object) -> None:
+        """Keep the test output quiet."""
+
+    def do_GET(self) -> None:
+        name = self.path.strip("/")
+        if name not in self.site.files:
+            self.send_error(404)
+            return
+        content, first = self.site.files[name], 0
+        wanted = self.headers.get("Range")
+        if name != "SHA256SUMS":
+            self.site.requests.append((name, wanted))
+        fault = self.site.faults.pop(0) if self.site.faults and name != "SHA256SUMS" else None
+        if isinstance(fault, int):
+            self.send_error(fault)
+            return
+        current = self.headers.get("If-Range") in (None, self.site.tag)
+        if wanted and self.site.ranges and current:
+            first = int(re.fullmatch(r"bytes=(\d+)-", wanted).group(1))
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
+        else:
+            self.send_response(200)
+        body = content[first:]
+        self.send_header("Content-Length", str(len(body)))
+        if self.site.tag:
+            self.send_header("ETag", self.site.tag)
+        self.end_headers()
+        self.wfile.write(body if fault is None else body[: len(body) // 2])
+        self.wfile.flush()
+        if fault == "stall":
+            self.wake.wait(30)

@@ -1,0 +1,206 @@
+"""Runs made of formulas: the identities of the method hold exactly, and a and b are known.
+
+Each run rises from iteration 10 to a peak at 0.8 of its length and then falls a little. Between
+the two every factor moves along a straight line in its logarithm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eosflow.files import sha256, write_json
+from eosflow.powerlaw import PAPER
+from eosflow.spec import step_name
+from eosflow.tables import VERSIONED
+
+LAYERS = 6
+START = 3e-4  # A_1 at iteration 10, of every run
+EXPERIMENTS = {
+    "dice-ce": ("dice", "cross_entropy", (468, 937, 1875, 3750)),
+    "cifar10-ce": ("cifar10", "cross_entropy", (390, 781, 1562, 3125)),
+    "cifar10-mse": ("cifar10", "squared_error", (390, 781, 1562)),
+    "atrialfibrillation-ce": ("atrialfibrillation", "cross_entropy", (60, 120, 240, 480)),
+    "sst-ce": ("sst", "cross_entropy", (461, 922, 1844)),
+}
+SPECIFICATION = {
+    "depth": LAYERS,
+    "width": 64,
+    "activation": "elu",
+    "max_step_size": 0.01,
+    "target_loss": 0.01,
+}
+# Growth from iteration 10 to the peak of what is not alignment: known answers for the tests.
+CRITERION_GROWTH = 0.9
+JACOBIAN_GROWTH = 1.1  # of each of the five
+RATIO_GROWTH = 1.2
+OVERLAP_GROWTH = 1.3
+
+
+def progress(iteration: int, length: int) -> float:
+    """0 at iteration 10, 1 at the peak, 0.95 at the end; −0.2 in the transient."""
+    peak = 0.8 * length
+    if iteration < 10:
+        return -0.2
+    if iteration <= peak:
+        return (iteration - 10) / (peak - 10)
+    return 1 - 0.05 * (iteration - peak) / (length - peak)
+
+
+def snapshot(iteration: int, length: int, peak_alignment: float) -> dict[str, Any]:
+    """One decomposition record with the identities E5, E8 (bound), E10 and E12."""
+    s = progress(iteration, length)
+    alignment = [(START * (peak_alignment / START) ** s) ** (1 / (LAYERS - 1))] * (LAYERS - 1)
+    jacobian = [6.0 * JACOBIAN_GROWTH**s] * (LAYERS - 1)
+    criterion = 0.5 * CRITERION_GROWTH**s
+    record: dict[str, Any] = {
+        "iteration": iteration,
+        "flow_time": 0.01 * iteration,
+        "loss": 1.5 * (0.01 / 1.5) ** (iteration / length),
+    }
+    layers = []
+    for layer in range(1, LAYERS + 1):
+        ratio = 0.8 * RATIO_GROWTH**s
+        activation = 40.0 / layer
+        cumulative = math.prod(alignment[layer - 1 :])
+        preactivation = criterion * math.prod(jacobian[layer - 1 :]) * cumulative
+        layers.append(ratio * activation * preactivation)
+        record[f"activation_ratio_{layer}"] = ratio
+        record[f"activation_norm2_{layer}"] = activation
+        record[f"preactivation_norm2_{layer}"] = preactivation
+        record[f"layer_norm2_{layer}"] = layers[-1]
+        if layer < LAYERS:
+            record[f"activation_growth_{layer}"] = 1.0 / layer
+            record[f"jacobian_norm2_{layer}"] = jacobian[layer - 1]
+            record[f"alignment_{layer}"] = alignment[layer - 1]
+            record[f"cumulative_alignment_{layer}"] = cumulative
+    record["criterion_norm2"] = criterion
+    record["alignment_product"] = math.prod(alignment)
+    record["m_norm2"] = 0.9 * sum(layers)
+    record["overlap"] = 0.4 * OVERLAP_GROWTH**s
+    record["sharpness_gauss_newton"] = record["m_norm2"] * record["overlap"]
+    record["sharpness_hessian"] = 1.02 * record["sharpness_gauss_newton"]
+    record["sharpness_residual"] = 0.03 * record["sharpness_hessian"]
+    record |= {f"residual_{name}": 1e-5 for name in ("hessian", "gauss_newton", "residual")}
+    return record
+
+
+def run(
+    experiment: str,
+    n: int,
+    init_seed: int = 0,
+    subset_seed: int = 0,
+    noise: float = 0.0,
+    stopped: str = "target_loss",
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The snapshots and the row of `runs` of one run; peak A_1 = a·N^b·exp(noise)."""
+    dataset, criterion, _ = EXPERIMENTS[experiment]
+    a, b, _ = PAPER[dataset, criterion]
+    # The peak is itself a snapshot: lengths are multiples of 500 iterations.
+    length = 500 * (1 + init_seed % 2 + round(math.log2(n) / 4))
+    identity = {
+        "experiment": experiment,
+        "dataset": dataset,
+        "criterion": criterion,
+        "n": n,
+        "init_seed": init_seed,
+        "subset_seed": subset_seed,
+    }
+    peak = a * n**b * math.exp(noise)
+    iterations = [0, 10, *range(100, length + 1, 100)]
+    rows = [{**identity, **snapshot(i, length, peak)} for i in iterations]
+    row = {
+        **identity,
+        "parameters": 1000,
+        "stopped": stopped,
+        "iterations": length,
+        "flow_time": 0.01 * length,
+        "final_loss": 0.0099,
+        "seconds": 2.0 * n,
+        "block_products": 2 * length,
+        "device": "cpu",
+        "threads": 1,
+        "key": f"key-{n}-{init_seed}-{subset_seed}",
+        **SPECIFICATION,
+        "rejected_steps": 0,
+        "unconverged_iterations": 0,
+        "negative_dominant_iterations": 2,
+        "negative_dominant_after_transient": 0,
+        "iterations_after_transient": length - 10,
+        "max_sharpness": max(r["sharpness_hessian"] for r in rows if r["iteration"] >= 10),
+        "max_residual": 0.005,
+        "version_eosflow": "0.1.0",
+        "version_python": "3.11.2",
+        "version_torch": "2.13.0",
+        "version_numpy": "2.4.6",
+        "commit": None,
+    }
+    return rows, row
+
+
+def frames(
+    experiments: Iterable[str] = tuple(EXPERIMENTS),
+    seeds: int = 2,
+    noise: float = 0.0,
+    stopped: str = "target_loss",
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(decomposition, runs) of all sizes of some experiments, `seeds`² runs each."""
+    random = np.random.default_rng(0)
+    rows, runs = [], []
+    for experiment in experiments:
+        for n in EXPERIMENTS[experiment][2]:
+            for init in range(seeds):
+                for subset in range(seeds):
+                    scatter = noise * random.standard_normal()
+                    more, one = run(experiment, n, init, subset, scatter, stopped)
+                    rows += more
+                    runs.append(one)
+    return pd.DataFrame(rows), pd.DataFrame(runs)
+
+
+def write_run_folder(folder: Path, rows: list[dict[str, Any]], row: dict[str, Any]) -> None:
+    """Write the files of one run as training and decomposition leave them."""
+    identity = ("experiment", "dataset", "criterion", "n", "init_seed", "subset_seed")
+    record = {
+        name: row[name]
+        for name in (
+            *("parameters", "stopped", "iterations", "flow_time", "final_loss", "seconds"),
+            *("block_products", "device", "threads", "key"),
+        )
+    }
+    record |= {
+        "spec": {name: row[name] for name in (*identity, *SPECIFICATION)},
+        "status": "finished",
+        "versions": {name: row[f"version_{name}"] for name in VERSIONED} | {"commit": None},
+    }
+    write_json(folder / "run.json", record)
+    steps = np.arange(row["iterations"])
+    pd.DataFrame(
+        {
+            "iteration": steps,
+            "eigenvalue_1": np.where(steps < 10, 1e6, row["max_sharpness"] - steps / 1e6),
+            "residual": row["max_residual"],
+            "converged": steps != 3,
+            "rejected_steps": (steps == 1) * 4,
+            "negative_dominant": (steps < 2) | (steps == 50),
+        }
+    ).to_parquet(folder / "trajectory.parquet")
+    entries = []
+    for values in rows:
+        name = f"{step_name(values['iteration'])}.json"
+        path = folder / "decomposition" / name
+        flat = {key: value for key, value in values.items() if key not in identity}
+        write_json(path, {**flat, "key": "snapshot-key", "version": 1})
+        entries.append(
+            {
+                "iteration": values["iteration"],
+                "file": name,
+                "sha256": sha256(path),
+            }
+        )
+    write_json(folder / "decomposition" / "index.json", {"key": "index-key", "snapshots": entries})

@@ -1,0 +1,174 @@
+"""What a config may say: every refusal names the key, what was given and what is allowed."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from project import ROOT, TINY
+
+from eosflow import catalog, config, network, spec
+from eosflow.errors import UserError
+
+PAPER = ROOT / "config.yaml"
+DEMO = ROOT / "config" / "demo.yaml"
+
+
+def refusal(overrides: dict[str, Any]) -> str:
+    with pytest.raises(UserError) as caught:
+        config.load([PAPER], overrides)
+    return str(caught.value)
+
+
+def test_the_paper_is_table_1() -> None:
+    runs = spec.expand(config.load([PAPER]))
+    assert len(runs) == 368
+    count = {
+        name: sum(run.experiment == name for run in runs.values())
+        for name in ("dice-ce", "cifar10-ce", "cifar10-mse", "atrialfibrillation-ce", "sst-ce")
+    }
+    assert list(count.values()) == [80, 80, 64, 80, 64]
+    one = runs["cifar10-mse/n3125/init3-subset2"]
+    assert (one.criterion, one.target_loss, one.width, one.depth) == ("squared_error", 0.02, 512, 6)
+
+
+def test_the_demo_is_two_experiments_of_four_sizes_and_four_seeds() -> None:
+    runs = spec.expand(config.load([PAPER, DEMO]))
+    assert len(runs) == 2 * 4 * 4
+    assert {run.dataset for run in runs.values()} == {"dice", "atrialfibrillation"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"network": {"widht": 3}}, ["network.widht: there is no such key", "Did you mean width?"]),
+        ({"max_iterations": 3}, ["max_iterations: there is", "belongs to solver.max_iterations"]),
+        ({"speed": 1}, ["speed: there is no such key; allowed here: results_dir, mirror"]),
+        ({"datasets": {"cifar10": {"size": 3}}}, ["datasets.cifar10.size: ", "no key is allowed"]),
+        ({"datasets": {"dise": {}}}, ["datasets.dise: there is no such key", "Did you mean dice?"]),
+        ({"solver": {"max_step_size": -1}}, ["solver.max_step_size: -1 was given; ", "than 0"]),
+        ({"solver": {"max_step_size": 0}}, ["solver.max_step_size: 0 was given; "]),
+        ({"solver": {"max_step_size": float("inf")}}, ["max_step_size: inf", "a finite number"]),
+        ({"solver": {"max_step_size": "fast"}}, ["'fast' was given; it must be a number"]),
+        ({"solver": {"eigen_tolerance": 1.5}}, ["eigen_tolerance: 1.5 was given; ", "less than 1"]),
+        ({"solver": {"integrator": "rk4"}}, ["'rk4' was given; allowed: exponential-euler"]),
+        ({"seeds": {"subset": [0, 1, 0]}}, ["seeds.subset: [0, 1, 0] was given; no entry"]),
+        ({"seeds": {"subset": []}}, ["seeds.subset: [] was given; it must not be empty"]),
+        ({"seeds": {"subset": [-1]}}, ["seeds.subset.0: -1 was given; it must be at least 0"]),
+        ({"seeds": 3}, ["seeds: 3 was given; it must be keys with values"]),
+        ({"select": ["dice-mse"]}, ["there is no experiment dice-mse; allowed: dice-ce, "]),
+        ({"select": "dice-ce"}, ["select: 'dice-ce' was given; it must be a list"]),
+        ({"device": "gpu"}, ["device: 'gpu' was given; allowed: auto, cpu, cuda"]),
+        ({"threads": 0}, ["threads: 0 was given; it must be at least 1"]),
+        ({"results_dir": None}, ["results_dir: None was given; it must be text"]),
+        ({"checksums": {"AtrialFibrillation.zip": "abc"}}, ["'abc' was given; it must match"]),
+        (
+            {"experiments": {"dice-ce": {"dataset": "dices"}}},
+            ["experiments.dice-ce.dataset: 'dices' was given", "Did you mean dice?"],
+        ),
+        (
+            {"experiments": {"dice-ce": {"criterion": "mse"}}},
+            ["criterion: 'mse' was given; allowed: cross_entropy, squared_error"],
+        ),
+        (
+            {"experiments": {"dice-ce": {"target_loss": 0}}},
+            ["experiments.dice-ce.target_loss: 0 was given; it must be greater than 0"],
+        ),
+        (
+            {"experiments": {"cifar10-ce": {"n": [390, 50_001]}}},
+            ["experiments.cifar10-ce.n: 50001 was given; the training split of cifar10 has 50000"],
+        ),
+        (
+            {"experiments": {"dice-ce": {"n": [9]}}, "datasets": {"dice": {"images_per_class": 2}}},
+            ["experiments.dice-ce.n: 9 was given; the training split of dice has 6 examples"],
+        ),
+        (
+            {"experiments": {"atrialfibrillation-ce": {"n": [7681]}}},
+            ["the training split of atrialfibrillation has 7680 examples"],
+        ),
+        ({"experiments": {"mine": {}}}, ["experiments.mine: dataset, criterion, n and "]),
+        ({"experiments": {"My One": {}}}, ["experiments: 'My One' was given", "small letters"]),
+    ],
+)  # fmt: skip
+def test_refusals(overrides: dict[str, Any], words: list[str]) -> None:
+    message = refusal(overrides)
+    for word in words:
+        assert word in message
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    message = refusal({"network": {"width": 0, "depth": "deep"}, "threads": -1})
+    assert message.startswith("These 3 values")
+    for key in ("network.width: 0", "network.depth: 'deep'", "threads: -1"):
+        assert key in message
+
+
+def test_the_config_given_is_left_as_it_is() -> None:
+    given = yaml.safe_load(PAPER.read_text())
+    given["solver"]["max_step_size"] = "1e-2"
+    before = copy.deepcopy(given)
+    assert config.clean(given)["solver"]["max_step_size"] == 0.01
+    assert given == before
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-2", 0.01), ("0.5", 0.5), ("3", 3)])
+def test_numbers_that_come_as_text_are_numbers(text: str, value: float) -> None:
+    read = config.load([PAPER], {"solver": {"max_step_size": text}})
+    assert read["solver"]["max_step_size"] == value
+
+
+def test_mirror_null_is_none() -> None:
+    assert config.load([PAPER], {"mirror": "null"})["mirror"] is None
+
+
+def test_an_unreadable_config_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("network: {width: 3\n")
+    for path, word in ((broken, "is not valid YAML"), (tmp_path / "no.yaml", "cannot be read")):
+        with pytest.raises(UserError, match=word) as caught:
+            config.load([PAPER, path])
+        assert str(path) in str(caught.value)
+
+
+def test_an_experiment_is_left_out_only_where_its_archive_is_missing(tmp_path: Path) -> None:
+    demo = config.load([PAPER, DEMO], {"results_dir": str(tmp_path)})
+    left, lines = config.available(demo)
+    assert left["select"] == ["dice-ce"]
+    assert ["AtrialFibrillation.zip" in line and "MIRROR" in line for line in lines] == [True]
+    assert config.available(demo | {"mirror": "somewhere"})[1] == []
+    (tmp_path / "data" / "archives").mkdir(parents=True)
+    (tmp_path / "data" / "archives" / "AtrialFibrillation.zip").touch()
+    assert config.available(demo) == (demo, [])
+    with pytest.raises(UserError, match="No experiment is left"):
+        config.available(demo | {"select": ["atrialfibrillation-ce"], "results_dir": "nowhere"})
+
+
+def test_the_schema_allows_just_what_the_program_knows() -> None:
+    schema = yaml.safe_load(config.SCHEMA.read_text())
+    experiment = schema["properties"]["experiments"]["additionalProperties"]["properties"]
+    network_keys = schema["properties"]["network"]["properties"]
+    assert experiment["criterion"]["enum"] == list(spec.CRITERIA)
+    assert sorted(experiment["dataset"]["enum"]) == sorted(catalog.CATALOG)
+    assert set(schema["properties"]["datasets"]["properties"]) == set(catalog.CATALOG)
+    assert network_keys["activation"]["enum"] == list(network.ACTIVATIONS)
+    archives = {item.name for facts in catalog.CATALOG.values() for item in facts.archives}
+    assert set(schema["properties"]["checksums"]["properties"]) == archives
+
+
+def test_the_schema_closes_every_object() -> None:
+    def objects(part: Any) -> list[Any]:
+        found = [part] if isinstance(part, dict) and part.get("type") == "object" else []
+        below = part.values() if isinstance(part, dict) else part if isinstance(part, list) else []
+        return found + [each for child in below for each in objects(child)]
+
+    schema = yaml.safe_load(config.SCHEMA.read_text())
+    assert all("additionalProperties" in part for part in objects(schema))
+
+
+def test_the_tiny_config_of_the_tests_is_legal(tmp_path: Path) -> None:
+    tiny = tmp_path / "tiny.yaml"
+    tiny.write_text(TINY)
+    assert len(spec.expand(config.load([PAPER, tiny]))) == 4

@@ -1,0 +1,99 @@
+"""Archives from strangers: nothing outside their folder, no links, no bombs, no half files."""
+
+from __future__ import annotations
+
+import gzip
+import stat
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from small_archives import tar_of, zip_of
+
+from eosflow.datasets import archives
+from eosflow.datasets.archives import read_members
+from eosflow.errors import UserError
+
+
+@pytest.fixture(params=["zip", "tar"])
+def make(request, tmp_path):
+    """A function that writes members (name -> bytes) to an archive of either kind."""
+    if request.param == "zip":
+        return lambda members: zip_of(tmp_path / "a.zip", members)
+    return lambda members: tar_of(tmp_path / "a.tar.gz", members)
+
+
+def test_members_are_found_in_any_folder(make):
+    archive = make({"folder/a.txt": b"one", "b.txt": b"two", "c.txt": b"not wanted"})
+    assert read_members(archive, ["a.txt", "b.txt"]) == {"a.txt": b"one", "b.txt": b"two"}
+
+
+@pytest.mark.parametrize("name", ["../a.txt", "x/../../a.txt", "/etc/a.txt", "..\\a.txt"])
+def test_members_outside_the_folder_are_refused(make, name):
+    archive = make({name: b"one", "b.txt": b"two"})
+    with pytest.raises(UserError, match="outside the archive's folder"):
+        read_members(archive, ["b.txt"])
+
+
+def test_links_are_refused(tmp_path):
+    link = tarfile.TarInfo("a.txt")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    with pytest.raises(UserError, match="link"):
+        read_members(tar_of(tmp_path / "a.tar.gz", {"a.txt": link}), ["a.txt"])
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        info = zipfile.ZipInfo("a.txt")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        file.writestr(info, "/etc/passwd")
+    with pytest.raises(UserError, match="link"):
+        read_members(tmp_path / "a.zip", ["a.txt"])
+
+
+def test_members_beyond_the_bound_are_refused(make, monkeypatch):
+    monkeypatch.setattr(archives, "MEMBER_LIMIT", 1000)
+    archive = make({"a.txt": bytes(1001)})
+    with pytest.raises(UserError, match="1001 bytes, more than the 1000 allowed"):
+        read_members(archive, ["a.txt"])
+
+
+def test_a_missing_member_is_named(make):
+    with pytest.raises(UserError, match=r"no member b\.txt"):
+        read_members(make({"a.txt": b"one"}), ["a.txt", "b.txt"])
+
+
+def test_a_member_that_is_there_twice_is_refused(make):
+    with pytest.raises(UserError, match=r"two members named a\.txt"):
+        read_members(make({"x/a.txt": b"one", "y/a.txt": b"two"}), ["a.txt"])
+
+
+def test_an_absent_archive(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        read_members(tmp_path / "a.zip", ["a.txt"])
+
+
+@pytest.mark.parametrize("keep", [0, 10, 0.5, 0.95, -1])
+def test_a_truncated_archive(make, keep):
+    archive = make({"a.txt": bytes(range(256)) * 4000})
+    content = archive.read_bytes()
+    size = keep if isinstance(keep, int) else int(keep * len(content))
+    archive.write_bytes(content[:size])
+    with pytest.raises(UserError, match="truncated or damaged"):
+        read_members(archive, ["a.txt"])
+
+
+def test_a_flipped_byte_fails_the_check_sum(make):
+    archive = make({"a.txt": bytes(range(256)) * 4000})
+    content = bytearray(archive.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    archive.write_bytes(content)
+    with pytest.raises(UserError, match="truncated or damaged"):
+        read_members(archive, ["a.txt"])
+
+
+def test_something_else_than_an_archive(tmp_path: Path):
+    (tmp_path / "a.tar.gz").write_bytes(b"<html>404</html>")
+    with pytest.raises(UserError, match="truncated or damaged"):
+        read_members(tmp_path / "a.tar.gz", ["a.txt"])
+    (tmp_path / "b.tar.gz").write_bytes(gzip.compress(b"<html>404</html>" * 100))
+    with pytest.raises(UserError, match="truncated or damaged"):
+        read_members(tmp_path / "b.tar.gz", ["a.txt"])

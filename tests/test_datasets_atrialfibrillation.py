@@ -1,0 +1,133 @@
+"""AtrialFibrillation: values as published, windows as described, damaged files refused."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_archives import atrial_series, atrial_zip, ts_text
+
+from eosflow.datasets.atrialfibrillation import open_pool, parse_ts
+from eosflow.datasets.pool import Resources
+from eosflow.errors import UserError
+
+SETTINGS = {"window": 128, "stride": 1}
+CLASSES = ("n", "s", "t")
+
+
+def resources(archive: Path) -> Resources:
+    return Resources(archive=archive, cache=Path("unused"))
+
+
+def test_windows_are_cut_as_described(tmp_path):
+    values, labels = atrial_series()
+    pool = open_pool(SETTINGS, resources(atrial_zip(tmp_path / "a.zip")))
+    assert len(pool.labels) == 15 * 512 == 7680
+    inputs = pool.inputs(np.arange(7680))
+    assert inputs.dtype == np.float64
+    assert inputs.shape == (7680, 256)
+    row = 0
+    for series, label in zip(values, labels, strict=True):
+        for start in range(640 - 128):
+            expected = np.concatenate(
+                [series[0, start : start + 128], series[1, start : start + 128]]
+            )
+            np.testing.assert_array_equal(inputs[row], expected)
+            assert CLASSES[pool.labels[row]] == label
+            row += 1
+
+
+def test_chosen_windows_and_another_stride(tmp_path):
+    values, _ = atrial_series()
+    pool = open_pool({"window": 100, "stride": 7}, resources(atrial_zip(tmp_path / "a.zip")))
+    starts = list(range(0, 540, 7))
+    assert len(pool.labels) == 15 * len(starts)
+    row = 3 * len(starts) + 5
+    expected = values[3, :, starts[5] : starts[5] + 100].reshape(-1)
+    np.testing.assert_array_equal(pool.inputs(np.array([row]))[0], expected)
+
+
+def short(text_of_values: str) -> str:
+    return f"@timeStamps false\n@classLabel true n s t\n@data\n{text_of_values}\n"
+
+
+def test_a_small_file_by_hand():
+    series = parse_ts(short("1,2.5,-3e-2:4,5,6:t\n\n7,8,9:0,0,0.1:n"), "f.ts", 2, 3, CLASSES)
+    assert series.values.tolist() == [[[1, 2.5, -0.03], [4, 5, 6]], [[7, 8, 9], [0, 0, 0.1]]]
+    assert series.labels.tolist() == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("1,?,3:4,5,6:t", r"f\.ts, line 4: channel 1, step 2 is '\?': missing"),
+        ("1,2,3:4,,6:t", r"line 4: channel 2, step 2 is '': missing"),
+        ("1,2,3:4,5,NaN:t", r"line 4: channel 2, step 3 is 'NaN': missing"),
+        ("1,2,inf:4,5,6:t", r"channel 1, step 3 is 'inf': not a number"),
+        ("1,2,x:4,5,6:t", r"channel 1, step 3 is 'x': not a number"),
+        ("1,2:4,5,6:t", r"channel 1 has 2 values, expected 3"),
+        ("1,2,3:t", r"1 channels, expected 2"),
+        ("1,2,3:4,5,6:7,8,9:t", r"3 channels, expected 2"),
+        ("1,2,3:4,5,6:q", r"class 'q', expected n s t"),
+        ("1,2,3:4,5,6", r"1 channels, expected 2"),
+        ("", r"no series after @data"),
+    ],
+)
+def test_a_bad_row_is_named(row, message):
+    with pytest.raises(UserError, match=message):
+        parse_ts(short(row), "f.ts", 2, 3, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("@timeStamps true\n@classLabel true n s t\n@data\n", "timeStamps"),
+        ("@timeStamps false\n@classLabel true a b\n@data\n", "classLabel"),
+        ("@timeStamps false\n@data\n", "classLabel is 'absent'"),
+        ("1,2,3:4,5,6:t\n", "header line starts with @"),
+        ("@timeStamps false\n", "no series"),
+    ],
+)
+def test_a_bad_header_is_named(header, message):
+    with pytest.raises(UserError, match=message):
+        parse_ts(header, "f.ts", 2, 3, CLASSES)
+
+
+def test_bytes_that_are_no_text(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("AtrialFibrillation_TRAIN.ts", b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="is not text"):
+        open_pool(SETTINGS, resources(path))
+
+
+def test_text_round_trip_is_exact():
+    """Every double that the writer's shortest text stands for comes back as it was."""
+    values = np.random.default_rng(1).normal(size=(2, 2, 50)) * 10.0 ** np.arange(-25, 25)
+    series = parse_ts(ts_text(values, ["n", "t"]), "f.ts", 2, 50, CLASSES)
+    np.testing.assert_array_equal(series.values, values)
+
+
+def test_the_real_archive(real_data):
+    """Counts, classes, known values; all values against NumPy's own reader of numbers."""
+    archive = real_data / "AtrialFibrillation.zip"
+    pool = open_pool(SETTINGS, resources(archive))
+    assert len(pool.labels) == 7680
+    assert np.bincount(pool.labels).tolist() == [5 * 512] * 3
+    inputs = pool.inputs(np.arange(7680))
+    first = [-0.34086, -0.38038, -0.3458, -0.36556]
+    assert inputs[0, :4].tolist() == first
+
+    with zipfile.ZipFile(archive) as file:
+        text = file.read("AtrialFibrillation_TRAIN.ts").decode()
+    rows = text.split("@data\n")[1].strip().split("\n")
+    numbers = [re.sub(":[nst]$", "", row).replace(":", ",") for row in rows]
+    oracle = np.loadtxt(numbers, delimiter=",").reshape(15, 2, 640)
+    for series in range(15):
+        for start in (0, 255, 511):
+            np.testing.assert_array_equal(
+                inputs[series * 512 + start].reshape(2, 128), oracle[series, :, start : start + 128]
+            )

@@ -1,0 +1,168 @@
+"""Dice: the images against R's, the parameters against Table 3, each image on its own."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from eosflow.datasets import dice
+from eosflow.datasets.pool import Resources
+
+DATA = Path(__file__).parent / "data"
+SETTINGS = {"image_size": 32, "images_per_class": 2000, "seed": 0}
+NOTHING = Resources(archive=None, cache=Path("unused"))
+
+
+def r_references() -> list[tuple[int, dict[str, list[float]], np.ndarray]]:
+    """Class, parameters and image (drawn by R 4.2) of each of the 36 references."""
+    with np.load(DATA / "dice-r-reference.npz") as arrays:
+        images = arrays["images"]
+    with (DATA / "dice-r-reference.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    references = []
+    for row, image in zip(rows, images, strict=True):
+        drawn = {name: [float(row[name] or "nan")] for name in dice.PARAMETERS}
+        drawn["lend"] = [dice.LINE_ENDS.index(row["lend"])]
+        references.append((int(row["class"]), drawn, image))
+    return references
+
+
+@pytest.mark.parametrize("number", range(36))
+def test_images_are_those_of_r(number):
+    """Well within 4 grey levels and 5 % of ink; with cairo 1.16 they are equal, pixel by pixel."""
+    class_number, drawn, reference = r_references()[number]
+    image = dice.draw(class_number, drawn, 32)[0]
+    assert np.abs(image.astype(int) - reference.astype(int)).mean() < 0.5
+    ink, reference_ink = (255.0 - image).sum(), (255.0 - reference).sum()
+    assert ink == pytest.approx(reference_ink, rel=0.05)
+
+
+def test_the_references_cover_every_class_and_line_end():
+    references = r_references()
+    assert [sum(number == k for number, *_ in references) for k in range(1, 7)] == [6] * 6
+    assert {drawn["lend"][0] for _, drawn, _ in references} == {0, 1, 2}
+
+
+def test_an_image_depends_on_its_seed_class_and_index_alone():
+    for class_number in dice.RANGES:
+        together = dice.parameters(7, class_number, np.arange(500))
+        for index in (0, 1, 2, 137, 499):
+            alone = dice.parameters(7, class_number, np.array([index]))
+            for name, values in alone.items():
+                np.testing.assert_array_equal(values[0], together[name][index])
+        picked = dice.parameters(7, class_number, np.array([499, 3, 3]))
+        np.testing.assert_array_equal(picked["x"], together["x"][[499, 3, 3]])
+        image = dice.draw(class_number, dice.parameters(7, class_number, np.array([137])), 32)
+        drawn_together = dice.draw(class_number, together, 32)
+        np.testing.assert_array_equal(image[0], drawn_together[137])
+    other_seed = dice.parameters(8, 1, np.arange(500))["x"]
+    other_class = dice.parameters(7, 2, np.arange(500))["x"]
+    mine = dice.parameters(7, 1, np.arange(500))["x"]
+    assert not np.any(mine == other_seed)
+    assert not np.any(mine == other_class)
+
+
+def test_images_do_not_depend_on_how_many_there_are():
+    few = dice.parameters(0, 3, np.arange(10))
+    many = dice.parameters(0, 3, np.arange(20_000))
+    np.testing.assert_array_equal(few["lwd"], many["lwd"][:10])
+
+
+def test_known_images_stay_as_they_are():
+    """Golden numbers: if they move, raise SUBSET_VERSION, for every subset moves with them."""
+    drawn = dice.parameters(0, 1, np.array([0, 1]))
+    assert drawn["x"].tolist() == [0.6267081219587127, 0.13119147796314512]
+    assert dice.parameters(0, 6, np.array([19_999]))["dy"][0] == 0.3958011754440439
+
+
+@pytest.mark.parametrize("class_number", dice.RANGES)
+def test_parameters_fill_the_ranges_of_table_3(class_number):
+    count = 20_000
+    drawn = dice.parameters(0, class_number, np.arange(count))
+    ranges = dice.RANGES[class_number]
+    for name in dice.PARAMETERS:
+        if name not in ranges:
+            assert np.isnan(drawn[name]).all()
+            continue
+        low, high = ranges[name]
+        assert low <= drawn[name].min() < low + 0.001 * (high - low)
+        assert high - 0.001 * (high - low) < drawn[name].max() < high
+        fractions = (drawn[name] - low) / (high - low)
+        # five standard errors of the mean and of the variance of a uniform variable
+        assert fractions.mean() == pytest.approx(1 / 2, abs=5 * np.sqrt(1 / 12 / count))
+        assert fractions.var() == pytest.approx(1 / 12, abs=5 * np.sqrt(1 / 180 / count))
+    drawn_names = [name for name in dice.PARAMETERS if name in ranges]
+    correlations = np.corrcoef([drawn[name] for name in drawn_names]) - np.eye(len(drawn_names))
+    assert np.abs(correlations).max() < 5 / np.sqrt(count)
+    if "lwd" in ranges:
+        counts = np.bincount(drawn["lend"], minlength=3)
+        assert counts == pytest.approx([count / 3] * 3, abs=5 * np.sqrt(count * 2 / 9))
+    else:
+        assert (drawn["lend"] == -1).all()
+
+
+def test_symmetries_of_the_drawings():
+    """Classes 2 to 6 map onto themselves when turned by half a turn; one and two are all black."""
+    for class_number in (2, 3, 4, 5, 6):
+        images = dice.draw(class_number, dice.parameters(0, class_number, np.arange(200)), 32)
+        turned = images[:, ::-1, ::-1]
+        # Rounding to cairo's grid of 1/256 pixel is not symmetric, hence not exactly.
+        assert np.abs(images.astype(int) - turned.astype(int)).mean() < 1.0
+    for class_number in (1, 2):
+        images = dice.draw(class_number, dice.parameters(0, class_number, np.arange(200)), 32)
+        assert set(np.unique(images)) <= {0, 255}
+
+
+def test_the_split_is_even_fixed_and_random():
+    training = dice.training_split(0, 20_000)
+    assert training.shape == (120_000,)
+    assert training.sum() == 60_000
+    by_class = training.reshape(6, 20_000).sum(axis=1)
+    assert np.abs(by_class - 10_000).max() < 5 * np.sqrt(120_000 / 6 / 4)
+    assert by_class.std() > 0
+    np.testing.assert_array_equal(training, dice.training_split(0, 20_000))
+    assert (training != dice.training_split(1, 20_000)).any()
+
+
+def test_the_pool_is_the_training_half_in_order():
+    pool = dice.open_pool(SETTINGS, NOTHING)
+    assert len(pool.labels) == 6000
+    assert (np.diff(pool.labels) >= 0).all()
+    members = np.flatnonzero(dice.training_split(0, 2000))
+    rows = np.array([5999, 0, 3000, 17])
+    inputs = pool.inputs(rows)
+    assert inputs.dtype == np.uint8
+    assert inputs.shape == (4, 1024)
+    for row, values in zip(rows, inputs, strict=True):
+        class_number, index = members[row] // 2000 + 1, members[row] % 2000
+        assert pool.labels[row] == class_number - 1
+        image = dice.draw(class_number, dice.parameters(0, class_number, np.array([index])), 32)
+        np.testing.assert_array_equal(values.reshape(32, 32), image[0])
+
+
+def test_the_parameter_table_draws_the_same_images(tmp_path):
+    path = tmp_path / "dice-parameters.parquet"
+    dice.write_parameters(SETTINGS, path)
+    table = pyarrow.parquet.read_table(path)
+    columns = ["class", "index", "split", "x", "y", "cex", "lwd", "lend", "dx", "dy"]
+    assert table.column_names == columns
+    rows = table.to_pylist()
+    assert len(rows) == 12_000
+    assert sum(row["split"] == "train" for row in rows) == 6000
+    members = np.flatnonzero(dice.training_split(0, 2000))
+    assert [i for i, row in enumerate(rows) if row["split"] == "train"] == members.tolist()
+    pool = dice.open_pool(SETTINGS, NOTHING)
+    for pool_row in (0, 1500, 2500, 3500, 4500, 5999):
+        row = rows[members[pool_row]]
+        drawn = {name: [np.nan if row[name] is None else row[name]] for name in dice.PARAMETERS}
+        drawn["lend"] = [-1 if row["lend"] is None else dice.LINE_ENDS.index(row["lend"])]
+        image = dice.draw(row["class"], drawn, 32).reshape(-1)
+        np.testing.assert_array_equal(image, pool.inputs(np.array([pool_row]))[0])
+    assert rows[0]["lend"] is None
+    assert rows[0]["lwd"] is None
+    assert rows[-1]["cex"] is None
+    assert rows[-1]["lend"] in dice.LINE_ENDS

@@ -1,0 +1,303 @@
+"""SST: phrases of the trees, and their embedding against `transformers` called directly."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from small_archives import TREES, small_roberta, sst_zip
+
+from eosflow.datasets import embedding, sst
+from eosflow.datasets.embedding import embed_phrases
+from eosflow.datasets.pool import Resources
+from eosflow.errors import UserError
+
+HIDDEN = 24
+NO_BREAK = "8\u00a01\\/2"
+PHRASES = ["The", "The Rock is great", f"An awful {NO_BREAK}", "antidisestablishmentarianism", "."]
+
+
+def numbered(count: int) -> str:
+    return " ".join(f"word{number}" for number in range(count))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("model") / "roberta"
+    return str(small_roberta(folder, [TREES, "The Rock is great . An awful word " * 5], HIDDEN))
+
+
+@pytest.fixture
+def settings(model: str) -> dict[str, Any]:
+    return {"classes": 5, "words": 32, "model": model, "revision": "main", "tokens": "word"}
+
+
+def directly(settings: dict[str, Any], phrase: str) -> np.ndarray:
+    """(words, HIDDEN) by a plain call of the public classes: one phrase, no batch, no padding.
+
+    The pieces of a word are found by tokenizing it alone, not by word_ids as in the program.
+    """
+    from transformers import RobertaModel, RobertaTokenizerFast
+
+    tokenizer = RobertaTokenizerFast.from_pretrained(settings["model"])
+    model = RobertaModel.from_pretrained(settings["model"], add_pooling_layer=False).eval()
+    words = phrase.split(" ")[: settings["words"]]
+    pieces = [tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in words]
+    ids = [tokenizer.bos_token_id, *[i for word in pieces for i in word], tokenizer.eos_token_id]
+    with torch.no_grad():
+        states = model(torch.tensor([ids])).last_hidden_state[0, 1:-1].numpy()
+    if settings["tokens"] == "piece":
+        rows = list(states[: settings["words"]])
+    else:
+        ends = np.cumsum([len(word) for word in pieces])
+        rows = [
+            states[end - len(word) : end].mean(axis=0)
+            for end, word in zip(ends, pieces, strict=True)
+        ]
+    result = np.zeros((settings["words"], HIDDEN), dtype=np.float32)
+    result[: len(rows)] = rows
+    return result
+
+
+# --- trees --------------------------------------------------------------------------------------
+
+
+def test_phrases_of_small_trees():
+    phrases = sst.parse_trees(TREES, "train.txt")
+    assert list(phrases.items())[:3] == [
+        ("The Rock is destined great .", 3),
+        ("The Rock", 2),
+        ("The", 2),
+    ]
+    assert phrases[f"An awful {NO_BREAK} The Rock"] == 1
+    assert phrases[f"{NO_BREAK} The Rock"] == 2
+    assert phrases[NO_BREAK] == 2  # one token: the no-break space does not divide it
+    assert phrases["awful"] == 0
+    assert len(phrases) == 18 - 1  # "The Rock", "The" and "Rock" once each
+
+
+def test_every_node_is_counted_once():
+    """Against brackets: each "(" opens one node; its tokens are the text without labels."""
+    found = Counter()
+    for line in TREES.splitlines():
+        for start, character in enumerate(line):
+            if character != "(":
+                continue
+            depth, end = 0, start
+            while True:
+                depth += {"(": 1, ")": -1}.get(line[end], 0)
+                if depth == 0:
+                    break
+                end += 1
+            spaced = line[start:end].replace("(", " ( ").replace(")", " ) ").split(" ")
+            words = [word for word in spaced if word]
+            tokens = [
+                word
+                for before, word in zip(["", *words], words, strict=False)
+                if word not in "()" and before != "("
+            ]
+            found[" ".join(tokens)] += 1
+    assert set(found) == set(sst.parse_trees(TREES, "train.txt"))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("(5 a)", r"train\.txt, line 3: .*label 0 to 4"),
+        ("( a)", "line 3: .*label 0 to 4"),
+        ("(2 )", "line 3: .*a token or two nodes"),
+        ("(2 a b)", "line 3: .*a token or two nodes"),
+        ("(2 (2 a) b)", "line 3: .*a token or two nodes"),
+        ("(3 (2 a) (2 b)", "line 3: not a tree"),
+        ("(3 a))", "line 3: not a tree"),
+        ("plain text", "line 3: not a tree"),
+        ("(1 Rock)", "line 3: 'Rock' has label 1, earlier 2"),
+    ],
+)
+def test_a_bad_line_is_named(line, message):
+    with pytest.raises(UserError, match=message):
+        sst.parse_trees(TREES + line + "\n", "train.txt")
+
+
+def test_binary_labels_leave_the_neutral_out(tmp_path):
+    archive = sst_zip(tmp_path / "s.zip")
+    phrases, labels = sst.read_phrases(archive, 2)
+    five = sst.parse_trees(TREES, "train.txt")
+    assert dict(zip(phrases, labels.tolist(), strict=True)) == {
+        phrase: int(label > 2) for phrase, label in five.items() if label != 2
+    }
+
+
+def test_the_pool_embeds_what_is_asked_for(tmp_path, settings, monkeypatch):
+    asked: list[str] = []
+    encode = embedding.encode
+
+    def spy(tokenizer, model, phrases, settings):
+        asked.extend(phrases)
+        return encode(tokenizer, model, phrases, settings)
+
+    monkeypatch.setattr(embedding, "encode", spy)
+    pool = sst.open_pool(settings, Resources(sst_zip(tmp_path / "s.zip"), tmp_path / "cache"))
+    inputs = pool.inputs(np.array([1, 0, 2]))
+    assert sorted(asked) == ["The", "The Rock", "The Rock is destined great ."]
+    assert inputs.dtype == np.float32
+    expected = directly(settings, "The Rock is destined great .").reshape(-1)
+    np.testing.assert_allclose(inputs[1], expected, atol=1e-5)
+
+
+def test_the_real_trees(real_data):
+    archive = real_data / "trainDevTestTrees_PTB.zip"
+    phrases, labels = sst.read_phrases(archive, 5)
+    assert len(phrases) == 159_274
+    assert np.bincount(labels).tolist() == [7233, 27711, 81658, 33361, 9311]
+    assert phrases[1] == "The Rock"
+    assert phrases[0].startswith("The Rock is destined to be the 21st Century 's new `` Conan ''")
+    assert labels[0] == 3
+    assert sum("\u00a0" in phrase for phrase in phrases) == 25
+    assert len(sst.read_phrases(archive, 2)[0]) == 77_616
+
+
+# --- embedding ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tokens", ["word", "piece"])
+def test_equal_to_a_direct_call(tmp_path, settings, tokens):
+    settings["tokens"] = tokens
+    inputs = embed_phrases(PHRASES, settings, tmp_path, "cpu").reshape(len(PHRASES), 32, HIDDEN)
+    for phrase, vectors in zip(PHRASES, inputs, strict=True):
+        np.testing.assert_allclose(vectors, directly(settings, phrase), atol=1e-5)
+    assert np.abs(inputs[0, 0]).max() > 0.1  # the small model does not map everything to zero
+    distinct = [vectors.tobytes() for vectors in inputs]
+    assert len(set(distinct)) == len(PHRASES)
+
+
+def test_batching_and_padding_change_nothing(tmp_path, settings, monkeypatch):
+    phrases = [*PHRASES, *(numbered(count) for count in (1, 5, 20, 40))]
+    together = embed_phrases(phrases, settings, tmp_path / "together", "cpu")
+    monkeypatch.setattr(embedding, "BATCH", 1)
+    alone = embed_phrases(phrases, settings, tmp_path / "alone", "cpu")
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [31, 32, 33])
+def test_crop_and_pad(tmp_path, settings, count):
+    phrase = numbered(count)
+    vectors = embed_phrases([phrase], settings, tmp_path, "cpu").reshape(32, HIDDEN)
+    filled = (vectors != 0).any(axis=1)
+    assert filled.tolist() == [position < count for position in range(32)]
+    np.testing.assert_allclose(vectors, directly(settings, phrase), atol=1e-5)
+    if count == 33:  # cropped before the model sees it, so the 33rd word leaves no trace
+        cropped = embed_phrases([numbered(32)], settings, tmp_path, "cpu").reshape(32, HIDDEN)
+        np.testing.assert_allclose(vectors, cropped, atol=1e-5)
+
+
+def test_the_cache_spares_the_model(tmp_path, settings, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    first = embed_phrases(PHRASES, settings, tmp_path, "cpu")
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the model was loaded though every phrase is in the cache")
+
+    monkeypatch.setattr(embedding, "load_model", refuse)
+    again = embed_phrases(PHRASES[::-1], settings, tmp_path, "cpu")
+    np.testing.assert_array_equal(again, first[::-1])
+    assert "5 phrases: 5 in" in caplog.text
+    with pytest.raises(AssertionError, match="was loaded"):
+        embed_phrases(["new"], settings, tmp_path, "cpu")
+    for change in ({"tokens": "piece"}, {"words": 31}):
+        with pytest.raises(AssertionError, match="was loaded"):
+            embed_phrases(PHRASES, {**settings, **change}, tmp_path, "cpu")
+
+
+def test_another_model_in_the_same_folder_is_noticed(tmp_path, settings):
+    folder = tmp_path / "model"
+    shutil.copytree(settings["model"], folder)
+    settings["model"] = str(folder)
+    before = embedding._cache_key(settings)
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    assert embedding._cache_key(settings) != before
+
+
+def test_finished_shards_survive_a_stop(tmp_path, settings, monkeypatch):
+    monkeypatch.setattr(embedding, "BATCH", 1)
+    monkeypatch.setattr(embedding, "SHARD", 2)
+    encode, calls = embedding.encode, []
+
+    def stop_at_the_fourth(*arguments):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return encode(*arguments)
+
+    monkeypatch.setattr(embedding, "encode", stop_at_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        embed_phrases(PHRASES, settings, tmp_path, "cpu")
+    embed_phrases(PHRASES, settings, tmp_path, "cpu")
+    assert len(calls) == 4 + 3  # two of five were kept
+
+
+@pytest.mark.parametrize("weights", ["none", "pickled"])
+def test_a_model_without_safetensors_is_refused(tmp_path, settings, weights):
+    folder = tmp_path / "model"
+    shutil.copytree(settings["model"], folder)
+    (folder / "model.safetensors").unlink()
+    if weights == "pickled":
+        torch.save({}, folder / "pytorch_model.bin")
+    settings["model"] = str(folder)
+    with pytest.raises(UserError, match=r"datasets\.sst\.model") as failure:
+        embed_phrases(PHRASES, settings, tmp_path / "cache", "cpu")
+    assert str(folder) in str(failure.value)
+
+
+def test_no_network_and_no_model(tmp_path, settings):
+    """As a user without a network meets it: the script's message, status 1, no traceback."""
+    settings["model"] = "nobody/no-such-model"
+    command = [sys.executable, "scripts/subset.py", "--dataset", "sst", "--seed", "0"]
+    command += ["--size", "5", "--settings", json.dumps(settings)]
+    command += ["--archive", str(sst_zip(tmp_path / "s.zip")), "--output", str(tmp_path / "x.npz")]
+    program = "import sys, runpy; from eosflow import catalog; catalog.pool_size = lambda *_: 17; "
+    program += "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    result = subprocess.run(
+        [sys.executable, "-c", program, *command[1:]],
+        cwd=ROOT,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 1
+    assert "error: the model 'nobody/no-such-model'" in result.stderr
+    assert "HF_HOME" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_importing_touches_no_model_and_no_network():
+    """Everything heavy is imported inside functions; importing the registry costs NumPy alone."""
+    program = (
+        "import socket, sys\n"
+        "socket.socket = None\n"
+        "import eosflow.datasets\n"
+        "heavy = {'torch', 'transformers', 'nltk', 'cairocffi', 'pandas'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_the_cache_folder_holds_no_partial_file(tmp_path, settings):
+    embed_phrases(PHRASES, settings, tmp_path, "cpu")
+    files = [path for path in Path(tmp_path).rglob("*") if path.is_file()]
+    assert [path.suffix for path in files] == [".safetensors"]
+    assert not files[0].name.startswith(".")

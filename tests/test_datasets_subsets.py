@@ -1,0 +1,324 @@
+"""Subset files: the draw, the record, and the whole path from an address to a subset."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from small_archives import atrial_series, atrial_zip, small_roberta, ts_text
+
+from eosflow import catalog, cli
+from eosflow.datasets import DATASETS, Pool, Resources, load_subset
+from eosflow.datasets.subsets import cross_entropy_floor, draw_rows, write_subset
+from eosflow.errors import UserError
+from eosflow.files import read_json
+
+DICE = {"image_size": 16, "images_per_class": 100, "seed": 0}
+GOLDEN_ROWS = [30612, 23871, 9319, 24686, 12057]  # first rows of CIFAR-10, subset 1
+GOLDEN_DIGEST = "fa56ac4b9472ae91d6d6dc8c30537042763279b18d00c7416ded824e65b90df2"
+NOTHING = Resources(archive=None, cache=Path("unused"))
+
+
+def write_dice(output: Path, seed: int = 0, size: int = 200) -> dict:
+    return write_subset(DATASETS["dice"], "dice", DICE, seed, size, NOTHING, output)
+
+
+def test_the_registry_and_the_catalog_name_the_same_datasets():
+    assert set(DATASETS) == set(catalog.CATALOG)
+
+
+def test_table_1_follows_from_the_pools():
+    settings = {
+        "dice": {"images_per_class": 20_000},
+        "cifar10": {},
+        "atrialfibrillation": {"window": 128, "stride": 1},
+    }
+    pools = {name: catalog.pool_size(name, value) for name, value in settings.items()}
+    assert pools == {"dice": 60_000, "cifar10": 50_000, "atrialfibrillation": 7_680}
+    assert [pools["dice"] // 2**k for k in (7, 6, 5, 4, 3)] == [468, 937, 1875, 3750, 7500]
+    assert [pools["cifar10"] // 2**k for k in (7, 6, 5, 4, 3)] == [390, 781, 1562, 3125, 6250]
+    assert [pools["atrialfibrillation"] // 2**k for k in (7, 6, 5, 4, 3)] == [
+        60,
+        120,
+        240,
+        480,
+        960,
+    ]
+
+
+def test_the_documentation_lists_the_sources_as_the_catalog_does():
+    text = (ROOT / "docs" / "datasets.md").read_text()
+    for facts in catalog.CATALOG.values():
+        assert facts.title in text
+        for archive in facts.archives:
+            for known in (f"`{archive.name}`", *archive.urls, archive.sha256, archive.md5):
+                assert known is None or known in text
+
+
+# --- the draw -----------------------------------------------------------------------------------
+
+
+def test_subsets_are_nested_and_without_replacement():
+    large = draw_rows("dice", 3, 60_000, 7500)
+    assert len(set(large.tolist())) == 7500
+    assert large.min() >= 0
+    assert large.max() < 60_000
+    for size in (468, 937, 1875, 3750):
+        np.testing.assert_array_equal(draw_rows("dice", 3, 60_000, size), large[:size])
+    np.testing.assert_array_equal(np.sort(draw_rows("dice", 3, 100, 100)), np.arange(100))
+
+
+def test_seeds_and_datasets_draw_independently():
+    """The overlap of two subsets is that of independent draws: N²/pool, ± five deviations."""
+    subsets = [set(draw_rows("dice", seed, 60_000, 6000).tolist()) for seed in range(4)]
+    subsets.append(set(draw_rows("cifar10", 0, 60_000, 6000).tolist()))
+    for one in range(5):
+        for other in range(one):
+            overlap = len(subsets[one] & subsets[other])
+            assert overlap == pytest.approx(600, abs=5 * np.sqrt(600 * 0.9 * 0.9))
+
+
+def test_the_draw_is_the_same_on_every_machine():
+    """Golden rows: if they move, raise SUBSET_VERSION."""
+    digest = hashlib.sha256(draw_rows("dice", 0, 60_000, 7500).astype("<i8").tobytes())
+    assert draw_rows("cifar10", 1, 50_000, 5).tolist() == GOLDEN_ROWS
+    assert digest.hexdigest() == GOLDEN_DIGEST
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def test_a_subset_file_and_its_record(tmp_path):
+    path = tmp_path / "dice-subset1.npz"
+    record = write_dice(path, seed=1)
+    assert record == read_json(path.with_suffix(".json"))
+    with np.load(path) as arrays:
+        assert sorted(arrays) == ["indices", "inputs", "labels", "scale"]
+        indices, labels = arrays["indices"], arrays["labels"]
+        assert arrays["inputs"].dtype == np.uint8
+        stored = arrays["inputs"]
+    pool = DATASETS["dice"](DICE, NOTHING)
+    np.testing.assert_array_equal(indices, draw_rows("dice", 1, 300, 200))
+    np.testing.assert_array_equal(labels, pool.labels[indices])
+    assert list(record["class_counts"].values()) == np.bincount(labels).tolist()
+    assert sum(record["class_counts"].values()) == record["size"] == 200
+    for key in ("licence", "citation", "source", "preprocessing", "draw", "sha256"):
+        assert record[key]
+
+    inputs, few = load_subset(path, 50)
+    assert inputs.dtype == np.float64
+    assert few.dtype == np.int64
+    assert inputs.shape == (50, 256)
+    np.testing.assert_allclose(inputs, stored[:50] / 255.0, rtol=1e-15)
+    assert inputs.max() == 1.0
+    np.testing.assert_array_equal(few, labels[:50])
+
+
+def test_the_same_subset_twice_is_the_same_file(tmp_path):
+    first, second = tmp_path / "a.npz", tmp_path / "b.npz"
+    write_dice(first)
+    write_dice(second)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_float_values_come_back_exactly(tmp_path):
+    path = tmp_path / "af.npz"
+    resources = Resources(atrial_zip(tmp_path / "a.zip"), tmp_path)
+    settings = {"window": 128, "stride": 1}
+    name = "atrialfibrillation"
+    write_subset(DATASETS[name], name, settings, 0, 960, resources, path)
+    inputs, _ = load_subset(path, 960)
+    values, _ = atrial_series()
+    with np.load(path) as arrays:
+        series, start = np.divmod(arrays["indices"], 512)
+    for row, (s, t) in enumerate(zip(series, start, strict=True)):
+        np.testing.assert_array_equal(inputs[row], values[s, :, t : t + 128].reshape(-1))
+
+
+def test_the_floor_of_the_cross_entropy():
+    inputs = np.array([[0, 0], [0, 0], [0, 0], [0, 0], [1, 0], [1, 0], [2, 0], [3, 0]])
+    labels = np.array([0, 0, 0, 1, 2, 2, 0, 1])
+    # four equal inputs, three of class 0 and one of class 1; the rest can be told apart
+    by_hand = (3 * np.log(4 / 3) + 1 * np.log(4)) / 8
+    assert cross_entropy_floor(inputs, labels) == pytest.approx(by_hand, rel=1e-14)
+    assert cross_entropy_floor(inputs[3:], labels[3:]) == 0.0
+
+
+def test_small_points_vanish_and_leave_a_floor(tmp_path):
+    """As in R: a disc between pixel centres leaves a blank image, of class one or of class two."""
+    settings, size = {**DICE, "images_per_class": 2000}, 6000
+    path = tmp_path / "dice.npz"
+    record = write_subset(DATASETS["dice"], "dice", settings, 0, size, NOTHING, path)
+    inputs, labels = load_subset(path, size)
+    blank = np.bincount(labels[(inputs == 1).all(axis=1)], minlength=6)
+    assert blank[0] > 0
+    assert blank[1] > 0
+    assert not blank[2:].any()
+    share = blank[:2] / blank.sum()
+    floor = -blank.sum() / size * np.sum(share * np.log(share))
+    assert floor > 0
+    assert record["cross_entropy_floor"] >= floor - 1e-12
+
+
+@pytest.mark.parametrize("n", [0, -1, 201])
+def test_a_size_that_the_file_does_not_have(tmp_path, n):
+    write_dice(tmp_path / "dice.npz")
+    with pytest.raises(UserError, match=f"has 200 rows, {n} were asked for"):
+        load_subset(tmp_path / "dice.npz", n)
+
+
+def test_absent_and_damaged_files(tmp_path):
+    path = tmp_path / "dice.npz"
+    with pytest.raises(UserError, match="does not exist"):
+        load_subset(path, 1)
+    write_dice(path)
+    content = path.read_bytes()
+    for damaged in (b"", b"hello", content[:-100], content[: len(content) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"damaged.*scripts/subset\.py"):
+            load_subset(path, 1)
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+def test_more_than_the_pool(tmp_path):
+    with pytest.raises(UserError, match=r"a subset of 301 was asked for.*has 300"):
+        write_dice(tmp_path / "x.npz", size=301)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_that_was_not_given(tmp_path):
+    name, settings = "atrialfibrillation", {"window": 128, "stride": 1}
+    with pytest.raises(UserError, match=r"read from AtrialFibrillation\.zip.*--archive"):
+        write_subset(DATASETS[name], name, settings, 0, 60, NOTHING, tmp_path / "x.npz")
+
+
+def test_a_missing_class(tmp_path):
+    values, labels = atrial_series()
+    text = ts_text(values, ["n" if label == "t" else label for label in labels])
+    resources = Resources(atrial_zip(tmp_path / "a.zip", text), tmp_path)
+    with pytest.raises(UserError, match="no example of class t"):
+        write_subset(
+            DATASETS["atrialfibrillation"],
+            "atrialfibrillation",
+            {"window": 128, "stride": 1},
+            0,
+            60,
+            resources,
+            tmp_path / "x.npz",
+        )
+
+
+def test_a_missing_series(tmp_path):
+    values, labels = atrial_series()
+    resources = Resources(
+        atrial_zip(tmp_path / "a.zip", ts_text(values[:14], labels[:14])), tmp_path
+    )
+    with pytest.raises(UserError, match="has 7168 examples, where the published one has 7680"):
+        write_subset(
+            DATASETS["atrialfibrillation"],
+            "atrialfibrillation",
+            {"window": 128, "stride": 1},
+            0,
+            60,
+            resources,
+            tmp_path / "x.npz",
+        )
+
+
+def test_inputs_of_another_dimension(tmp_path):
+    def open_pool(settings, resources):
+        pool = DATASETS["dice"](settings, resources)
+        return Pool(pool.labels, lambda rows: pool.inputs(rows)[:, :10], 1.0, {})
+
+    with pytest.raises(UserError, match="an input has 10 values, expected 256"):
+        write_subset(open_pool, "dice", DICE, 0, 20, NOTHING, tmp_path / "x.npz")
+
+
+# --- the scripts --------------------------------------------------------------------------------
+
+
+def run_script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, f"scripts/{name}.py", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def test_the_subset_script(tmp_path):
+    output = tmp_path / "data" / "subsets" / "dice-subset0.npz"
+    arguments = ["--dataset", "dice", "--settings", json.dumps(DICE), "--seed", 0]
+    result = run_script("subset", *arguments, "--size", 200, "--output", output)
+    assert result.returncode == 0, result.stderr
+    assert "dice subset 0: 200 of 300" in result.stderr
+    other = tmp_path / "other.npz"
+    write_dice(other)
+    assert output.read_bytes() == other.read_bytes()
+
+    result = run_script("subset", *arguments, "--size", 500, "--output", output)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: dice: a subset of 500 was asked for")
+    assert "Traceback" not in result.stderr
+
+
+def test_messages_and_defects_end_differently(capsys):
+    def complain() -> None:
+        raise UserError("what to do")
+
+    with pytest.raises(SystemExit) as end:
+        cli.run(complain)
+    assert end.value.code == 1
+    assert capsys.readouterr().err == "error: what to do\n"
+    with pytest.raises(ZeroDivisionError):
+        cli.run(lambda: print(1 / 0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dataset", ["atrialfibrillation", "cifar10", "sst"])
+def test_from_address_to_subset_with_the_real_archives(server, real_data, tmp_path, dataset):
+    """The real archive served over HTTP, cut once on the way, then drawn and read as a run does."""
+    archive = catalog.CATALOG[dataset].archives[0]
+    server.files[archive.name] = (real_data / archive.name).read_bytes()
+    server.faults = ["cut"]
+    path = tmp_path / archive.name
+    result = run_script("fetch", "--dataset", dataset, "--mirror", server.url, "--output", path)
+    assert result.returncode == 0, result.stderr
+    assert len(server.requests) == 2
+
+    model = tmp_path / "model"
+    settings = {
+        "atrialfibrillation": {"window": 128, "stride": 1},
+        "cifar10": {},
+        "sst": {
+            "classes": 5,
+            "words": 32,
+            "model": str(model),
+            "revision": "none",
+            "tokens": "word",
+        },
+    }[dataset]
+    size = {"atrialfibrillation": 960, "cifar10": 6250, "sst": 40}[dataset]
+    if dataset == "sst":
+        small_roberta(model, ["The Rock is destined to be great"], hidden=768)
+    output = tmp_path / "data" / "subsets" / f"{dataset}-subset0.npz"
+    arguments = ["--dataset", dataset, "--settings", json.dumps(settings), "--seed", 0]
+    arguments += ["--size", size, "--archive", path, "--output", output, "--device", "cpu"]
+    result = run_script("subset", *arguments)
+    assert result.returncode == 0, result.stderr
+
+    inputs, labels = load_subset(output, size)
+    assert inputs.shape == (size, catalog.input_dimension(dataset, settings))
+    assert np.isfinite(inputs).all()
+    assert set(labels.tolist()) == set(range(catalog.class_count(dataset, settings)))
+    record = read_json(output.with_suffix(".json"))
+    assert record["pool"] == catalog.pool_size(dataset, settings)
+    assert record["source"]["url"].startswith(server.url)
+    if dataset == "cifar10":
+        # the mean over all 50,000 training images is 0.4734; the deviation of one image's is 0.12
+        assert inputs.mean() == pytest.approx(0.4734, abs=5 * 0.12 / np.sqrt(size))
+        assert inputs.max() == 1.0

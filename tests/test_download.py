@@ -1,0 +1,305 @@
+"""Downloads, against a real HTTP server on loopback and every fault a host has shown."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from servers import ArchiveServer
+
+from eosflow.catalog import CATALOG, Archive
+from eosflow.datasets.download import fetch
+from eosflow.datasets.transfer import CHUNK, Patience
+from eosflow.errors import UserError
+from eosflow.files import read_json
+
+CONTENT = random.Random(0).randbytes(1_000_000)
+KEPT = len(CONTENT) // 2 // CHUNK * CHUNK  # of an answer cut at half: its whole chunks
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+QUICK = Patience(connect=2, read=0.5, attempts=3, backoff=0.01)
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "archives" / "a.zip"
+
+
+def archive_at(*urls: str, sha256: str | None = SHA256, md5: str | None = None) -> Archive:
+    return Archive(name="a.zip", urls=urls, sha256=sha256, md5=md5, size_limit=2_000_000)
+
+
+@pytest.fixture
+def archive(server: ArchiveServer) -> Archive:
+    server.files["a.zip"] = CONTENT
+    return archive_at(f"{server.url}/a.zip")
+
+
+def leftovers(output: Path) -> set[str]:
+    return {path.name for path in output.parent.iterdir()} - {"a.zip", "a.zip.json", "a.zip.lock"}
+
+
+def test_a_good_host(server, archive, output):
+    record = fetch(archive, output, patience=QUICK)
+    assert output.read_bytes() == CONTENT
+    assert record == read_json(output.with_name("a.zip.json"))
+    assert record["sha256"] == SHA256
+    assert record["verified"] == "sha256 of the catalog"
+    assert leftovers(output) == set()
+    fetch(archive, output, patience=QUICK)  # there already: not asked for again
+    assert len(server.requests) == 1
+
+
+def test_404_names_the_address_and_the_remedy(server, output):
+    archive = archive_at(f"{server.url}/a.zip")
+    with pytest.raises(UserError) as failure:
+        fetch(archive, output, patience=QUICK)
+    for part in (f"{server.url}/a.zip", "404", "mirror", str(output)):
+        assert part in str(failure.value)
+    assert not output.exists()
+
+
+def test_the_next_official_host_is_tried(server, archive, output):
+    archive = archive_at(f"{server.url}/gone.zip", *archive.urls)
+    assert fetch(archive, output, patience=QUICK)["url"] == archive.urls[1]
+
+
+def test_503_twice_then_success(server, archive, output):
+    server.faults = [503, 503]
+    fetch(archive, output, patience=QUICK)
+    assert output.read_bytes() == CONTENT
+    assert len(server.requests) == 3
+
+
+def test_503_for_ever(server, archive, output):
+    server.faults = [503] * 50
+    with pytest.raises(UserError, match="answered 503"):
+        fetch(archive, output, patience=QUICK)
+
+
+def test_a_cut_connection_is_resumed_where_it_broke(server, archive, output):
+    server.faults = ["cut"]
+    fetch(archive, output, patience=QUICK)
+    assert output.read_bytes() == CONTENT
+    assert server.requests == [("a.zip", None), ("a.zip", f"bytes={KEPT}-")]
+
+
+def test_a_later_call_goes_on_from_the_partial_file(server, archive, output):
+    server.faults = ["cut", 404]
+    with pytest.raises(UserError):
+        fetch(archive, output, patience=QUICK)
+    partial = output.with_name("a.zip.partial")
+    assert partial.read_bytes() == CONTENT[:KEPT]
+    server.requests.clear()
+    fetch(archive, output, patience=QUICK)
+    assert output.read_bytes() == CONTENT
+    assert server.requests == [("a.zip", f"bytes={KEPT}-")]
+    assert leftovers(output) == set()
+
+
+def test_an_archive_that_changed_meanwhile_starts_anew(server, archive, output):
+    server.faults = ["cut", 404]
+    server.files["a.zip"] = bytes(len(CONTENT))
+    with pytest.raises(UserError):
+        fetch(archive, output, patience=QUICK)
+    server.files["a.zip"], server.tag = CONTENT, '"2"'
+    fetch(archive, output, patience=QUICK)
+    assert output.read_bytes() == CONTENT
+
+
+def test_a_partial_file_of_another_address_is_not_continued(server, archive, output):
+    server.faults = ["cut", 404]
+    with pytest.raises(UserError):
+        fetch(archive, output, patience=QUICK)
+    server.files["b/a.zip"] = CONTENT
+    server.requests.clear()
+    fetch(archive_at(f"{server.url}/b/a.zip"), output, patience=QUICK)
+    assert server.requests == [("b/a.zip", None)]
+
+
+@pytest.mark.parametrize("tag", ['"1"', None])
+def test_a_server_without_ranges(server, archive, output, tag):
+    server.ranges, server.tag, server.faults = False, tag, ["cut"]
+    fetch(archive, output, patience=QUICK)
+    assert output.read_bytes() == CONTENT
+    assert len(server.requests) == 2
+
+
+def test_a_partial_file_longer_than_the_archive_starts_anew(server, archive, output):
+    server.faults = ["cut", 404]
+    with pytest.raises(UserError):
+        fetch(archive, output, patience=QUICK)
+    with output.with_name("a.zip.partial").open("ab") as file:
+        file.write(CONTENT)
+    server.faults = [416]
+    fetch(archive, output, patience=QUICK)
+    assert output.read_bytes() == CONTENT
+
+
+def test_a_stalled_server_is_given_up_in_time(server, archive, output):
+    server.faults = ["stall"] * 30
+    patience = Patience(connect=1, read=0.1, attempts=2, backoff=0.01)
+    start = time.monotonic()
+    server.ranges = False  # so that no attempt gets further than the one before
+    with pytest.raises(UserError, match="no answer in time"):
+        fetch(archive, output, patience=patience)
+    assert time.monotonic() - start < 10
+    assert output.with_name("a.zip.partial").exists()
+    assert not output.exists()
+
+
+def test_a_stall_that_passes_is_resumed(server, archive, output):
+    server.faults = ["stall"]
+    fetch(archive, output, patience=QUICK)
+    assert output.read_bytes() == CONTENT
+    assert server.requests[1][1] is not None
+
+
+def test_no_connection(output):
+    archive = archive_at("http://127.0.0.1:9/a.zip")  # the discard port: nobody listens
+    with pytest.raises(UserError, match="no connection") as failure:
+        fetch(archive, output, patience=QUICK)
+    assert "mirror" in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "known", [{"sha256": "0" * 64}, {"sha256": None, "md5": "0" * 32}], ids=["sha256", "md5"]
+)
+def test_a_wrong_checksum_is_refused_and_the_file_put_aside(server, output, known):
+    server.files["a.zip"] = CONTENT
+    with pytest.raises(UserError, match="wrong checksum") as failure:
+        fetch(archive_at(f"{server.url}/a.zip", **known), output, patience=QUICK)
+    refused = output.with_name("a.zip.refused")
+    assert refused.read_bytes() == CONTENT
+    assert str(refused) in str(failure.value)
+    assert not output.exists()
+
+
+def test_a_file_already_there_is_verified_too(server, archive, output):
+    output.parent.mkdir()
+    output.write_bytes(b"something else")
+    with pytest.raises(UserError, match="wrong checksum"):
+        fetch(archive, output, patience=QUICK)
+    assert server.requests == []
+
+
+def test_an_answer_that_is_too_large_is_refused(server, archive, output):
+    server.files["a.zip"] = bytes(2_000_001)
+    with pytest.raises(UserError, match="another file"):
+        fetch(archive, output, patience=QUICK)
+    assert not output.exists()
+
+
+def sums(digest: str) -> bytes:
+    return f"{'1' * 64}  other.zip\n{digest} *a.zip\n".encode()
+
+
+@pytest.mark.parametrize("place", ["folder", "address"])
+def test_a_mirror_is_the_only_source_and_speaks_for_itself(server, output, tmp_path, caplog, place):
+    caplog.set_level(logging.INFO)
+    official = archive_at(f"{server.url}/official/a.zip", sha256="0" * 64)
+    server.files["official/a.zip"] = CONTENT
+    mirror = server.url + "/" if place == "address" else str(tmp_path / "mirror")
+    (tmp_path / "mirror").mkdir()
+
+    def serve(name: str, content: bytes) -> None:
+        server.files[name] = content
+        (tmp_path / "mirror" / name).write_bytes(content)
+
+    with pytest.raises(UserError) as failure:
+        fetch(official, output, mirror, patience=QUICK)
+    assert str(Path(mirror).name) in str(failure.value)
+    assert all(name != "official/a.zip" for name, _ in server.requests)
+
+    serve("a.zip", CONTENT)
+    record = fetch(official, output, mirror, patience=QUICK)
+    assert record["verified"] is None
+    assert "no checksum is known" in caplog.text
+
+    output.unlink()
+    serve("SHA256SUMS", sums(SHA256))
+    record = fetch(official, output, mirror, patience=QUICK)
+    assert record["verified"] == "sha256 of the mirror's SHA256SUMS"
+    assert "mirror's SHA256SUMS" in caplog.text
+
+    output.unlink()
+    serve("SHA256SUMS", sums("2" * 64))
+    with pytest.raises(UserError, match="SHA256SUMS"):
+        fetch(official, output, mirror, patience=QUICK)
+    assert fetch(official, output, mirror, SHA256.upper(), QUICK)["verified"].endswith("config")
+
+
+def test_a_mirror_with_the_official_bytes_is_recognised(archive, server, output):
+    assert fetch(archive, output, server.url, patience=QUICK)["official"] is True
+
+
+def start_fetch(mirror: str, output: Path, **more: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "scripts/fetch.py", "--dataset", "atrialfibrillation"]
+    command += ["--mirror", mirror, "--output", str(output)]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, **more)
+
+
+def test_two_jobs_fetch_once(server, tmp_path):
+    server.files["AtrialFibrillation.zip"] = CONTENT
+    server.faults = ["stall"]  # the first holds the lock until its read times out, or it is woken
+    output = tmp_path / "AtrialFibrillation.zip"
+    jobs = [start_fetch(server.url, output) for _ in range(2)]
+    while not server.requests:
+        time.sleep(0.01)
+    time.sleep(1)  # the second job is waiting by now
+    assert len(server.requests) == 1
+    server._wake.set()
+    assert [job.wait(60) for job in jobs] == [0, 0]
+    assert output.read_bytes() == CONTENT
+    texts = [job.communicate()[1] for job in jobs]
+    assert sum("already there" in text for text in texts) == 1
+    # The stalled answer was cut when woken: one request and its continuation, by one job.
+    assert [wanted for _, wanted in server.requests] == [None, f"bytes={KEPT}-"]
+
+
+def test_a_disk_that_fills_is_said_and_keeps_what_came(server, tmp_path):
+    """The limit on the size of a file stands for the disk: the kernel refuses to write more."""
+    server.files["AtrialFibrillation.zip"] = CONTENT
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+    output = tmp_path / "AtrialFibrillation.zip"
+    job = start_fetch(server.url, output, preexec_fn=limit)
+    text = job.communicate(timeout=60)[1]
+    assert job.returncode == 1
+    assert "the disk is full" in text
+    assert "results_dir" in text
+    assert "Traceback" not in text
+    partial = output.with_name(output.name + ".partial")
+    assert partial.read_bytes() == CONTENT[: partial.stat().st_size]
+    assert partial.stat().st_size > 0
+    assert start_fetch(server.url, output).wait(60) == 0
+    assert output.read_bytes() == CONTENT
+    assert server.requests[-1][1] is not None  # it went on
+
+
+def test_the_script_ends_with_a_message_and_status_1(tmp_path):
+    job = start_fetch(str(tmp_path), tmp_path / "x.zip")
+    text = job.communicate(timeout=60)[1]
+    assert job.returncode == 1
+    assert "error: AtrialFibrillation.zip could not be fetched" in text
+    assert "Traceback" not in text
+
+
+def test_catalog_checksums_are_well_formed():
+    for facts in CATALOG.values():
+        for archive in facts.archives:
+            assert archive.urls
+            assert all(url.startswith("https://") for url in archive.urls)
+            assert archive.sha256 is None or len(bytes.fromhex(archive.sha256)) == 32
+            assert archive.md5 is None or len(bytes.fromhex(archive.md5)) == 16

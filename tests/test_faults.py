@@ -1,0 +1,336 @@
+"""What may go wrong while the workflow runs, really done to it; the tables come out the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from project import Project, children, wait_until
+
+pytestmark = pytest.mark.slow
+
+TABLES = ("results/table2.csv",)
+# The run that the faults hit: long enough to be hit in the middle.
+LONG = "dice-ce/n24/init0-subset0"
+SHORT = ("dice-ce/n6/init0-subset0", "dice-ce/n12/init0-subset0")
+
+
+def tree(root: Path) -> Project:
+    """A project with three runs, one of them long, and a checkpoint many times a second."""
+    project = Project(root)
+    project.edit("tiny.yaml", "select: [dice-ce, mse]", "select: [dice-ce]")
+    project.edit("tiny.yaml", "every: 20", "every: 50")
+    project.edit("tiny.yaml", "max_iterations: 2000}", "max_iterations: 100000}")
+    project.edit("tiny.yaml", "max_step_size: 0.2", "max_step_size: 0.02")
+    project.edit("eosflow/training.py", "CHECKPOINT_SECONDS = 120.0", "CHECKPOINT_SECONDS = 0.2")
+    return project
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that ran through without any fault."""
+    project = tree(tmp_path_factory.mktemp("undisturbed") / "tree")
+    project.make(*TABLES)
+    return project
+
+
+@pytest.fixture
+def project(undisturbed: Project, tmp_path: Path) -> Project:
+    """A project with its subset drawn and nothing trained."""
+    project = tree(tmp_path / "tree")
+    shutil.copytree(undisturbed.results / "data", project.results / "data")
+    return project
+
+
+@pytest.fixture
+def trained(undisturbed: Project, tmp_path: Path) -> Project:
+    """A project with everything trained and decomposed, and no tables."""
+    project = tree(tmp_path / "tree")
+    project.adopt(undisturbed.results)
+    forget_tables(project)
+    return project
+
+
+def forget_tables(project: Project) -> None:
+    for path in project.results.glob("*.*"):
+        path.unlink()
+    shutil.rmtree(project.results / "provenance")
+
+
+def same_as(project: Project, undisturbed: Project) -> None:
+    """The tables are those of the undisturbed project, to the last bit."""
+    ours, theirs = project.results, undisturbed.results
+    assert (ours / "table2.csv").read_bytes() == (theirs / "table2.csv").read_bytes()
+    frames = [pd.read_parquet(place / "decomposition.parquet") for place in (ours, theirs)]
+    pd.testing.assert_frame_equal(*frames, check_exact=True)
+
+
+def times(project: Project, pattern: str) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in project.results.glob(pattern)}
+
+
+def training_of(process: subprocess.Popen[str], run: str) -> list[int]:
+    found = []
+    for pid in children(process.pid, "train.py"):
+        command = Path(f"/proc/{pid}/cmdline").read_text()
+        if run in command:
+            found.append(pid)
+    return found
+
+
+@pytest.fixture
+def in_the_middle(project: Project) -> Iterator[subprocess.Popen[str]]:
+    """Snakemake while the long run trains and has a checkpoint."""
+    process = project.start("--cores", "2", *TABLES)
+    checkpoint = project.results / LONG / "checkpoint.safetensors"
+    wait_until(checkpoint.exists)
+    yield process
+    if process.poll() is None:
+        process.kill()
+    process.communicate()
+
+
+def continued(project: Project) -> bool:
+    """Whether the long run went on from a checkpoint beyond its start."""
+    log = (project.results / "logs" / "train" / f"{LONG}.log").read_text()
+    started = [line.rsplit(" ", 1)[1] for line in log.splitlines() if "continues from" in line]
+    return any(int(iteration) > 0 for iteration in started)
+
+
+def test_sigkill_of_a_training_job(
+    project: Project, in_the_middle: subprocess.Popen[str], undisturbed: Project
+) -> None:
+    for pid in training_of(in_the_middle, LONG):
+        os.kill(pid, signal.SIGKILL)
+    output, _ = in_the_middle.communicate(timeout=120)
+    assert in_the_middle.returncode == 1, output
+    finished = times(project, "dice-ce/*/*/manifest.json")
+    project.make(*TABLES)
+    assert continued(project)
+    same_as(project, undisturbed)
+    assert finished.items() <= times(project, "dice-ce/*/*/manifest.json").items()
+
+
+def test_sigkill_of_snakemake_itself_leaves_its_job_running(
+    project: Project, in_the_middle: subprocess.Popen[str], undisturbed: Project
+) -> None:
+    orphans = training_of(in_the_middle, LONG)
+    in_the_middle.kill()
+    in_the_middle.wait()
+    assert Path(f"/proc/{orphans[0]}").exists()
+    finished = times(project, "dice-ce/*/*/manifest.json")
+    output = project.make(*TABLES)  # no --unlock, and no second process in the run's folder
+    log = (project.results / "logs" / "train" / f"{LONG}.log").read_text()
+    assert "another process works in" in log, output
+    assert "is finished already" in log
+    same_as(project, undisturbed)
+    assert finished.items() <= times(project, "dice-ce/*/*/manifest.json").items()
+
+
+def test_sigkill_of_snakemake_and_all_its_jobs(
+    project: Project, in_the_middle: subprocess.Popen[str], undisturbed: Project
+) -> None:
+    os.killpg(in_the_middle.pid, signal.SIGKILL)
+    in_the_middle.wait()
+    project.make(*TABLES)
+    assert continued(project)
+    same_as(project, undisturbed)
+
+
+def test_ctrl_c(
+    project: Project, in_the_middle: subprocess.Popen[str], undisturbed: Project
+) -> None:
+    os.killpg(in_the_middle.pid, signal.SIGINT)  # the terminal sends it to the whole group
+    output, _ = in_the_middle.communicate(timeout=60)
+    assert in_the_middle.returncode != 0
+    assert "Traceback" not in output
+    project.make(*TABLES)
+    assert continued(project)
+    same_as(project, undisturbed)
+
+
+def test_two_invocations_at_once(
+    project: Project, in_the_middle: subprocess.Popen[str], undisturbed: Project
+) -> None:
+    second = project.make(*TABLES, status=1)
+    assert "Another Snakemake is working in results" in second
+    assert "Traceback" not in second
+    output, _ = in_the_middle.communicate(timeout=120)
+    assert in_the_middle.returncode == 0, output
+    same_as(project, undisturbed)
+    assert "Nothing to be done" in project.make(*TABLES)
+
+
+def test_sigkill_of_a_decomposition_job(trained: Project, undisturbed: Project) -> None:
+    folder = trained.results / LONG / "decomposition"
+    shutil.rmtree(folder)
+    process = trained.start("--cores", "2", *TABLES)
+    wait_until(lambda: len(list(folder.glob("step*.json"))) >= 2)
+    for pid in children(process.pid, "decompose.py"):
+        os.kill(pid, signal.SIGKILL)
+    output, _ = process.communicate(timeout=120)
+    done = times(trained, f"{LONG}/decomposition/step*.json")
+    assert process.returncode == 1, output
+    assert not (folder / "index.json").exists()
+    trained.make(*TABLES)
+    same_as(trained, undisturbed)
+    assert done.items() <= times(trained, f"{LONG}/decomposition/step*.json").items()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small file system can be mounted by root only")
+def test_full_disk(project: Project, undisturbed: Project) -> None:
+    run = project.results / LONG
+    run.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", str(run)]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("this system does not let root mount a tmpfs")
+    try:
+        output = project.make(*TABLES, status=1)
+        assert "the disk is full" in output
+        assert "No space left on device" in output
+        assert "Traceback" not in output
+        assert not list(run.rglob("*.partial*"))
+        for path in run.rglob("step*.safetensors"):  # none is half written
+            assert path.stat().st_size == snapshot_size(undisturbed)
+        remount = ["mount", "-o", "remount,size=40m", str(run)]
+        subprocess.run(remount, check=True)
+        project.make(*TABLES)
+        same_as(project, undisturbed)
+    finally:
+        subprocess.run(["umount", str(run)], check=True)
+
+
+def snapshot_size(project: Project) -> int:
+    first = project.results / LONG / "snapshots" / "step000000.safetensors"
+    return first.stat().st_size
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def finds_and_remakes(
+    project: Project, undisturbed: Project, damages: dict[str, Callable[[Path], None]], starts: int
+) -> None:
+    """Each damaged file is named, and after so many plain starts all is as it was."""
+    for file, damage in damages.items():
+        damage(project.results / file)
+    said = ""
+    for _ in range(starts - 1):
+        said += project.make(*TABLES, status=1)
+    said += project.make(*TABLES)
+    said += "".join(path.read_text() for path in (project.results / "logs").rglob("*.log"))
+    assert [file for file in damages if file not in said] == []
+    assert "Traceback" not in said
+    same_as(project, undisturbed)
+
+
+def test_damaged_snapshots(trained: Project, undisturbed: Project) -> None:
+    for run in SHORT:
+        shutil.rmtree(trained.results / run / "decomposition")
+    intact = times(trained, f"{LONG}/*.json")
+    damages = {
+        f"{SHORT[0]}/snapshots/step000050.safetensors": flip_a_bit,
+        f"{SHORT[1]}/snapshots/step000050.safetensors": truncate,
+    }
+    finds_and_remakes(trained, undisturbed, damages, starts=2)
+    assert intact == times(trained, f"{LONG}/*.json")
+
+
+def test_damaged_trajectories_and_decompositions(trained: Project, undisturbed: Project) -> None:
+    damages = {
+        f"{SHORT[0]}/trajectory.parquet": flip_a_bit,
+        f"{SHORT[1]}/trajectory.parquet": truncate,
+        f"{SHORT[0]}/decomposition/step000050.json": truncate,
+        f"{LONG}/decomposition/step000050.json": flip_a_bit,
+    }
+    intact = times(trained, f"{LONG}/*.json")
+    finds_and_remakes(trained, undisturbed, damages, starts=2)
+    assert intact == times(trained, f"{LONG}/*.json")
+
+
+def test_damaged_records(trained: Project, undisturbed: Project) -> None:
+    damages = {
+        f"{SHORT[0]}/manifest.json": flip_a_bit,
+        f"{SHORT[1]}/run.json": truncate,
+        f"{LONG}/decomposition/index.json": truncate,
+    }
+    intact = times(trained, f"{LONG}/*.json")
+    finds_and_remakes(trained, undisturbed, damages, starts=1)
+    assert intact == times(trained, f"{LONG}/*.json")
+
+
+def test_damaged_tables(trained: Project, undisturbed: Project) -> None:
+    trained.make(*TABLES)
+    (trained.results / "table2.csv").unlink()
+    damages = {"decomposition.parquet": flip_a_bit}
+    finds_and_remakes(trained, undisturbed, damages, starts=2)
+    (trained.results / "table2.csv").unlink()
+    finds_and_remakes(trained, undisturbed, {"runs.parquet": truncate}, starts=2)
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, truncate])
+def test_damaged_checkpoint(
+    project: Project,
+    in_the_middle: subprocess.Popen[str],
+    undisturbed: Project,
+    damage: Callable[[Path], None],
+) -> None:
+    os.killpg(in_the_middle.pid, signal.SIGKILL)
+    in_the_middle.wait()
+    damage(project.results / LONG / "checkpoint.safetensors")
+    project.make(*TABLES)
+    log = (project.results / "logs" / "train" / f"{LONG}.log").read_text()
+    assert "checkpoint.safetensors is damaged" in log
+    assert "the run starts from the beginning" in log
+    same_as(project, undisturbed)
+
+
+def test_one_failing_run_of_many(project: Project, undisturbed: Project) -> None:
+    blocked = project.results / LONG / "run.json"
+    blocked.mkdir(parents=True)  # a folder where a file should be: the job cannot go on
+    project.make(*TABLES, status=1)
+    finished = times(project, "dice-ce/*/*/decomposition/index.json")
+    assert len(finished) == 2
+    blocked.rmdir()
+    project.make(*TABLES)
+    same_as(project, undisturbed)
+    assert finished.items() <= times(project, "dice-ce/*/*/decomposition/index.json").items()
+
+
+def test_a_run_that_stops_at_max_iterations_is_counted_and_can_go_on(
+    project: Project, undisturbed: Project
+) -> None:
+    project.edit("tiny.yaml", "max_iterations: 100000", "max_iterations: 300")
+    project.make("results/table1.csv", *TABLES)
+    table = pd.read_csv(project.results / "table1.csv")
+    assert table["max_iterations"].sum() > 0
+    assert table["max_iterations"].sum() + table["target_loss"].sum() == table["runs"].sum()
+    law = pd.read_csv(project.results / "table2.csv").iloc[0]
+    assert law["runs"] == table["target_loss"].sum()
+    project.edit("tiny.yaml", "max_iterations: 300", "max_iterations: 100000")
+    project.make(*TABLES)
+    assert continued(project)
+    same_as(project, undisturbed)
+
+
+def test_runs_that_diverge_are_reported(project: Project) -> None:
+    project.edit("tiny.yaml", "depth: 3}", "depth: 3, gain: 1.0e+200}")
+    project.make("results/table1.csv", *TABLES)
+    record = json.loads((project.results / LONG / "run.json").read_text())
+    assert record["stopped"] == "diverged"
+    assert pd.read_csv(project.results / "table1.csv")["diverged"].sum() == 3
+    assert pd.read_csv(project.results / "table2.csv")["runs"].sum() == 0

@@ -1,0 +1,315 @@
+"""Which data reach which axis: numbers, limits, labels and legends, not pixels."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+from matplotlib.collections import LineCollection
+
+from eosflow import figures, powerlaw, runwise
+from eosflow.errors import UserError
+from eosflow.figures import drawing, index, style
+
+CURVES = [
+    name
+    for name, entry in figures.NAMES.items()
+    if figures.KINDS[entry.kind].function.startswith("eosflow.figures.curves")
+]
+PANELS = {
+    "sharpness": 3,
+    "overlap": 2,
+    "layers_three": 3,
+    "factors": 6,
+    "layers": 6,
+    "activation_ratios": 11,
+    "alignment": 5,
+    "jacobian_norms": 5,
+    "cumulative_alignment": 5,
+}
+# figure -> panel -> the column it shows, or a function of the frame
+SHOWN = {
+    "figure06": ["sharpness_hessian", "sharpness_gauss_newton", "sharpness_residual"],
+    "figure10": ["m_norm2", "overlap"],
+    "figure14": [f"layer_norm2_{layer}" for layer in range(1, 7)],
+    "figure19": [
+        "activation_ratio_1",
+        "activation_norm2_1",
+        "criterion_norm2",
+        lambda f: f[[f"jacobian_norm2_{layer}" for layer in range(1, 6)]].prod(axis=1),
+        "alignment_product",
+        "layer_norm2_1",
+    ],
+    "figure23": [f"activation_ratio_{layer}" for layer in range(1, 7)]
+    + [f"activation_growth_{layer}" for layer in range(1, 6)],
+    "figure28": [f"alignment_{layer}" for layer in range(1, 6)],
+    "figure33": [f"jacobian_norm2_{layer}" for layer in range(1, 6)],
+    "figure38": [f"cumulative_alignment_{layer}" for layer in range(1, 6)],
+}
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return synthetic.frames(noise=0.05)
+
+
+def lines_of(axes):
+    return [c for c in axes.collections if isinstance(c, LineCollection)]
+
+
+def legend_texts(figure):
+    legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes if not axes.axison)]
+    return [text.get_text() for legend in legends for text in legend.get_texts()]
+
+
+def panels_of(figure):
+    """The axes that show data; an empty cell of the grid may hold the legend."""
+    return [axes for axes in figure.axes if axes.axison]
+
+
+def test_the_list_is_the_papers():
+    assert list(figures.FIGURES) == list(range(1, 43))
+    expected = {1: "cifar10-ce", 6: "dice-ce", 7: "cifar10-mse", 9: "sst-ce", 16: "cifar10-mse"}
+    expected |= {12: "atrialfibrillation-ce", 15: "cifar10-ce", 19: "dice-ce", 42: "sst-ce"}
+    for number, experiment in expected.items():
+        assert figures.FIGURES[number].experiment == experiment
+    kinds = {1: "sharpness", 9: "sharpness", 13: "overlap", 3: "layers_three", 18: "layers"}
+    kinds |= {4: "factors", 22: "factors", 5: "dice_examples", 27: "activation_ratios"}
+    kinds |= {28: "alignment", 37: "jacobian_norms", 38: "cumulative_alignment"}
+    for number, kind in kinds.items():
+        assert figures.FIGURES[number].kind == kind
+    # Every kind of curve is drawn of each of the five experiments; one kind is of CIFAR-10 alone.
+    for kind in PANELS.keys() - {"layers_three"}:
+        shown = [e.experiment for e in figures.FIGURES.values() if e.kind == kind]
+        assert sorted(shown) == sorted(figures.EXPERIMENTS)
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_each_curve_is_one_run_from_iteration_10_on(frames, name):
+    decomposition, runs = frames
+    dice = decomposition[decomposition["experiment"] == "dice-ce"]
+    later = runwise.after_transient(dice)
+    figure = figures.draw(name, decomposition, runs)
+    assert len(panels_of(figure)) == len(SHOWN[name])
+    for axes, column in zip(panels_of(figure), SHOWN[name], strict=True):
+        later = later.assign(shown=column(later) if callable(column) else later[column])
+        by_size = {c.get_label(): c.get_segments() for c in lines_of(axes)}
+        assert list(by_size) == ["N = 468", "N = 937", "N = 1875", "N = 3750"]
+        for (n, *_), run in later.groupby(["n", "init_seed", "subset_seed"]):
+            curve = by_size[f"N = {n}"].pop(0)
+            assert curve[:, 0].tolist() == run["iteration"].tolist()
+            assert curve[0, 0] == 10
+            assert curve[:, 1] == pytest.approx(run["shown"].to_numpy())
+        assert not any(by_size.values())
+        low, high = axes.get_ylim()
+        assert low < later["shown"].min() and later["shown"].max() < high
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_panels_scales_labels_and_legend(frames, name):
+    figure = figures.draw(name, *frames)
+    entry = figures.NAMES[name]
+    sizes = synthetic.EXPERIMENTS[entry.experiment][2]
+    assert len(panels_of(figure)) == PANELS[entry.kind]
+    assert figure.get_suptitle() == entry.title
+    assert panels_of(figure)[-1].get_xlabel() == "iteration"
+    assert legend_texts(figure)[:-1] == [f"N = {n:,}" for n in sizes]
+    assert legend_texts(figure)[-1] == "transient (iteration < 10)"
+    longest = frames[0].query("experiment == @entry.experiment")["iteration"].max()
+    for axes in panels_of(figure):
+        assert axes.get_yscale() == "log" and axes.get_xscale() == "linear"
+        assert axes.get_title(loc="left")
+        assert axes.get_xlim() == (0, pytest.approx(1.01 * longest))
+        (band,) = axes.patches
+        assert (band.get_x(), band.get_width()) == (0, 10)
+
+
+@pytest.mark.parametrize("name", ["figure06", "figure14", "figure28", "figure33", "figure38"])
+def test_panels_of_one_kind_share_their_limits(frames, name):
+    limits = {axes.get_ylim() for axes in panels_of(figures.draw(name, *frames))}
+    assert len(limits) == 1
+
+
+@pytest.mark.parametrize("name", ["figure10", "figure19"])
+def test_factors_share_the_number_of_decades(frames, name):
+    decades = [
+        np.log10(h / low) for low, h in (a.get_ylim() for a in figures.draw(name, *frames).axes)
+    ]
+    assert decades == pytest.approx([decades[0]] * len(decades))
+
+
+def test_the_overlap_ratio_has_no_room_above_one(frames):
+    assert figures.draw("figure10", *frames).axes[1].get_ylim()[1] == pytest.approx(1.1)
+
+
+def test_curves_against_flow_time(frames):
+    figure = figures.draw("figure06", *frames, against="flow_time")
+    assert panels_of(figure)[-1].get_xlabel() == "gradient-flow time t"
+    curve = lines_of(figure.axes[0])[0].get_segments()[0]
+    assert curve[:2, 0] == pytest.approx([0.1, 1.0])
+    assert figure.axes[0].patches[0].get_width() == pytest.approx(0.1)
+
+
+def test_runs_above_their_target_are_dashed_and_said_so(frames):
+    decomposition, runs = frames
+    cut = runs.copy()
+    cut.loc[(cut["experiment"] == "dice-ce") & (cut["n"] == 468), "stopped"] = "max_iterations"
+    figure = figures.draw("figure06", decomposition, cut)
+    assert "above its target loss" in legend_texts(figure)
+    dashed, *others = lines_of(figure.axes[0])
+    assert dashed.get_linestyles()[0][1] is not None
+    assert all(lines.get_linestyles()[0][1] is None for lines in others)
+
+
+def test_sizes_have_distinct_colours_darker_for_more_examples():
+    colors = style.size_colors([480, 60, 240, 120, 960])
+    assert list(colors) == [60, 120, 240, 480, 960]
+    red, green, blue = np.array([mpl.colors.to_rgb(c) for c in colors.values()]).T
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    assert (np.diff(luminance) < -0.05).all()
+    assert luminance.max() < 0.75  # still seen on white
+
+
+def test_values_that_have_no_logarithm_leave_a_gap(frames):
+    decomposition, runs = frames
+    negative = decomposition.assign(
+        sharpness_residual=decomposition["sharpness_residual"].where(
+            decomposition["iteration"] != 200, -1.0
+        )
+    )
+    curve = lines_of(figures.draw("figure06", negative, runs).axes[2])[0].get_segments()[0]
+    assert np.isnan(curve[curve[:, 0] == 200, 1]).all()
+    assert np.isfinite(curve[curve[:, 0] != 200, 1]).all()
+
+
+def test_power_law_shows_runs_fit_and_paper(frames):
+    decomposition, runs = frames
+    figure = figures.draw("power-law", decomposition, runs)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == list(
+        figures.EXPERIMENTS.values()
+    )
+    laws = powerlaw.fits(decomposition, runs)
+    peaks = runwise.alignment_peaks(decomposition)
+    for axes, law, name in zip(figure.axes, laws.itertuples(), figures.EXPERIMENTS, strict=True):
+        points = [line for line in axes.lines if line.get_marker() == "o"]
+        drawn = np.concatenate([line.get_xydata() for line in points])
+        mine = peaks[peaks["experiment"] == name][["n", "alignment"]].to_numpy()
+        assert sorted(drawn.tolist()) == sorted(mine.tolist())
+        fit, paper = (line.get_xydata() for line in axes.lines if line.get_marker() == "None")
+        assert fit[:, 1] == pytest.approx(law.a * fit[:, 0] ** law.b)
+        assert paper[:, 1] == pytest.approx(law.paper_a * paper[:, 0] ** law.paper_b)
+        (text,) = (t.get_text() for t in axes.texts)
+        assert f"{law.runs} runs" in text and f"{law.b:.2f}" in text
+        assert axes.get_xscale() == axes.get_yscale() == "log"
+    assert legend_texts(figure) == ["one run", "fit, with 95 % band", "paper (Table 2)"]
+
+
+def test_power_law_without_a_fit_says_why():
+    decomposition, runs = synthetic.frames(["dice-ce"], seeds=1)
+    small = decomposition[decomposition["n"] < 900], runs[runs["n"] < 900]
+    (axes,) = figures.draw("power-law", *small).axes
+    assert "no fit: 1 finished run, a fit needs 3" in axes.texts[0].get_text()
+
+
+def test_stable_steps_of_every_finished_run(frames):
+    decomposition, runs = frames
+    figure = figures.draw("stable-step", decomposition, runs)
+    steps = runwise.stable_steps(decomposition)
+    for axes, name in zip(figure.axes, figures.EXPERIMENTS, strict=True):
+        mine = steps[steps["experiment"] == name]
+        actual, frozen = axes.lines
+        assert actual.get_ydata() == pytest.approx(mine["stable_step"].to_numpy())
+        assert frozen.get_ydata() == pytest.approx(mine["counterfactual_step"].to_numpy())
+        low, high = axes.get_ylim()
+        assert low < mine["stable_step"].min() and mine["counterfactual_step"].max() < high
+
+
+def test_growth_bars_add_up_on_the_logarithmic_scale(frames):
+    figure = figures.draw("growth", *frames)
+    for axes, name in zip(figure.axes, figures.EXPERIMENTS, strict=True):
+        sizes = synthetic.EXPERIMENTS[name][2]
+        bars = np.array([[1 + bar.get_height() for bar in c] for c in axes.containers])
+        assert bars.shape == (len(sizes), 6)
+        assert bars[:, 0] == pytest.approx(bars[:, 1:].prod(axis=1))
+        assert bars[:, 3] == pytest.approx(synthetic.CRITERION_GROWTH)
+        labels = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert labels == [f"N = {n:,}" for n in sizes]
+        low, high = axes.get_ylim()
+        assert low < bars.min() and bars.max() < high
+
+
+@pytest.mark.parametrize("name", [n for n in figures.NAMES if n != "figure05"])
+def test_without_runs_the_figure_says_so(name):
+    decomposition, runs = synthetic.frames(["dice-ce"])
+    none = decomposition.iloc[:0], runs.iloc[:0]
+    figure = figures.draw(name, *none)
+    assert not figure.axes
+    said = " ".join(text.get_text() for text in figure.texts)
+    assert re.search(r"No runs .*have finished", said)
+
+
+def test_one_run_of_one_size_can_be_drawn():
+    rows, row = synthetic.run("dice-ce", 468)
+    for name, entry in figures.NAMES.items():
+        if entry.experiment in ("dice-ce", None):
+            drawn = figures.draw(name, pd.DataFrame(rows), pd.DataFrame([row]))
+            assert drawn.axes or name == "figure05"
+
+
+def test_unknown_figures_and_axes_are_refused(frames):
+    with pytest.raises(UserError, match=r"no figure 'figure43'.*power-law"):
+        figures.draw("figure43", *frames)
+    with pytest.raises(UserError, match="'time'; choose one of iteration, flow_time"):
+        figures.draw("figure01", *frames, against="time")
+
+
+def test_files_are_the_same_each_time_with_fonts_embedded_and_no_date(frames, tmp_path):
+    for name in ("a", "b"):
+        drawn = figures.draw("figure06", *frames)
+        figures.save(drawn, tmp_path / f"{name}.pdf", tmp_path / f"{name}.png")
+    pdf = (tmp_path / "a.pdf").read_bytes()
+    assert pdf == (tmp_path / "b.pdf").read_bytes()
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert b"CreationDate" not in pdf
+    assert b"/FontFile2" in pdf and b"/Type3" not in pdf
+    width = int.from_bytes((tmp_path / "a.png").read_bytes()[16:20], "big")
+    assert width == round(style.WIDTH * drawing.PNG_DPI)
+
+
+def test_drawing_leaves_the_users_settings_alone(frames):
+    mpl.rcParams["font.size"] = 21.5
+    try:
+        figures.draw("figure06", *frames)
+        assert mpl.rcParams["font.size"] == 21.5
+    finally:
+        mpl.rcdefaults()
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import eosflow.figures", ["numpy", "pandas", "matplotlib", "torch"]),
+        ("import eosflow.figures.drawing, eosflow.figures.contact, eosflow.report", ["torch"]),
+    ],
+)
+def test_imports_stay_light(statement, absent):
+    code = f"import sys; {statement}; print([m for m in {absent} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_page_in_the_docs_is_the_list():
+    docs = Path(__file__).parent.parent / "docs"
+    assert (docs / "figures.md").read_text(encoding="utf-8") == index.page(), (
+        "docs/figures.md is out of date: python -m eosflow.figures.index"
+    )
+    for kind, (name, _) in index.GALLERY.items():
+        assert figures.NAMES[name].kind == kind
+        assert (docs / "images" / f"{name}.png").stat().st_size < 150_000
+    # Layers 1, 3 and 5 are drawn of CIFAR-10 alone, which the demo does not run.
+    assert set(figures.KINDS) - set(index.GALLERY) == {"layers_three"}

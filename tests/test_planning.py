@@ -1,0 +1,185 @@
+"""Planning the full paper: 368 runs of 100 snapshots, as files that hold what planning reads."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from project import ROOT, Project
+
+from eosflow import config, planning, spec
+from eosflow.errors import UserError
+
+# Four times what it may take on a quiet machine, which this one may not be.
+SECONDS_ALL, SECONDS_ONE = 20.0, 12.0
+SNAPSHOTS = [0, 10, *range(100, 9900, 100)]
+ONE = "cifar10-ce/n390/init0-subset2"
+
+
+def write(path: Path, content: object = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("" if content is None else json.dumps(content))
+
+
+def add_training(results: Path, plan: planning.Plan) -> None:
+    for dataset, settings in plan.config["datasets"].items():
+        facts = {
+            "settings": settings,
+            "size": plan.subset_size(dataset),
+            "subset_version": spec.SUBSET_VERSION,
+        }
+        for seed in range(4):
+            write(results / f"data/subsets/{dataset}-subset{seed}.npz")
+            write(results / f"data/subsets/{dataset}-subset{seed}.json", facts)
+    entries = [
+        {
+            "iteration": iteration,
+            "file": f"snapshots/{spec.step_name(iteration)}.safetensors",
+            "sha256": f"{iteration:064x}",
+            "flow_time": 0.01 * iteration,
+            "loss": 1.0,
+        }
+        for iteration in SNAPSHOTS
+    ]
+    for folder, run in plan.runs.items():
+        manifest = {"key": run.key, "stopped": "target_loss", "snapshots": entries}
+        record = {"key": run.key, "spec": run.to_record(), "manifest": manifest}
+        write(results / folder / "run.json", record)
+        write(results / folder / "manifest.json", manifest)
+
+
+def add_the_rest(results: Path, runs: dict[str, spec.RunSpec], figures: list[str]) -> None:
+    entries = [
+        {"iteration": iteration, "file": f"{spec.step_name(iteration)}.json", "sha256": "0" * 64}
+        for iteration in SNAPSHOTS
+    ]
+    index = {"version": spec.DECOMPOSITION_VERSION, "snapshots": entries}
+    for folder in runs:
+        write(results / folder / "decomposition" / "index.json", index)
+    write(results / "data/dice-parameters.parquet")
+    write(results / "provenance/dice-parameters.json", {})
+    specification = spec.digest(sorted(run.key for run in runs.values()))
+    write(results / "decomposition.parquet")
+    write(results / "runs.parquet")
+    write(results / "provenance/collect.json", {"runs": {"specification": specification}})
+    for name in ("table1", "table2", "table3", "claims"):
+        write(results / f"{name}.csv")
+        write(results / f"{name}.tex")
+        write(results / f"provenance/{name}.json", {})
+    for name in figures:
+        for end in ("pdf", "png"):
+            write(results / f"figures/{name}.{end}")
+        write(results / f"provenance/figures/{name}.json", {})
+    write(results / "report.html")
+    write(results / "provenance/report.json", {})
+    write(results / "manifest.json", {})
+
+
+@pytest.fixture(scope="module")
+def paper() -> planning.Plan:
+    return planning.Plan(config.load([ROOT / "config.yaml"]))
+
+
+@pytest.mark.slow
+def test_the_paper_is_planned_in_seconds_at_every_stage(
+    paper: planning.Plan, tmp_path: Path
+) -> None:
+    project = Project(tmp_path / "tree")
+    per_run = {"train": 368, "decompose_run": 368}
+    data = {"fetch": 3, "subset": 16, "dice_parameters": 1}
+    tables = {"collect": 1, "table1": 1, "table2": 1, "table3": 1, "claims": 1}
+    drawn = {"figure": 45, "report": 1, "manifest": 1}
+
+    def planned(*targets: str) -> dict[str, int]:
+        started = time.monotonic()
+        jobs = project.jobs(*targets, tiny=False)
+        assert time.monotonic() - started < (SECONDS_ONE if targets else SECONDS_ALL)
+        return jobs
+
+    assert planned() == per_run | data | tables | drawn
+
+    add_training(project.results, paper)
+    everything = {"decompose_run": 368} | tables | drawn | {"dice_parameters": 1}
+    assert planned() == everything
+    assert planned("results/table2.csv") == {"decompose_run": 368, "collect": 1, "table2": 1}
+    snapshot = f"results/{ONE}/decomposition/step000300.json"
+    assert planned(snapshot) == {"decompose_snapshot": 1}
+
+    add_the_rest(project.results, paper.runs, paper.figures())
+    assert planned() == {}
+    assert planned("results/figures/figure04.pdf") == {}
+    assert planned(snapshot) == {"decompose_snapshot": 1}
+    (project.results / "figures" / "figure04.pdf").unlink()
+    assert planned("results/figures/figure04.pdf") == {"figure": 1}
+
+
+def test_the_figures_are_those_of_the_selected_experiments(paper: planning.Plan) -> None:
+    assert len(paper.figures()) == 42 + 3
+    settings = config.load([ROOT / "config.yaml"], {"select": ["dice-ce"]})
+    chosen = planning.Plan(settings).figures()
+    assert [name for name in chosen if name.startswith("figure")] == [
+        f"figure{number:02d}" for number in (5, 6, 10, 14, 19, 23, 28, 33, 38)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda plan: plan.run("cifar10-ce/n391/init0-subset2"), ["no run", ONE]),
+        (lambda plan: plan.figure_subset("figure43"), ["no figure figure43", "figure42, "]),
+        (lambda plan: plan.dataset_of("x.zip"), ["no archive x.zip", "AtrialFibrillation.zip"]),
+    ],
+)  # fmt: skip
+def test_what_does_not_exist_is_refused_by_name(paper: planning.Plan, ask, words) -> None:
+    with pytest.raises(UserError) as caught:
+        ask(paper)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ([], ""),
+        ([7], "7"),
+        ([0, 10, 100], "0, 10, 100"),
+        ([0, 10, 100, 200, 300, 400, 437], "0, 10, 100 to 400 in steps of 100, 437"),
+        ([0, 1, 2, 3, 10], "0 to 3 in steps of 1, 10"),
+    ],
+)
+def test_listed(numbers: list[int], text: str) -> None:
+    assert planning.listed(numbers) == text
+
+
+def test_costs_grow_with_the_work(paper: planning.Plan) -> None:
+    small, large = ONE, "cifar10-ce/n6250/init0-subset2"
+    assert 700 < paper.memory(small) < paper.memory(large) < 64_000
+    assert 10 < paper.training_minutes(small) < paper.training_minutes(large) < 7 * 24 * 60
+    assert 10 < paper.decomposition_minutes(small) < paper.decomposition_minutes(large)
+
+
+def test_a_cluster_decides_where_auto_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(device: str, found: tuple[str, ...], local: bool) -> int:
+        monkeypatch.setattr(planning.gpu, "devices", lambda: found)
+        settings = config.load([ROOT / "config.yaml"], {"device": device})
+        return planning.Plan(settings).gpus(local=local)
+
+    assert [asked("auto", found, True) for found in ((), ("0",))] == [0, 1]
+    assert asked("auto", ("0",), False) == 0  # the profile's set-resources say
+    assert [asked("cpu", ("0",), local) for local in (True, False)] == [0, 0]
+    assert [asked("cuda", (), local) for local in (True, False)] == [1, 1]
+
+
+def test_conda_pins_what_pip_pins() -> None:
+    import tomllib
+
+    import yaml
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    environment = yaml.safe_load((ROOT / "envs" / "eosflow.yaml").read_text())
+    *conda, pip = environment["dependencies"]
+    assert conda == ["python=3.11", "pip"]
+    assert pip == {"pip": project["dependencies"]}
+    assert all("==" in requirement for requirement in project["dependencies"])

@@ -1,0 +1,238 @@
+"""The report as a file, and in a real browser."""
+
+import html.parser
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import pandas as pd
+import pytest
+import synthetic
+
+from eosflow import claims, figures, report, tables
+from eosflow.errors import UserError
+
+WIDTHS = (360, 800, 1400)
+NO_IMAGES = pd.DataFrame(columns=["class", "x", "y", "cex", "lwd", "lend", "dx", "dy"])
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A results folder of Dice runs, with every file the report is made from."""
+    folder = tmp_path_factory.mktemp("results")
+    decomposition, runs = synthetic.frames(["dice-ce"], noise=0.05)
+    runs.loc[0, "stopped"] = "max_iterations"
+    tables.write_parquet(decomposition, folder / "decomposition.parquet")
+    tables.write_parquet(runs, folder / "runs.parquet")
+    made = {
+        "table1": tables.table1(runs),
+        "table2": tables.table2(decomposition, runs),
+        "table3": tables.table3(NO_IMAGES),
+        "claims": claims.check(decomposition, runs),
+    }
+    for name, table in made.items():
+        tables.write_csv(table, folder / f"{name}.csv")
+    for name, entry in figures.NAMES.items():
+        if entry.experiment in ("dice-ce", None):
+            files = (folder / "figures" / f"{name}{end}" for end in (".pdf", ".png"))
+            figures.save(figures.draw(name, decomposition, runs), *files)
+    report.render(folder, folder / "report.html")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(results):
+    return Page((results / "report.html").read_text(encoding="utf-8"))
+
+
+class Page(html.parser.HTMLParser):
+    """Start tags with their attributes, and the text between tags."""
+
+    EMPTY = ("meta", "img", "link", "br", "hr", "input")
+
+    def __init__(self, source):
+        super().__init__()
+        self.source, self.tags, self.open, self.words = source, [], [], []
+        self.feed(source)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", "".join(self.words))
+
+
+def test_the_page_is_whole_and_needs_no_other_file(page):
+    assert not page.open
+    for attributes in page.all("img"):
+        assert attributes["src"].startswith("data:image/png;base64,")
+    assert not page.all("script") and not page.all("link")
+    assert not re.search(r"url\(|@import", page.source)
+    elsewhere = {a["href"] for a in page.all("a") if "//" in a["href"]}
+    assert elsewhere == {"https://arxiv.org/abs/2406.00127"}
+
+
+def test_links_lead_somewhere(page, results):
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(ids) == len(set(ids))
+    for attributes in page.all("a"):
+        target = attributes["href"]
+        if target.startswith("#"):
+            assert target[1:] in ids
+        elif "//" not in target:
+            assert (results / target).exists(), target
+
+
+def test_structure_for_screen_readers(page):
+    assert page.all("html") == [{"lang": "en"}]
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert len(page.all("table")) == len(page.all("caption")) >= 4
+    assert all(a.get("scope") in ("col", "row") for a in page.all("th"))
+    alternatives = [a["alt"] for a in page.all("img")]
+    assert len(set(alternatives)) == len(alternatives) and all(len(a) > 20 for a in alternatives)
+    assert all(int(a["width"]) > 0 and int(a["height"]) > 0 for a in page.all("img"))
+    assert [tag for tag, _ in page.tags if tag in ("header", "nav", "main", "footer")] == [
+        "header",
+        "nav",
+        "main",
+        "footer",
+    ]
+
+
+def test_content(page, results):
+    shown = [n for n, e in figures.NAMES.items() if e.experiment in ("dice-ce", None)]
+    assert {a["id"] for a in page.all("figure")} == set(shown)
+    assert "runs at their target loss15 of 16" in page.text
+    assert "CIFAR-10, cross-entropy: figures 1, 2, 3, 4, 15, 24, 29, 34, 39" in page.text
+    law = pd.read_csv(results / "table2.csv").iloc[0]
+    assert f"{law['b']:.3g} [{law['b_low']:.2g}, {law['b_high']:.2g}]" in page.text
+    for row in pd.read_csv(results / "claims.csv").itertuples():
+        assert row.statement in page.text
+        assert f"{row.claim} " in page.text and str(row.holds) in page.text
+    assert "6 affine layers of width 64, elu" in page.text
+    assert "2.13.0" in page.text
+
+
+def test_a_report_without_runs_says_so(tmp_path):
+    decomposition, runs = tables.collect([])
+    tables.write_parquet(runs, tmp_path / "runs.parquet")
+    tables.write_csv(tables.table1(runs), tmp_path / "table1.csv")
+    tables.write_csv(tables.table2(decomposition, runs), tmp_path / "table2.csv")
+    tables.write_csv(tables.table3(NO_IMAGES), tmp_path / "table3.csv")
+    tables.write_csv(claims.check(decomposition, runs), tmp_path / "claims.csv")
+    report.render(tmp_path, tmp_path / "report.html")
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert not page.all("img")
+    assert "0 of 0" in page.text and "No runs have finished." in page.text
+
+
+@pytest.mark.parametrize("name", ["claims.csv", "figures/figure06.png", "runs.parquet"])
+def test_a_missing_file_is_named_with_the_command_that_makes_it(results, tmp_path, name):
+    shutil.copytree(results, tmp_path / "copy")
+    (tmp_path / "copy" / name).unlink()
+    with pytest.raises(UserError, match=f"{name} is missing.*snakemake .*{name}"):
+        report.render(tmp_path / "copy", tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+def contrast(first, second):
+    def luminance(color):
+        values = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((luminance(first), luminance(second)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_text_is_readable_in_light_and_dark(page):
+    schemes = re.findall(r":root \{(.*?)\}", page.source, re.DOTALL)[:2]
+    assert len(schemes) == 2
+    for scheme in schemes:
+        colors = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", scheme))
+        for ink in ("ink", "muted", "link", "good", "bad", "open"):
+            for ground in ("ground", "panel"):
+                assert contrast(colors[ink], colors[ground]) >= 4.5, (ink, ground)
+
+
+@pytest.fixture(scope="module")
+def measured(results, tmp_path_factory):
+    """The page at three widths in headless Chromium: widths, images, and what overflows."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    if browser is None:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    frames = "".join(
+        f'<iframe id="w{w}" style="width:{w}px;height:900px;border:0" srcdoc="{{page}}"></iframe>'
+        for w in WIDTHS
+    )
+    source = (results / "report.html").read_text(encoding="utf-8")
+    escaped = source.replace("&", "&amp;").replace('"', "&quot;")
+    script = """
+    window.addEventListener('load', () => {
+      const found = {};
+      for (const frame of document.querySelectorAll('iframe')) {
+        const page = frame.contentDocument, root = page.documentElement;
+        const within = e => e.closest('.scroll, .sheet, pre, .hidden, .skip') === null;
+        found[frame.id] = {
+          client: root.clientWidth, scroll: root.scrollWidth,
+          images: [...page.images].map(i => [i.complete, i.naturalWidth, i.clientWidth]),
+          wide: [...page.body.querySelectorAll('*')].filter(within)
+            .filter(e => e.getBoundingClientRect().right > root.clientWidth + 1)
+            .map(e => e.tagName + '.' + e.className),
+          unreachable: [...page.querySelectorAll('.scroll, .sheet, pre')]
+            .filter(e => e.scrollWidth > e.clientWidth + 1 && e.tabIndex < 0).length,
+          smallest: Math.min(...[...page.querySelectorAll('p, td, th, a, li')]
+            .map(e => parseFloat(page.defaultView.getComputedStyle(e).fontSize))),
+        };
+      }
+      document.body.innerHTML = '<pre id="found">' + JSON.stringify(found) + '</pre>';
+    });"""
+    folder = tmp_path_factory.mktemp("browser")
+    wrapper = folder / "wrapper.html"
+    body = frames.replace("{page}", escaped)
+    wrapper.write_text(f"<!DOCTYPE html><body>{body}<script>{script}</script>", encoding="utf-8")
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
+    flags += " --disable-background-networking --disable-component-update --window-size=1600,1000"
+    command = [browser, *flags.split(), f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
+    done = subprocess.run(
+        [*command, wrapper.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "HOME": str(folder)},
+        check=True,
+    )
+    match = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert match, done.stdout[:500] + done.stderr[-500:]
+    return json.loads(match.group(1).replace("&amp;", "&"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", WIDTHS)
+def test_in_a_browser(measured, width, page):
+    found = measured[f"w{width}"]
+    assert width - 20 <= found["client"] <= width
+    assert found["scroll"] <= found["client"], found["wide"]
+    assert found["wide"] == []
+    assert len(found["images"]) == len(page.all("img"))
+    assert all(complete and natural > 1000 for complete, natural, _ in found["images"])
+    assert all(shown >= min(width - 80, 560) for _, _, shown in found["images"])
+    assert found["unreachable"] == 0
+    assert found["smallest"] >= 12

@@ -1,0 +1,165 @@
+"""Records become frames and tables; damaged records are named."""
+
+import hypothesis.strategies as st
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+from hypothesis import given, settings
+
+from eosflow import runwise, tables
+from eosflow.errors import UserError
+
+
+@pytest.fixture
+def folders(tmp_path):
+    paths = []
+    for init in (0, 1):
+        rows, row = synthetic.run("dice-ce", 468, init)
+        paths.append(tmp_path / f"init{init}")
+        synthetic.write_run_folder(paths[-1], rows, row)
+    return paths
+
+
+def test_collect_reads_back_what_the_runs_wrote(folders):
+    decomposition, runs = tables.collect(folders)
+    expected, _ = synthetic.frames(["dice-ce"], seeds=2)
+    chosen = (expected["n"] == 468) & (expected["subset_seed"] == 0)
+    pd.testing.assert_frame_equal(
+        decomposition.sort_index(axis=1), expected[chosen].reset_index(drop=True).sort_index(axis=1)
+    )
+    assert list(runs.columns) == tables.RUN_COLUMNS
+    assert runs["init_seed"].tolist() == [0, 1]
+    assert runs["stopped"].tolist() == ["target_loss", "target_loss"]
+
+
+def test_run_rows_sum_up_the_trajectory_and_leave_the_transient_apart(folders):
+    decomposition, runs = tables.collect(folders)
+    run = runs.iloc[0]
+    highest = decomposition[decomposition["init_seed"] == 0].query("iteration >= 10")
+    # The trajectory was written with λ₁ = max − iteration/10⁶, and 10⁶ before iteration 10.
+    assert run["max_sharpness"] == pytest.approx(highest["sharpness_hessian"].max() - 1e-5)
+    assert run["rejected_steps"] == 4
+    assert run["unconverged_iterations"] == 1
+    assert run["negative_dominant_iterations"] == 3
+    assert run["negative_dominant_after_transient"] == 1
+    assert run["iterations_after_transient"] == run["iterations"] - 10
+    assert run["max_residual"] == 0.005
+
+
+def test_no_runs_give_empty_frames_that_every_table_accepts():
+    decomposition, runs = tables.collect([])
+    assert len(decomposition) == len(runs) == len(tables.table1(runs)) == 0
+    assert (tables.table2(decomposition, runs)["note"] == "no finished runs").all()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: (f / "run.json").unlink(), "run.json is missing"),
+        (lambda f: (f / "run.json").write_text("{"), "run.json is damaged"),
+        (lambda f: (f / "decomposition/step000100.json").unlink(), "step000100.json, which is mis"),
+        (lambda f: (f / "decomposition/step000100.json").write_text("{}"), "changed or damaged"),
+        (
+            lambda f: (f / "run.json").write_text(
+                (f / "run.json").read_text().replace("finished", "running")
+            ),
+            "not finished",
+        ),
+    ],
+)
+def test_missing_and_damaged_records_are_named(folders, spoil, message):
+    spoil(folders[1])
+    with pytest.raises(UserError, match=message) as caught:
+        tables.collect(folders)
+    assert "init1" in str(caught.value)
+
+
+def test_table1_counts_how_the_runs_ended():
+    _, runs = synthetic.frames(["atrialfibrillation-ce", "dice-ce"])
+    runs.loc[[0, 1], "stopped"] = ["max_iterations", "diverged"]
+    table = tables.table1(runs)
+    assert table["dataset"].tolist() == ["dice"] * 4 + ["atrialfibrillation"] * 4
+    smallest = table[table["n"] == 60].iloc[0]
+    assert smallest[["runs", "target_loss", "max_iterations", "diverged"]].tolist() == [4, 2, 1, 1]
+    assert smallest["seconds"] == 4 * 120
+    # Lengths are 1000 and 1500 iterations, two seeds each.
+    assert smallest["iterations"] == 1250
+
+
+def test_table3_shows_what_was_drawn_beside_what_was_specified():
+    parameters = pd.DataFrame(
+        {
+            "class": [1, 1, 3, 3],
+            "x": [-0.5, 0.25, 0.1, 0.2],
+            "y": [0.0, 0.5, 0.3, 0.4],
+            "cex": [0.2, 0.9, np.nan, np.nan],
+            "lwd": [np.nan, np.nan, 0.4, 2.0],
+            "lend": [None, None, "butt", "square"],
+            "dx": np.nan,
+            "dy": np.nan,
+        }
+    )
+    table = tables.table3(parameters).set_index(["class", "parameter"])
+    assert len(table) == 3 + 3 + 4 + 4 + 5 + 6
+    observed = ["min", "max", "paper_min", "paper_max", "images"]
+    assert table.loc[(1, "x"), observed].tolist() == [-0.5, 0.25, -1, 1, 2]
+    assert table.loc[(3, "lwd"), observed].tolist() == [0.4, 2.0, 0.1, 2.5, 2]
+    assert table.loc[(3, "lend"), observed].tolist() == [1, 2, 0, 2, 2]
+    assert np.isnan(table.loc[(6, "dx"), "min"]) and table.loc[(6, "dx"), "images"] == 0
+
+
+def test_files(tmp_path):
+    table = tables.table2(*synthetic.frames(["dice-ce"]))
+    tables.write_csv(table, tmp_path / "t.csv")
+    back = pd.read_csv(tmp_path / "t.csv")
+    assert list(back.columns) == list(table.columns)
+    assert back["b"][0] == pytest.approx(0.23, rel=1e-5) and np.isnan(back["b"][1])
+    tables.write_latex(table, tmp_path / "t.tex", "Power law.", "tab:law")
+    text = (tmp_path / "t.tex").read_text()
+    assert r"\caption{Power law.}" in text and r"\toprule" in text
+    assert "AtrialFibrillation" in text and "CE" in text and "cross_entropy" not in text
+    tables.write_parquet(table, tmp_path / "t.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), table)
+
+
+def test_growth_multiplies_up_and_is_what_the_runs_were_made_with():
+    grown = runwise.growth(synthetic.frames()[0])
+    product = grown[list(runwise.FACTORS)].prod(axis="columns")
+    assert product.to_numpy() == pytest.approx(grown["layer_norm2_1"].to_numpy())
+    assert (grown["m_norm2"] * grown["overlap"]).to_numpy() == pytest.approx(
+        grown["sharpness_gauss_newton"].to_numpy()
+    )
+    assert grown["criterion_norm2"].to_numpy() == pytest.approx(synthetic.CRITERION_GROWTH)
+    assert grown["jacobian_product"].to_numpy() == pytest.approx(synthetic.JACOBIAN_GROWTH**5)
+    assert grown["overlap"].to_numpy() == pytest.approx(synthetic.OVERLAP_GROWTH)
+    peaks = runwise.alignment_peaks(synthetic.frames()[0])["alignment"]
+    assert grown["alignment"].to_numpy() == pytest.approx(peaks.to_numpy() / synthetic.START)
+    assert (grown["start"] == 10).all()
+
+
+def test_counterfactual_step_by_hand():
+    """Two layers, two snapshots: s_cf = max over t of ω (M_1 A(10)/A(t) + M_2) + max(λ₁(R), 0)."""
+    identity = dict(zip(runwise.IDENTITY, ("e", "d", "c", 9, 0, 0), strict=True))
+    common = {"layer_norm2_2": 3.0, "overlap": 0.5, "sharpness_residual": -1.0}
+    rows = [
+        {"iteration": 0, "alignment_1": 0.9, "layer_norm2_1": 99.0, "sharpness_hessian": 99.0},
+        {"iteration": 10, "alignment_1": 0.1, "layer_norm2_1": 2.0, "sharpness_hessian": 2.0},
+        {"iteration": 20, "alignment_1": 0.4, "layer_norm2_1": 10.0, "sharpness_hessian": 8.0},
+    ]
+    frame = pd.DataFrame([{**identity, **common, **row} for row in rows])
+    (steps,) = runwise.stable_steps(frame).itertuples()
+    assert steps.max_sharpness == 8.0
+    assert steps.counterfactual_sharpness == pytest.approx(0.5 * (10 * 0.1 / 0.4 + 3))
+    assert steps.stable_step == 0.25
+    assert steps.counterfactual_step == pytest.approx(2 / 2.75)
+
+
+@given(st.permutations(range(12)))
+@settings(max_examples=20, deadline=None)
+def test_the_order_of_rows_does_not_matter(order):
+    decomposition = pd.DataFrame(synthetic.run("dice-ce", 468)[0])
+    decomposition = decomposition.iloc[: len(order)]
+    shuffled = decomposition.iloc[order]
+    for summary in (runwise.growth, runwise.stable_steps, runwise.alignment_peaks):
+        pd.testing.assert_frame_equal(summary(shuffled), summary(decomposition))

@@ -1,0 +1,203 @@
+"""What the workflow plans after a change, on the results of a tiny configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from project import Project
+
+pytestmark = pytest.mark.slow
+
+# What hangs on the tables alone.
+SUMMARY = {"table1": 1, "table2": 1, "claims": 1, "report": 1, "manifest": 1}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with everything made."""
+    project = Project(tmp_path_factory.mktemp("finished") / "tree")
+    project.make()
+    return project
+
+
+@pytest.fixture
+def again(finished: Project, tmp_path: Path) -> Project:
+    """A copy of the finished project, with Snakemake's notes."""
+    root = tmp_path / "tree"
+    shutil.copytree(finished.root, root, symlinks=True)
+    project = Project.__new__(Project)
+    project.root, project.results = root, root / "results"
+    return project
+
+
+@pytest.fixture
+def clone(finished: Project, tmp_path: Path) -> Project:
+    """A fresh clone with the finished results beside it, without Snakemake's notes."""
+    project = Project(tmp_path / "clone")
+    project.adopt(finished.results)
+    return project
+
+
+def figure_count(project: Project) -> int:
+    return len(list(project.results.glob("figures/*.pdf")))
+
+
+def test_everything_is_made_and_then_nothing(finished: Project) -> None:
+    results = finished.results
+    for name in ("table1.csv", "table2.csv", "table3.csv", "claims.csv", "report.html"):
+        assert (results / name).stat().st_size > 0
+    listed = json.loads((results / "manifest.json").read_text())["files"]
+    names = {entry["file"] for entry in listed}
+    for path in results.rglob("*"):
+        relative = str(path.relative_to(finished.root))
+        kept = path.is_file() and not path.name.startswith(".")
+        other = relative.startswith(("results/logs", "results/benchmarks", "results/provenance"))
+        if kept and not other and relative != "results/manifest.json":
+            assert relative in names
+    for entry in listed:
+        assert (finished.root / entry["file"]).stat().st_size == entry["bytes"]
+        record = json.loads((finished.root / entry["record"]).read_text())
+        assert {"versions", "source"} & set(record)
+    assert finished.jobs() == {}
+
+
+def test_a_single_target_needs_no_cores_option(again: Project) -> None:
+    (again.results / "table2.csv").unlink()
+    output = again.run("results/table2.csv")
+    assert "1 of 1 steps" in output
+
+
+def test_any_snapshot_is_a_target(again: Project) -> None:
+    folder = "results/dice-ce/n6/init0-subset0/decomposition"
+    target = again.root / folder / "step000020.json"
+    before = target.read_bytes()
+    target.unlink()
+    assert again.jobs(f"{folder}/step000020.json") == {"decompose_snapshot": 1}
+    again.run(f"{folder}/step000020.json")
+    assert target.read_bytes() == before
+
+
+def test_a_snapshot_that_does_not_exist_is_refused_at_planning(again: Project) -> None:
+    folder = "results/dice-ce/n6/init0-subset0"
+    output = again.run(f"{folder}/decomposition/step000301.json", "--dry-run", status=1)
+    assert f"{folder} has no snapshot of iteration 301. It has those of iterations 0" in output
+    assert "Traceback" not in output
+
+
+def test_a_snapshot_of_a_run_that_is_not_trained_is_refused_by_the_job(tmp_path: Path) -> None:
+    project = Project(tmp_path / "tree")
+    target = "results/dice-ce/n6/init0-subset0/decomposition/step000301.json"
+    assert project.jobs(target) == {"subset": 1, "train": 1, "decompose_snapshot": 1}
+    output = project.run(target, status=1)
+    assert "has no snapshot of iteration 301. It has snapshots of iterations 0, 10" in output
+    assert "Traceback" not in output
+
+
+def test_one_experiment_changed_reruns_what_depends_on_it(again: Project) -> None:
+    again.edit(
+        "tiny.yaml",
+        "squared_error, n: [6], target_loss: 0.2",
+        "squared_error, n: [6], target_loss: 0.3",
+    )
+    figures = figure_count(again)
+    assert again.jobs() == SUMMARY | {
+        "train": 1, "decompose_run": 1, "collect": 1, "figure": figures,
+    }  # fmt: skip
+
+
+def test_a_new_seed_trains_only_the_new_runs(again: Project) -> None:
+    again.edit("tiny.yaml", "initialization: [0]", "initialization: [0, 1]")
+    jobs = again.jobs()
+    assert (jobs["train"], jobs["decompose_run"]) == (4, 4)
+    assert "subset" not in jobs
+
+
+def test_a_larger_n_trains_only_the_new_run(again: Project) -> None:
+    again.edit("tiny.yaml", "n: [6, 12, 24]", "n: [6, 12, 24, 48]")
+    jobs = again.jobs()
+    assert (jobs["subset"], jobs["train"], jobs["decompose_run"]) == (1, 1, 1)
+    trained = {path: path.stat().st_mtime_ns for path in again.results.rglob("run.json")}
+    again.make("results/table2.csv")
+    assert all(path.stat().st_mtime_ns == time for path, time in trained.items())
+    assert (again.results / "dice-ce/n48/init0-subset0/run.json").exists()
+
+
+def test_another_style_redraws_and_touches_no_result(again: Project) -> None:
+    figures = figure_count(again)
+    redrawn = {"figure": figures, "report": 1, "manifest": 1}
+    again.edit("config.yaml", "against: iteration", "against: flow_time")
+    assert again.jobs() == redrawn
+    again.edit("config.yaml", "against: flow_time", "against: iteration")
+    again.edit("eosflow/figures/__init__.py", "FIGURES_VERSION = ", "FIGURES_VERSION = 1000 + ")
+    assert again.jobs() == redrawn
+
+
+@pytest.mark.parametrize(
+    ("constant", "first"), [("TRAINING", "train"), ("DECOMPOSITION", "decompose_run")]
+)
+def test_a_raised_version_remakes_from_there_on(clone: Project, constant: str, first: str) -> None:
+    """Also in a fresh clone, where Snakemake itself knows nothing of earlier versions."""
+    clone.edit("eosflow/spec.py", f"\n{constant}_VERSION = ", f"\n{constant}_VERSION = 1000 + ")
+    jobs = clone.jobs()
+    stages = ["subset", "train", "decompose_run", "collect"]
+    assert [stage for stage in stages if stage in jobs] == stages[stages.index(first) :]
+
+
+def test_touched_files_rerun_nothing(again: Project) -> None:
+    for path in again.root.rglob("*"):
+        if path.is_file() and ".snakemake" not in path.parts:
+            os.utime(path)
+    assert again.jobs() == {}
+
+
+def test_a_fresh_clone_beside_old_results_reruns_nothing(clone: Project) -> None:
+    assert clone.jobs() == {}
+
+
+def test_results_copied_without_their_times_train_nothing(clone: Project) -> None:
+    paths = [path for path in clone.results.rglob("*") if path.is_file()]
+    shuffled = random.Random(0)
+    for path in paths:
+        age = shuffled.uniform(0, 1e6)
+        os.utime(path, (path.stat().st_atime - age, path.stat().st_mtime - age))
+    jobs = clone.jobs()
+    assert "train" not in jobs
+    assert "subset" not in jobs
+
+
+def test_results_of_another_specification_are_named_and_kept(clone: Project) -> None:
+    clone.edit("tiny.yaml", "width: 8", "width: 7")
+    plan = clone.run("--dry-run", "results/mse/n6/init0-subset0/manifest.json")
+    assert "mse: 1 finished run (such as mse/n6/init0-subset0) cannot be used: width: 7" in plan
+    assert "dice-ce: 3 finished runs" in plan
+    old = (clone.results / "mse/n6/init0-subset0/trajectory.parquet").read_bytes()
+    clone.make("results/mse/n6/init0-subset0/manifest.json")
+    kept = list((clone.results / "mse/n6").glob("init0-subset0.before-*"))
+    assert [(folder / "trajectory.parquet").read_bytes() for folder in kept] == [old]
+    # The others were not asked for and are as they were.
+    assert not list((clone.results / "dice-ce").rglob("*.before-*"))
+    assert clone.jobs("results/mse/n6/init0-subset0/manifest.json") == {}
+
+
+def test_a_run_less_makes_the_tables_again(clone: Project) -> None:
+    clone.edit("tiny.yaml", "n: [6, 12, 24]", "n: [6, 12]")
+    jobs = clone.jobs()
+    assert jobs["collect"] == 1
+    assert "train" not in jobs
+
+
+def test_values_from_the_command_line_are_checked_and_used(clone: Project) -> None:
+    train = "results/dice-ce/n6/init0-subset0/manifest.json"
+    assert clone.jobs(train, "--config", "solver={max_step_size: 1e-1}") == {"train": 1}
+    output = clone.run(train, "--dry-run", "--config", "solver={max_step: 1}", status=1)
+    assert (
+        "solver.max_step: there is no such key; allowed here: integrator, max_step_size" in output
+    )
+    assert "Did you mean max_step_size?" in output
+    assert "Traceback" not in output
+    assert "File " not in output
