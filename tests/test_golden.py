@@ -1,0 +1,68 @@
+"""Numbers of a short run as they were: when they move, finished results are no longer what a run
+of today would give, and the versions in `eosflow/spec.py` must say so.
+
+`python tests/test_golden.py` writes the stored numbers anew.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from test_training import small_spec
+
+from eosflow.files import read_json, write_json
+from eosflow.rundecomposition import decompose_run
+from eosflow.spec import DECOMPOSITION_VERSION, TRAINING_VERSION
+from eosflow.training import train
+
+STORED = Path(__file__).parent / "data" / "golden.json"
+FACTS = ("sharpness_hessian", "sharpness_residual", "overlap", "m_norm2", "alignment_product")
+
+
+def short_run(folder: Path) -> dict[str, Any]:
+    """30 iterations on fixed noise, and the decomposition of the last snapshot."""
+    subset = folder / "dice-subset0.npz"
+    numbers = np.random.Generator(np.random.PCG64(7))
+    np.savez(
+        subset,
+        inputs=numbers.integers(0, 256, (30, 16), dtype=np.uint8),
+        labels=numbers.integers(0, 6, 30),
+        indices=np.arange(30),
+        scale=np.float64(1 / 255),
+    )
+    # Tight pairs: what is compared are the scheme's numbers, not those of a search cut short.
+    spec = small_spec(max_iterations=30, eigen_tolerance=1e-6, max_block_products=1000)
+    train(spec, subset, folder, threads=1)
+    decompose_run(folder, subset)
+    rows = pq.read_table(folder / "trajectory.parquet").to_pydict()
+    last = read_json(folder / "decomposition" / "step000030.json")
+    return {
+        "training_version": TRAINING_VERSION,
+        "decomposition_version": DECOMPOSITION_VERSION,
+        **{name: rows[name] for name in ("loss", "step_size", "eigenvalue_1", "eigenvalue_7")},
+        "last": {name: last[name] for name in FACTS},
+    }
+
+
+def test_numbers_are_those_of_their_version(tmp_path: Path) -> None:
+    expected, actual = read_json(STORED), short_run(tmp_path)
+    advice = "raise {} in eosflow/spec.py, then run `python tests/test_golden.py`"
+    for name in ("loss", "step_size", "eigenvalue_1", "eigenvalue_7"):
+        assert actual[name] == pytest.approx(expected[name], rel=1e-5), (
+            f"{name} has moved: {advice.format('TRAINING_VERSION')}"
+        )
+    assert actual["last"] == pytest.approx(expected["last"], rel=1e-4), (
+        f"a decomposition has moved: {advice.format('DECOMPOSITION_VERSION')}"
+    )
+    for name in ("training_version", "decomposition_version"):
+        assert actual[name] == expected[name], "run `python tests/test_golden.py`"
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        write_json(STORED, short_run(Path(name)))
