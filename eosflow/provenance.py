@@ -135,16 +135,15 @@ def verify_runs(folders: Iterable[Path]) -> None:
     """
     damaged: list[Path] = []
     for folder in folders:
-        index = folder / "decomposition" / "index.json"
-        for record, entries in (
-            (folder / "manifest.json", lambda content: [content["trajectory"]]),
-            (index, lambda content: content["snapshots"]),
-        ):
-            found = _damaged(record, entries)
-            damaged += found
-            # Without the index too, for Snakemake makes no missing manifest of a complete run.
-            for path in [*found, record, index] if found else []:
-                path.unlink(missing_ok=True)
+        manifest, index = folder / "manifest.json", folder / "decomposition" / "index.json"
+        trajectory = _damaged(manifest, lambda content: [content["trajectory"]])
+        parts = _damaged(index, lambda content: content["snapshots"])
+        # The index goes in both cases: Snakemake makes no missing manifest of a complete run.
+        removed = [*trajectory, *parts, index] if trajectory or parts else []
+        removed += [manifest] if trajectory else []
+        for path in removed:
+            path.unlink(missing_ok=True)
+        damaged += trajectory + parts
     if damaged:
         raise UserError(
             "These files are missing or do not match their checksums, and have been removed:\n  "

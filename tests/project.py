@@ -40,6 +40,8 @@ experiments:
 class Project:
     """The workflow's files copied to `root`, with the TINY config laid over the paper's."""
 
+    configs: tuple[str, ...] = ("tiny.yaml",)
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self.results = root / "results"
@@ -65,7 +67,8 @@ class Project:
         path.write_text(text.replace(old, new))
 
     def command(self, *arguments: str, tiny: bool = True) -> list[str]:
-        config = ["--configfile", "tiny.yaml"] if tiny else []
+        # After the rest: an option with several values must not be followed by a target.
+        config = ["--configfile", *self.configs] if tiny else []
         return [sys.executable, "-m", "snakemake", *arguments, *config]
 
     @property

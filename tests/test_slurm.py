@@ -119,20 +119,23 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             (CONFIGURATION / name).unlink()
 
 
+SMALL = """
+select: [dice-ce]
+seeds: {initialization: [0], subset: [0, 1]}
+experiments: {dice-ce: {n: [30, 60]}}
+"""
+
+
 class Demo(Project):
     """The demo with two sizes and one initialisation of Dice, so that it takes a minute."""
 
+    configs = ("config/demo.yaml", "small.yaml")
+
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        sizes = "  dice-ce:\n    n: [30, 60, 120, 240]"
-        self.edit("config/demo.yaml", sizes, "  dice-ce:\n    n: [30, 60]")
-        self.edit("config/demo.yaml", "initialization: [0, 1]", "initialization: [0]")
+        (root / "small.yaml").write_text(SMALL)
         old = "CHECKPOINT_SECONDS = 120.0"
         self.edit("eosflow/training.py", old, "CHECKPOINT_SECONDS = 0.5")
-
-    def command(self, *arguments: str, tiny: bool = True) -> list[str]:
-        # The configs come last: an option with several values must not be followed by a target.
-        return [*super().command(*arguments, tiny=False), "--configfile", "config/demo.yaml"]
 
 
 @pytest.fixture(scope="session")
