@@ -27,7 +27,7 @@ def read_members(archive: Path, wanted: Collection[str]) -> dict[str, bytes]:
     if not archive.exists():
         raise UserError(f"{archive} does not exist; fetch it with scripts/fetch.py")
     try:
-        if zipfile.is_zipfile(archive):
+        if archive.suffix == ".zip":
             found = _read_zip(archive, wanted)
         else:
             found = _read_tar(archive, wanted)
