@@ -6,7 +6,12 @@ rule figure:
         dice=plain(lambda wildcards: PLAN.figure_subset_to_draw(wildcards.figure)),
     output:
         pdf=f"{RESULTS}/figures/{{figure}}.pdf",
-        png=f"{RESULTS}/figures/{{figure}}.png",
+        png=report(
+            f"{RESULTS}/figures/{{figure}}.png",
+            caption="captions/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
         record=f"{RESULTS}/provenance/figures/{{figure}}.json",
     log:
         f"{RESULTS}/logs/figures/{{figure}}.log",
@@ -17,6 +22,7 @@ rule figure:
     params:
         against=config["figures"]["against"],
         version=figures.FIGURES_VERSION,
+        caption=lambda wildcards: figures.NAMES[wildcards.figure].caption,
         dice=lambda wildcards: PLAN.figure_subset_option(wildcards.figure),
     shell:
         program("figure.py")

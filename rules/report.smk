@@ -12,7 +12,7 @@ rule report:
     input:
         SUMMARIES,
     output:
-        html=f"{RESULTS}/report.html",
+        html=report(f"{RESULTS}/report.html", category="The whole on one page"),
         record=f"{RESULTS}/provenance/report.json",
     log:
         f"{RESULTS}/logs/report.log",

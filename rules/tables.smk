@@ -28,7 +28,12 @@ rule table1:
         runs=rules.collect.output.runs,
         record=rules.collect.output.record,
     output:
-        csv=f"{RESULTS}/table1.csv",
+        csv=report(
+            f"{RESULTS}/table1.csv",
+            caption="captions/table.rst",
+            category="Tables",
+            labels={"table": "table1"},
+        ),
         latex=f"{RESULTS}/table1.tex",
         record=f"{RESULTS}/provenance/table1.json",
     log:
@@ -51,7 +56,12 @@ rule table2:
         runs=rules.collect.output.runs,
         record=rules.collect.output.record,
     output:
-        csv=f"{RESULTS}/table2.csv",
+        csv=report(
+            f"{RESULTS}/table2.csv",
+            caption="captions/table.rst",
+            category="Tables",
+            labels={"table": "table2"},
+        ),
         latex=f"{RESULTS}/table2.tex",
         record=f"{RESULTS}/provenance/table2.json",
     log:
@@ -73,7 +83,12 @@ rule table3:
         parameters=rules.dice_parameters.output.parquet,
         record=rules.dice_parameters.output.record,
     output:
-        csv=f"{RESULTS}/table3.csv",
+        csv=report(
+            f"{RESULTS}/table3.csv",
+            caption="captions/table.rst",
+            category="Tables",
+            labels={"table": "table3"},
+        ),
         latex=f"{RESULTS}/table3.tex",
         record=f"{RESULTS}/provenance/table3.json",
     log:
@@ -96,7 +111,12 @@ rule claims:
         runs=rules.collect.output.runs,
         record=rules.collect.output.record,
     output:
-        csv=f"{RESULTS}/claims.csv",
+        csv=report(
+            f"{RESULTS}/claims.csv",
+            caption="captions/table.rst",
+            category="Tables",
+            labels={"table": "claims"},
+        ),
         record=f"{RESULTS}/provenance/claims.json",
     log:
         f"{RESULTS}/logs/claims.log",

@@ -72,6 +72,15 @@ def test_a_single_target_needs_no_cores_option(again: Project) -> None:
     assert "1 of 1 steps" in output
 
 
+def test_snakemakes_own_report_holds_the_tables_and_figures(again: Project) -> None:
+    output = again.run("--report", "snakemake-report.html")
+    assert "Report created." in output
+    page = (again.root / "snakemake-report.html").read_text()
+    for name in ("table2.csv", "claims.csv", "power-law.png", "figure06.png"):
+        assert name in page
+    assert "One point a run that reached its target loss" in page  # the figure's caption
+
+
 def test_any_snapshot_is_a_target(again: Project) -> None:
     folder = "results/dice-ce/n6/init0-subset0/decomposition"
     target = again.root / folder / "step000020.json"
