@@ -1,12 +1,13 @@
 # make demo   the whole pipeline, small, in minutes; make demo MIRROR=FOLDER adds what FOLDER holds
 # make test   all checks
+# make bench  speed and memory against the targets, into results/benchmarks.csv (Linux, 8 GiB)
 # make test-slurm   the demo on a SLURM cluster that it starts on this machine (needs root)
 PYTHON ?= python3
 CORES ?= 2
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slurm
+.PHONY: bench demo test test-slurm
 .DELETE_ON_ERROR:
 
 demo: .venv/runtime
@@ -25,6 +26,11 @@ test: .venv/test
 
 test-slurm: .venv/test
 	EOSFLOW_TEST_SLURM=1 $(BIN)/pytest tests/test_slurm.py
+
+# The memory settings are those of the workflow's jobs, see rules/common.smk.
+bench: .venv/test
+	MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_MMAP_THRESHOLD_=100000000000 \
+		$(BIN)/python benchmarks/bench.py
 
 # Made again only when the pinned dependencies change. CUDA comes with torch where pip finds it.
 .venv/runtime: pyproject.toml

@@ -57,13 +57,18 @@ class EigenPairs:
         shift = min(0.0, self.smallest)
         # Values far below the first would make more of their residual than it can bear.
         distance = (self.values - shift).clamp(min=0.05 * (self.values[0].item() - shift))
-        gain = torch.where(distance > 0, RELAXATION / distance, 0.0)
-        torch.mul(self.images, gain, out=start)
-        start.addcmul_(self.vectors, 1 - gain * self.values)
+        gain = torch.where(distance > 0, RELAXATION / distance, 0.0)[:, None]
+        keep = 1 - gain * self.values[:, None]
         if previous is not None:
             left, _, right = torch.linalg.svd(previous.T @ self.vectors)
-            start.add_(self.vectors, alpha=DRIFT)
-            start.T.addmm_((left @ right).T, previous.T, alpha=-DRIFT)
+            keep = keep + DRIFT
+            turn = (left @ right).T * -DRIFT
+        rows, vectors, images = start.T, self.vectors.T, self.images.T
+        for part in _parts(vectors):
+            piece = torch.mul(images[:, part], gain).addcmul_(vectors[:, part], keep)
+            if previous is not None:
+                piece.addmm_(turn, previous.T[:, part])
+            rows[:, part] = piece
         return start
 
 
@@ -135,8 +140,7 @@ class _Basis:
         self.products = 0
         self.smallest = float("inf")
         rows = workspace.vectors[: self.k]
-        rows.copy_(start.T)
-        rank = _orthonormalize(rows)
+        rank = _orthonormalize(start.T, out=rows)
         if rank < self.k:
             rows[rank:] = random_start(size, self.k - rank, like=start).T
             _orthonormalize(rows)
@@ -227,14 +231,17 @@ def _parts(rows: Tensor) -> Iterator[slice]:
         yield slice(start, start + length)
 
 
-def _transform(rows: Tensor, matrix: Tensor) -> None:
-    """Overwrite the first r rows with matrix (r, w) · rows (w, P)."""
+def _transform(rows: Tensor, matrix: Tensor, out: Tensor | None = None) -> None:
+    """Write matrix (r, w) · rows (w, P) to the first r rows of `out`, by default of `rows`."""
+    out = rows if out is None else out
     for part in _parts(rows):
-        rows[: len(matrix), part] = matrix @ rows[:, part]
+        out[: len(matrix), part] = matrix @ rows[:, part]
 
 
-def _orthonormalize(rows: Tensor) -> int:
-    """Overwrite rows (w, P) by an orthonormal basis of their span, in the first r; returns r ≤ w.
+def _orthonormalize(rows: Tensor, out: Tensor | None = None) -> int:
+    """Orthonormal basis of the span of rows (w, P), in the first r of `out`; returns r ≤ w.
+
+    Without `out` the rows are overwritten.
 
     By the eigendecomposition of the scaled Gram matrix (Stathopoulos & Wu 2002), which reads the
     long rows only in matrix products. Round-off grows with the condition of that matrix, so
@@ -250,7 +257,8 @@ def _orthonormalize(rows: Tensor) -> int:
         if not keep.any():
             return 0
         matrix = (vectors[:, keep] * scale[:, None] / values[keep].sqrt()).T
-        _transform(rows[:rank], matrix)
+        _transform(rows[:rank], matrix, out)
+        rows = rows if out is None else out
         rank = len(matrix)
         if values[keep][0] > 0.1:
             break

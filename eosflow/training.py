@@ -15,7 +15,7 @@ from torch import Tensor
 
 from eosflow.eigen import EigenPairs, Workspace, random_start, top_eigenpairs
 from eosflow.files import sha256, write_json
-from eosflow.integrators import exponential_euler, stable_step_size
+from eosflow.integrators import INTEGRATORS, stable_step_size
 from eosflow.objective import Linearization, Objective
 from eosflow.progress import LossProgress
 from eosflow.provenance import versions
@@ -100,8 +100,15 @@ def advance(
     first iterations of stiff problems, and is taken again with half the step size.
     """
     step_size = min(stable_step_size(pairs, spec.max_step_size), state.step_limit)
+    step = INTEGRATORS[spec.integrator]
+
+    def gradient_at(theta: Tensor) -> Tensor:
+        between = objective.linearize(theta)
+        between.release()
+        return between.gradient
+
     for rejected in range(MAX_HALVINGS + 1):
-        theta = exponential_euler(state.theta, point.gradient, pairs, step_size)
+        theta = step(state.theta, point.gradient, pairs, step_size, gradient_at)
         if torch.isfinite(theta).all():
             following = objective.linearize(theta)
             if following.loss <= point.loss:

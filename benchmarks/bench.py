@@ -1,0 +1,296 @@
+"""Speed and memory against the targets: prints a table and writes results/benchmarks.csv.
+
+Everything that is compared is measured in one run, in turns, one thread each, in seconds of
+processor time, so that a busy machine slows both sides alike. Rates are given as a fraction of what
+large matrix products reach on the machine in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import os
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import stable_solvers
+import torch
+from paper_way import PaperWay
+from problems import MachineRate, gradient_flops, objective_of, paper_spec, product_flops
+from torch import Tensor
+
+from eosflow.criteria import CRITERIA
+from eosflow.decomposition import decompose
+from eosflow.files import replacing
+from eosflow.objective import Linearization, Objective
+from eosflow.spec import RunSpec
+from eosflow.training import Observation, State, follow, initial_state
+
+# Beyond the transient, where a step takes as many products as in the rest of the run.
+SETTLED = {"atrialfibrillation-ce": 80, "cifar10-ce": 15}
+ROUNDS, STEPS = {60: 5, 390: 3, 1562: 2}, {60: 8, 390: 2, 1562: 2}
+# In one batch the peer takes 7 GiB for CIFAR-10 at N = 390, and four times that at 1562.
+PEER_BATCH = 521
+MEMORY_LIMITS = {("cifar10-ce", 6250): 4.0, ("sst-ce", 3689): 8.0}  # GiB
+
+
+class Ours:
+    """Training, driven a few steps at a time; what a step costs and how good its pairs are."""
+
+    def __init__(self, spec: RunSpec, objective: Objective, state: State | None = None) -> None:
+        self.spec, self.objective = spec, objective
+        self.state = state or initial_state(spec, objective)
+        self.seconds: list[float] = []
+        self.residuals: list[float] = []
+        self.products: list[int] = []
+
+    def steps(self, count: int, record: bool = True) -> None:
+        """Advance; a step's time is what passes between two observations."""
+        clock: list[float] = []
+
+        def observe(_: State, observation: Observation | None, __: Linearization) -> None:
+            clock.append(time.process_time())
+            if record and observation is not None:
+                self.residuals.append(observation.pairs.relative_residual)
+                self.products.append(observation.pairs.applications)
+
+        end = self.state.iteration + count
+        spec = dataclasses.replace(self.spec, max_iterations=end, target_loss=0.0)
+        follow(spec, self.objective, self.state, observe)
+        if record:
+            # The last interval ends after a step that is not taken, without its eigenpairs.
+            self.seconds += [after - before for before, after in itertools.pairwise(clock[:-1])]
+
+
+class Peer:
+    """stable-solvers' exponential Euler from the same point, eigenvectors and data."""
+
+    def __init__(self, ours: Ours) -> None:
+        spec, objective = ours.spec, ours.objective
+        layers: list[torch.nn.Module] = []
+        for into, out in itertools.pairwise(spec.dimensions):
+            layers += [torch.nn.Linear(into, out, dtype=torch.float64), torch.nn.ELU()]
+        data = torch.utils.data.TensorDataset(objective.inputs, objective.labels)
+        loss = stable_solvers.LossFunction(
+            data,
+            torch.nn.CrossEntropyLoss(),
+            torch.nn.Sequential(*layers[:-1]),
+            batch_size=min(len(data), PEER_BATCH),
+        )
+        theta = ours.state.theta.clone()
+        self.solver = stable_solvers.ExponentialEulerSolver(
+            theta, loss, spec.max_step_size, spec.dimensions[-1]
+        )
+        start = ours.state.start if ours.state.previous is None else ours.state.previous
+        self.solver.eigvecs = start.clone()
+        self.objective = objective
+        self.seconds: list[float] = []
+        self.residuals: list[float] = []
+        self.products: list[int] = []
+        operator = stable_solvers.operators.LossHessian.forward
+
+        def counted(*arguments: Any) -> Tensor:
+            self.products[-1] += 1
+            return operator(*arguments)
+
+        stable_solvers.operators.LossHessian.forward = counted
+
+    def step(self) -> None:
+        """One step, and the residual of the eigenvectors that it used."""
+        before = self.solver.params.clone()
+        self.products.append(0)
+        start = time.process_time()
+        self.solver.step()
+        self.seconds.append(time.process_time() - start)
+        point = self.objective.linearize(before)
+        vectors = self.solver.eigvecs
+        images = point.hessian(vectors)
+        values = (vectors * images).sum(0)
+        self.residuals.append(((images - vectors * values).norm(dim=0) / values[0]).max().item())
+        point.release()
+
+
+def step_rows(experiment: str, n: int, state: State | None, target: float) -> tuple[list, Ours]:
+    """A step and a block product at (experiment, N), beside the peer's step."""
+    spec = paper_spec(experiment, n)
+    objective, source = objective_of(spec)
+    ours = Ours(spec, objective, state)
+    ours.steps(SETTLED[experiment] if state is None else 3, record=False)
+    peer, rate = Peer(ours), MachineRate()
+    vectors = ours.state.start
+    out, products = torch.empty_like(vectors), []
+    peer.step()
+    peer.seconds.clear(), peer.residuals.clear(), peer.products.clear()
+    for _ in range(ROUNDS[n]):
+        rate.sample()
+        ours.steps(STEPS[n])
+        peer.step()
+        point = objective.linearize(ours.state.theta)
+        start = time.process_time()
+        point.hessian(vectors, out)
+        products.append(time.process_time() - start)
+        point.release()
+        rate.sample()
+    flops = product_flops(spec.dimensions, n, vectors.shape[1])
+    case = {"case": experiment, "n": n, "data": source, "machine_gflops": rate.median / 1e9}
+    peaks = [flops / seconds / rate.median for seconds in products]
+    whole = flops + gradient_flops(spec.dimensions, n)
+    print(
+        f"  {experiment} N = {n}: a step of ours takes {statistics.mean(ours.products):.2f} block "
+        f"products to residual {max(ours.residuals):.1e}, the peer's "
+        f"{statistics.mean(peer.products):.2f} to {max(peer.residuals):.1e}; a product and a "
+        f"gradient at the machine's rate would take {whole / rate.median:.3g} s",
+        flush=True,
+    )
+    return [
+        {
+            **case,
+            **compare("exponential Euler step", ours.seconds, peer.seconds, target),
+            "peer": "stable-solvers 0.1",
+            "ours_residual": max(ours.residuals),
+            "peer_residual": max(peer.residuals),
+            "ours_products": statistics.mean(ours.products),
+            "peer_products": statistics.mean(peer.products),
+        },
+        {
+            **case,
+            "what": "block product, of the machine's rate",
+            "ours_seconds": statistics.median(products),
+            "ratio": statistics.median(peaks),
+            "low": min(peaks),
+            "high": max(peaks),
+            "target": 0.6 if n == 60 else 0.85,
+        },
+    ], ours
+
+
+def compare(what: str, ours: list[float], peer: list[float], target: float) -> dict[str, Any]:
+    """Ratio of medians; its widest spread, from the peer's best over our worst to the reverse."""
+    mine, theirs = statistics.median(ours), statistics.median(peer)
+    return {
+        "what": what,
+        "ours_seconds": mine,
+        "peer_seconds": theirs,
+        "ratio": theirs / mine,
+        "low": min(peer) / max(ours),
+        "high": max(peer) / min(ours),
+        "target": target,
+    }
+
+
+def decomposition_row(ours: Ours, examples: int = 4) -> dict[str, Any]:
+    """The decomposition of a snapshot, beside Jacobians by example (a sample) and LOBPCG."""
+    objective, theta = ours.objective, ours.state.theta
+    counted = CountedObjective(objective)
+    rate = MachineRate()
+    rate.sample()
+    start = time.process_time()
+    record = decompose(counted, theta)
+    mine = time.process_time() - start
+    way = PaperWay(objective, theta)
+    theirs = way.seconds(examples)
+    rate.sample()
+    one = product_flops(ours.spec.dimensions, objective.examples, ours.state.start.shape[1])
+    print(
+        f"  decomposition: {counted.vectors} single-vector products, "
+        f"{mine * rate.median / one:.1f} block products of {ours.state.start.shape[1]} in time; "
+        f"the paper's way: {way.summary}; λ₁(𝓗) {record['sharpness_hessian']:.6g} here, "
+        f"{way.sharpness:.6g} there"
+    )
+    return {
+        "case": ours.spec.experiment,
+        "n": objective.examples,
+        "machine_gflops": rate.median / 1e9,
+        **compare("decomposition of a snapshot", [mine], [theirs], 50),
+        "peer": "torch.func Jacobians and LOBPCG",
+        "ours_products": mine * rate.median / one,
+    }
+
+
+class CountedObjective(Objective):
+    """An objective that counts the vectors its products are asked for."""
+
+    def __init__(self, objective: Objective) -> None:
+        names = {name: name for name, value in CRITERIA.items() if value is objective.criterion}
+        super().__init__(objective.network, *names, objective.inputs, objective.labels)
+        self.vectors = 0
+
+    def linearize(self, theta: Tensor) -> Linearization:
+        """As of any objective."""
+        point = super().linearize(theta)
+        product: Callable[..., Tensor] = point.product
+
+        def counted(matrix: Any, block: Tensor, out: Tensor | None = None) -> Tensor:
+            self.vectors += block.shape[1]
+            return product(matrix, block, out)
+
+        point.product = counted  # type: ignore[method-assign]
+        return point
+
+
+def memory_row(experiment: str, n: int, limit: float) -> dict[str, Any]:
+    """Peak memory of a process that takes one training step, with every buffer in use."""
+    command = [sys.executable, str(Path(__file__).with_name("memory.py")), experiment, str(n)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    gibibytes = float(output.split()[-1])
+    return {"case": experiment, "n": n, "what": "peak memory, GiB", "ratio": gibibytes} | {
+        "target": limit
+    }
+
+
+class Table:
+    """Rows as they come, in a file after each, so that a run that is cut off leaves what it had."""
+
+    SHOWN = ("what", "case", "n", "ratio", "low", "high", "target", "ours_seconds", "peer_seconds")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[dict[str, Any]] = []
+
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        """Write the file anew with more rows."""
+        self.rows += rows
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(self.path) as temporary:
+            pd.DataFrame(self.rows).to_csv(temporary, index=False)
+        for row in rows:
+            print(f"  {row['what']}: {row['ratio']:.3g} (target {row['target']:g})", flush=True)
+
+    def print(self) -> None:
+        """The table that the targets ask for."""
+        frame = pd.DataFrame(self.rows).reindex(columns=list(self.SHOWN))
+        print(frame.to_string(index=False, float_format="{:.3g}".format, na_rep=""))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("results/benchmarks.csv"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", message="Loss has increased")
+    print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
+    table = Table(arguments.output)
+    rows, _ = step_rows("atrialfibrillation-ce", 60, None, 15)
+    table.add(rows)
+    rows, small = step_rows("cifar10-ce", 390, None, 10)
+    table.add(rows)
+    table.add([decomposition_row(small)])
+    # The larger problem goes on from the smaller one's weights, which lie beyond the transient.
+    state = State(small.state.theta, small.state.start, small.state.previous, iteration=1)
+    rows, _ = step_rows("cifar10-ce", 1562, state, 10)
+    table.add(rows)
+    table.add([memory_row(*case, limit) for case, limit in MEMORY_LIMITS.items()])
+    table.print()
+    print(f"load of the machine: {os.getloadavg()[0]:.1f}; all of it in {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Peak resident memory (GiB) of one training step at the shape of EXPERIMENT N, synthetic data."""
+
+from __future__ import annotations
+
+import dataclasses
+import resource
+import sys
+
+import torch
+from problems import _synthetic, paper_spec
+
+from eosflow.eigen import Workspace
+from eosflow.network import Network
+from eosflow.objective import Objective
+from eosflow.training import advance, initial_state, prepare
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    experiment, n = sys.argv[1:]
+    # One block product takes as much memory as any other; the basis is written to in full, as if
+    # it had needed all its room.
+    spec = dataclasses.replace(paper_spec(experiment, int(n)), max_block_products=1)
+    objective = Objective(Network(spec.dimensions), spec.criterion, *_synthetic(spec))
+    state = initial_state(spec, objective)
+    state.iteration, state.previous = 1, torch.zeros_like(state.start)
+    workspace = Workspace(len(state.theta), state.start.shape[1], state.theta)
+    workspace.vectors.zero_()
+    workspace.images.zero_()
+    point = objective.linearize(state.theta)
+    pairs = prepare(spec, state, point, workspace)
+    following, _, _ = advance(spec, state, objective, point, pairs)
+    assert following is not None
+    pairs.warm_start(state.previous, out=state.start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
+    print(peak / 2**20 if sys.platform != "darwin" else peak / 2**30)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The problems that are measured: the paper's shapes, on real data where the archives are there."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eosflow import catalog, config
+from eosflow.datasets import DATASETS, load_subset
+from eosflow.datasets.pool import Resources
+from eosflow.datasets.subsets import write_subset
+from eosflow.network import Network
+from eosflow.objective import Objective
+from eosflow.randomness import generator
+from eosflow.spec import RunSpec, expand
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def paper_spec(experiment: str, n: int, **overrides: Any) -> RunSpec:
+    """The first run of (experiment, N) in config.yaml, with some values of it overridden."""
+    settings = config.load([ROOT / "config.yaml"], {"select": [experiment], **overrides})
+    return next(spec for spec in expand(settings).values() if spec.n == n)
+
+
+def archives() -> Path | None:
+    """The folder with the real archives: EOSFLOW_REAL_DATA, else ../shared/data; None without."""
+    folder = Path(os.environ.get("EOSFLOW_REAL_DATA", ROOT.parent / "shared" / "data"))
+    return folder if folder.is_dir() else None
+
+
+def objective_of(spec: RunSpec) -> tuple[Objective, str]:
+    """The loss of a run and where its data are from: `real`, or `synthetic` of the same shape."""
+    data = _real(spec)
+    inputs, labels = data or _synthetic(spec)
+    network = Network(spec.dimensions, spec.activation)
+    return Objective(network, spec.criterion, inputs, labels), "real" if data else "synthetic"
+
+
+def _real(spec: RunSpec) -> tuple[Tensor, Tensor] | None:
+    facts, folder = catalog.CATALOG[spec.dataset], archives()
+    archive = None
+    if facts.archives:
+        archive = folder / facts.archives[0].name if folder else None
+        if archive is None or not archive.is_file() or spec.dataset == "sst":
+            return None  # embedding SST takes a language model
+    settings = json.loads(spec.dataset_settings)
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "subset.npz"
+        resources = Resources(archive=archive, cache=Path(temporary), device="cpu")
+        open_pool = DATASETS[spec.dataset]
+        write_subset(open_pool, spec.dataset, settings, spec.subset_seed, spec.n, resources, path)
+        inputs, labels = load_subset(path, spec.n)
+    return torch.from_numpy(inputs), torch.from_numpy(labels)
+
+
+def _synthetic(spec: RunSpec) -> tuple[Tensor, Tensor]:
+    """Uniform inputs in [0, 1] around one pattern a class."""
+    stream = generator(0, "probes")
+    dimension, classes = spec.dimensions[0], spec.dimensions[-1]
+    labels = torch.randint(0, classes, (spec.n,), generator=stream)
+    patterns = torch.rand(classes, dimension, generator=stream, dtype=torch.float64)
+    inputs = torch.rand(spec.n, dimension, generator=stream, dtype=torch.float64)
+    return inputs.mul_(0.5).add_(patterns[labels], alpha=0.5), labels
+
+
+class MachineRate:
+    """Float64 operations a second of large square matrix products, sampled beside what it scales.
+
+    Memory is taken once: fresh pages would be part of what is measured.
+    """
+
+    def __init__(self, size: int = 1024) -> None:
+        self._left = torch.rand(size, size, dtype=torch.float64)
+        self._right = torch.rand(size, size, dtype=torch.float64)
+        self._out = torch.empty_like(self._left)
+        self.samples: list[float] = []
+
+    def sample(self) -> float:
+        """Measure once."""
+        start = time.process_time()
+        torch.mm(self._left, self._right, out=self._out)
+        self.samples.append(2 * len(self._out) ** 3 / (time.process_time() - start))
+        return self.samples[-1]
+
+    @property
+    def median(self) -> float:
+        """Median of the samples."""
+        return statistics.median(self.samples)
+
+
+def product_flops(dimensions: tuple[int, ...], examples: int, vectors: int) -> int:
+    """Operations of one product with 𝓗: 6 passes over each weight, 2 over those of layer 1.
+
+    Per example and vector: Ẇa and Wȧ on the way forward; two outer products, δ̇ aᵀ and δ ȧᵀ, and
+    Wᵀδ̇, Ẇᵀδ on the way back. In layer 1 only Ẇa and δ̇ aᵀ are left: its input does not change.
+    """
+    weights = [out * into for into, out in itertools.pairwise(dimensions)]
+    return 2 * examples * vectors * (6 * sum(weights) - 4 * weights[0])
+
+
+def gradient_flops(dimensions: tuple[int, ...], examples: int) -> int:
+    """Operations of the loss and its gradient: 3 passes over each weight, 2 in the first layer."""
+    weights = [out * into for into, out in itertools.pairwise(dimensions)]
+    return 2 * examples * (3 * sum(weights) - weights[0])

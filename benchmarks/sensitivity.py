@@ -1,0 +1,138 @@
+"""How much of the peak alignment is numerics? One small run, other steps and tolerances."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from problems import objective_of, paper_spec
+from torch import Tensor
+
+from eosflow.decomposition import layerwise
+from eosflow.files import replacing
+from eosflow.objective import Linearization, Objective
+from eosflow.spec import RunSpec
+from eosflow.training import Observation, State, follow, initial_state
+
+WIDTH, EXAMPLES, TRANSIENT = 64, 60, 10
+BASE = {"max_step_size": 0.02, "eigen_tolerance": 0.003}
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"max_step_size": 0.04},
+    {"max_step_size": 0.01},
+    {"max_step_size": 0.005},
+    {"eigen_tolerance": 0.01},
+    {"eigen_tolerance": 0.001},
+    {"eigen_tolerance": 0.0001, "max_block_products": 60},
+    {"dtype": "float32 eigenpairs", "eigen_tolerance": 0.003},
+    {"dtype": "float32"},
+]
+
+
+class SinglePrecisionPairs(Objective):
+    """Value, gradient and step in float64, block products in float32."""
+
+    def __init__(self, objective: Objective, criterion: str) -> None:
+        data = objective.network, criterion, objective.inputs, objective.labels
+        super().__init__(*data)
+        single = objective.network, criterion, objective.inputs.float(), objective.labels
+        self.single = Objective(*single)
+
+    def linearize(self, theta: Tensor) -> Linearization:
+        """As of any objective, but for the products."""
+        point = super().linearize(theta)
+        approximate = self.single.linearize(theta.float())
+
+        def product(matrix: Any, block: Tensor, out: Tensor | None = None) -> Tensor:
+            result = approximate.product(matrix, block.float())
+            return result.double() if out is None else out.copy_(result)
+
+        def release() -> None:
+            Linearization.release(point)
+            approximate.release()
+
+        point.product, point.release = product, release  # type: ignore[method-assign]
+        return point
+
+
+def run(spec: RunSpec, objective: Objective) -> dict[str, Any]:
+    """Train to the target loss; peak A_1 beyond the transient, where it was, and the work."""
+    every, peak, where, work = 10, 0.0, 0, 0
+    state = initial_state(spec, objective)
+
+    def observe(state: State, seen: Observation | None, _: Linearization) -> None:
+        nonlocal peak, where, work
+        work += seen.pairs.applications if seen else 0
+        if state.iteration >= TRANSIENT and (state.iteration % every == 0 or seen is None):
+            alignment = layerwise(objective, state.theta)["alignment_product"]
+            if alignment > peak:
+                peak, where = alignment, state.iteration
+
+    stopped = follow(spec, objective, state, observe)
+    return {
+        "peak_alignment": peak,
+        "peak_iteration": where,
+        "iterations": state.iteration,
+        "flow_time": state.flow_time,
+        "block_products": work,
+        "stopped": stopped,
+        "theta": state.theta.double(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("results/studies/sensitivity"))
+    parser.add_argument("--experiment", default="atrialfibrillation-ce")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    n = {arguments.experiment: {"n": [EXAMPLES]}}
+    base = dataclasses.replace(
+        paper_spec(arguments.experiment, EXAMPLES, network={"width": WIDTH}, experiments=n), **BASE
+    )
+    objective, source = objective_of(base)
+    rows: list[dict[str, Any]] = []
+    reference: Tensor | None = None
+    for variant in VARIANTS:
+        knobs = {name: value for name, value in variant.items() if name != "dtype"}
+        dtype = variant.get("dtype", "float64")
+        spec = dataclasses.replace(base, **knobs)
+        data = objective.inputs, objective.labels
+        if dtype == "float32":
+            used = Objective(objective.network, spec.criterion, data[0].float(), data[1])
+        elif dtype == "float64":
+            used = objective
+        else:
+            used = SinglePrecisionPairs(objective, spec.criterion)
+        result = run(spec, used)
+        theta = result.pop("theta")
+        first = rows[0] if rows else result
+        if reference is None:
+            reference = theta
+        change = result["peak_alignment"] / first["peak_alignment"] - 1
+        rows.append(
+            {
+                "experiment": spec.experiment,
+                "n": spec.n,
+                "width": WIDTH,
+                "data": source,
+                "max_step_size": spec.max_step_size,
+                "eigen_tolerance": spec.eigen_tolerance,
+                "dtype": dtype,
+                **result,
+                "change": change,
+                "weights_apart": ((theta - reference).norm() / reference.norm()).item(),
+            }
+        )
+        print({**variant, **rows[-1]}, flush=True)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    with replacing(arguments.output / "sensitivity.csv") as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False)
+
+
+if __name__ == "__main__":
+    main()
