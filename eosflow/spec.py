@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import PurePosixPath
@@ -180,11 +179,3 @@ def subset_sizes(config: Mapping[str, Any]) -> dict[str, int]:
 def step_name(iteration: int) -> str:
     """The name of a snapshot, `step` and six digits; a seventh digit just makes it longer."""
     return f"step{iteration:06d}"
-
-
-def step_iteration(name: str) -> int:
-    """The iteration in a snapshot's name or file name. Raises: ValueError for any other name."""
-    match = re.fullmatch(r"step(\d{6,})(\.\w+)?", name)
-    if match is None:
-        raise ValueError(f"{name!r} is not the name of a snapshot, which is like step000300")
-    return int(match.group(1))

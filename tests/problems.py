@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,3 +28,16 @@ def small_problem(
     objective = Objective(network, criterion, inputs, labels, WORKSPACES[workspace])
     noise = torch.randn(network.parameters, generator=stream, dtype=torch.float64)
     return objective, network.initialize(seed, 2**0.5) + 0.1 * noise
+
+
+def write_noise_subset(path: Path, seed: int) -> Path:
+    """Thirty 4×4 images of noise with random labels, in the form of a subset file."""
+    numbers = np.random.Generator(np.random.PCG64(seed))
+    np.savez(
+        path,
+        inputs=numbers.integers(0, 256, (30, 16), dtype=np.uint8),
+        labels=numbers.integers(0, 6, 30),
+        indices=np.arange(30),
+        scale=np.float64(1 / 255),
+    )
+    return path

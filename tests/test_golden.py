@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from problems import write_noise_subset
 from test_training import small_spec
 
 from eosflow.files import read_json, write_json
@@ -26,15 +26,7 @@ FACTS = ("sharpness_hessian", "sharpness_residual", "overlap", "m_norm2", "align
 
 def short_run(folder: Path) -> dict[str, Any]:
     """30 iterations on fixed noise, and the decomposition of the last snapshot."""
-    subset = folder / "dice-subset0.npz"
-    numbers = np.random.Generator(np.random.PCG64(7))
-    np.savez(
-        subset,
-        inputs=numbers.integers(0, 256, (30, 16), dtype=np.uint8),
-        labels=numbers.integers(0, 6, 30),
-        indices=np.arange(30),
-        scale=np.float64(1 / 255),
-    )
+    subset = write_noise_subset(folder / "dice-subset0.npz", seed=7)
     # Tight pairs: what is compared are the scheme's numbers, not those of a search cut short.
     spec = small_spec(max_iterations=30, eigen_tolerance=1e-6, max_block_products=1000)
     train(spec, subset, folder, threads=1)

@@ -18,6 +18,7 @@ import pytest
 import torch
 import yaml
 from oracles import reference_loss
+from problems import write_noise_subset
 
 from eosflow import training
 from eosflow.eigen import random_start, top_eigenpairs
@@ -48,16 +49,7 @@ def small_spec(**changes: object) -> RunSpec:
 @pytest.fixture(scope="module")
 def subset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random images and labels in the form of a subset file."""
-    path = tmp_path_factory.mktemp("data") / "dice-subset0.npz"
-    numbers = np.random.default_rng(0)
-    np.savez(
-        path,
-        inputs=numbers.integers(0, 256, (30, 16), dtype=np.uint8),
-        labels=numbers.integers(0, 6, 30),
-        indices=np.arange(30),
-        scale=np.float64(1 / 255),
-    )
-    return path
+    return write_noise_subset(tmp_path_factory.mktemp("data") / "dice-subset0.npz", seed=0)
 
 
 @pytest.fixture(scope="module")
