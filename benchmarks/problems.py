@@ -43,7 +43,9 @@ def objective_of(spec: RunSpec) -> tuple[Objective, str]:
     data = _real(spec)
     inputs, labels = data or _synthetic(spec)
     network = Network(spec.dimensions, spec.activation)
-    return Objective(network, spec.criterion, inputs, labels), "real" if data else "synthetic"
+    precision = getattr(torch, spec.eigen_dtype)
+    objective = Objective(network, spec.criterion, inputs, labels, product_dtype=precision)
+    return objective, "real" if data else "synthetic"
 
 
 def _real(spec: RunSpec) -> tuple[Tensor, Tensor] | None:

@@ -19,7 +19,7 @@ from eosflow.spec import RunSpec
 from eosflow.training import Observation, State, follow, initial_state
 
 WIDTH, EXAMPLES, TRANSIENT = 64, 60, 10
-BASE = {"max_step_size": 0.02, "eigen_tolerance": 0.003}
+BASE = {"max_step_size": 0.02, "eigen_tolerance": 0.003, "eigen_dtype": "float64"}
 VARIANTS: list[dict[str, Any]] = [
     {},
     {"max_step_size": 0.04},
@@ -28,35 +28,9 @@ VARIANTS: list[dict[str, Any]] = [
     {"eigen_tolerance": 0.01},
     {"eigen_tolerance": 0.001},
     {"eigen_tolerance": 0.0001, "max_block_products": 60},
-    {"dtype": "float32 eigenpairs", "eigen_tolerance": 0.003},
-    {"dtype": "float32"},
+    {"eigen_dtype": "float32"},
+    {"eigen_dtype": "float32", "dtype": "float32"},
 ]
-
-
-class SinglePrecisionPairs(Objective):
-    """Value, gradient and step in float64, block products in float32."""
-
-    def __init__(self, objective: Objective, criterion: str) -> None:
-        data = objective.network, criterion, objective.inputs, objective.labels
-        super().__init__(*data)
-        single = objective.network, criterion, objective.inputs.float(), objective.labels
-        self.single = Objective(*single)
-
-    def linearize(self, theta: Tensor) -> Linearization:
-        """As of any objective, but for the products."""
-        point = super().linearize(theta)
-        approximate = self.single.linearize(theta.float())
-
-        def product(matrix: Any, block: Tensor, out: Tensor | None = None) -> Tensor:
-            result = approximate.product(matrix, block.float())
-            return result.double() if out is None else out.copy_(result)
-
-        def release() -> None:
-            Linearization.release(point)
-            approximate.release()
-
-        point.product, point.release = product, release  # type: ignore[method-assign]
-        return point
 
 
 def run(spec: RunSpec, objective: Objective) -> dict[str, Any]:
@@ -94,21 +68,17 @@ def main() -> None:
     base = dataclasses.replace(
         paper_spec(arguments.experiment, EXAMPLES, network={"width": WIDTH}, experiments=n), **BASE
     )
-    objective, source = objective_of(base)
     rows: list[dict[str, Any]] = []
     reference: Tensor | None = None
     for variant in VARIANTS:
         knobs = {name: value for name, value in variant.items() if name != "dtype"}
         dtype = variant.get("dtype", "float64")
         spec = dataclasses.replace(base, **knobs)
-        data = objective.inputs, objective.labels
+        objective, source = objective_of(spec)
         if dtype == "float32":
-            used = Objective(objective.network, spec.criterion, data[0].float(), data[1])
-        elif dtype == "float64":
-            used = objective
-        else:
-            used = SinglePrecisionPairs(objective, spec.criterion)
-        result = run(spec, used)
+            single = objective.inputs.float()
+            objective = Objective(objective.network, spec.criterion, single, objective.labels)
+        result = run(spec, objective)
         theta = result.pop("theta")
         first = rows[0] if rows else result
         if reference is None:
@@ -122,6 +92,7 @@ def main() -> None:
                 "data": source,
                 "max_step_size": spec.max_step_size,
                 "eigen_tolerance": spec.eigen_tolerance,
+                "eigen_dtype": spec.eigen_dtype,
                 "dtype": dtype,
                 **result,
                 "change": change,

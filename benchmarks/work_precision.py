@@ -32,6 +32,7 @@ from eosflow.training import follow, initial_state
 # The demo's Dice at N = 60: a real problem whose flow a general solver can follow in a minute.
 PROBLEM = {
     "network": {"width": 64},
+    "solver": {"eigen_dtype": "float64"},
     "datasets": {"dice": {"image_size": 16}},
     "experiments": {"dice-ce": {"n": [60]}},
 }

@@ -21,6 +21,9 @@ from eosflow.errors import UserError
 
 SCHEMA = Path(__file__).resolve().parent.parent / "config" / "schema.yaml"
 
+# What rounding leaves of a relative residual is a few times 1e-6 in float32.
+FLOAT32_TOLERANCE = 1e-5
+
 _KIND_NAMES = {
     "array": "a list",
     "boolean": "true or false",
@@ -233,6 +236,12 @@ def _meaning_problems(config: Mapping[str, Any]) -> Iterator[str]:
             hint = f" Did you mean {near[0]}?" if near else ""
             known = ", ".join(experiments)
             yield f"select: there is no experiment {name}; allowed: {known}.{hint}"
+    for path, solver in _solvers(config):
+        if solver["eigen_dtype"] == "float32" and solver["eigen_tolerance"] < FLOAT32_TOLERANCE:
+            yield (
+                f"{path}.eigen_tolerance: {solver['eigen_tolerance']} was given; it must be at "
+                f"least {FLOAT32_TOLERANCE} with eigen_dtype float32. Set eigen_dtype: float64."
+            )
     for name, experiment in experiments.items():
         dataset = experiment["dataset"]
         pool = pool_size(dataset, config["datasets"][dataset])
@@ -242,6 +251,14 @@ def _meaning_problems(config: Mapping[str, Any]) -> Iterator[str]:
                     f"experiments.{name}.n: {n} was given; the training split of {dataset} has "
                     f"{pool} examples with the settings in datasets.{dataset}."
                 )
+
+
+def _solvers(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The solver's settings, and what an experiment makes of them where it has its own."""
+    yield "solver", config["solver"]
+    for name, experiment in config["experiments"].items():
+        if "solver" in experiment:
+            yield f"experiments.{name}.solver", {**config["solver"], **experiment["solver"]}
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

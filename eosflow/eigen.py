@@ -64,7 +64,7 @@ class EigenPairs:
             keep = keep + DRIFT
             turn = (left @ right).T * -DRIFT
         rows, vectors, images = start.T, self.vectors.T, self.images.T
-        for part in _parts(vectors):
+        for part in parts(vectors):
             piece = torch.mul(images[:, part], gain).addcmul_(vectors[:, part], keep)
             if previous is not None:
                 piece.addmm_(turn, previous.T[:, part])
@@ -169,7 +169,7 @@ class _Basis:
         self._previous, self._current = self._current, coordinates.flip(1)[:, : self.k]
         space = self._workspace
         squares = torch.zeros_like(values)
-        for part in _parts(space.vectors):
+        for part in parts(space.vectors):
             turn = self._current.T
             vectors = torch.mm(turn, space.vectors[: self._used, part])
             images = torch.mm(turn, space.images[: self._used, part])
@@ -224,7 +224,8 @@ class _Basis:
         self._used = keep.shape[1]
 
 
-def _parts(rows: Tensor) -> Iterator[slice]:
+def parts(rows: Tensor) -> Iterator[slice]:
+    """Columns of long rows (k, P), as many at a time as stay in cache."""
     # A device other than the CPU has no such cache, and pays for each call.
     length = COLUMNS if rows.device.type == "cpu" else rows.shape[1]
     for start in range(0, rows.shape[1], length):
@@ -234,7 +235,7 @@ def _parts(rows: Tensor) -> Iterator[slice]:
 def _transform(rows: Tensor, matrix: Tensor, out: Tensor | None = None) -> None:
     """Write matrix (r, w) · rows (w, P) to the first r rows of `out`, by default of `rows`."""
     out = rows if out is None else out
-    for part in _parts(rows):
+    for part in parts(rows):
         out[: len(matrix), part] = matrix @ rows[:, part]
 
 

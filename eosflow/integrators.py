@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from eosflow.eigen import EigenPairs
+from eosflow.eigen import EigenPairs, parts
 
 Gradient = Callable[[Tensor], Tensor]
 
@@ -36,10 +36,9 @@ def exponential_euler(
     Implements: E15–E17, for K+1 pairs, the last of which only bounds the step size. Exact along
     v_1 … v_K where the loss is quadratic; plain Euler along everything else.
     """
-    stiff = pairs.vectors[:, :-1]  # [P, K]
-    components = stiff.T @ gradient  # [K]
-    excess = (relaxation(pairs.values[:-1], step_size) - step_size) * components
-    return theta - step_size * gradient - stiff @ excess
+    stiff, values = _stiff(pairs, theta)
+    excess = (relaxation(values, step_size) - step_size) * _components(stiff, gradient)
+    return _subtract(torch.add(theta, gradient, alpha=-step_size), stiff, excess)
 
 
 def exponential_heun(
@@ -55,13 +54,35 @@ def exponential_heun(
     where Λ = 0. Negative λ_m count as 0, as in E16. Source: ETD2RK of Cox & Matthews 2002.
     """
     middle = exponential_euler(theta, gradient, pairs, step_size)
-    stiff = pairs.vectors[:, :-1]  # [P, K]
-    values = pairs.values[:-1].clamp(min=0)
+    stiff, values = _stiff(pairs, theta)
+    values = values.clamp(min=0)
     change = gradient_at(middle) - gradient
-    components = stiff.T @ change
-    remainder = components - values * (stiff.T @ (middle - theta))  # Vᵀρ
-    weights = second_phi(-values * step_size)
-    return middle - step_size * (change / 2 + stiff @ (weights * remainder - components / 2))
+    components = _components(stiff, change)
+    remainder = components - values * _components(stiff, middle - theta)  # Vᵀρ
+    excess = step_size * (second_phi(-values * step_size) * remainder - components / 2)
+    return _subtract(middle - step_size / 2 * change, stiff, excess)
+
+
+def _stiff(pairs: EigenPairs, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """V (P, K) as it is and λ (K,) in θ's dtype, for the first K of the pairs."""
+    return pairs.vectors[:, :-1], pairs.values[:-1].to(theta.dtype)
+
+
+def _components(vectors: Tensor, vector: Tensor) -> Tensor:
+    """Vᵀ x (K,) for V (P, K) and x (P,), in x's dtype, which may be the more precise one."""
+    rows = vectors.T
+    total = vector.new_zeros(len(rows))
+    for part in parts(rows):
+        total += rows[:, part].to(vector.dtype) @ vector[part]
+    return total
+
+
+def _subtract(vector: Tensor, vectors: Tensor, components: Tensor) -> Tensor:
+    """x − V c for x (P,), which is overwritten, V (P, K) and c (K,), in x's dtype."""
+    rows = vectors.T
+    for part in parts(rows):
+        vector[part].addmv_(rows[:, part].to(vector.dtype).T, components, alpha=-1)
+    return vector
 
 
 def second_phi(exponents: Tensor) -> Tensor:

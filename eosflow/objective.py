@@ -31,6 +31,17 @@ class _Passes:
     bend: list[Tensor]  # (n, d_l)
     outputs: Tensor  # z_L, (n, C)
 
+    def copy_(self, other: _Passes) -> None:
+        """Overwrite all but the inputs a_0 with another's numbers, rounded to this one's dtype."""
+        pairs = [
+            (self.outputs, other.outputs),
+            *zip(self.states[1:], other.states[1:], strict=True),
+        ]
+        for name in ("slopes", "back", "bend"):
+            pairs += zip(getattr(self, name), getattr(other, name), strict=True)
+        for mine, theirs in pairs:
+            mine.copy_(theirs)
+
     def rows(self, start: int, length: int) -> _Passes:
         """Views of the examples start … start + length − 1."""
         part = slice(start, start + length)
@@ -42,7 +53,8 @@ class _Passes:
 class Objective:
     """𝓛(θ) = E[ℓ(z_L, y)] over N examples: network, criterion and data (E0).
 
-    inputs (N, D) and labels (N,) must be on the device and of the dtype that θ will have.
+    inputs (N, D) and labels (N,) must be on the device and of the dtype that θ will have. Block
+    products are taken in `product_dtype`, by default the same; their blocks must have it.
     """
 
     def __init__(
@@ -52,14 +64,17 @@ class Objective:
         inputs: Tensor,
         labels: Tensor,
         workspace_bytes: int = WORKSPACE_BYTES,
+        product_dtype: torch.dtype | None = None,
     ) -> None:
         self.network = network
         self.criterion = CRITERIA[criterion]
         self.inputs = inputs
         self.labels = labels
+        self.product_dtype = product_dtype or inputs.dtype
         self._workspace_bytes = workspace_bytes
         self._buffers: dict[int, Tensor] = {}
-        self._spare: list[_Passes] = []
+        self._inputs = {dtype: inputs.to(dtype) for dtype in (inputs.dtype, self.product_dtype)}
+        self._spare: dict[torch.dtype, list[_Passes]] = {dtype: [] for dtype in self._inputs}
 
     @property
     def examples(self) -> int:
@@ -70,27 +85,28 @@ class Objective:
         """Loss, accuracy and gradient at θ (P,), and what block products there need."""
         return Linearization(self, theta)
 
-    def take_passes(self) -> _Passes:
+    def take_passes(self, dtype: torch.dtype) -> _Passes:
         """Memory for a linearization: released by an earlier one, or new."""
-        if self._spare:
-            return self._spare.pop()
+        if self._spare[dtype]:
+            return self._spare[dtype].pop()
+        inputs = self._inputs[dtype]
         hidden = self.network.dimensions[1:-1]
-        outputs = self.inputs.new_empty(self.examples, self.network.dimensions[-1])
+        outputs = inputs.new_empty(self.examples, self.network.dimensions[-1])
         slopes, back, bend, states = (
-            [self.inputs.new_empty(self.examples, width) for width in hidden] for _ in range(4)
+            [inputs.new_empty(self.examples, width) for width in hidden] for _ in range(4)
         )
         back.append(torch.empty_like(outputs))
-        return _Passes([self.inputs, *states], slopes, back, bend, outputs)
+        return _Passes([inputs, *states], slopes, back, bend, outputs)
 
     def give_back(self, passes: _Passes) -> None:
         """Keep the memory of a linearization that is no longer used."""
-        self._spare.append(passes)
+        self._spare[passes.outputs.dtype].append(passes)
 
     def chunk_size(self, vectors: int) -> int:
         """How many examples a block product with that many vectors takes at once."""
         widths = self.network.dimensions[1:]
         numbers = vectors * (sum(widths) + 2 * max(widths))
-        size = self._workspace_bytes // (numbers * self.inputs.element_size())
+        size = self._workspace_bytes // (numbers * self.product_dtype.itemsize)
         return max(1, min(self.examples, size))
 
     def buffers(self, vectors: int, examples: int) -> tuple[list[Tensor], Tensor, Tensor]:
@@ -102,7 +118,7 @@ class Objective:
         numbers = [vectors * examples * width for width in (*widths, max(widths), max(widths))]
         flat = self._buffers.get(vectors)
         if flat is None or flat.numel() < sum(numbers):
-            flat = torch.empty(sum(numbers), dtype=self.inputs.dtype, device=self.inputs.device)
+            flat = torch.empty(sum(numbers), dtype=self.product_dtype, device=self.inputs.device)
             self._buffers[vectors] = flat
         *tangents, first, second = torch.split(flat[: sum(numbers)], numbers)
         shaped = [
@@ -119,13 +135,19 @@ class Linearization:
         self.objective = objective
         self.theta = theta
         self.gradient = torch.empty_like(theta)
-        self._passes = objective.take_passes()
+        self._passes = objective.take_passes(theta.dtype)
         self._forward()
         outputs, labels = self._passes.outputs, objective.labels
         self.loss = objective.criterion.value(outputs, labels).sum().item() / objective.examples
         correct = (outputs.argmax(1) == labels).sum().item()
         self.accuracy = correct / objective.examples
         self._backward()
+        self._product_theta = theta.to(objective.product_dtype)
+        if objective.product_dtype != theta.dtype:
+            exact = self._passes
+            self._passes = objective.take_passes(objective.product_dtype)
+            self._passes.copy_(exact)
+            objective.give_back(exact)
 
     def release(self) -> None:
         """Let the next linearization reuse this one's memory; no product may follow."""
@@ -187,7 +209,7 @@ class Linearization:
 
     def _chunk_product(self, matrix: Matrix, chunk: _Passes, rows: Tensor, result: Tensor) -> None:
         vectors, examples = len(rows), len(chunk.outputs)
-        layers = self.objective.network.layers(self.theta)
+        layers = self.objective.network.layers(self._product_theta)
         tangent_layers = self.objective.network.layers(rows)
         tangents, first, second = self.objective.buffers(vectors, examples)
         _push_forward(chunk, layers, tangent_layers, tangents)

@@ -46,6 +46,7 @@ class RunSpec:
     integrator: str
     max_step_size: float
     eigen_tolerance: float
+    eigen_dtype: Literal["float32", "float64"]
     max_block_products: int
     target_loss: float
     max_iterations: int
@@ -154,6 +155,7 @@ def expand(config: Mapping[str, Any]) -> dict[str, RunSpec]:
                         integrator=solver["integrator"],
                         max_step_size=float(solver["max_step_size"]),
                         eigen_tolerance=float(solver["eigen_tolerance"]),
+                        eigen_dtype=solver["eigen_dtype"],
                         max_block_products=int(solver["max_block_products"]),
                         target_loss=float(experiment["target_loss"]),
                         max_iterations=int(solver["max_iterations"]),

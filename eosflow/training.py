@@ -82,7 +82,8 @@ def initial_state(spec: RunSpec, objective: Objective) -> State:
     """θ at iteration 0 and a random block to start the eigenpairs from."""
     theta = objective.network.initialize(spec.init_seed, spec.gain).to(objective.inputs)
     tracked = min(spec.dimensions[-1] + 1, len(theta))
-    return State(theta=theta, start=random_start(len(theta), tracked, theta, spec.init_seed))
+    like = theta.new_empty(0, dtype=objective.product_dtype)
+    return State(theta=theta, start=random_start(len(theta), tracked, like, spec.init_seed))
 
 
 def prepare(spec: RunSpec, state: State, point: Linearization, workspace: Workspace) -> EigenPairs:
@@ -109,7 +110,7 @@ def advance(
 
     for rejected in range(MAX_HALVINGS + 1):
         theta = step(state.theta, point.gradient, pairs, step_size, gradient_at)
-        if torch.isfinite(theta).all():
+        if math.isfinite(theta.sum().item()):  # in one pass; any inf or nan shows in the sum
             following = objective.linearize(theta)
             if following.loss <= point.loss:
                 return following, step_size, rejected
@@ -130,7 +131,7 @@ def follow(
     taken from it, and at the end with None for the step.
     """
     point = objective.linearize(state.theta)
-    workspace = Workspace(len(state.theta), state.start.shape[1], state.theta)
+    workspace = Workspace(len(state.theta), state.start.shape[1], state.start)
     while True:
         if not math.isfinite(point.loss):
             return "diverged"
@@ -211,7 +212,8 @@ class _Recorder:
     ) -> None:
         self.spec = spec
         self.files = files
-        self.objective = make_objective(spec, subset_path, device)
+        precision = getattr(torch, spec.eigen_dtype)
+        self.objective = make_objective(spec, subset_path, device, precision)
         self.record: dict[str, Any] = {
             "spec": spec.to_record(),
             "key": spec.key,

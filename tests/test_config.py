@@ -53,6 +53,11 @@ def test_the_demo_is_two_experiments_of_four_sizes_and_four_seeds() -> None:
         ({"solver": {"max_step_size": 0}}, ["solver.max_step_size: 0 was given; "]),
         ({"solver": {"max_step_size": float("inf")}}, ["max_step_size: inf", "a finite number"]),
         ({"solver": {"max_step_size": "fast"}}, ["'fast' was given; it must be a number"]),
+        (
+            {"solver": {"eigen_tolerance": 1e-6}},
+            ["solver.eigen_tolerance: 1e-06 was given", "at least 1e-05", "eigen_dtype: float64"],
+        ),
+        ({"solver": {"eigen_dtype": "half"}}, ["solver.eigen_dtype: 'half'", "float32, float64"]),
         ({"solver": {"eigen_tolerance": 1.5}}, ["eigen_tolerance: 1.5 was given; ", "less than 1"]),
         ({"solver": {"integrator": "rk4"}}, ["'rk4' was given; allowed: exponential-euler"]),
         ({"seeds": {"subset": [0, 1, 0]}}, ["seeds.subset: [0, 1, 0] was given; no entry"]),

@@ -28,7 +28,8 @@ def short_run(folder: Path) -> dict[str, Any]:
     """30 iterations on fixed noise, and the decomposition of the last snapshot."""
     subset = write_noise_subset(folder / "dice-subset0.npz", seed=7)
     # Tight pairs: what is compared are the scheme's numbers, not those of a search cut short.
-    spec = small_spec(max_iterations=30, eigen_tolerance=1e-6, max_block_products=1000)
+    tight = {"eigen_tolerance": 1e-6, "eigen_dtype": "float64", "max_block_products": 1000}
+    spec = small_spec(max_iterations=30, **tight)
     train(spec, subset, folder, threads=1)
     decompose_run(folder, subset)
     rows = pq.read_table(folder / "trajectory.parquet").to_pydict()

@@ -7,6 +7,8 @@ import torch
 from oracles import dense_gauss_newton, dense_hessian, reference_loss
 from problems import CRITERIA, WORKSPACES, small_problem
 
+from eosflow.objective import Objective
+
 every_criterion = pytest.mark.parametrize("criterion", CRITERIA)
 every_workspace = pytest.mark.parametrize("workspace", WORKSPACES)
 
@@ -67,6 +69,25 @@ def test_chunk_size_does_not_change_the_numbers() -> None:
         results.append(point.hessian(point.gradient[:, None]))
     for result in results[1:]:
         close(result, results[0])
+
+
+@every_criterion
+@every_workspace
+def test_single_precision_concerns_the_products_alone(criterion: str, workspace: str) -> None:
+    objective, theta = small_problem(criterion, workspace=workspace)
+    data = objective.network, criterion, objective.inputs, objective.labels
+    mixed = Objective(*data, WORKSPACES[workspace], product_dtype=torch.float32)
+    exact = objective.linearize(theta)
+    block = torch.randn(len(theta), 3, dtype=torch.float64)
+    for _ in range(2):  # the second time in the memory of the first
+        point = mixed.linearize(theta)
+        assert (point.loss, point.accuracy) == (exact.loss, exact.accuracy)
+        torch.testing.assert_close(point.gradient, exact.gradient, rtol=0, atol=0)
+        for matrix in ("hessian", "gauss_newton", "residual"):
+            product = getattr(point, matrix)(block.float())
+            assert product.dtype == torch.float32
+            close(product.double(), getattr(exact, matrix)(block), tolerance=1e-5)
+        point.release()
 
 
 def test_result_is_written_into_the_given_memory() -> None:

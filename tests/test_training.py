@@ -19,6 +19,7 @@ import torch
 import yaml
 from oracles import reference_loss
 from problems import write_noise_subset
+from safetensors.torch import load_file
 
 from eosflow import training
 from eosflow.eigen import random_start, top_eigenpairs
@@ -92,7 +93,8 @@ def test_the_flow_lowers_the_loss_to_its_target(finished: Path) -> None:
 
 
 def test_trajectory_equals_a_plain_loop_of_the_scheme(subset: Path, tmp_path: Path) -> None:
-    spec = small_spec(max_iterations=12, eigen_tolerance=1e-6, max_block_products=1000)
+    tight = {"eigen_tolerance": 1e-6, "eigen_dtype": "float64", "max_block_products": 1000}
+    spec = small_spec(max_iterations=12, **tight)
     train(spec, subset, tmp_path, threads=1)
     rows = trajectory(tmp_path)
     objective = make_objective(spec, subset, torch.device("cpu"))
@@ -107,6 +109,24 @@ def test_trajectory_equals_a_plain_loop_of_the_scheme(subset: Path, tmp_path: Pa
             value = pairs.values[number - 1].item()
             assert rows[f"eigenvalue_{number}"][iteration] == pytest.approx(value, rel=1e-5)
         theta = exponential_euler(theta, point.gradient, pairs, stable_step_size(pairs, 0.2))
+
+
+def test_single_precision_pairs_leave_the_trajectory_where_it_was(
+    subset: Path, tmp_path: Path
+) -> None:
+    rows, products = {}, {}
+    for dtype in ("float32", "float64"):
+        manifest = train(small_spec(eigen_dtype=dtype), subset, tmp_path / dtype, threads=1)
+        rows[dtype] = trajectory(tmp_path / dtype)
+        products[dtype] = rows[dtype]["power_iterations"].sum()
+        last = tmp_path / dtype / manifest["snapshots"][-1]["file"]
+        assert all(tensor.dtype == torch.float64 for tensor in load_file(last).values())
+    assert products["float32"] == products["float64"]
+    single, double = rows["float32"], rows["float64"]
+    # Far below the 0.01 that the tolerance leaves open in the pairs, far above round-off.
+    assert single["loss"] == pytest.approx(double["loss"], rel=1e-6)
+    assert single["eigenvalue_1"] == pytest.approx(double["eigenvalue_1"], rel=1e-5)
+    assert (single["loss"] != double["loss"]).any()
 
 
 def test_snapshots_hold_the_weights_of_their_iteration(finished: Path, subset: Path) -> None:
