@@ -43,9 +43,7 @@ def objective_of(spec: RunSpec) -> tuple[Objective, str]:
     data = _real(spec)
     inputs, labels = data or _synthetic(spec)
     network = Network(spec.dimensions, spec.activation)
-    precision = getattr(torch, spec.eigen_dtype)
-    objective = Objective(network, spec.criterion, inputs, labels, product_dtype=precision)
-    return objective, "real" if data else "synthetic"
+    return Objective(network, spec.criterion, inputs, labels), "real" if data else "synthetic"
 
 
 def _real(spec: RunSpec) -> tuple[Tensor, Tensor] | None:

@@ -53,8 +53,7 @@ class _Passes:
 class Objective:
     """𝓛(θ) = E[ℓ(z_L, y)] over N examples: network, criterion and data (E0).
 
-    inputs (N, D) and labels (N,) must be on the device and of the dtype that θ will have. Block
-    products are taken in `product_dtype`, by default the same; their blocks must have it.
+    inputs (N, D) and labels (N,) must be on the device and of the dtype that θ will have.
     """
 
     def __init__(
@@ -64,17 +63,15 @@ class Objective:
         inputs: Tensor,
         labels: Tensor,
         workspace_bytes: int = WORKSPACE_BYTES,
-        product_dtype: torch.dtype | None = None,
     ) -> None:
         self.network = network
         self.criterion = CRITERIA[criterion]
         self.inputs = inputs
         self.labels = labels
-        self.product_dtype = product_dtype or inputs.dtype
         self._workspace_bytes = workspace_bytes
-        self._buffers: dict[int, Tensor] = {}
-        self._inputs = {dtype: inputs.to(dtype) for dtype in (inputs.dtype, self.product_dtype)}
-        self._spare: dict[torch.dtype, list[_Passes]] = {dtype: [] for dtype in self._inputs}
+        self._buffers: dict[tuple[int, torch.dtype], Tensor] = {}
+        self._inputs = {inputs.dtype: inputs}
+        self._spare: dict[torch.dtype, list[_Passes]] = {}
 
     @property
     def examples(self) -> int:
@@ -87,8 +84,10 @@ class Objective:
 
     def take_passes(self, dtype: torch.dtype) -> _Passes:
         """Memory for a linearization: released by an earlier one, or new."""
-        if self._spare[dtype]:
+        if self._spare.get(dtype):
             return self._spare[dtype].pop()
+        if dtype not in self._inputs:
+            self._inputs[dtype] = self.inputs.to(dtype)
         inputs = self._inputs[dtype]
         hidden = self.network.dimensions[1:-1]
         outputs = inputs.new_empty(self.examples, self.network.dimensions[-1])
@@ -100,26 +99,28 @@ class Objective:
 
     def give_back(self, passes: _Passes) -> None:
         """Keep the memory of a linearization that is no longer used."""
-        self._spare[passes.outputs.dtype].append(passes)
+        self._spare.setdefault(passes.outputs.dtype, []).append(passes)
 
-    def chunk_size(self, vectors: int) -> int:
+    def chunk_size(self, vectors: int, dtype: torch.dtype) -> int:
         """How many examples a block product with that many vectors takes at once."""
         widths = self.network.dimensions[1:]
         numbers = vectors * (sum(widths) + 2 * max(widths))
-        size = self._workspace_bytes // (numbers * self.product_dtype.itemsize)
+        size = self._workspace_bytes // (numbers * dtype.itemsize)
         return max(1, min(self.examples, size))
 
-    def buffers(self, vectors: int, examples: int) -> tuple[list[Tensor], Tensor, Tensor]:
+    def buffers(
+        self, vectors: int, examples: int, dtype: torch.dtype
+    ) -> tuple[list[Tensor], Tensor, Tensor]:
         """Reused memory: ȧ_1 … ȧ_{L−1}, ż_L (k, n, d_l), and two of the widest layer's size.
 
         Fresh pages are slow on many machines, slower than the products they would serve.
         """
         widths = self.network.dimensions[1:]
         numbers = [vectors * examples * width for width in (*widths, max(widths), max(widths))]
-        flat = self._buffers.get(vectors)
+        flat = self._buffers.get((vectors, dtype))
         if flat is None or flat.numel() < sum(numbers):
-            flat = torch.empty(sum(numbers), dtype=self.product_dtype, device=self.inputs.device)
-            self._buffers[vectors] = flat
+            flat = torch.empty(sum(numbers), dtype=dtype, device=self.inputs.device)
+            self._buffers[vectors, dtype] = flat
         *tangents, first, second = torch.split(flat[: sum(numbers)], numbers)
         shaped = [
             tangent.view(vectors, examples, width)
@@ -136,23 +137,20 @@ class Linearization:
         self.theta = theta
         self.gradient = torch.empty_like(theta)
         self._passes = objective.take_passes(theta.dtype)
+        # θ and the passes, rounded to the precisions that products have been asked for.
+        self._rounded = {theta.dtype: (theta, self._passes)}
         self._forward()
         outputs, labels = self._passes.outputs, objective.labels
         self.loss = objective.criterion.value(outputs, labels).sum().item() / objective.examples
         correct = (outputs.argmax(1) == labels).sum().item()
         self.accuracy = correct / objective.examples
         self._backward()
-        self._product_theta = theta.to(objective.product_dtype)
-        if objective.product_dtype != theta.dtype:
-            exact = self._passes
-            self._passes = objective.take_passes(objective.product_dtype)
-            self._passes.copy_(exact)
-            objective.give_back(exact)
 
     def release(self) -> None:
         """Let the next linearization reuse this one's memory; no product may follow."""
-        self.objective.give_back(self._passes)
-        del self._passes
+        for _, passes in self._rounded.values():
+            self.objective.give_back(passes)
+        del self._passes, self._rounded
 
     def _forward(self) -> None:
         passes, activation = self._passes, self.objective.network.activation
@@ -185,15 +183,24 @@ class Linearization:
 
         Implements: E1–E3 by Pearlmutter's forward-over-reverse derivative, in closed form for
         this network. Columns should be contiguous (`block.T.is_contiguous()`); otherwise one copy
-        is made. Returns (P, k) with contiguous columns, in `out` if given.
+        is made. The product is taken in the block's precision, which need not be that of θ.
+        Returns (P, k) with contiguous columns, in `out` if given.
         """
         rows = block.T.contiguous()  # (k, P), no copy for contiguous columns
         result = torch.empty_like(rows) if out is None else out.T
         result.zero_()
-        length = self.objective.chunk_size(len(rows))
+        theta, passes = self._in_precision(block.dtype)
+        length = self.objective.chunk_size(len(rows), block.dtype)
         for start in range(0, self.objective.examples, length):
-            self._chunk_product(matrix, self._passes.rows(start, length), rows, result)
+            self._chunk_product(matrix, theta, passes.rows(start, length), rows, result)
         return result.T
+
+    def _in_precision(self, dtype: torch.dtype) -> tuple[Tensor, _Passes]:
+        if dtype not in self._rounded:
+            passes = self.objective.take_passes(dtype)
+            passes.copy_(self._passes)
+            self._rounded[dtype] = self.theta.to(dtype), passes
+        return self._rounded[dtype]
 
     def hessian(self, block: Tensor, out: Tensor | None = None) -> Tensor:
         """𝓗V for V (P, k). Implements: E1."""
@@ -207,11 +214,13 @@ class Linearization:
         """RV for V (P, k). Implements: E3."""
         return self.product("residual", block, out)
 
-    def _chunk_product(self, matrix: Matrix, chunk: _Passes, rows: Tensor, result: Tensor) -> None:
+    def _chunk_product(
+        self, matrix: Matrix, theta: Tensor, chunk: _Passes, rows: Tensor, result: Tensor
+    ) -> None:
         vectors, examples = len(rows), len(chunk.outputs)
-        layers = self.objective.network.layers(self._product_theta)
+        layers = self.objective.network.layers(theta)
         tangent_layers = self.objective.network.layers(rows)
-        tangents, first, second = self.objective.buffers(vectors, examples)
+        tangents, first, second = self.objective.buffers(vectors, examples, rows.dtype)
         _push_forward(chunk, layers, tangent_layers, tangents)
         if matrix == "residual":
             back_tangent = tangents[-1].zero_()

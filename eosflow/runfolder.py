@@ -89,12 +89,7 @@ def _checksum(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> str:
     return total.hexdigest()
 
 
-def make_objective(
-    spec: RunSpec,
-    subset_path: Path,
-    device: torch.device,
-    product_dtype: torch.dtype = torch.float64,
-) -> Objective:
+def make_objective(spec: RunSpec, subset_path: Path, device: torch.device) -> Objective:
     """The run's loss: the first N rows of its subset, in float64 on the device."""
     inputs, labels = load_subset(subset_path, spec.n)
     if inputs.shape[1] != spec.dimensions[0]:
@@ -107,7 +102,6 @@ def make_objective(
         spec.criterion,
         torch.from_numpy(inputs).to(device),
         torch.from_numpy(labels).to(device),
-        product_dtype=product_dtype,
     )
 
 

@@ -82,7 +82,7 @@ def initial_state(spec: RunSpec, objective: Objective) -> State:
     """θ at iteration 0 and a random block to start the eigenpairs from."""
     theta = objective.network.initialize(spec.init_seed, spec.gain).to(objective.inputs)
     tracked = min(spec.dimensions[-1] + 1, len(theta))
-    like = theta.new_empty(0, dtype=objective.product_dtype)
+    like = theta.new_empty(0, dtype=getattr(torch, spec.eigen_dtype))
     return State(theta=theta, start=random_start(len(theta), tracked, like, spec.init_seed))
 
 
@@ -212,8 +212,7 @@ class _Recorder:
     ) -> None:
         self.spec = spec
         self.files = files
-        precision = getattr(torch, spec.eigen_dtype)
-        self.objective = make_objective(spec, subset_path, device, precision)
+        self.objective = make_objective(spec, subset_path, device)
         self.record: dict[str, Any] = {
             "spec": spec.to_record(),
             "key": spec.key,
