@@ -24,7 +24,7 @@ def main() -> None:
     objective = Objective(Network(spec.dimensions), spec.criterion, *_synthetic(spec))
     state = initial_state(spec, objective)
     state.iteration, state.previous = 1, torch.zeros_like(state.start)
-    workspace = Workspace(len(state.theta), state.start.shape[1], state.theta)
+    workspace = Workspace(len(state.theta), state.start.shape[1], state.start)
     workspace.vectors.zero_()
     workspace.images.zero_()
     point = objective.linearize(state.theta)

@@ -24,10 +24,11 @@ DRIFT = 0.7
 class EigenPairs:
     """The k largest algebraic eigenvalues and what is known of their accuracy.
 
-    values (k,) descending; vectors V (P, k) orthonormal; images AV (P, k); residuals (k,) =
-    ‖A v − λ v‖, and some eigenvalue lies within each residual of its value; `converged` where all
-    of them met the tolerance; `applications` block products were used, `products` vectors in all;
-    `smallest` is the smallest Ritz value that was met, an upper bound of the smallest eigenvalue.
+    values (k,) descending, float64; vectors V (P, k) orthonormal; images AV (P, k); residuals
+    (k,) = ‖A v − λ v‖, and some eigenvalue lies within each residual of its value; `converged`
+    where all of them met the tolerance; `applications` block products were used, `products` vectors
+    in all; `smallest` is the smallest Ritz value that was met, an upper bound of the smallest
+    eigenvalue.
     """
 
     values: Tensor
@@ -56,13 +57,14 @@ class EigenPairs:
         start = torch.empty_like(self.vectors) if out is None else out
         shift = min(0.0, self.smallest)
         # Values far below the first would make more of their residual than it can bear.
-        distance = (self.values - shift).clamp(min=0.05 * (self.values[0].item() - shift))
+        values = self.values.to(start)
+        distance = (values - shift).clamp(min=0.05 * (values[0].item() - shift))
         gain = torch.where(distance > 0, RELAXATION / distance, 0.0)[:, None]
-        keep = 1 - gain * self.values[:, None]
+        keep = 1 - gain * values[:, None]
         if previous is not None:
-            left, _, right = torch.linalg.svd(previous.T @ self.vectors)
+            left, _, right = torch.linalg.svd(_inner(previous.T, self.vectors.T))
             keep = keep + DRIFT
-            turn = (left @ right).T * -DRIFT
+            turn = (left @ right).T.to(start) * -DRIFT
         rows, vectors, images = start.T, self.vectors.T, self.images.T
         for part in parts(vectors):
             piece = torch.mul(images[:, part], gain).addcmul_(vectors[:, part], keep)
@@ -133,8 +135,8 @@ class _Basis:
         self._operator = operator
         self._workspace = workspace
         self._used = 0
-        self._small = start.new_empty(0, 0)  # Qᵀ A Q
-        self._current = start.new_empty(0, 0)  # Ritz vectors in coordinates of Q
+        self._small = start.new_empty(0, 0, dtype=torch.float64)  # Qᵀ A Q
+        self._current = self._small  # Ritz vectors in coordinates of Q
         self._previous: Tensor | None = None  # the last ones
         self.applications = 0
         self.products = 0
@@ -153,7 +155,7 @@ class _Basis:
         self._operator(vectors[old:new].T, images[old:new].T)
         self.applications += 1
         self.products += count
-        cross = images[old:new] @ vectors[:new].T  # [count, m]
+        cross = _inner(images[old:new], vectors[:new])  # [count, m]
         small = cross.new_empty(new, new)
         small[:old, :old] = self._small
         small[old:] = cross
@@ -169,13 +171,13 @@ class _Basis:
         self._previous, self._current = self._current, coordinates.flip(1)[:, : self.k]
         space = self._workspace
         squares = torch.zeros_like(values)
+        turn, factors = self._current.T.to(space.vectors), values.to(space.vectors)[:, None]
         for part in parts(space.vectors):
-            turn = self._current.T
             vectors = torch.mm(turn, space.vectors[: self._used, part])
             images = torch.mm(turn, space.images[: self._used, part])
             space.ritz_vectors[:, part] = vectors
             space.ritz_images[:, part] = images
-            squares += images.addcmul_(vectors, values[:, None], value=-1).square_().sum(1)
+            squares += images.addcmul_(vectors, factors, value=-1).square_().sum(1)
         residuals = squares.sqrt()
         done = residuals <= rtol * values[0].abs()
         pairs = EigenPairs(
@@ -200,10 +202,10 @@ class _Basis:
         rows = space.vectors[self._used : self._used + len(chosen)]
         for row, index in zip(rows, chosen.tolist(), strict=True):
             vector, image = space.ritz_vectors[index], space.ritz_images[index]
-            torch.addcmul(image, vector, pairs.values[index], value=-1, out=row)
+            torch.add(image, vector, alpha=-pairs.values[index].item(), out=row)
         basis = space.vectors[: self._used]
         for _ in range(2):  # once is not enough when a residual lies almost in the basis
-            rows.addmm_(rows @ basis.T, basis, alpha=-1)
+            rows.addmm_(_inner(rows, basis).to(rows), basis, alpha=-1)
             rows = rows[: _orthonormalize(rows)]
         if len(rows) == 0:
             return False
@@ -218,7 +220,7 @@ class _Basis:
             padded[: len(self._previous)] = self._previous
             keep = torch.linalg.qr(torch.cat([keep, padded], dim=1)).Q
         for rows in (self._workspace.vectors, self._workspace.images):
-            _transform(rows[: self._used], keep.T)
+            _transform(rows[: self._used], keep.T.to(rows))
         self._small = keep.T @ self._small @ keep
         self._current = keep.T @ self._current
         self._used = keep.shape[1]
@@ -230,6 +232,17 @@ def parts(rows: Tensor) -> Iterator[slice]:
     length = COLUMNS if rows.device.type == "cpu" else rows.shape[1]
     for start in range(0, rows.shape[1], length):
         yield slice(start, start + length)
+
+
+def _inner(rows: Tensor, others: Tensor) -> Tensor:
+    """Scalar products (w, v) of long rows (w, P) and (v, P), in float64.
+
+    Sums of millions of products in float32 would be good to four digits only.
+    """
+    total = rows.new_zeros(len(rows), len(others), dtype=torch.float64)
+    for part in parts(rows):
+        total += rows[:, part] @ others[:, part].T
+    return total
 
 
 def _transform(rows: Tensor, matrix: Tensor, out: Tensor | None = None) -> None:
@@ -250,7 +263,7 @@ def _orthonormalize(rows: Tensor, out: Tensor | None = None) -> int:
     """
     rank = len(rows)
     for _ in range(3):
-        gram = rows[:rank] @ rows[:rank].T
+        gram = _inner(rows[:rank], rows[:rank])
         norms = gram.diagonal().sqrt()
         scale = torch.where(norms > 0, 1 / norms, 0.0)
         values, vectors = torch.linalg.eigh(gram * scale[:, None] * scale[None, :])
@@ -258,7 +271,7 @@ def _orthonormalize(rows: Tensor, out: Tensor | None = None) -> int:
         if not keep.any():
             return 0
         matrix = (vectors[:, keep] * scale[:, None] / values[keep].sqrt()).T
-        _transform(rows[:rank], matrix, out)
+        _transform(rows[:rank], matrix.to(rows), out)
         rows = rows if out is None else out
         rank = len(matrix)
         if values[keep][0] > 0.1:

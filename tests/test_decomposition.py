@@ -192,6 +192,31 @@ def test_jacobian_norms_equal_singular_values(shape: tuple[int, int]) -> None:
     assert (norms <= expected * (1 + 1e-12)).all()  # Ritz values come from below
 
 
+def test_a_jacobian_of_zeros_has_norm_zero() -> None:
+    weight = torch.zeros(90, 80, dtype=torch.float64)
+    norms, residual = squared_jacobian_norms(weight, torch.ones(4, 80, dtype=torch.float64))
+    assert norms.tolist() == [0, 0, 0, 0]
+    assert residual == 0
+
+
+def test_where_float32_is_too_coarse_float64_goes_on() -> None:
+    diagonal = torch.linspace(0, 10, 300, dtype=torch.float64)
+    precisions = []
+
+    def product(block: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        precisions.append(block.dtype)
+        coarse = 0.01 * block.roll(1, 0) if block.dtype == torch.float32 else 0
+        return out.copy_(block * diagonal.to(block.dtype)[:, None] + coarse)
+
+    start = torch.ones(300, 1, dtype=torch.float64)
+    pairs = decomposition._top_pair(product, start)
+    assert pairs.converged
+    assert pairs.relative_residual <= decomposition.SHARPNESS_TOLERANCE
+    assert pairs.values.item() == pytest.approx(10, rel=1e-8)
+    assert precisions[0] == torch.float32
+    assert precisions.count(torch.float64) > 1
+
+
 def test_estimators_that_do_not_converge_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decomposition, "SHARPNESS_PRODUCTS", 1)
     objective, theta = small_problem("cross_entropy")

@@ -96,3 +96,23 @@ def test_as_many_pairs_as_the_operator_has() -> None:
     assert solve(dense, k=6).values.tolist() == pytest.approx([5, 4, 3, 2, 1, 0], abs=1e-12)
     with pytest.raises(ValueError, match="7 eigenpairs asked of an operator of size 6"):
         solve(dense, k=7)
+
+
+def test_single_precision_keeps_six_digits_over_many_entries() -> None:
+    # Sums over the entries in float32 would keep four.
+    diagonal = torch.linspace(0, 1, 400_000, dtype=torch.float64).sqrt()
+    diagonal[-3:] = torch.tensor([7.0, 5.0, 3.0])
+    rounded = diagonal.float()[:, None]
+
+    def product(block: Tensor, out: Tensor) -> Tensor:
+        return torch.mul(block, rounded, out=out)
+
+    pairs = top_eigenpairs(product, random_start(400_000, 3, rounded), 1e-5, 300)
+    assert pairs.converged
+    assert pairs.values.dtype == torch.float64
+    assert pairs.values.tolist() == pytest.approx([7, 5, 3], rel=1e-6)
+    vectors = pairs.vectors.double()
+    identity = torch.eye(3, dtype=torch.float64)
+    torch.testing.assert_close(vectors.T @ vectors, identity, rtol=0, atol=2e-6)
+    residuals = (vectors * diagonal[:, None] - vectors * pairs.values).norm(dim=0)
+    torch.testing.assert_close(pairs.residuals, residuals, rtol=0, atol=1e-5)
