@@ -12,6 +12,7 @@ include: "rules/datasets.smk"
 include: "rules/training.smk"
 include: "rules/decomposition.smk"
 include: "rules/tables.smk"
+include: "rules/studies.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import statistics
@@ -96,19 +95,3 @@ class MachineRate:
     def median(self) -> float:
         """Median of the samples."""
         return statistics.median(self.samples)
-
-
-def product_flops(dimensions: tuple[int, ...], examples: int, vectors: int) -> int:
-    """Operations of one product with 𝓗: 6 passes over each weight, 2 over those of layer 1.
-
-    Per example and vector: Ẇa and Wȧ on the way forward; two outer products, δ̇ aᵀ and δ ȧᵀ, and
-    Wᵀδ̇, Ẇᵀδ on the way back. In layer 1 only Ẇa and δ̇ aᵀ are left: its input does not change.
-    """
-    weights = [out * into for into, out in itertools.pairwise(dimensions)]
-    return 2 * examples * vectors * (6 * sum(weights) - 4 * weights[0])
-
-
-def gradient_flops(dimensions: tuple[int, ...], examples: int) -> int:
-    """Operations of the loss and its gradient: 3 passes over each weight, 2 in the first layer."""
-    weights = [out * into for into, out in itertools.pairwise(dimensions)]
-    return 2 * examples * (3 * sum(weights) - weights[0])

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from eosflow import config as configuration
 from eosflow import gpu
 from eosflow.catalog import CATALOG, input_dimension
+from eosflow.costs import product_operations
 from eosflow.errors import UserError
 from eosflow.figures import NAMES, Entry
 from eosflow.files import read_json
@@ -41,7 +42,7 @@ BASE_MEGABYTES = 700
 CPU_RATE = 1e10
 GPU_RATE = 5e12
 # Seen so far, on the safe side: gradient-flow time to the target loss grows in proportion to N, and
-# a step takes little more than one block product.
+# a step takes little more than one block product, with what else it does not quite two.
 FLOW_TIME_PER_EXAMPLE = 0.35
 PRODUCTS_PER_STEP = 2.0
 # A longer run is cut off and goes on from its checkpoint; few clusters allow more at a time.
@@ -163,8 +164,11 @@ class Plan:
     def _wanted(self, entry: Entry) -> bool:
         return entry.experiment is None or entry.experiment in self.config["select"]
 
-    def figure_subset(self, name: str) -> str | None:
-        """The Dice images that a figure shows, if it does. Raises: UserError naming all figures."""
+    def figure_sources(self, name: str) -> dict[str, str]:
+        """The files that a figure is drawn from, by the option that tells its job of each.
+
+        Raises: UserError naming all figures.
+        """
         if name not in NAMES:
             near = difflib.get_close_matches(name, NAMES, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
@@ -172,22 +176,34 @@ class Plan:
             raise UserError(
                 f"There is no figure {name}; there are figure01 to figure42, {extras}.{hint}"
             )
-        if NAMES[name].kind != "dice_examples":
-            return None
-        return self._subset("dice", self.config["seeds"]["subset"][0])
+        data = NAMES[name].data
+        if data is not None and data != "dice":
+            return {
+                "--data": f"{self.results}/{data}",
+                "--source-record": f"{self.results}/provenance/{Path(data).with_suffix('.json')}",
+            }
+        sources = {
+            "--decomposition": f"{self.results}/decomposition.parquet",
+            "--runs": f"{self.results}/runs.parquet",
+            "--source-record": f"{self.results}/provenance/collect.json",
+        }
+        if data == "dice":
+            sources["--data"] = self._subset("dice", self.config["seeds"]["subset"][0])
+        return sources
 
-    def figure_subset_option(self, name: str) -> str:
-        """The option that tells a figure's job of the Dice images, if it shows any."""
-        subset = self.figure_subset(name)
-        return "" if subset is None else f"--dice-subset {shlex.quote(subset)}"
+    def figure_options(self, name: str) -> str:
+        """The options that tell a figure's job of the files it is drawn from."""
+        sources = self.figure_sources(name)
+        return " ".join(f"{option} {shlex.quote(path)}" for option, path in sources.items())
 
-    def figure_subset_to_draw(self, name: str) -> list[str]:
-        """The Dice images that a figure shows, if they must be drawn before the figure can be."""
-        subset = self.figure_subset(name)
-        if subset is None or Path(self.results, "figures", f"{name}.pdf").exists():
-            return []
-        redraw = self.redraw("dice", str(self.config["seeds"]["subset"][0]))
-        return [subset] if redraw else []
+    def figure_inputs(self, name: str) -> list[str]:
+        """The files that a figure waits for: its sources, a subset only if it must be drawn."""
+        sources = self.figure_sources(name)
+        if NAMES[name].data == "dice":
+            drawn = not self.redraw("dice", str(self.config["seeds"]["subset"][0]))
+            if drawn or Path(self.results, "figures", f"{name}.pdf").exists():
+                del sources["--data"]
+        return list(sources.values())
 
     # Runs that are there already
 
@@ -325,9 +341,8 @@ class Plan:
         run = self.run(folder)
         return self._minutes(_iterations(run) / run.snapshot_every * 100 * self._product(run))
 
-    def _product(self, run: RunSpec) -> float:
-        """Operations of one block product: two passes forwards and two backwards, K+1 vectors."""
-        return 20.0 * run.n * run.parameters * (run.dimensions[-1] + 1)
+    def _product(self, run: RunSpec) -> int:
+        return product_operations(run.dimensions, run.n, vectors=run.dimensions[-1] + 1)
 
     def _minutes(self, operations: float) -> int:
         on_cpu = self.config["device"] == "cpu"

@@ -22,7 +22,10 @@ _PNG_SIZE = slice(16, 24)  # width and height in a PNG's first chunk, big-endian
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the page: its name and entry, the PNG as a data URI, its size in pixels."""
+    """A figure of the page: its name and entry, the PNG as a data URI, its size in pixels.
+
+    `data` is the table that it is drawn from, beside the page; None for images.
+    """
 
     name: str
     entry: Entry
@@ -31,6 +34,7 @@ class Picture:
     width: int
     height: int
     description: str
+    data: str | None
 
 
 def render(results: Path | str, output: Path | str) -> None:
@@ -82,7 +86,7 @@ def _load(path: Path) -> pd.DataFrame:
 
 
 def _has_content(results: Path, name: str, entry: Entry, runs: pd.DataFrame) -> bool:
-    if entry.kind == "dice_examples":  # it needs no runs
+    if entry.data is not None:  # it needs no runs
         return (results / "figures" / f"{name}.png").exists()
     return (
         not runs.empty if entry.experiment is None else entry.experiment in set(runs["experiment"])
@@ -101,9 +105,7 @@ def _picture(results: Path, name: str, runs: pd.DataFrame) -> Picture:
     size = data[_PNG_SIZE]
     chosen = runs if entry.experiment is None else runs[runs["experiment"] == entry.experiment]
     sizes = ", ".join(f"{n:,}" for n in sorted(chosen["n"].unique()))
-    what = (
-        "Picture" if entry.kind == "dice_examples" else f"Plot of {len(chosen)} runs, N = {sizes}"
-    )
+    what = f"Plot of {len(chosen)} runs, N = {sizes}" if entry.data is None else "Picture"
     return Picture(
         name=name,
         entry=entry,
@@ -112,6 +114,7 @@ def _picture(results: Path, name: str, runs: pd.DataFrame) -> Picture:
         width=int.from_bytes(size[:4], "big"),
         height=int.from_bytes(size[4:], "big"),
         description=f"{what}: {entry.title}",
+        data={None: "decomposition.parquet", "dice": None}.get(entry.data, entry.data),
     )
 
 

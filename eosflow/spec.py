@@ -18,6 +18,7 @@ SUBSET_VERSION = 1
 TRAINING_VERSION = 1
 DECOMPOSITION_VERSION = 1
 TABLES_VERSION = 1
+STUDIES_VERSION = 1
 
 CRITERIA: dict[str, str] = {"cross_entropy": "CE", "squared_error": "MSE"}
 # Knobs that say only when a run ends: two runs that differ in nothing else share a trajectory.

@@ -1,9 +1,6 @@
 rule figure:
     input:
-        decomposition=rules.collect.output.decomposition,
-        runs=rules.collect.output.runs,
-        record=rules.collect.output.record,
-        dice=plain(lambda wildcards: PLAN.figure_subset_to_draw(wildcards.figure)),
+        plain(lambda wildcards: PLAN.figure_inputs(wildcards.figure)),
     output:
         pdf=f"{RESULTS}/figures/{{figure}}.pdf",
         png=report(
@@ -23,10 +20,9 @@ rule figure:
         against=config["figures"]["against"],
         version=figures.FIGURES_VERSION,
         caption=lambda wildcards: figures.NAMES[wildcards.figure].caption,
-        dice=lambda wildcards: PLAN.figure_subset_option(wildcards.figure),
+        sources=lambda wildcards: PLAN.figure_options(wildcards.figure),
     shell:
         program("figure.py")
-        + "{wildcards.figure} --decomposition {input.decomposition:q} "
-        "--runs {input.runs:q} {params.dice} --against {params.against} "
-        "--source-record {input.record:q} --pdf {output.pdf:q} --png {output.png:q} "
-        "--record {output.record:q} >> {log:q} 2>&1"
+        + "{wildcards.figure} {params.sources} --against {params.against} "
+        "--pdf {output.pdf:q} --png {output.png:q} --record {output.record:q} "
+        ">> {log:q} 2>&1"

@@ -13,9 +13,9 @@ from eosflow import cli, figures, provenance
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="such as figure04 or power-law")
-    parser.add_argument("--decomposition", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--dice-subset", type=Path, help="Dice images, for figure 5")
+    parser.add_argument("--decomposition", type=Path, help="from scripts/collect.py")
+    parser.add_argument("--runs", type=Path, help="from scripts/collect.py")
+    parser.add_argument("--data", type=Path, help="Dice images for figure 5; a study's table")
     parser.add_argument("--against", default="iteration", help="iteration or flow_time")
     parser.add_argument("--source-record", type=Path, required=True, help="origin of the inputs")
     parser.add_argument("--pdf", type=Path, required=True, help="output")
@@ -25,15 +25,20 @@ def main() -> None:
     provenance.verify(arguments.source_record)
     drawing = figures.draw(
         arguments.name,
-        pd.read_parquet(arguments.decomposition),
-        pd.read_parquet(arguments.runs),
-        arguments.dice_subset,
+        frame(arguments.decomposition),
+        frame(arguments.runs),
+        arguments.data,
         arguments.against,
     )
     figures.save(drawing, arguments.pdf, arguments.png)
     made = [arguments.pdf, arguments.png]
     packages = ["pandas", "matplotlib"]
     provenance.seal(arguments.record, made, [arguments.source_record], packages=packages)
+
+
+def frame(path: Path | None) -> pd.DataFrame:
+    """A tidy table; without rows for a figure that is drawn from none."""
+    return pd.DataFrame() if path is None else pd.read_parquet(path)
 
 
 if __name__ == "__main__":

@@ -183,6 +183,9 @@ def write_run_folder(folder: Path, rows: list[dict[str, Any]], row: dict[str, An
     pd.DataFrame(
         {
             "iteration": steps,
+            "flow_time": 0.01 * steps,
+            "step_size": 0.01,
+            "loss": 1.5 * (0.01 / 1.5) ** (steps / row["iterations"]),
             "eigenvalue_1": np.where(steps < 10, 1e6, row["max_sharpness"] - steps / 1e6),
             "residual": row["max_residual"],
             "converged": steps != 3,
@@ -190,6 +193,8 @@ def write_run_folder(folder: Path, rows: list[dict[str, Any]], row: dict[str, An
             "negative_dominant": (steps < 2) | (steps == 50),
         }
     ).to_parquet(folder / "trajectory.parquet")
+    trajectory = {"file": "trajectory.parquet", "sha256": sha256(folder / "trajectory.parquet")}
+    write_json(folder / "manifest.json", {"key": row["key"], "trajectory": trajectory})
     entries = []
     for values in rows:
         name = f"{step_name(values['iteration'])}.json"

@@ -1,13 +1,15 @@
-"""The work-precision drawing shows every row of its frame, lost runs on the upper edge."""
+"""The work-precision drawing shows every row of its table, lost runs on the upper edge."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pandas as pd
 
 from eosflow.figures.studies import MARKERS, work_precision
 
 
-def test_work_precision_draws_each_row_where_it_belongs() -> None:
+def test_work_precision_draws_each_row_where_it_belongs(tmp_path: Path) -> None:
     frame = pd.DataFrame(
         {
             "scheme": ["RK4", "RK4", "exponential Euler", "gradient descent"],
@@ -17,7 +19,8 @@ def test_work_precision_draws_each_row_where_it_belongs() -> None:
             "work": [80.0, 40.0, 30.0, 90.0],
         }
     )
-    figure = work_precision(frame)
+    frame.to_csv(tmp_path / "study.csv", index=False)
+    figure = work_precision(tmp_path / "study.csv")
     early, late = figure.axes
     assert early.get_title() == "flow time 0.5"
     assert late.get_title() == "flow time 2"

@@ -64,6 +64,8 @@ def add_the_rest(results: Path, runs: dict[str, spec.RunSpec], figures: list[str
     write(results / "decomposition.parquet")
     write(results / "runs.parquet")
     write(results / "provenance/collect.json", {"runs": {"specification": specification}})
+    write(results / "studies/work-precision.csv")
+    write(results / "provenance/studies/work-precision.json", {})
     for name in ("table1", "table2", "table3", "claims"):
         write(results / f"{name}.csv")
         write(results / f"{name}.tex")
@@ -89,8 +91,9 @@ def test_the_paper_is_planned_in_seconds_at_every_stage(
     project = Project(tmp_path / "tree")
     per_run = {"train": 368, "decompose_run": 368}
     data = {"fetch": 3, "subset": 16, "dice_parameters": 1}
+    study = {"work_precision": 1}
     tables = {"collect": 1, "table1": 1, "table2": 1, "table3": 1, "claims": 1}
-    drawn = {"figure": 45, "report": 1, "manifest": 1}
+    drawn = {"figure": 46, "report": 1, "manifest": 1}
 
     def planned(*targets: str) -> dict[str, int]:
         started = time.monotonic()
@@ -98,12 +101,13 @@ def test_the_paper_is_planned_in_seconds_at_every_stage(
         assert time.monotonic() - started < (SECONDS_ONE if targets else SECONDS_ALL)
         return jobs
 
-    assert planned() == per_run | data | tables | drawn
+    assert planned() == per_run | data | study | tables | drawn
 
     add_training(project.results, paper)
-    everything = {"decompose_run": 368} | tables | drawn | {"dice_parameters": 1}
+    everything = {"decompose_run": 368} | study | tables | drawn | {"dice_parameters": 1}
     assert planned() == everything
     assert planned("results/table2.csv") == {"decompose_run": 368, "collect": 1, "table2": 1}
+    assert planned("results/figures/work-precision.pdf") == study | {"figure": 1}
     snapshot = f"results/{ONE}/decomposition/step000300.json"
     assert planned(snapshot) == {"decompose_snapshot": 1}
 
@@ -116,7 +120,7 @@ def test_the_paper_is_planned_in_seconds_at_every_stage(
 
 
 def test_the_figures_are_those_of_the_selected_experiments(paper: planning.Plan) -> None:
-    assert len(paper.figures()) == 42 + 3
+    assert len(paper.figures()) == 42 + 4
     settings = config.load([ROOT / "config.yaml"], {"select": ["dice-ce"]})
     chosen = planning.Plan(settings).figures()
     assert [name for name in chosen if name.startswith("figure")] == [
@@ -128,7 +132,7 @@ def test_the_figures_are_those_of_the_selected_experiments(paper: planning.Plan)
     ("ask", "words"),
     [
         (lambda plan: plan.run("cifar10-ce/n391/init0-subset2"), ["no run", ONE]),
-        (lambda plan: plan.figure_subset("figure43"), ["no figure figure43", "figure42, "]),
+        (lambda plan: plan.figure_inputs("figure43"), ["no figure figure43", "figure42, "]),
         (lambda plan: plan.dataset_of("x.zip"), ["no archive x.zip", "AtrialFibrillation.zip"]),
     ],
 )  # fmt: skip

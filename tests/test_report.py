@@ -16,6 +16,9 @@ from eosflow import claims, figures, report, tables
 from eosflow.errors import UserError
 
 WIDTHS = (360, 800, 1400)
+STUDY = pd.DataFrame(
+    {"scheme": ["RK4"], "step": 1.0, "flow_time": 1.0, "relative_error": 1e-6, "work": 80.0}
+)
 NO_IMAGES = pd.DataFrame(columns=["class", "x", "y", "cex", "lwd", "lend", "dx", "dy"])
 
 
@@ -35,10 +38,13 @@ def results(tmp_path_factory):
     }
     for name, table in made.items():
         tables.write_csv(table, folder / f"{name}.csv")
+    study = folder / "studies" / "work-precision.csv"
+    tables.write_csv(STUDY, study)
     for name, entry in figures.NAMES.items():
         if entry.experiment in ("dice-ce", None):
+            data = study if name == "work-precision" else None
             files = (folder / "figures" / f"{name}{end}" for end in (".pdf", ".png"))
-            figures.save(figures.draw(name, decomposition, runs), *files)
+            figures.save(figures.draw(name, decomposition, runs, data), *files)
     report.render(folder, folder / "report.html")
     return folder
 

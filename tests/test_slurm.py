@@ -126,6 +126,12 @@ experiments: {dice-ce: {n: [30, 60]}}
 """
 
 
+class WholeDemo(Project):
+    """What `make demo` runs."""
+
+    configs = ("config/demo.yaml",)
+
+
 class Demo(Project):
     """The demo with two sizes and one initialisation of Dice, so that it takes a minute."""
 
@@ -146,9 +152,10 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     return project
 
 
-def same_tables(project: Demo, local: Demo) -> None:
+def same_tables(project: Project, local: Project, *more: str) -> None:
     ours, theirs = (each.results / "demo" for each in (project, local))
-    assert (ours / "table2.csv").read_bytes() == (theirs / "table2.csv").read_bytes()
+    for name in ("table2.csv", *more):
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
     frames = [pd.read_parquet(place / "decomposition.parquet") for place in (ours, theirs)]
     pd.testing.assert_frame_equal(*frames, check_exact=True)
 
@@ -159,15 +166,18 @@ def jobs_in_queue() -> dict[str, str]:
     return dict(line.split("|", 1) for line in listing.splitlines())
 
 
-def test_the_demo_through_the_profile(cluster: None, local: Demo, tmp_path: Path) -> None:
-    project = Demo(tmp_path / "tree")
-    output = project.run(*TABLES, "--workflow-profile", "profiles/slurm")
+def test_the_demo_through_the_profile(cluster: None, tmp_path: Path) -> None:
+    local = WholeDemo(tmp_path / "local")
+    local.make(minutes=30)
+    project = WholeDemo(tmp_path / "tree")
+    output = project.run("--workflow-profile", "profiles/slurm", minutes=30)
     assert "has been submitted with SLURM jobid" in output
-    same_tables(project, local)
-    log = project.results / "demo/logs/train/dice-ce/n30/init0-subset0.log"
+    same_tables(project, local, "table3.csv", "claims.csv")
+    assert (project.results / "demo/report.html").is_file()
+    log = project.results / "demo/logs/train/dice-ce/n40/init0-subset0.log"
     # Each job got one of the cluster's devices; what is not a GPU for torch is not used.
     assert "the installed torch cannot use GPU" in log.read_text()
-    again = project.run(*TABLES, "--workflow-profile", "profiles/slurm")
+    again = project.run("--workflow-profile", "profiles/slurm")
     assert "Nothing to be done" in again
 
 

@@ -113,7 +113,7 @@ def test_one_experiment_changed_reruns_what_depends_on_it(again: Project) -> Non
         "squared_error, n: [6], target_loss: 0.2",
         "squared_error, n: [6], target_loss: 0.3",
     )
-    figures = figure_count(again)
+    figures = figure_count(again) - 1  # a study's figure hangs on no run
     assert again.jobs() == SUMMARY | {
         "train": 1, "decompose_run": 1, "collect": 1, "figure": figures,
     }  # fmt: skip
@@ -144,6 +144,16 @@ def test_another_style_redraws_and_touches_no_result(again: Project) -> None:
     again.edit("config.yaml", "against: flow_time", "against: iteration")
     again.edit("eosflow/figures/__init__.py", "FIGURES_VERSION = ", "FIGURES_VERSION = 1000 + ")
     assert again.jobs() == redrawn
+
+
+def test_a_study_and_its_figure_hang_on_its_version_alone(again: Project) -> None:
+    figure = "results/figures/work-precision.pdf"
+    (again.root / figure).unlink()
+    assert again.jobs(figure) == {"figure": 1}
+    again.edit("eosflow/spec.py", "\nSTUDIES_VERSION = ", "\nSTUDIES_VERSION = 1000 + ")
+    assert again.jobs(figure) == {"work_precision": 1, "figure": 1}
+    assert again.jobs() == {"work_precision": 1, "figure": 1, "report": 1, "manifest": 1}
+    assert again.jobs("results/table1.csv", "results/figures/figure06.pdf") == {}
 
 
 @pytest.mark.parametrize(

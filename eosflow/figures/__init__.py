@@ -27,11 +27,16 @@ EXPERIMENTS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Kind:
-    """One way of drawing: the function `module:function`, a title, and what to see."""
+    """One way of drawing: the function `module:function`, a title, and what to see.
+
+    `data` is None where it is drawn from the tidy tables; otherwise `dice` for a Dice subset, or
+    the path of a study's table in the results folder.
+    """
 
     function: str
     title: str
     caption: str
+    data: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,11 @@ class Entry:
     def caption(self) -> str:
         """What is drawn, and what to see in it."""
         return KINDS[self.kind].caption
+
+    @property
+    def data(self) -> str | None:
+        """What it is drawn from instead of the tidy tables, see `Kind`."""
+        return KINDS[self.kind].data
 
 
 KINDS: dict[str, Kind] = {
@@ -88,6 +98,7 @@ KINDS: dict[str, Kind] = {
         "One row a class: one point, two points, a line for three, an outline for four, the "
         "outline with its centre for five, two parallel lines for six. Place, size and line width "
         "are drawn at random.",
+        data="dice",
     ),
     "layers": Kind(
         "eosflow.figures.curves:layers",
@@ -143,6 +154,17 @@ KINDS: dict[str, Kind] = {
         "to the peak of E‖M₁‖²: geometric means over the runs of one size, whiskers from the "
         "smallest to the largest run. On the logarithmic scale the five bars add up to the first.",
     ),
+    "work_precision": Kind(
+        "eosflow.figures.studies:work_precision",
+        "How near to the true flow, for how much work",
+        "On one small problem, the distance of a scheme's end point to the true flow over the "
+        "distance travelled, against the work in block products; one panel a flow time. Lower left "
+        "is better. Along a line the steps get smaller: the error of exponential Euler falls in "
+        "proportion to them (first order), that of exponential Heun with their square (second "
+        "order). Steps of RK4 and of gradient descent are set by 1/λ₁, so that their work grows "
+        "with the sharpness; that of the exponential schemes does not.",
+        data="studies/work-precision.csv",
+    ),
 }
 
 _AFTER_CIFAR = ("dice-ce", "cifar10-mse", "atrialfibrillation-ce", "sst-ce")
@@ -168,6 +190,7 @@ EXTRAS: dict[str, Entry] = {
     "power-law": Entry("power_law", None),
     "stable-step": Entry("stable_step", None),
     "growth": Entry("growth", None),
+    "work-precision": Entry("work_precision", None),
 }
 
 
@@ -186,19 +209,20 @@ def draw(
     name: str,
     decomposition: pd.DataFrame,
     runs: pd.DataFrame,
-    dice_subset: Path | str | None = None,
+    data: Path | str | None = None,
     against: str = "iteration",
 ) -> Figure:
-    """Draw one figure: a pure function of the tidy frames (and, for figure 5, of a Dice subset).
+    """Draw one figure: a pure function of the tidy frames, or of the file `data` alone.
 
-    `name` is a key of `NAMES`, such as `figure04` or `power-law`; `against`, the horizontal axis
-    of the curves, is `iteration` or `flow_time`.
+    `name` is a key of `NAMES`, such as `figure04` or `power-law`; `data` is what its kind says, a
+    Dice subset or a study's table; `against`, the horizontal axis of the curves, is `iteration` or
+    `flow_time`.
 
     Raises: UserError for a name or an axis that does not exist.
     """
     from eosflow.figures import drawing
 
-    return drawing.draw(name, decomposition, runs, dice_subset, against)
+    return drawing.draw(name, decomposition, runs, data, against)
 
 
 def save(figure: Figure, pdf: Path | str, png: Path | str) -> None:

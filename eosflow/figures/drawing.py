@@ -23,7 +23,7 @@ def draw(
     name: str,
     decomposition: pd.DataFrame,
     runs: pd.DataFrame,
-    dice_subset: Path | str | None,
+    data: Path | str | None,
     against: str,
 ) -> Figure:
     """See `eosflow.figures.draw`."""
@@ -37,13 +37,13 @@ def draw(
             f"Curves cannot be drawn against {against!r}; choose one of {', '.join(AXES_OF_TIME)}."
         )
     entry = NAMES[name]
-    if entry.kind == "dice_examples" and dice_subset is None:
+    if entry.data is not None and data is None:
         with style.applied():
-            return style.notice(entry.title, "No Dice images have been made.")
+            return style.notice(entry.title, "What it shows has not been made.")
     function = _function(entry.kind)
     with style.applied():
-        if entry.kind == "dice_examples":
-            return function(dice_subset)
+        if entry.data is not None:
+            return function(data)
         if entry.experiment is None:
             if runs.empty:
                 return style.notice(entry.title, "No runs have finished.")

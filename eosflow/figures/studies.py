@@ -1,12 +1,14 @@
-"""Drawings of the studies beyond the paper, each of a tidy frame."""
+"""Drawings of the studies beyond the paper, each of its table."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
-from eosflow.figures import style
+from eosflow.figures import KINDS, style
 
 MARKERS = {
     "exponential Euler": "o-",
@@ -14,16 +16,18 @@ MARKERS = {
     "RK4": "^--",
     "gradient descent": "X",
 }
+COLORS = (style.FIRST, style.SECOND, "#009e73", style.INK)
 
 
-def work_precision(frame: pd.DataFrame) -> Figure:
+def work_precision(table: Path | str) -> Figure:
     """Relative distance to the true flow against work in block products, a panel a flow time.
 
-    frame: scheme, step, flow_time, relative_error, work. Lower left is better. Runs that did not
-    stay on the flow (errors above 1 or not finite) lie on the upper edge, hollow.
+    table: CSV with scheme, step, flow_time, relative_error, work. Lower left is better. Runs that
+    did not stay on the flow (errors above 1 or not finite) lie on the upper edge, hollow.
     """
+    frame = pd.read_csv(table)
     times = sorted(frame["flow_time"].unique())
-    figure = Figure(figsize=(3.4 * len(times), 3.2), layout="constrained")
+    figure = Figure(figsize=(style.WIDTH, 3.2), layout="constrained")
     panels = figure.subplots(1, len(times), sharey=True, squeeze=False)[0]
     for axes, time in zip(panels, times, strict=True):
         for (scheme, marker), color in zip(MARKERS.items(), COLORS, strict=True):
@@ -42,8 +46,6 @@ def work_precision(frame: pd.DataFrame) -> Figure:
         axes.xaxis.set_minor_locator(NullLocator())
     panels[0].set_ylabel("distance to the flow / distance travelled")
     figure.legend(*panels[-1].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    figure.suptitle("How near to the true flow, for how much work")
+    title = KINDS["work_precision"].title
+    figure.suptitle(title, x=0.01, ha="left", color=style.INK, fontweight="bold")
     return figure
-
-
-COLORS = ("#1b6ca8", "#d1495b", "#3d8361", style.INK)

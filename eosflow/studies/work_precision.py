@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
+import logging
 import math
+import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
-from problems import gradient_flops, objective_of, paper_spec, product_flops
+from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from eosflow import figures
+from eosflow.costs import gradient_operations, product_operations
+from eosflow.datasets import DATASETS
+from eosflow.datasets.pool import Resources
+from eosflow.datasets.subsets import write_subset
 from eosflow.eigen import Workspace, random_start, top_eigenpairs
-from eosflow.figures import studies, style
-from eosflow.files import replacing
 from eosflow.integrators import (
     exponential_euler,
     exponential_heun,
@@ -26,21 +29,51 @@ from eosflow.integrators import (
     stable_step_size,
 )
 from eosflow.objective import Objective
-from eosflow.spec import RunSpec
+from eosflow.runfolder import make_objective
+from eosflow.spec import RunSpec, canonical_json
 from eosflow.training import follow, initial_state
 
-# The demo's Dice at N = 60: a real problem whose flow a general solver can follow in a minute.
-PROBLEM = {
-    "network": {"width": 64},
-    "solver": {"eigen_dtype": "float64"},
-    "datasets": {"dice": {"image_size": 16}},
-    "experiments": {"dice-ce": {"n": [60]}},
-}
+log = logging.getLogger(__name__)
+
+SETTINGS = {"image_size": 16, "images_per_class": 20000, "seed": 0}
+# The same under any configuration: a problem whose flow a general solver can follow in a minute.
+PROBLEM = RunSpec(
+    experiment="work-precision",
+    dataset="dice",
+    dataset_settings=canonical_json(SETTINGS),
+    criterion="cross_entropy",
+    n=60,
+    init_seed=0,
+    subset_seed=0,
+    width=64,
+    depth=6,
+    activation="elu",
+    gain=math.sqrt(2),
+    integrator="exponential-euler",
+    max_step_size=0.01,
+    eigen_tolerance=0.003,
+    eigen_dtype="float64",
+    max_block_products=12,
+    target_loss=0.02,
+    max_iterations=200000,
+    snapshot_every=100,
+    snapshot_also=(),
+)
 SETTLED = 20  # steps of the paper's scheme: the diagram starts beyond the transient
 FLOW_TIMES = (0.25, 1.0)
 STEP_SIZES = (0.05, 0.02, 0.01, 0.005, 0.002)
 RK4_FRACTIONS = (2.0, 1.0, 0.5)  # of 1/λ₁
 EXPONENTIAL = ("exponential Euler", "exponential Heun")
+
+
+def problem() -> Objective:
+    """The loss of `PROBLEM`, on images drawn for it."""
+    with tempfile.TemporaryDirectory() as folder:
+        subset = Path(folder) / "subset.npz"
+        resources = Resources(archive=None, cache=Path(folder), device="cpu")
+        seed, size = PROBLEM.subset_seed, PROBLEM.n
+        write_subset(DATASETS["dice"], "dice", SETTINGS, seed, size, resources, subset)
+        return make_objective(PROBLEM, subset, torch.device("cpu"))
 
 
 class Flow:
@@ -66,7 +99,7 @@ class Flow:
     def reference(self, times: tuple[float, ...]) -> list[Tensor]:
         """θ at each flow time, by DOP853 with tight tolerances."""
 
-        def velocity(_: float, state: np.ndarray) -> np.ndarray:
+        def velocity(_: float, state: NDArray[np.float64]) -> NDArray[np.float64]:
             return -self.gradient(torch.from_numpy(state)).numpy()
 
         solution = solve_ivp(
@@ -124,26 +157,29 @@ def schemes(flow: Flow) -> Iterator[tuple[str, float, Callable[[float], Tensor]]
     """(scheme, its step parameter, θ at a flow time)."""
     for scheme in EXPONENTIAL:
         for size in STEP_SIZES:
-            yield scheme, size, lambda end, s=scheme, h=size: flow.exponential(s, h, end)
+            yield scheme, size, partial(flow.exponential, scheme, size)
     for fraction in RK4_FRACTIONS:
-        yield "RK4", fraction, lambda end, h=fraction: flow.explicit("RK4", h, end)
-    yield "gradient descent", 1.0, lambda end: flow.explicit("gradient descent", 1.0, end)
+        yield "RK4", fraction, partial(flow.explicit, "RK4", fraction)
+    yield "gradient descent", 1.0, partial(flow.explicit, "gradient descent", 1.0)
 
 
-def study() -> pd.DataFrame:
-    """One row a (scheme, step parameter, flow time): relative error and work in block products."""
-    spec = paper_spec("dice-ce", 60, **PROBLEM)
-    objective, _ = objective_of(spec)
-    share = gradient_flops(spec.dimensions, 1) / product_flops(
+def study(spec: RunSpec, objective: Objective) -> list[dict[str, Any]]:
+    """One row a (scheme, step parameter, flow time): relative error and work in block products.
+
+    The error is the distance to the reference over the distance that the reference travelled; a
+    gradient counts as the share of a block product that its operations are.
+    """
+    share = gradient_operations(spec.dimensions, 1) / product_operations(
         spec.dimensions, 1, spec.dimensions[-1] + 1
     )
     flow = Flow(spec, objective)
     exact = flow.reference(FLOW_TIMES)
+    log.info("a gradient counts as %.3f block products", share)
+    log.info("reference: %d gradients", flow.gradients)
     rows = []
-    print(f"a gradient counts as {share:.3f} block products; reference: {flow.gradients} gradients")
     for scheme, parameter, solve in schemes(flow):
         for end, target in zip(FLOW_TIMES, exact, strict=True):
-            flow.gradients = flow.products = 0
+            flow.gradients, flow.products = 0, 0.0
             error = ((solve(end) - target).norm() / (target - flow.start).norm()).item()
             work = flow.products + share * flow.gradients
             rows.append(
@@ -157,27 +193,6 @@ def study() -> pd.DataFrame:
                     "gradients": flow.gradients,
                 }
             )
-            print(
-                f"{scheme:18s} {parameter:<6g} t = {end:<4g} error {error:.2e} work {work:.0f}",
-                flush=True,
-            )
-    return pd.DataFrame(rows)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("results/studies/work-precision"))
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    frame = study()
-    with replacing(arguments.output / "work-precision.csv") as temporary:
-        frame.to_csv(temporary, index=False)
-    with style.applied():
-        drawing = studies.work_precision(frame)
-    stem = arguments.output / "work-precision"
-    figures.save(drawing, stem.with_suffix(".pdf"), stem.with_suffix(".png"))
-
-
-if __name__ == "__main__":
-    main()
+            line = "%-18s %-6g t = %-4g error %.2e work %.0f"
+            log.info(line, scheme, parameter, end, error, work)
+    return rows

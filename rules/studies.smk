@@ -1,0 +1,17 @@
+# Studies of the method itself. Their problem is their own: nothing of the configuration enters.
+rule work_precision:
+    output:
+        csv=f"{RESULTS}/studies/work-precision.csv",
+        record=f"{RESULTS}/provenance/studies/work-precision.json",
+    log:
+        f"{RESULTS}/logs/studies/work-precision.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/studies/work-precision.tsv"
+    conda:
+        "../envs/eosflow.yaml"
+    threads: 1
+    params:
+        version=spec.STUDIES_VERSION,
+    shell:
+        KEEP_MEMORY + program("work_precision.py") + "--threads {threads} "
+        "--output {output.csv:q} --record {output.record:q} >> {log:q} 2>&1"

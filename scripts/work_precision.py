@@ -1,0 +1,28 @@
+"""Compare the schemes: distance to the true flow against work. The source of a figure."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from eosflow import cli, provenance, tables
+from eosflow.studies import work_precision
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, required=True, help=".csv")
+    parser.add_argument("--record", type=Path, required=True, help="output: origin, .json")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    rows = work_precision.study(work_precision.PROBLEM, work_precision.problem())
+    tables.write_csv(pd.DataFrame(rows), arguments.output)
+    provenance.seal(arguments.record, [arguments.output], packages=["scipy", "pandas"])
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,295 @@
+"""What is kept of a results folder is enough to make all of it again, byte by byte."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import synthetic
+from conftest import ROOT
+
+from eosflow import claims, figures, provenance, report, runwise, tables
+from eosflow.datasets import DATASETS, dice
+from eosflow.datasets.pool import Resources
+from eosflow.datasets.subsets import write_subset
+from eosflow.errors import UserError
+from eosflow.evidence_files import MANIFEST, keep, redraw
+from eosflow.files import read_json, sha256, write_json
+
+DICE = {"image_size": 12, "images_per_class": 100, "seed": 0}
+STUDY = "studies/work-precision.csv"
+# One figure of each source: an experiment, Dice images, a study's table.
+SOME = ("figure19", "figure05", "work-precision")
+# All with something to show, and one without: SST was not run.
+SHOWN = [name for name, entry in figures.NAMES.items() if entry.experiment in ("dice-ce", None)]
+NOT_RUN = "figure09"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder as the workflow leaves it, of eight runs made of formulas."""
+    folder = tmp_path_factory.mktemp("workflow") / "results"
+    names = []
+    for number, n in enumerate((468, 937, 1875, 3750)):
+        for init in (0, 1):
+            noise = (-0.1, 0.07)[init] * (1 + number) / 3
+            stopped = "max_iterations" if n == 3750 and init else "target_loss"
+            rows, row = synthetic.run("dice-ce", n, init, noise=noise, stopped=stopped)
+            names.append(f"dice-ce/n{n}/init{init}-subset0")
+            synthetic.write_run_folder(folder / names[-1], rows, row)
+    decomposition, runs = tables.collect([folder / name for name in names])
+    tables.write_parquet(decomposition, folder / "decomposition.parquet")
+    tables.write_parquet(runs, folder / "runs.parquet")
+    dice.write_parameters(DICE, folder / "data" / "dice-parameters.parquet")
+    subset = folder / "data" / "subsets" / "dice-subset0.npz"
+    subset.parent.mkdir()
+    write_subset(DATASETS["dice"], "dice", DICE, 0, 250, Resources(None, folder), subset)
+    made = {
+        "table1": tables.table1(runs),
+        "table2": tables.table2(decomposition, runs),
+        "table3": tables.table3(pd.read_parquet(folder / "data" / "dice-parameters.parquet")),
+        "claims": claims.check(decomposition, runs),
+    }
+    for name, table in made.items():
+        tables.write_csv(table, folder / f"{name}.csv")
+    study = {
+        "scheme": ["exponential Euler", "exponential Euler"],
+        "step": [0.02, 0.01],
+        "flow_time": [0.5, 0.5],
+        "relative_error": [2e-3, 1e-3],
+        "work": [40.0, 80.0],
+    }
+    tables.write_csv(pd.DataFrame(study), folder / STUDY)
+    origins = {
+        "collect": ["decomposition.parquet", "runs.parquet"],
+        "dice-parameters": ["data/dice-parameters.parquet"],
+        "studies/work-precision": [STUDY],
+        **{name: [f"{name}.csv"] for name in made},
+    }
+    records = [read_json(folder / name / "run.json") for name in names]
+    for name, files in origins.items():
+        record = folder / "provenance" / f"{name}.json"
+        provenance.seal(record, [folder / file for file in files], runs=provenance.of_runs(records))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def kept(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reader") / "kept"
+    keep(results, folder)
+    return folder
+
+
+@pytest.fixture
+def some_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave only `SOME` in the list of figures, to save time."""
+    leave(SOME, monkeypatch)
+
+
+def leave(names: Iterable[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in figures.NAMES.keys() - set(names):
+        monkeypatch.delitem(figures.NAMES, name)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.slow
+def test_redrawn_is_what_the_workflow_makes(
+    results: Path, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave([*SHOWN, NOT_RUN], monkeypatch)
+    alone = tmp_path / "elsewhere"
+    shutil.copytree(kept, alone)
+    redraw(alone, tmp_path / "out")
+    redrawn = contents(tmp_path / "out")
+    for name in report.TABLES:
+        assert redrawn[f"{name}.csv"] == (results / f"{name}.csv").read_bytes()
+    assert redrawn[STUDY] == (results / STUDY).read_bytes()
+
+    decomposition, runs = (
+        pd.read_parquet(results / f"{name}.parquet") for name in ("decomposition", "runs")
+    )
+    data = {"dice": results / "data" / "subsets" / "dice-subset0.npz", STUDY: results / STUDY}
+    for name in (*SHOWN, NOT_RUN):
+        figure = figures.draw(name, decomposition, runs, data.get(figures.NAMES[name].data))
+        drawn = [tmp_path / "drawn" / f"{name}{end}" for end in (".pdf", ".png")]
+        figures.save(figure, *drawn)
+        for path in drawn:
+            assert redrawn[f"figures/{path.name}"] == path.read_bytes(), path.name
+    page = redrawn["report.html"].decode()
+    assert all(f'href="figures/{name}.png"' in page for name in SHOWN)
+    assert f'href="figures/{NOT_RUN}.png"' not in page
+
+
+def test_kept_frames_hold_every_number_of_the_runs(results: Path, kept: Path) -> None:
+    for name in ("decomposition", "runs"):
+        first, second = (pd.read_parquet(folder / f"{name}.parquet") for folder in (results, kept))
+        pd.testing.assert_frame_equal(first, second, check_exact=True)
+    runs = pd.read_parquet(kept / "runs.parquet").set_index(runwise.IDENTITY).sort_index()
+    steps = pd.read_parquet(kept / "trajectories.parquet")
+    later = steps[steps["iteration"] >= runwise.TRANSIENT]
+    of_run, after = steps.groupby(runwise.IDENTITY), later.groupby(runwise.IDENTITY)
+    assert (of_run.size() == runs["iterations"]).all() and len(runs) == 8
+    assert (of_run["residual"].max() == runs["max_residual"]).all()
+    assert (of_run["rejected_steps"].sum() == runs["rejected_steps"]).all()
+    assert (after["eigenvalue_1"].max() == runs["max_sharpness"]).all()
+    events = after["negative_dominant"].sum()
+    assert (events == runs["negative_dominant_after_transient"]).all()
+
+
+def test_the_same_results_give_the_same_bytes(results: Path, kept: Path, tmp_path: Path) -> None:
+    keep(results, tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(kept)
+    keep(results, tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(kept)
+
+
+def test_the_record_says_which_files_of_which_runs_and_programs(results: Path, kept: Path) -> None:
+    record = read_json(kept / MANIFEST)
+    assert {entry["file"] for entry in record["files"]} == set(contents(kept)) - {MANIFEST}
+    assert record["runs"]["runs"] == 8 and record["runs"]["device"] == ["cpu"]
+    assert record["made"]["collect"]["versions"]["commit"] == provenance.commit()
+    taken = {entry["file"]: entry["sha256"] for entry in record["sources"]}
+    trajectory = read_json(results / "dice-ce/n468/init1-subset0/manifest.json")["trajectory"]
+    assert taken["dice-ce/n468/init1-subset0/trajectory.parquet"] == trajectory["sha256"]
+    assert not any(Path(name).is_absolute() for name in taken)
+
+
+@pytest.mark.parametrize(
+    "name", ["runs.parquet", "trajectories.parquet", "claims.csv", "dice-examples.npz", STUDY]
+)
+def test_a_flipped_byte_is_refused_by_name(kept: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(kept, tmp_path / "kept")
+    damaged = tmp_path / "kept" / name
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    with pytest.raises(UserError, match=f"{name} is damaged"):
+        redraw(tmp_path / "kept", tmp_path / "out")
+    damaged.unlink()
+    with pytest.raises(UserError, match=f"{name} is missing"):
+        redraw(tmp_path / "kept", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_other_files_is_left_alone(results: Path, kept: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "runs.parquet").write_text("mine too")
+    before = contents(tmp_path)
+    for command in (lambda: keep(results, tmp_path), lambda: redraw(kept, tmp_path)):
+        with pytest.raises(UserError, match=r"holds other files, such as notes\.txt"):
+            command()
+    assert contents(tmp_path) == before
+    for command in (lambda: keep(results, results), lambda: redraw(kept, kept)):
+        with pytest.raises(UserError, match="holds other files"):
+            command()
+
+
+@pytest.mark.usefixtures("some_figures")
+def test_an_earlier_redraw_is_replaced_and_what_is_not_kept_not_shown(
+    results: Path, tmp_path: Path
+) -> None:
+    source, folder, output = (tmp_path / name for name in ("results", "kept", "out"))
+    shutil.copytree(results, source)
+    keep(source, folder)
+    redraw(folder, output)
+    full = contents(output)
+    redraw(folder, output)
+    assert contents(output) == full
+
+    (source / STUDY).unlink()
+    (source / "data" / "subsets" / "dice-subset0.npz").unlink()
+    keep(source, folder)
+    assert not {STUDY, "dice-examples.npz", "dice-examples.json"} & set(contents(folder))
+    redraw(folder, output)
+    less = contents(output)
+    assert full.keys() - less.keys() == {STUDY}
+    changed = {name for name in less if less[name] != full[name]}
+    absent = ("figure05", "work-precision")
+    assert changed == {
+        "report.html",
+        *(f"figures/{n}{e}" for n in absent for e in (".pdf", ".png")),
+    }
+    page = less["report.html"].decode()
+    assert "figures/figure19.png" in page and "figures/figure05.png" not in page
+    assert STUDY not in page
+
+
+@pytest.mark.usefixtures("some_figures")
+def test_a_table_that_comes_out_differently_is_named(kept: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    shutil.copytree(kept, folder)
+    text = (folder / "table2.csv").read_text()
+    (folder / "table2.csv").write_text(text.replace("dice", "mice", 1))
+    record = read_json(folder / MANIFEST)
+    for entry in record["files"]:
+        if entry["file"] == "table2.csv":
+            entry["sha256"] = sha256(folder / "table2.csv")
+    write_json(folder / MANIFEST, record)
+    with pytest.raises(UserError, match=r"All is drawn, but table2\.csv in .* not the kept"):
+        redraw(folder, tmp_path / "out")
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+
+
+def other_key(path: Path) -> None:
+    write_json(path, {**read_json(path), "key": "another"})
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "message"),
+    [
+        ("runs.parquet", flip, r"runs\.parquet is damaged"),
+        ("table1.csv", flip, r"table1\.csv is damaged"),
+        ("data/subsets/dice-subset0.npz", flip, r"dice-subset0\.npz is damaged"),
+        ("provenance/collect.json", Path.unlink, r"collect\.json is missing"),
+        ("dice-ce/n937/init0-subset0/trajectory.parquet", flip, r"n937/.*y\.parquet is damaged"),
+        ("dice-ce/n937/init0-subset0/manifest.json", Path.unlink, r"n937/.* has no whole"),
+        ("dice-ce/n937/init0-subset0/run.json", other_key, r"n937/.* holds another run"),
+    ],
+)
+def test_unsound_results_are_not_kept(results, tmp_path, name, spoil, message) -> None:
+    shutil.copytree(results, tmp_path / "results")
+    spoil(tmp_path / "results" / name)
+    with pytest.raises(UserError, match=message):
+        keep(tmp_path / "results", tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
+def test_tables_that_the_frames_do_not_give_are_not_kept(results: Path, tmp_path: Path) -> None:
+    shutil.copytree(results, tmp_path / "results")
+    table = tmp_path / "results" / "table1.csv"
+    table.write_text(table.read_text().replace("468", "469"))
+    provenance.seal(tmp_path / "results" / "provenance" / "table1.json", [table])
+    with pytest.raises(UserError, match=r"table1\.csv in .* not what this program makes"):
+        keep(tmp_path / "results", tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
+def test_the_script_keeps_and_explains_itself(results: Path, tmp_path: Path) -> None:
+    def script(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(ROOT / "scripts" / "evidence.py"), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+
+    done = script("keep", str(results), "kept")
+    assert done.returncode == 0 and "MB in kept" in done.stderr
+    (tmp_path / "empty").mkdir()
+    refused = script("redraw", "empty", "out")
+    assert refused.returncode == 1 and "Traceback" not in refused.stderr
+    assert "error: empty/evidence.json is missing" in refused.stderr

@@ -1,0 +1,68 @@
+"""The work-precision study on a tiny problem: the order of every scheme, and what it is charged."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from eosflow import config
+from eosflow.network import Network
+from eosflow.objective import Objective
+from eosflow.spec import RunSpec, canonical_json, expand
+from eosflow.studies import work_precision
+
+STEPS = (0.05, 0.025, 0.0125)
+
+
+def tiny() -> tuple[RunSpec, Objective]:
+    """A smooth flow (λ₁ about 5), with pairs so exact that the scheme's error is all there is."""
+    spec = dataclasses.replace(
+        work_precision.PROBLEM,
+        dataset_settings=canonical_json(work_precision.SETTINGS | {"image_size": 4}),
+        width=8,
+        depth=3,
+        n=12,
+        eigen_tolerance=1e-6,
+        max_block_products=1000,
+    )
+    stream = torch.Generator().manual_seed(0)
+    inputs = torch.rand(spec.n, spec.dimensions[0], generator=stream, dtype=torch.float64)
+    labels = torch.arange(spec.n) % spec.dimensions[-1]
+    network = Network(spec.dimensions, spec.activation)
+    return spec, Objective(network, spec.criterion, inputs, labels)
+
+
+@pytest.mark.slow
+def test_errors_fall_with_the_order_of_the_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work_precision, "STEP_SIZES", STEPS)
+    rows = work_precision.study(*tiny())
+    for end in work_precision.FLOW_TIMES:
+        for scheme, order in (("exponential Euler", 1), ("exponential Heun", 2), ("RK4", 4)):
+            chosen = [row for row in rows if (row["scheme"], row["flow_time"]) == (scheme, end)]
+            steps, errors = ([row[name] for row in chosen] for name in ("step", "relative_error"))
+            slope = np.log(errors[-1] / errors[-2]) / np.log(steps[-1] / steps[-2])
+            assert slope == pytest.approx(order, abs=0.15 * order), (scheme, end)
+            # One gradient a step, two, four: steps end at the flow time, none is rejected here.
+            if scheme != "RK4":
+                gradients = [order * end / step for step in STEPS]
+                assert [row["gradients"] for row in chosen] == pytest.approx(gradients)
+            else:
+                assert all(row["gradients"] % 4 == 0 for row in chosen)
+
+
+def test_the_problem_is_solved_with_the_papers_settings() -> None:
+    root = Path(__file__).parent.parent
+    small = {
+        "select": ["dice-ce"],
+        "network": {"width": 64},
+        "solver": {"eigen_dtype": "float64"},
+        "datasets": {"dice": {"image_size": 16}},
+        "experiments": {"dice-ce": {"n": [60]}},
+    }
+    first = next(iter(expand(config.load([root / "config.yaml"], small)).values()))
+    different = {line.split(":")[0] for line in work_precision.PROBLEM.differences(first)}
+    assert different <= {"experiment", "snapshot_also"}
