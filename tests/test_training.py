@@ -77,6 +77,7 @@ def assert_same_run(first: Path, second: Path) -> None:
 
 def test_the_flow_lowers_the_loss_to_its_target(finished: Path) -> None:
     record = read_json(finished / "run.json")
+    assert torch.backends.cpu.get_cpu_capability() in record["device"]
     rows = trajectory(finished)
     assert record["stopped"] == "target_loss"
     assert record["final_loss"] <= 0.6 < rows["loss"][-1]
