@@ -1,7 +1,12 @@
 # From raw data to every table and figure. What it does, and where to change it: docs/workflow.md.
+import gc
+
 from snakemake.utils import min_version
 
 min_version("9.27.1")
+# Planning makes millions of small objects that stay; looking for garbage among them takes longer
+# than some of the planning.
+gc.set_threshold(200_000, 20, 100)
 
 
 configfile: "config.yaml"

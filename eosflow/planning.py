@@ -143,6 +143,7 @@ class Plan:
         rows = self.subset_size(dataset) * input_dimension(dataset, settings) * 8
         return 4000 + math.ceil(2 * rows / 1e6)
 
+    @functools.cache  # noqa: B019  (there is one plan in a process)
     def redraw(self, dataset: str, seed: str) -> bool:
         """Whether a subset is missing, has other settings, too few rows, or another version."""
         path = Path(self._subset(dataset, int(seed)))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -81,7 +82,7 @@ class RunSpec:
         """The run's folder below the results folder: `EXP/nN/RUN`."""
         return PurePosixPath(self.experiment) / f"n{self.n}" / self.run
 
-    @property
+    @functools.cached_property  # planning asks for it again and again
     def key(self) -> str:
         """Digest of every knob and the training version: equal keys, equal results."""
         return digest({**self.to_record(), "training_version": TRAINING_VERSION})
@@ -96,7 +97,8 @@ class RunSpec:
 
     def to_record(self) -> dict[str, Any]:
         """The specification as a JSON object; `from_record` reads it back."""
-        record = asdict(self)
+        # Not dataclasses.asdict, whose deep copies take a tenth of the time that planning takes.
+        record = {field.name: getattr(self, field.name) for field in fields(self)}
         record["dataset_settings"] = json.loads(self.dataset_settings)
         record["snapshot_also"] = list(self.snapshot_also)
         return record

@@ -53,8 +53,9 @@ def gpus(wildcards):
 
 
 # What is there may be of another specification, of another version, or damaged. Snakemake compares
-# only with what it noted down in this very clone, so these input functions, which add no input, look
-# at the files themselves and have Snakemake make them again.
+# only with what it noted down in this very clone, so these input functions look at the files
+# themselves and have Snakemake make them again. Each job asks one of them, not two: with hundreds
+# of runs the calls are what planning spends its time on.
 def force(path):
     if workflow.is_main_process:
         workflow.dag.forcefiles.add(path)
@@ -66,16 +67,18 @@ def look_at_subset(wildcards):
     return []
 
 
-def look_at_run(wildcards):
+@plain
+def before_training(wildcards):
     if PLAN.remake_reason(wildcards.folder):
         force(f"{RESULTS}/{wildcards.folder}/manifest.json")
-    return []
+    return PLAN.subset_to_draw(wildcards.folder, "manifest.json")
 
 
-def look_at_decomposition(wildcards):
+@plain
+def before_decomposition(wildcards):
     if PLAN.redecompose_reason(wildcards.folder):
         force(f"{RESULTS}/{wildcards.folder}/decomposition/index.json")
-    return []
+    return PLAN.subset_to_draw(wildcards.folder, "decomposition/index.json")
 
 
 def look_at_tables(wildcards):

@@ -2,12 +2,7 @@
 rule decompose_run:
     input:
         manifest=f"{RESULTS}/{{folder}}/manifest.json",
-        subset=plain(
-            lambda wildcards: PLAN.subset_to_draw(
-                wildcards.folder, "decomposition/index.json"
-            )
-        ),
-        remake=look_at_decomposition,
+        subset=before_decomposition,
     output:
         index=f"{RESULTS}/{{folder}}/decomposition/index.json",
     log:
@@ -24,7 +19,7 @@ rule decompose_run:
         * PLAN.decomposition_minutes(wildcards.folder),
     params:
         subset=lambda wildcards: PLAN.subset(wildcards.folder),
-        folder=subpath(input.manifest, parent=True),
+        folder=f"{RESULTS}/{{folder}}",
         key=lambda wildcards: RUNS[wildcards.folder].key,
         version=spec.DECOMPOSITION_VERSION,
     shell:
@@ -59,7 +54,7 @@ rule decompose_snapshot:
         runtime=lambda wildcards, attempt: attempt * 30,
     params:
         subset=lambda wildcards: PLAN.subset(wildcards.folder),
-        folder=subpath(input.manifest, parent=True),
+        folder=f"{RESULTS}/{{folder}}",
         key=lambda wildcards: RUNS[wildcards.folder].key,
         version=spec.DECOMPOSITION_VERSION,
     shell:

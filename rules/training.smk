@@ -2,10 +2,7 @@
 # for Snakemake deletes what is declared before a job starts, and a run could not be resumed.
 rule train:
     input:
-        subset=plain(
-            lambda wildcards: PLAN.subset_to_draw(wildcards.folder, "manifest.json")
-        ),
-        remake=look_at_run,
+        subset=before_training,
     output:
         manifest=f"{RESULTS}/{{folder}}/manifest.json",
     log:
@@ -23,7 +20,7 @@ rule train:
     params:
         spec=lambda wildcards: spec.canonical_json(RUNS[wildcards.folder].to_record()),
         subset=lambda wildcards: PLAN.subset(wildcards.folder),
-        folder=subpath(output.manifest, parent=True),
+        folder=f"{RESULTS}/{{folder}}",
         version=spec.TRAINING_VERSION,
     shell:
         numeric("train.py") + "--spec {params.spec:q} --subset {params.subset:q} "
