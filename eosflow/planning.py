@@ -74,6 +74,26 @@ class Plan:
         self.results = os.path.normpath(self.config["results_dir"])
         self.runs = expand(self.config)
         self._sizes = subset_sizes(self.config)
+        if self.config["finished_only"]:
+            self._leave_out_unfinished()
+
+    def _leave_out_unfinished(self) -> None:
+        asked = len(self.runs)
+        self.runs = {
+            folder: run
+            for folder, run in self.runs.items()
+            if Path(self.results, folder, "manifest.json").exists()
+            and self.remake_reason(folder) is None
+        }
+        if not self.runs:
+            raise UserError(
+                f"finished_only: none of the {asked} runs of the configuration has finished in "
+                f"{self.results}. Start the workflow without it first."
+            )
+        self._left_out.append(
+            f"finished_only: tables and figures are made of the {len(self.runs)} runs that have "
+            f"finished, of {asked}."
+        )
 
     def run(self, folder: str) -> RunSpec:
         """The run of a folder `EXP/nN/RUN`. Raises: UserError naming the nearest there is."""

@@ -324,7 +324,7 @@ class _Recorder:
 
 
 def _device_name(device: torch.device) -> str:
-    """Of a GPU its model; of a processor also its instruction set, on which the last bits depend."""
+    """A GPU's model; a processor's, and its instruction set, on which the last bits depend."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     cpuinfo = Path("/proc/cpuinfo")  # Linux; Python itself knows no model there

@@ -220,3 +220,20 @@ def test_values_from_the_command_line_are_checked_and_used(clone: Project) -> No
     assert "Did you mean max_step_size?" in output
     assert "Traceback" not in output
     assert "File " not in output
+
+
+def test_finished_only_makes_the_tables_of_what_there_is(clone: Project) -> None:
+    (clone.results / "dice-ce/n24/init0-subset0/manifest.json").unlink()
+    assert clone.jobs()["train"] == 1
+    jobs = clone.jobs("--config", "finished_only=true")
+    assert "train" not in jobs and "decompose_run" not in jobs
+    assert jobs["collect"] == 1
+    output = clone.run("--config", "finished_only=true", "--dry-run")
+    assert "made of the 3 runs that have finished, of 4" in output
+
+
+def test_finished_only_without_a_finished_run_is_refused(tmp_path: Path) -> None:
+    project = Project(tmp_path / "tree")
+    output = project.run("--config", "finished_only=true", "--dry-run", status=None)
+    assert "none of the 4 runs of the configuration has finished in results" in output
+    assert "Traceback" not in output
