@@ -19,7 +19,7 @@ rule decompose_run:
         * PLAN.decomposition_minutes(wildcards.folder),
     params:
         subset=lambda wildcards: PLAN.subset(wildcards.folder),
-        folder=f"{RESULTS}/{{folder}}",
+        folder=subpath(input.manifest, parent=True),
         key=lambda wildcards: RUNS[wildcards.folder].key,
         version=spec.DECOMPOSITION_VERSION,
     shell:
@@ -54,7 +54,7 @@ rule decompose_snapshot:
         runtime=lambda wildcards, attempt: attempt * 30,
     params:
         subset=lambda wildcards: PLAN.subset(wildcards.folder),
-        folder=f"{RESULTS}/{{folder}}",
+        folder=subpath(input.manifest, parent=True),
         key=lambda wildcards: RUNS[wildcards.folder].key,
         version=spec.DECOMPOSITION_VERSION,
     shell:

@@ -20,7 +20,7 @@ rule train:
     params:
         spec=lambda wildcards: spec.canonical_json(RUNS[wildcards.folder].to_record()),
         subset=lambda wildcards: PLAN.subset(wildcards.folder),
-        folder=f"{RESULTS}/{{folder}}",
+        folder=subpath(output.manifest, parent=True),
         version=spec.TRAINING_VERSION,
     shell:
         numeric("train.py") + "--spec {params.spec:q} --subset {params.subset:q} "
