@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -86,14 +86,23 @@ def kept(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def some_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave only `SOME` in the list of figures, to save time."""
-    leave(SOME, monkeypatch)
+def leave() -> Iterator[Callable[[Iterable[str]], None]]:
+    """Leave only some in the list of figures, to save time; its order matters to other tests."""
+    everything = dict(figures.NAMES)
+
+    def only(names: Iterable[str]) -> None:
+        for name in everything.keys() - set(names):
+            del figures.NAMES[name]
+
+    yield only
+    figures.NAMES.clear()
+    figures.NAMES.update(everything)
 
 
-def leave(names: Iterable[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in figures.NAMES.keys() - set(names):
-        monkeypatch.delitem(figures.NAMES, name)
+@pytest.fixture
+def some_figures(leave: Callable[[Iterable[str]], None]) -> None:
+    """Leave only `SOME`."""
+    leave(SOME)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -106,9 +115,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_redrawn_is_what_the_workflow_makes(
-    results: Path, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    results: Path, kept: Path, tmp_path: Path, leave: Callable[[Iterable[str]], None]
 ) -> None:
-    leave([*SHOWN, NOT_RUN], monkeypatch)
+    leave([*SHOWN, NOT_RUN])
     alone = tmp_path / "elsewhere"
     shutil.copytree(kept, alone)
     redraw(alone, tmp_path / "out")

@@ -152,7 +152,7 @@ def test_ctrl_c(
 ) -> None:
     os.killpg(in_the_middle.pid, signal.SIGINT)  # the terminal sends it to the whole group
     output, _ = in_the_middle.communicate(timeout=60)
-    assert in_the_middle.returncode != 0
+    assert in_the_middle.returncode != 0, output
     assert "Traceback" not in output
     project.make(*TABLES)
     assert continued(project)
