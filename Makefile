@@ -1,6 +1,6 @@
 # make demo   the whole pipeline, small, in minutes; make demo MIRROR=FOLDER adds what FOLDER holds
 # make test   all checks
-# make bench  speed and memory against the targets, into results/benchmarks.csv (Linux, 8 GiB, ten minutes)
+# make bench  speed and memory against the targets, into results/benchmarks.csv (Linux, 8 GiB, eight minutes)
 # make test-slurm   the demo on a SLURM cluster that it starts on this machine (needs root)
 PYTHON ?= python3
 CORES ?= 2
