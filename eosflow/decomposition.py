@@ -216,7 +216,8 @@ def _top_singular_vectors(weight: Tensor, slopes: Tensor) -> Tensor:
     steps = min(JACOBIAN_STEPS, width)
     gram = weight.T @ weight
     vector = torch.linalg.eigh(gram).eigenvectors[:, -1] * slopes
-    basis = [vector / vector.norm(dim=1, keepdim=True)]
+    tiny = torch.finfo(vector.dtype).tiny  # a row of zeros has norm 0 and not 0/0
+    basis = [vector / vector.norm(dim=1, keepdim=True).clamp(min=tiny)]
     tridiagonal = slopes.new_zeros(examples, steps, steps)
     for step in range(steps):
         image = ((basis[step] * slopes) @ gram).mul_(slopes)
@@ -232,7 +233,7 @@ def _top_singular_vectors(weight: Tensor, slopes: Tensor) -> Tensor:
                 break
         if step + 1 < steps:
             tridiagonal[:, step, step + 1] = tridiagonal[:, step + 1, step] = beta
-            basis.append(image / beta.clamp(min=torch.finfo(beta.dtype).tiny)[:, None])
+            basis.append(image / beta.clamp(min=tiny)[:, None])
     result = torch.zeros_like(image)
     for number, vector in enumerate(basis):
         result.addcmul_(vector, vectors[:, number, -1, None])

@@ -197,6 +197,11 @@ def test_a_jacobian_of_zeros_has_norm_zero() -> None:
     norms, residual = squared_jacobian_norms(weight, torch.ones(4, 80, dtype=torch.float64))
     assert norms.tolist() == [0, 0, 0, 0]
     assert residual == 0
+    slopes = torch.ones(2, 80, dtype=torch.float64)
+    slopes[0] = 0  # an example whose units are all dead, beside one that is not
+    norms, residual = squared_jacobian_norms(weight + torch.eye(90, 80).double(), slopes)
+    assert norms.tolist() == pytest.approx([0, 1])
+    assert residual <= decomposition.JACOBIAN_TOLERANCE
 
 
 def test_where_float32_is_too_coarse_float64_goes_on() -> None:
