@@ -10,6 +10,7 @@ from torch import Tensor
 
 from eosflow.criteria import square_root
 from eosflow.eigen import EigenPairs, Operator, random_start, top_eigenpairs
+from eosflow.lanczos import top_vectors
 from eosflow.network import Network
 from eosflow.objective import WORKSPACE_BYTES, Linearization, Objective
 
@@ -17,6 +18,9 @@ from eosflow.objective import WORKSPACE_BYTES, Linearization, Objective
 # to second order in it where it is apart from its neighbours.
 SHARPNESS_TOLERANCE = 1e-4
 SHARPNESS_PRODUCTS = 300
+# The search in float32: Lanczos vectors held at once, and how often it begins again from its best.
+SEARCH_STEPS = 48
+SEARCH_ROUNDS = 5
 JACOBIAN_TOLERANCE = 1e-3
 JACOBIAN_STEPS = 120
 # Up to this many rows a Gram matrix per example is cheaper than an iteration, and exact.
@@ -68,8 +72,16 @@ def _top_pair(operator: Operator, start: Tensor) -> EigenPairs:
 
     Where float32 was not precise enough, the search goes on in float64.
     """
-    rough = top_eigenpairs(operator, start.float(), SHARPNESS_TOLERANCE / 2, SHARPNESS_PRODUCTS)
-    vectors = rough.vectors.to(start.dtype)
+
+    def rows_operator(rows: Tensor, _: Tensor) -> Tensor:
+        return operator(rows.T, torch.empty_like(rows).T).T
+
+    rows = start.T.float()
+    for _ in range(SEARCH_ROUNDS):
+        rows, residual = top_vectors(rows_operator, rows, SHARPNESS_TOLERANCE / 2, SEARCH_STEPS)
+        if residual <= SHARPNESS_TOLERANCE / 2:
+            break
+    vectors = rows.T.to(start.dtype)
     return top_eigenpairs(operator, vectors, SHARPNESS_TOLERANCE, SHARPNESS_PRODUCTS)
 
 
@@ -189,11 +201,23 @@ def squared_jacobian_norms(weight: Tensor, slopes: Tensor) -> tuple[Tensor, floa
         return torch.linalg.eigvalsh(grams)[:, -1].clamp(min=0), 0.0
     # Searched in float32, which is twice as fast, and in float64 where that is too coarse.
     for precision in (torch.float32, torch.float64):
-        vectors = _top_singular_vectors(weight.to(precision), slopes.to(precision))
+        vectors = _top_right_singular_vectors(weight.to(precision), slopes.to(precision))
         norms, residual = _rayleigh(weight, slopes, vectors.to(slopes.dtype))
         if residual <= JACOBIAN_TOLERANCE:
             break
     return norms, residual
+
+
+def _top_right_singular_vectors(weight: Tensor, slopes: Tensor) -> Tensor:
+    """Those of W diag(s) for each row s of slopes (n, d), not normalised."""
+    gram = weight.T @ weight
+    start = torch.linalg.eigh(gram).eigenvectors[:, -1] * slopes
+
+    def squared(rows: Tensor, examples: Tensor) -> Tensor:
+        scales = slopes[examples]
+        return ((rows * scales) @ gram).mul_(scales)
+
+    return top_vectors(squared, start, JACOBIAN_TOLERANCE / 2, JACOBIAN_STEPS)[0]
 
 
 def _rayleigh(weight: Tensor, slopes: Tensor, vectors: Tensor) -> tuple[Tensor, float]:
@@ -204,37 +228,3 @@ def _rayleigh(weight: Tensor, slopes: Tensor, vectors: Tensor) -> tuple[Tensor, 
     values = half.square().sum(1)
     residuals = ((half @ weight) * slopes - values[:, None] * vectors).norm(dim=1)
     return values, _ratio(residuals, values).max().item()
-
-
-def _top_singular_vectors(weight: Tensor, slopes: Tensor) -> Tensor:
-    """Top right singular vectors (n, d) of W diag(s), by Lanczos iteration, not normalised.
-
-    Without reorthogonalisation: what it would keep out are second copies of pairs that have been
-    found, and the first is what is wanted.
-    """
-    examples, width = slopes.shape
-    steps = min(JACOBIAN_STEPS, width)
-    gram = weight.T @ weight
-    vector = torch.linalg.eigh(gram).eigenvectors[:, -1] * slopes
-    tiny = torch.finfo(vector.dtype).tiny  # a row of zeros has norm 0 and not 0/0
-    basis = [vector / vector.norm(dim=1, keepdim=True).clamp(min=tiny)]
-    tridiagonal = slopes.new_zeros(examples, steps, steps)
-    for step in range(steps):
-        image = ((basis[step] * slopes) @ gram).mul_(slopes)
-        tridiagonal[:, step, step] = (basis[step] * image).sum(1)
-        image.addcmul_(basis[step], tridiagonal[:, step, step, None], value=-1)
-        if step > 0:
-            image.addcmul_(basis[step - 1], tridiagonal[:, step, step - 1, None], value=-1)
-        beta = image.norm(dim=1)
-        if step % 8 == 7 or step == steps - 1:
-            values, vectors = torch.linalg.eigh(tridiagonal[:, : step + 1, : step + 1])
-            residual = _ratio(beta * vectors[:, -1, -1].abs(), values[:, -1]).max().item()
-            if residual <= JACOBIAN_TOLERANCE / 2:
-                break
-        if step + 1 < steps:
-            tridiagonal[:, step, step + 1] = tridiagonal[:, step + 1, step] = beta
-            basis.append(image / beta.clamp(min=tiny)[:, None])
-    result = torch.zeros_like(image)
-    for number, vector in enumerate(basis):
-        result.addcmul_(vector, vectors[:, number, -1, None])
-    return result

@@ -95,6 +95,12 @@ class Workspace:
         self.ritz_vectors = like.new_empty(k, size)
         self.ritz_images = like.new_empty(k, size)
 
+    def exchange(self, block: Tensor | None) -> Tensor:
+        """The vectors (P, k) found last, to be kept; `block` takes their place in the workspace."""
+        vectors = self.ritz_vectors
+        self.ritz_vectors = torch.empty_like(vectors) if block is None else block.T
+        return vectors.T
+
 
 def top_eigenpairs(
     operator: Operator,
@@ -173,11 +179,10 @@ class _Basis:
         squares = torch.zeros_like(values)
         turn, factors = self._current.T.to(space.vectors), values.to(space.vectors)[:, None]
         for part in parts(space.vectors):
-            vectors = torch.mm(turn, space.vectors[: self._used, part])
-            images = torch.mm(turn, space.images[: self._used, part])
-            space.ritz_vectors[:, part] = vectors
-            space.ritz_images[:, part] = images
-            squares += images.addcmul_(vectors, factors, value=-1).square_().sum(1)
+            vectors, images = space.ritz_vectors[:, part], space.ritz_images[:, part]
+            torch.mm(turn, space.vectors[: self._used, part], out=vectors)
+            torch.mm(turn, space.images[: self._used, part], out=images)
+            squares += torch.addcmul(images, vectors, factors, value=-1).square_().sum(1)
         residuals = squares.sqrt()
         done = residuals <= rtol * values[0].abs()
         pairs = EigenPairs(

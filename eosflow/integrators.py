@@ -38,7 +38,7 @@ def exponential_euler(
     """
     stiff, values = _stiff(pairs, theta)
     excess = (relaxation(values, step_size) - step_size) * _components(stiff, gradient)
-    return _subtract(torch.add(theta, gradient, alpha=-step_size), stiff, excess)
+    return _combine(theta, gradient, -step_size, stiff, excess)
 
 
 def exponential_heun(
@@ -60,7 +60,7 @@ def exponential_heun(
     components = _components(stiff, change)
     remainder = components - values * _components(stiff, middle - theta)  # Vᵀρ
     excess = step_size * (second_phi(-values * step_size) * remainder - components / 2)
-    return _subtract(middle - step_size / 2 * change, stiff, excess)
+    return _combine(middle, change, -step_size / 2, stiff, excess)
 
 
 def _stiff(pairs: EigenPairs, theta: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,12 +77,15 @@ def _components(vectors: Tensor, vector: Tensor) -> Tensor:
     return total
 
 
-def _subtract(vector: Tensor, vectors: Tensor, components: Tensor) -> Tensor:
-    """x − V c for x (P,), which is overwritten, V (P, K) and c (K,), in x's dtype."""
-    rows = vectors.T
+def _combine(
+    vector: Tensor, other: Tensor, factor: float, vectors: Tensor, components: Tensor
+) -> Tensor:
+    """x + f y − V c for x, y (P,), V (P, K) and c (K,), in x's dtype, in one pass."""
+    result, rows = torch.empty_like(vector), vectors.T
     for part in parts(rows):
-        vector[part].addmv_(rows[:, part].to(vector.dtype).T, components, alpha=-1)
-    return vector
+        piece = torch.add(vector[part], other[part], alpha=factor, out=result[part])
+        piece.addmv_(rows[:, part].to(vector.dtype).T, components, alpha=-1)
+    return result
 
 
 def second_phi(exponents: Tensor) -> Tensor:

@@ -147,9 +147,7 @@ def follow(
         observe(state, Observation(point, pairs, step_size, rejected), point)
         state.theta = following.theta
         pairs.warm_start(state.previous, out=state.start)
-        if state.previous is None:
-            state.previous = torch.empty_like(state.start)
-        state.previous.copy_(pairs.vectors)
+        state.previous = workspace.exchange(state.previous)
         state.step_limit = 2 * step_size if rejected or step_size == state.step_limit else math.inf
         state.flow_time += step_size
         state.iteration += 1
