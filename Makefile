@@ -1,6 +1,7 @@
 # make demo   the whole pipeline, small, in minutes; make demo MIRROR=FOLDER adds what FOLDER holds
 # make test   all checks
-# make bench  speed and memory against the targets, into results/benchmarks.csv (Linux, 8 GiB, eight minutes)
+# make bench  speed and memory against the targets, into results/benchmarks.csv (Linux, 8 GiB, eight minutes);
+#             make bench LARGE=--large adds CIFAR-10 at N = 1562, a quarter of an hour more
 # make test-slurm   the demo on a SLURM cluster that it starts on this machine (needs root)
 PYTHON ?= python3
 CORES ?= 2
@@ -30,7 +31,7 @@ test-slurm: .venv/test
 # The memory settings are those of the workflow's jobs, see rules/common.smk.
 bench: .venv/test
 	MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_MMAP_THRESHOLD_=100000000000 \
-		$(BIN)/python benchmarks/bench.py
+		$(BIN)/python benchmarks/bench.py $(LARGE)
 
 # Made again only when the pinned dependencies change. CUDA comes with torch where pip finds it.
 .venv/runtime: pyproject.toml
