@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import resource
 import sys
+from pathlib import Path
 
 import torch
 from problems import _synthetic, paper_spec
@@ -32,8 +34,19 @@ def main() -> None:
     following, _, _ = advance(spec, state, objective, point, pairs)
     assert following is not None
     pairs.warm_start(state.previous, out=state.start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
-    print(peak / 2**20 if sys.platform != "darwin" else peak / 2**30)
+    print(peak_gibibytes())
+
+
+def peak_gibibytes() -> float:
+    """Peak resident memory of this process.
+
+    Not what Linux's getrusage says, which for a new program starts at the peak of the process that
+    started it.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.search(r"VmHWM:\s*(\d+) kB", status.read_text())[1]) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30  # bytes on macOS
 
 
 if __name__ == "__main__":

@@ -244,7 +244,7 @@ class _Recorder:
                 self._save_checkpoint(state)
                 last_checkpoint = time.monotonic()
             state.rows.append(row_of(state, observation))
-            losses = (state.rows[0][3], point.loss)
+            losses = (point.loss, state.rows[state.iteration // 2][3])
             progress.update(state.iteration, *losses, observation.pairs.values[0].item())
 
         try:
