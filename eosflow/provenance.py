@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import os
 import platform
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -83,13 +84,14 @@ def seal(
     """Write down what was made, out of which files, of which runs, by which program.
 
     `runs` is what `of_runs` returns; without it, it is taken over from the first source record
-    (a .json among `sources`) that has it. Returns: the record.
+    (a .json among `sources`) that has it. What was made is named relative to the record, so that
+    both can be moved together. Returns: the record.
     """
     for source in sources:
         if runs is None and source.suffix == ".json":
             runs = read_json(source).get("runs")
     content = {
-        "made": [_entry(path) for path in made],
+        "made": [_entry(path) | {"file": os.path.relpath(path, record.parent)} for path in made],
         "sources": [_entry(path) for path in sources],
         "runs": runs,
         "versions": versions(*packages),
@@ -108,21 +110,29 @@ def verify(record: Path) -> None:
     Raises: UserError naming the file.
     """
     try:
-        entries = read_json(record)["made"]
+        entries = _made(record)
     except (OSError, ValueError, KeyError):
         record.unlink(missing_ok=True)
         raise UserError(
             f"{record} was damaged and has been removed. Start the workflow again: it is made anew."
         ) from None
-    for entry in entries:
-        path = Path(entry["file"])
-        if path.is_file() and sha256(path) == entry["sha256"]:
+    for path, checksum in entries:
+        if path.is_file() and sha256(path) == checksum:
             continue
         path.unlink(missing_ok=True)
         raise UserError(
             f"{path} is damaged: its contents do not match the checksum in {record}. It has been "
             "removed. Start the workflow again: it is made anew."
         )
+
+
+def _made(record: Path) -> list[tuple[Path, str]]:
+    """The files that a record tells of, and their checksums."""
+    entries = read_json(record)["made"]
+    return [
+        (Path(os.path.normpath(record.parent / entry["file"])), entry["sha256"])
+        for entry in entries
+    ]
 
 
 def verify_runs(folders: Iterable[Path]) -> None:
@@ -173,8 +183,13 @@ def results_manifest(results: Path, runs: Iterable[str], manifest: Path) -> None
     """
     files: list[dict[str, Any]] = []
     for record in sorted((results / "provenance").rglob("*.json")):
-        for entry in read_json(record)["made"]:
-            files.append({**_entry(Path(entry["file"])), "record": str(record)})
+        for path, _ in _made(record):
+            if not path.is_file():
+                raise UserError(
+                    f"{path} is missing, of which {record} tells. Remove that record and start the "
+                    "workflow again: both are made anew."
+                )
+            files.append({**_entry(path), "record": str(record)})
     for path in sorted((results / "data" / "subsets").glob("*")):
         if path.suffix in (".npz", ".json"):
             files.append({**_entry(path), "record": str(path.with_suffix(".json"))})
