@@ -22,10 +22,19 @@ include: "rules/figures.smk"
 include: "rules/report.smk"
 
 
+# Each by name, not the manifest alone: what is missing is then made again although the manifest,
+# which comes last, is there.
 rule all:
     default_target: True
     input:
         f"{RESULTS}/manifest.json",
+        rules.collect.output,
+        rules.table1.output,
+        rules.table2.output,
+        rules.table3.output,
+        rules.claims.output,
+        expand(rules.figure.output, figure=PLAN.figures()),
+        rules.report.output,
 
 
 localrules:

@@ -117,6 +117,8 @@ def test_the_paper_is_planned_in_seconds_at_every_stage(
     assert planned(snapshot) == {"decompose_snapshot": 1}
     (project.results / "figures" / "figure04.pdf").unlink()
     assert planned("results/figures/figure04.pdf") == {"figure": 1}
+    (project.results / "report.html").unlink()
+    assert planned() == {"figure": 1, "report": 1, "manifest": 1}  # what is gone is made again
 
 
 def test_the_figures_are_those_of_the_selected_experiments(paper: planning.Plan) -> None:
