@@ -124,15 +124,20 @@ def test_sigkill_of_a_training_job(
 def test_sigkill_of_snakemake_itself_leaves_its_job_running(
     project: Project, in_the_middle: subprocess.Popen[str], undisturbed: Project
 ) -> None:
-    orphans = training_of(in_the_middle, LONG)
+    (orphan,) = training_of(in_the_middle, LONG)
     in_the_middle.kill()
     in_the_middle.wait()
-    assert Path(f"/proc/{orphans[0]}").exists()
+    os.kill(orphan, signal.SIGSTOP)  # or it might end before the next Snakemake has planned
     finished = times(project, "dice-ce/*/*/manifest.json")
-    output = project.make(*TABLES)  # no --unlock, and no second process in the run's folder
-    log = (project.results / "logs" / "train" / f"{LONG}.log").read_text()
-    assert "another process works in" in log, output
-    assert "is finished already" in log
+    log = project.results / "logs" / "train" / f"{LONG}.log"
+    second = project.start("--cores", "2", *TABLES)  # no --unlock
+    try:
+        wait_until(lambda: "another process works in" in log.read_text())
+    finally:
+        os.kill(orphan, signal.SIGCONT)
+    output, _ = second.communicate(timeout=240)
+    assert second.returncode == 0, output
+    assert "is finished already" in log.read_text()
     same_as(project, undisturbed)
     assert finished.items() <= times(project, "dice-ce/*/*/manifest.json").items()
 
@@ -162,7 +167,12 @@ def test_ctrl_c(
 def test_two_invocations_at_once(
     project: Project, in_the_middle: subprocess.Popen[str], undisturbed: Project
 ) -> None:
-    second = project.make(*TABLES, status=1)
+    (training,) = training_of(in_the_middle, LONG)
+    os.kill(training, signal.SIGSTOP)  # the first must not be done before the second looks
+    try:
+        second = project.make(*TABLES, status=1)
+    finally:
+        os.kill(training, signal.SIGCONT)
     assert "Another Snakemake is working in results" in second
     assert "Traceback" not in second
     output, _ = in_the_middle.communicate(timeout=120)
