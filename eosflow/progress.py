@@ -12,21 +12,25 @@ from tqdm import tqdm
 LOG_SECONDS = 30.0
 
 
-def iterations_needed(iteration: int, loss: float, loss_at_half: float, target: float) -> float:
-    """Iterations until the target loss, as a power law through this one and the one half way here.
+def iterations_needed(
+    iteration: int, loss: float, loss_at_half: float, target: float
+) -> tuple[float, float]:
+    """Iterations until the target loss: as an exponential and as a power law through two points.
 
-    The loss falls as a power of flow time: of 54 finished runs, at 80 % of each this is within a
-    tenth of the truth, at 60 % in five of six, and before 40 % mostly too high. Infinite where the
-    loss has not fallen.
+    The points are this iteration and the one half way here. The loss falls more slowly than the
+    first and, early in a run, much faster than the second. At 20, 40, 60 and 80 % of 56 finished
+    runs what was left was 0.8 to 4 times the exponential's, and in 9, 42, 50 and 56 of them the
+    power law's to within a factor of 1.5. Infinite where the loss has not fallen.
     """
     half = iteration // 2
     if loss <= target:
-        return iteration
+        return iteration, iteration
     if half < 1 or loss >= loss_at_half:
-        return math.inf
-    exponent = math.log(loss_at_half / loss) / math.log(iteration / half)
-    logarithm = math.log(iteration) + math.log(loss / target) / exponent
-    return math.exp(logarithm) if logarithm < 700 else math.inf
+        return math.inf, math.inf
+    fallen, to_fall = math.log(loss_at_half / loss), math.log(loss / target)
+    exponential = iteration + (iteration - half) * to_fall / fallen
+    logarithm = math.log(iteration) + math.log(iteration / half) * to_fall / fallen
+    return exponential, math.exp(logarithm) if logarithm < 700 else math.inf
 
 
 class LossProgress:
@@ -58,14 +62,13 @@ class LossProgress:
         elapsed = time.monotonic() - self._start
         rate = (iteration - self._first_iteration) / elapsed if elapsed > 0 else 0.0
         needed = iterations_needed(iteration, loss, loss_at_half, self._target)
-        known = rate > 0 and math.isfinite(needed)
-        left = f"about {time_left((needed - iteration) / rate)} left" if known else "time unknown"
+        left = _left([(end - iteration) / rate for end in needed]) if rate > 0 else "time unknown"
         text = (
             f"iteration {iteration}  loss {loss:.4g} (target {self._target:g})  "
             f"sharpness {sharpness:.4g}  {rate:.2f} iterations/s  {left}"
         )
         if shown:
-            self._bar.n = 100 * iteration / max(needed, 1)
+            self._bar.n = 100 * iteration / max(needed[1], 1)
             self._bar.set_postfix_str(text)
         else:
             self._next_line = time.monotonic() + LOG_SECONDS
@@ -74,6 +77,16 @@ class LossProgress:
     def close(self) -> None:
         """End the bar."""
         self._bar.close()
+
+
+def _left(seconds: list[float]) -> str:
+    """Both ends of the range, or the power law's alone where that is early no longer."""
+    low, high = seconds
+    if not math.isfinite(low):
+        return "time unknown"
+    if high < 2.5 * low:
+        return f"about {time_left(high)} left"
+    return f"{time_left(low)} to {time_left(high)} left"
 
 
 def time_left(seconds: float) -> str:

@@ -17,25 +17,43 @@ def test_a_power_law_ends_where_it_says() -> None:
 
     end = (40 / 0.01) ** (1 / 1.7)
     for iteration in (2, 50, 131):
-        needed = iterations_needed(iteration, loss(iteration), loss(iteration // 2), 0.01)
-        assert needed == pytest.approx(end)
+        early, late = iterations_needed(iteration, loss(iteration), loss(iteration // 2), 0.01)
+        assert late == pytest.approx(end)
+        assert iteration < early < end
+
+
+def test_an_exponential_ends_where_it_says() -> None:
+    def loss(iteration: int) -> float:
+        return 40 * math.exp(-0.03 * iteration)
+
+    end = math.log(40 / 0.01) / 0.03
+    for iteration in (2, 50, 131):
+        early, late = iterations_needed(iteration, loss(iteration), loss(iteration // 2), 0.01)
+        assert early == pytest.approx(end)
+        assert late > end
 
 
 @pytest.mark.parametrize(
-    ("iteration", "loss", "at_half", "needed"),
+    ("iteration", "loss", "at_half"),
     [
-        (0, 2.0, 2.0, math.inf),
-        (1, 1.0, 2.0, math.inf),  # no earlier loss but that of iteration 0
-        (10, 2.0, 2.0, math.inf),
-        (10, 2.5, 2.0, math.inf),
-        (10, 2.0, 2.0 * (1 + 1e-15), math.inf),  # beyond what a float holds
-        (10, 0.01, 0.02, 10),
+        (0, 2.0, 2.0),
+        (1, 1.0, 2.0),  # no earlier loss but that of iteration 0
+        (10, 2.0, 2.0),
+        (10, 2.5, 2.0),
     ],
 )
-def test_where_no_end_is_in_sight(
-    iteration: int, loss: float, at_half: float, needed: float
-) -> None:
-    assert iterations_needed(iteration, loss, at_half, 0.01) == needed
+def test_where_no_end_is_in_sight(iteration: int, loss: float, at_half: float) -> None:
+    assert iterations_needed(iteration, loss, at_half, 0.01) == (math.inf, math.inf)
+
+
+def test_an_end_beyond_what_a_float_holds() -> None:
+    early, late = iterations_needed(10, 2.0, 2.0 * (1 + 1e-15), 0.01)
+    assert 1e15 < early < 1e17
+    assert late == math.inf
+
+
+def test_the_target_is_met() -> None:
+    assert iterations_needed(10, 0.01, 0.02, 0.01) == (10, 10)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +62,30 @@ def test_where_no_end_is_in_sight(
 )
 def test_time_left_in_units_for_people(seconds: float, text: str) -> None:
     assert time_left(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("first", "power", "text"),
+    [
+        # One iteration a second; 1/i² meets the target at 1000. As an exponential from half way it
+        # would take (132 - 66) * log(132^-2 / 1e-6) / log(4) = 193 s from iteration 132.
+        (100, -2.0, "3.2 min to 14 min left"),
+        (700, -2.0, "about 4.5 min left"),
+        (100, 0.0, "time unknown"),
+    ],
+)
+def test_a_range_of_time_while_the_end_is_far(
+    monkeypatch: pytest.MonkeyPatch, first: int, power: float, text: str
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    log = io.StringIO()
+    shown = LossProgress("run", 1e-6, log)
+    for iteration in (first, first + 32):
+        shown.update(iteration, iteration**power, (iteration // 2) ** power, 1.0)
+        clock[0] += 32
+    shown.close()
+    assert log.getvalue().splitlines()[0].endswith(text)
 
 
 def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,6 +100,6 @@ def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None
     first, second = log.getvalue().splitlines()
     assert first == (
         "dice-ce/n468/init0-subset0: iteration 129  loss 0.7752 (target 0.01)  sharpness 12.35  "
-        "0.97 iterations/s  about 2.8 h left"
+        "0.97 iterations/s  7 min to 2.8 h left"
     )
     assert second.split("iteration ")[1].startswith("159 ")
