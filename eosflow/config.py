@@ -236,6 +236,13 @@ def _meaning_problems(config: Mapping[str, Any]) -> Iterator[str]:
             hint = f" Did you mean {near[0]}?" if near else ""
             known = ", ".join(experiments)
             yield f"select: there is no experiment {name}; allowed: {known}.{hint}"
+    mirror = config["mirror"]
+    web = mirror is None or mirror.startswith(("http://", "https://"))
+    if not web and not Path(mirror).is_dir():
+        yield (
+            f"mirror: '{mirror}' was given; it must be the URL (https://…) or the path of a folder "
+            f"that holds the archives. There is no folder {Path(mirror).resolve()}."
+        )
     for path, solver in _solvers(config):
         if solver["eigen_dtype"] == "float32" and solver["eigen_tolerance"] < FLOAT32_TOLERANCE:
             yield (

@@ -1,4 +1,4 @@
-"""The two criteria ℓ(z, y): value, gradient, Hessian product and Hessian square root in z."""
+"""The criteria ℓ(z, y): value, gradient, Hessian product and Hessian square root in z."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Criterion:
     """ℓ per example, for outputs z (N, C) and labels y (N,) int64.
 
     value(z, y) (N,); gradient(z, y) = ∂ℓ/∂z (N, C); hessian(z) = H_ℓ (N, C, C), which depends on
-    z alone for both criteria; hessian_product(z, ż) = H_ℓ ż for ż (k, N, C).
+    z alone for each criterion; hessian_product(z, ż) = H_ℓ ż for ż (k, N, C).
     """
 
     value: Callable[[Tensor, Tensor], Tensor]
@@ -38,6 +38,18 @@ def _cross_entropy_product(outputs: Tensor, tangents: Tensor) -> Tensor:
     return weighted.sub_(probabilities * weighted.sum(-1, keepdim=True))
 
 
+def _squared_error(weight: Callable[[Tensor], float]) -> Criterion:
+    """ℓ = w Σ_c (z_c − [c = y])², w = weight(z); H_ℓ = 2w I."""
+    return Criterion(
+        value=lambda z, y: weight(z) * (z - _one_hot(z, y)).square().sum(1),
+        gradient=lambda z, y: 2 * weight(z) * (z - _one_hot(z, y)),
+        hessian=lambda z: (
+            2 * weight(z) * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
+        ).repeat(len(z), 1, 1),
+        hessian_product=lambda z, tangents: 2 * weight(z) * tangents,
+    )
+
+
 CRITERIA: dict[str, Criterion] = {
     # ℓ = −log softmax(z)_y; H_ℓ = diag(p) − p pᵀ
     "cross_entropy": Criterion(
@@ -46,15 +58,8 @@ CRITERIA: dict[str, Criterion] = {
         hessian=_cross_entropy_hessian,
         hessian_product=_cross_entropy_product,
     ),
-    # ℓ = Σ_c (z_c − [c = y])², summed over outputs; H_ℓ = 2 I
-    "squared_error": Criterion(
-        value=lambda z, y: (z - _one_hot(z, y)).square().sum(1),
-        gradient=lambda z, y: 2 * (z - _one_hot(z, y)),
-        hessian=lambda z: (
-            2 * torch.eye(z.shape[1], dtype=z.dtype, device=z.device).repeat(len(z), 1, 1)
-        ),
-        hessian_product=lambda z, tangents: 2 * tangents,
-    ),
+    "squared_error": _squared_error(lambda z: 1.0),  # summed over the outputs
+    "mean_squared_error": _squared_error(lambda z: 1 / z.shape[1]),  # averaged over them
 }
 
 

@@ -50,39 +50,44 @@ def decompose(objective: Objective, theta: Tensor) -> dict[str, Any]:
 
 
 def sharpness(point: Linearization) -> dict[str, float]:
-    """λ₁ of 𝓗, G and R, the largest algebraic eigenvalues, with their relative residuals.
+    """λ₁ of 𝓗, G and R, the largest algebraic eigenvalues, and λ_P of R, the smallest.
 
     Implements: E1–E3. The eigenvector of G starts the search for that of 𝓗, which is close to it.
+    `residual_*` of the λ₁ are relative to them. λ_P(R) is a by-product of the search for λ₁(R):
+    a Ritz value, with ‖Rv − λv‖/λ₁(R) as `residual_smallest`.
     """
-    record: dict[str, float] = {}
     start = random_start(len(point.theta), 1, point.theta)
-    for matrix in ("gauss_newton", "hessian", "residual"):
-        pairs = _top_pair(getattr(point, matrix), start)
-        record[f"sharpness_{matrix}"] = pairs.values[0].item()
-        record[f"residual_{matrix}"] = pairs.relative_residual
-        if matrix == "gauss_newton":
-            start = pairs.vectors
-        if matrix == "hessian":
-            start = random_start(len(point.theta), 1, point.theta)
+    gauss_newton, _ = _top_pair(point.gauss_newton, start)
+    hessian, _ = _top_pair(point.hessian, gauss_newton.vectors)
+    residual, (smallest, error) = _top_pair(point.residual, start)
+    found = {"hessian": hessian, "gauss_newton": gauss_newton, "residual": residual}
+    record = {f"sharpness_{name}": pairs.values[0].item() for name, pairs in found.items()}
+    record |= {f"residual_{name}": pairs.relative_residual for name, pairs in found.items()}
+    scale = abs(record["sharpness_residual"])
+    record["smallest_eigenvalue_residual"] = smallest
+    record["residual_smallest"] = error / scale if scale > 0 else 0.0
     return record
 
 
-def _top_pair(operator: Operator, start: Tensor) -> EigenPairs:
+def _top_pair(operator: Operator, start: Tensor) -> tuple[EigenPairs, tuple[float, float]]:
     """Found in float32, which is twice as fast; value and residual are those of a float64 product.
 
-    Where float32 was not precise enough, the search goes on in float64.
+    Where float32 was not precise enough, the search goes on in float64. Also the smallest Ritz
+    value of the first search, and the residual ‖Av − λv‖ of its vector.
     """
 
     def rows_operator(rows: Tensor, _: Tensor) -> Tensor:
         return operator(rows.T, torch.empty_like(rows).T).T
 
-    rows = start.T.float()
-    for _ in range(SEARCH_ROUNDS):
-        rows, residual = top_vectors(rows_operator, rows, SHARPNESS_TOLERANCE / 2, SEARCH_STEPS)
-        if residual <= SHARPNESS_TOLERANCE / 2:
+    rtol = SHARPNESS_TOLERANCE / 2
+    top = first = top_vectors(rows_operator, start.T.float(), rtol, SEARCH_STEPS)
+    for _ in range(SEARCH_ROUNDS - 1):
+        if top.residual <= rtol:
             break
-    vectors = rows.T.to(start.dtype)
-    return top_eigenpairs(operator, vectors, SHARPNESS_TOLERANCE, SHARPNESS_PRODUCTS)
+        top = top_vectors(rows_operator, top.vectors, rtol, SEARCH_STEPS)
+    vectors = top.vectors.T.to(start.dtype)
+    pairs = top_eigenpairs(operator, vectors, SHARPNESS_TOLERANCE, SHARPNESS_PRODUCTS)
+    return pairs, (first.lowest.item(), first.lowest_error.item())
 
 
 def layerwise(objective: Objective, theta: Tensor) -> dict[str, Any]:
@@ -90,7 +95,6 @@ def layerwise(objective: Objective, theta: Tensor) -> dict[str, Any]:
 
     Implements: E6–E8 and E10–E12. No weight Jacobian is ever built: ‖M_l‖² needs C×C matrices.
     """
-    network = objective.network
     totals: dict[str, Any] = {}
     worst = 0.0
     count, size = objective.examples, _chunk_size(objective)
@@ -102,12 +106,10 @@ def layerwise(objective: Objective, theta: Tensor) -> dict[str, Any]:
             totals[name] = totals.get(name, 0.0) + value
     means = {name: value / count for name, value in totals.items()}
     record = {name: value.item() for name, value in means.items() if value.ndim == 0}
-    depth = network.depth
     layer, activation = means["layer_norm2"], means["activation_norm2"]
     preactivation, jacobian = means["preactivation_norm2"], means["jacobian_norm2"]
     # E10. An expectation that is 0 means a dead layer; its ratio counts as 0, and E12 still holds.
     alignment = _ratio(preactivation[:-1], preactivation[1:] * jacobian)
-    cumulative = alignment.flip(0).cumprod(0).flip(0)
     lists = {
         "layer_norm2": layer,
         "activation_norm2": activation,
@@ -116,11 +118,10 @@ def layerwise(objective: Objective, theta: Tensor) -> dict[str, Any]:
         "preactivation_norm2": preactivation,
         "jacobian_norm2": jacobian,
         "alignment": alignment,
-        "cumulative_alignment": cumulative,
     }
     for name, values in lists.items():
         record |= {f"{name}_{number}": value for number, value in enumerate(values.tolist(), 1)}
-    record["alignment_product"] = cumulative[0].item() if depth > 1 else 1.0
+    record["alignment_product"] = alignment.prod().item()  # 1 where there is but one layer
     record["residual_jacobian"] = worst
     return record
 
@@ -217,7 +218,7 @@ def _top_right_singular_vectors(weight: Tensor, slopes: Tensor) -> Tensor:
         scales = slopes[examples]
         return ((rows * scales) @ gram).mul_(scales)
 
-    return top_vectors(squared, start, JACOBIAN_TOLERANCE / 2, JACOBIAN_STEPS)[0]
+    return top_vectors(squared, start, JACOBIAN_TOLERANCE / 2, JACOBIAN_STEPS).vectors
 
 
 def _rayleigh(weight: Tensor, slopes: Tensor, vectors: Tensor) -> tuple[Tensor, float]:

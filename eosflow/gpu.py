@@ -62,17 +62,16 @@ def _installed() -> dict[str, str]:
 def lease(device: str, count: int) -> Iterator[str]:
     """Hold `count` GPUs for this process alone and yield what torch is to use: `cuda` or `cpu`.
 
-    `device` is auto, cpu or cuda. Waits until enough GPUs are free and sets CUDA_VISIBLE_DEVICES,
-    so it must be entered before CUDA starts. The locks are the kernel's: a killed process holds
-    none. A name that is no UUID means another device in each job of a scheduler, hence the job's
-    number in the lock's name.
+    `device` is auto, cpu or cuda; a count of 0 is the CPU with any of them. Waits until enough GPUs
+    are free and sets CUDA_VISIBLE_DEVICES, so it must be entered before CUDA starts. The locks are
+    the kernel's: a killed process holds none. A name that is no UUID means another device in each
+    job of a scheduler, hence the job's number in the lock's name.
 
     Raises: UserError where `cuda` is demanded, or more GPUs are than there are.
     """
-    if device == "cpu" or (device == "auto" and (count == 0 or not devices())):
+    if device == "cpu" or count == 0 or (device == "auto" and not devices()):
         yield "cpu"
         return
-    count = max(count, 1)
     if not devices():
         raise UserError(NO_DEVICE)
     if count > len(devices()):

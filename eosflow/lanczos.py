@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,14 +17,26 @@ RowOperator = Callable[[Tensor, Tensor], Tensor]
 CHECK_EVERY = 16
 
 
-def top_vectors(
-    operator: RowOperator, start: Tensor, rtol: float, max_steps: int
-) -> tuple[Tensor, float]:
-    """Vectors (n, d), not normalised, of the largest eigenvalues λ of n symmetric matrices A_i.
+class Top(NamedTuple):
+    """What a search found of the top of n spectra, and met of their other end on the way.
 
-    Also the worst ‖A_i v − λ v‖/|λ| as the recurrence has it, which stopped at rtol or after
-    max_steps products; round-off may leave the true one above it, so measure that where it counts.
-    All vectors of the basis are held, max_steps times the memory of `start`.
+    `vectors` (n, d), not normalised, of the largest eigenvalues λ; `residual`, the worst
+    ‖A_i v − λ v‖/|λ|; `lowest` (n,), the smallest Ritz values, and `lowest_error` (n,), the
+    ‖A_i v − λ v‖ of theirs. Residuals are those of the recurrence; round-off may leave the true
+    ones above them, so measure those where it counts.
+    """
+
+    vectors: Tensor
+    residual: float
+    lowest: Tensor
+    lowest_error: Tensor
+
+
+def top_vectors(operator: RowOperator, start: Tensor, rtol: float, max_steps: int) -> Top:
+    """Top eigenvectors of n symmetric matrices A_i, from start (n, d).
+
+    Stops at residuals of rtol or after max_steps products. All vectors of the basis are held,
+    max_steps times the memory of `start`.
 
     The three-term recurrence without reorthogonalisation: what that would keep out are second
     copies of pairs that have been found, and the first is what is wanted. A product costs three
@@ -34,6 +47,7 @@ def top_vectors(
     diagonal: list[Tensor] = []
     off: list[Tensor] = []
     found, worst = torch.empty_like(start), 0.0
+    lowest, lowest_error = torch.empty(2, len(start), dtype=torch.float64, device=start.device)
     which = torch.arange(len(start), device=start.device)  # the matrices still being worked on
     while True:
         image = operator(basis[-1], which)
@@ -42,14 +56,15 @@ def top_vectors(
         last = len(basis) == max_steps
         if last or len(start) == 1 or len(basis) % CHECK_EVERY == 0:
             values, vectors = _eigenpairs(diagonal, off[:-1])
-            residuals = off[-1] * vectors[:, -1].abs()
-            residuals = torch.where(residuals > 0, residuals / values.abs(), 0.0)
+            errors = off[-1][:, None] * vectors[:, -1].abs()  # of each Ritz pair
+            residuals = torch.where(errors > 0, errors / values.abs(), 0.0)[:, -1]
             done = (residuals <= rtol) | last
             if done.any():
                 worst = max(worst, residuals[done].max().item())
-                found[which[done]] = _combine(basis, vectors)[done]
+                found[which[done]] = _combine(basis, vectors[:, :, -1])[done]
+                lowest[which[done]], lowest_error[which[done]] = values[done, 0], errors[done, 0]
                 if done.all():
-                    return found, worst
+                    return Top(found, worst, lowest, lowest_error)
                 which, image = which[~done], image[~done]
                 basis, diagonal, off = (
                     [rows[~done] for rows in group] for group in (basis, diagonal, off)
@@ -80,13 +95,13 @@ def _remove(
 
 
 def _eigenpairs(diagonal: list[Tensor], off: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """The largest eigenvalues (n,) of n tridiagonal matrices, and their eigenvectors (n, m)."""
+    """Eigenvalues (n, m), ascending, and eigenvectors (n, m, m) of n tridiagonal matrices."""
     matrix = torch.diag_embed(torch.stack(diagonal, 1))
     if off:
         beside = torch.diag_embed(torch.stack(off, 1), offset=1)
         matrix = matrix + beside + beside.mT
     values, vectors = torch.linalg.eigh(matrix)
-    return values[:, -1], vectors[:, :, -1]
+    return values, vectors
 
 
 def _row_products(rows: Tensor, others: Tensor) -> Tensor:

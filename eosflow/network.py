@@ -39,11 +39,15 @@ class Network:
     """z_l = W_l a_{l−1} + b_l for l = 1..L, a_l = φ(z_l) for l < L, a_0 = x; the output is z_L.
 
     Parameters are one vector θ (P,): W_1 (d_1, d_0) row by row, b_1 (d_1,), W_2, … b_L.
-    Source: LK24 section 2.1.
+    Raises: ValueError for an activation that is not in `ACTIVATIONS`. Source: LK24 section 2.1.
     """
 
     def __init__(self, dimensions: Sequence[int], activation: str = "elu") -> None:
         self.dimensions = tuple(dimensions)
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f"activation: {activation!r} was given; allowed: {', '.join(ACTIVATIONS)}"
+            )
         self.activation = ACTIVATIONS[activation]
         sizes = zip(self.dimensions[1:], self.dimensions[:-1], strict=True)
         self._shapes = [shape for out, into in sizes for shape in ((out, into), (out,))]

@@ -54,6 +54,8 @@ class Objective:
     """𝓛(θ) = E[ℓ(z_L, y)] over N examples: network, criterion and data (E0).
 
     inputs (N, D) and labels (N,) must be on the device and of the dtype that θ will have.
+
+    Raises: ValueError for a criterion that is not in `CRITERIA`.
     """
 
     def __init__(
@@ -64,6 +66,8 @@ class Objective:
         labels: Tensor,
         workspace_bytes: int = WORKSPACE_BYTES,
     ) -> None:
+        if criterion not in CRITERIA:
+            raise ValueError(f"criterion: {criterion!r} was given; allowed: {', '.join(CRITERIA)}")
         self.network = network
         self.criterion = CRITERIA[criterion]
         self.inputs = inputs

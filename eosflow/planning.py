@@ -198,19 +198,18 @@ class Plan:
                 f"There is no figure {name}; there are figure01 to figure42, {extras}.{hint}"
             )
         data = NAMES[name].data
-        if data is not None and data != "dice":
+        if data == "dice":
+            return {"--data": self._subset("dice", self.config["seeds"]["subset"][0])}
+        if data is not None:
             return {
                 "--data": f"{self.results}/{data}",
                 "--source-record": f"{self.results}/provenance/{Path(data).with_suffix('.json')}",
             }
-        sources = {
+        return {
             "--decomposition": f"{self.results}/decomposition.parquet",
             "--runs": f"{self.results}/runs.parquet",
             "--source-record": f"{self.results}/provenance/collect.json",
         }
-        if data == "dice":
-            sources["--data"] = self._subset("dice", self.config["seeds"]["subset"][0])
-        return sources
 
     def figure_options(self, name: str) -> str:
         """The options that tell a figure's job of the files it is drawn from."""

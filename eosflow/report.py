@@ -145,7 +145,12 @@ def _summary(runs: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> dict[str, A
                 for r in runs.itertuples()
             }
         ),
-        "steps": sorted({f"{step:g}" for step in runs["max_step_size"]}),
+        "solvers": sorted(
+            f"{integrator.replace('-', ' ')} with steps of at most {step:g}, eigenpairs in {dtype}"
+            for integrator, step, dtype in set(
+                zip(runs["integrator"], runs["max_step_size"], runs["eigen_dtype"], strict=True)
+            )
+        ),
     }
 
 

@@ -136,9 +136,16 @@ class RunFolder:
         write_json(self.path / "run.json", record)
 
     def set_aside_other(self) -> Path | None:
-        """Rename the folder if it holds a run of another trajectory; returns where it went."""
+        """Rename the folder if this run would write over another; returns where it went.
+
+        Another is one of another trajectory, and one that finished on the same with another
+        target loss or limit, unless this run goes on from its end.
+        """
         record = self.read_record()
-        if record is None or record["trajectory_key"] == self.spec.trajectory_key:
+        if record is None or record["key"] == self.spec.key:
+            return None
+        same = record["trajectory_key"] == self.spec.trajectory_key
+        if same and (record["status"] != "finished" or self.load_checkpoint() is not None):
             return None
         stem = f"{self.path.name}.before-{self.spec.key[:8]}"
         aside = self.path.with_name(stem)

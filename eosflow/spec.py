@@ -18,11 +18,15 @@ from eosflow import catalog
 # a subset change.
 SUBSET_VERSION = 1
 TRAINING_VERSION = 1
-DECOMPOSITION_VERSION = 1
-TABLES_VERSION = 2
+DECOMPOSITION_VERSION = 2
+TABLES_VERSION = 3
 STUDIES_VERSION = 2
 
-CRITERIA: dict[str, str] = {"cross_entropy": "CE", "squared_error": "MSE"}
+CRITERIA: dict[str, str] = {
+    "cross_entropy": "CE",
+    "squared_error": "MSE",
+    "mean_squared_error": "MSE, mean of outputs",
+}
 # Knobs that say only when a run ends: two runs that differ in nothing else share a trajectory.
 STOPPING_KNOBS = ("target_loss", "max_iterations")
 
@@ -38,7 +42,7 @@ class RunSpec:
     experiment: str
     dataset: str
     dataset_settings: str
-    criterion: Literal["cross_entropy", "squared_error"]
+    criterion: Literal["cross_entropy", "squared_error", "mean_squared_error"]
     n: int
     init_seed: int
     subset_seed: int

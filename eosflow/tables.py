@@ -48,7 +48,15 @@ _RECORD_COLUMNS = [
     "threads",
     "key",
 ]
-_SPEC_COLUMNS = ["depth", "width", "activation", "max_step_size", "target_loss"]
+_SPEC_COLUMNS = [
+    "depth",
+    "width",
+    "activation",
+    "integrator",
+    "max_step_size",
+    "eigen_dtype",
+    "target_loss",
+]
 RUN_COLUMNS = [
     *IDENTITY,
     *_RECORD_COLUMNS,
@@ -70,6 +78,7 @@ _LEAST_COLUMNS = [
     "sharpness_hessian",
     "sharpness_gauss_newton",
     "sharpness_residual",
+    "smallest_eigenvalue_residual",
     "m_norm2",
     "overlap",
     "layer_norm2_1",
@@ -110,7 +119,7 @@ def _read(path: Path) -> Any:
     except FileNotFoundError:
         raise UserError(
             f"{path} is missing: the run is not trained and decomposed, or the file was deleted. "
-            f"Make it again with: snakemake --forcerun decompose_run {path.parent}"
+            "Start the workflow again, which makes what is missing."
         ) from None
     except ValueError as error:
         raise UserError(
@@ -169,19 +178,21 @@ def _decomposition_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 def table1(runs: pd.DataFrame) -> pd.DataFrame:
     """The experiments: one row a (dataset, criterion, N), with what its runs cost.
 
-    Returns: `dataset`, `criterion`, `n`, `runs`, `parameters`, `target_loss`, `max_iterations` and
+    Returns: `dataset`, `criterion`, `n`, `runs`, `parameters`, `reached_target`, `cut_off` and
     `diverged` (runs that stopped so), `iterations` and `flow_time` (medians), `seconds` and
     `block_products` (sums).
     """
     counted = runs.assign(
-        **{how: runs["stopped"] == how for how in ("target_loss", "max_iterations", "diverged")}
+        reached_target=runs["stopped"] == "target_loss",
+        cut_off=runs["stopped"] == "max_iterations",
+        diverged=runs["stopped"] == "diverged",
     )
     groups = counted.groupby(["dataset", "criterion", "n"], sort=False)
     table = groups.agg(
         runs=("parameters", "size"),
         parameters=("parameters", "first"),
-        target_loss=("target_loss", "sum"),
-        max_iterations=("max_iterations", "sum"),
+        reached_target=("reached_target", "sum"),
+        cut_off=("cut_off", "sum"),
         diverged=("diverged", "sum"),
         iterations=("iterations", "median"),
         flow_time=("flow_time", "median"),

@@ -259,6 +259,8 @@ class _Recorder:
             return None
         tensors, metadata = checkpoint
         log.info("%s continues from iteration %d", self.files.path, metadata["iteration"])
+        # The last snapshot of a run that was cut off is one only if it would have been anyway.
+        kept = [entry for entry in metadata["snapshots"] if self._regular(entry["iteration"])]
         return State(
             theta=tensors["theta"].to(self.objective.inputs.device),
             start=tensors["start"].to(self.objective.inputs.device).T,
@@ -267,7 +269,8 @@ class _Recorder:
             else None,
             rows=tensors["rows"].tolist(),
             step_limit=metadata["step_limit"] or math.inf,
-            **{name: metadata[name] for name in ("iteration", "flow_time", "seconds", "snapshots")},
+            snapshots=kept,
+            **{name: metadata[name] for name in ("iteration", "flow_time", "seconds")},
         )
 
     def _save_checkpoint(self, state: State) -> None:
@@ -281,14 +284,12 @@ class _Recorder:
             tensors["previous"] = state.previous.T
         self.files.save_checkpoint(tensors, metadata)
 
+    def _regular(self, iteration: int) -> bool:
+        return iteration % self.spec.snapshot_every == 0 or iteration in self.spec.snapshot_also
+
     def _save_snapshot(self, state: State, point: Linearization, last: bool) -> None:
-        wanted = (
-            last
-            or state.iteration % self.spec.snapshot_every == 0
-            or state.iteration in self.spec.snapshot_also
-        )
         saved = {entry["iteration"] for entry in state.snapshots}
-        if not wanted or state.iteration in saved:
+        if state.iteration in saved or not (last or self._regular(state.iteration)):
             return
         tensors = self.objective.network.named(state.theta)
         place = (state.iteration, state.flow_time, point.loss)

@@ -1,8 +1,8 @@
 # Studies of the method itself. Their problem is their own: nothing of the configuration enters.
 rule work_precision:
     output:
-        csv=f"{RESULTS}/studies/work-precision.csv",
-        record=f"{RESULTS}/provenance/studies/work-precision.json",
+        csv=f"{RESULTS}/studies/work-precision/table.csv",
+        record=f"{RESULTS}/provenance/studies/work-precision/table.json",
     log:
         f"{RESULTS}/logs/studies/work-precision.log",
     benchmark:

@@ -31,7 +31,8 @@ def reference_value(criterion: str, outputs: Tensor, label: Tensor) -> Tensor:
         return torch.logsumexp(outputs, 0) - outputs[label]
     target = torch.zeros_like(outputs)
     target[label] = 1.0
-    return ((outputs - target) ** 2).sum()
+    squares = (outputs - target) ** 2
+    return squares.mean() if criterion == "mean_squared_error" else squares.sum()
 
 
 def reference_loss(objective: Objective, criterion: str, theta: Tensor) -> Tensor:

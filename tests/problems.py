@@ -12,7 +12,7 @@ from eosflow.network import Network
 from eosflow.objective import Objective
 
 DIMENSIONS = (5, 6, 7, 6, 4)
-CRITERIA = ("cross_entropy", "squared_error")
+CRITERIA = ("cross_entropy", "squared_error", "mean_squared_error")
 # Everything at once; three examples at a time, 13 = 4·3 + 1; one at a time.
 WORKSPACES = {"whole": 2**28, "ragged": 5800, "single": 1}
 

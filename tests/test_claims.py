@@ -107,7 +107,7 @@ def test_frozen_alignment_contradicts_what_rests_on_it(frames):
     assert table.loc["alignment-rises", "measured"] == "1 ×"
 
 
-def test_negative_dominant_rate_and_its_resolution(frames):
+def test_negative_dominant_rate_and_what_rules_it_out(frames):
     decomposition, runs = frames
     one = runs.copy()
     one.loc[one.index[0], "negative_dominant_after_transient"] = 100
@@ -115,9 +115,13 @@ def test_negative_dominant_rate_and_its_resolution(frames):
     dice = one[one["experiment"] == "dice-ce"]["iterations_after_transient"].sum()
     assert row["holds"] == claims.CONTRADICTED
     assert row["measured"] == f"{100 * 100 / dice:.3g} %"
-    few = runs.assign(iterations_after_transient=100)
-    row = verdicts(decomposition, few).loc["negative-dominant"]
-    assert row["holds"] == claims.NOT_ENOUGH and "0 events in 3,200 iterations" in row["note"]
+    row = verdicts(decomposition, runs).loc["negative-dominant"]
+    assert row["holds"] == claims.HOLDS and "is at most 2 % of λ₁(𝓗)" in row["note"]
+    loose = decomposition.copy()
+    last = loose.index[-1]
+    loose.loc[last, "smallest_eigenvalue_residual"] = -1.01 * loose["sharpness_hessian"][last]
+    row = verdicts(loose, runs).loc["negative-dominant"]
+    assert row["holds"] == claims.NOT_ENOUGH and "is at most 101 % of λ₁(𝓗)" in row["note"]
 
 
 def test_exponent_whose_interval_reaches_zero_is_undecided():

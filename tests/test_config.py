@@ -67,6 +67,7 @@ def test_the_demo_is_two_experiments_of_four_sizes_and_four_seeds() -> None:
         ({"select": ["dice-mse"]}, ["there is no experiment dice-mse; allowed: dice-ce, "]),
         ({"select": "dice-ce"}, ["select: 'dice-ce' was given; it must be a list"]),
         ({"device": "gpu"}, ["device: 'gpu' was given; allowed: auto, cpu, cuda"]),
+        ({"mirror": "/no/such"}, ["mirror: '/no/such' was given; it must be the URL", "no folder"]),
         ({"threads": 0}, ["threads: 0 was given; it must be at least 1"]),
         ({"results_dir": None}, ["results_dir: None was given; it must be text"]),
         ({"checksums": {"AtrialFibrillation.zip": "abc"}}, ["'abc' was given; it must match"]),
@@ -76,7 +77,7 @@ def test_the_demo_is_two_experiments_of_four_sizes_and_four_seeds() -> None:
         ),
         (
             {"experiments": {"dice-ce": {"criterion": "mse"}}},
-            ["criterion: 'mse' was given; allowed: cross_entropy, squared_error"],
+            ["criterion: 'mse' was given; allowed: cross_entropy, squared_error, mean_squared_"],
         ),
         (
             {"experiments": {"dice-ce": {"target_loss": 0}}},

@@ -22,7 +22,7 @@ from eosflow.evidence_files import MANIFEST, keep, redraw
 from eosflow.files import read_json, sha256, write_json
 
 DICE = {"image_size": 12, "images_per_class": 100, "seed": 0}
-STUDY = "studies/work-precision.csv"
+STUDY = "studies/work-precision/table.csv"
 # One figure of each source: an experiment, Dice images, a study's table.
 SOME = ("figure19", "figure05", "work-precision")
 # All with something to show, and one without: SST was not run.
@@ -68,7 +68,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     origins = {
         "collect": ["decomposition.parquet", "runs.parquet"],
         "dice-parameters": ["data/dice-parameters.parquet"],
-        "studies/work-precision": [STUDY],
+        "studies/work-precision/table": [STUDY],
         **{name: [f"{name}.csv"] for name in made},
     }
     records = [read_json(folder / name / "run.json") for name in names]

@@ -323,10 +323,10 @@ def test_a_run_that_stops_at_max_iterations_is_counted_and_can_go_on(
     project.edit("tiny.yaml", "max_iterations: 100000", "max_iterations: 300")
     project.make("results/table1.csv", *TABLES)
     table = pd.read_csv(project.results / "table1.csv")
-    assert table["max_iterations"].sum() > 0
-    assert table["max_iterations"].sum() + table["target_loss"].sum() == table["runs"].sum()
+    assert table["cut_off"].sum() > 0
+    assert table["cut_off"].sum() + table["reached_target"].sum() == table["runs"].sum()
     law = pd.read_csv(project.results / "table2.csv").iloc[0]
-    assert law["runs"] == table["target_loss"].sum()
+    assert law["runs"] == table["reached_target"].sum()
     project.edit("tiny.yaml", "max_iterations: 300", "max_iterations: 100000")
     project.make(*TABLES)
     assert continued(project)

@@ -49,7 +49,12 @@ SHOWN = {
     + [f"activation_growth_{layer}" for layer in range(1, 6)],
     "figure28": [f"alignment_{layer}" for layer in range(1, 6)],
     "figure33": [f"jacobian_norm2_{layer}" for layer in range(1, 6)],
-    "figure38": [f"cumulative_alignment_{layer}" for layer in range(1, 6)],
+    "figure38": [
+        lambda frame, layer=layer: np.exp(
+            sum(np.log(frame[f"alignment_{above}"]) for above in range(layer, 6))
+        )
+        for layer in range(1, 6)
+    ],
 }
 
 

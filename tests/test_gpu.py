@@ -95,7 +95,7 @@ def test_a_machine_without_the_program_has_what_the_scheduler_says(
     assert gpu.devices() == ("3",)
 
 
-@pytest.mark.parametrize(("device", "count"), [("cpu", 1), ("auto", 0)])
+@pytest.mark.parametrize(("device", "count"), [("cpu", 1), ("auto", 0), ("cuda", 0)])
 def test_a_job_for_the_cpu_takes_no_device(device: str, count: int) -> None:
     with gpu.lease(device, count) as given:
         assert given == "cpu"

@@ -7,6 +7,9 @@ import torch
 from oracles import dense_gauss_newton, dense_hessian, reference_loss
 from problems import CRITERIA, WORKSPACES, small_problem
 
+from eosflow.network import Network
+from eosflow.objective import Objective
+
 every_criterion = pytest.mark.parametrize("criterion", CRITERIA)
 every_workspace = pytest.mark.parametrize("workspace", WORKSPACES)
 
@@ -101,3 +104,11 @@ def test_accuracy_counts_correct_labels() -> None:
     expected = (predicted == objective.labels).double().mean().item()
     assert objective.linearize(theta).accuracy == expected
     assert 0 < expected < 1
+
+
+def test_names_that_there_are_not_are_refused() -> None:
+    objective, _ = small_problem("cross_entropy")
+    with pytest.raises(ValueError, match="'mse' was given; allowed: cross_entropy, squared_error"):
+        Objective(objective.network, "mse", objective.inputs, objective.labels)
+    with pytest.raises(ValueError, match="'relu' was given; allowed: elu"):
+        Network((3, 4, 2), "relu")

@@ -64,8 +64,8 @@ def add_the_rest(results: Path, runs: dict[str, spec.RunSpec], figures: list[str
     write(results / "decomposition.parquet")
     write(results / "runs.parquet")
     write(results / "provenance/collect.json", {"runs": {"specification": specification}})
-    write(results / "studies/work-precision.csv")
-    write(results / "provenance/studies/work-precision.json", {})
+    write(results / "studies/work-precision/table.csv")
+    write(results / "provenance/studies/work-precision/table.json", {})
     for name in ("table1", "table2", "table3", "claims"):
         write(results / f"{name}.csv")
         write(results / f"{name}.tex")
@@ -102,6 +102,7 @@ def test_the_paper_is_planned_in_seconds_at_every_stage(
         return jobs
 
     assert planned() == per_run | data | study | tables | drawn
+    assert planned("results/figures/figure05.pdf") == {"subset": 1, "figure": 1}
 
     add_training(project.results, paper)
     everything = {"decompose_run": 368} | study | tables | drawn | {"dice_parameters": 1}

@@ -38,7 +38,7 @@ def results(tmp_path_factory):
     }
     for name, table in made.items():
         tables.write_csv(table, folder / f"{name}.csv")
-    study = folder / "studies" / "work-precision.csv"
+    study = folder / "studies" / "work-precision" / "table.csv"
     tables.write_csv(STUDY, study)
     for name, entry in figures.NAMES.items():
         if entry.experiment in ("dice-ce", None):

@@ -81,7 +81,7 @@ def test_table1_counts_how_the_runs_ended():
     table = tables.table1(runs)
     assert table["dataset"].tolist() == ["dice"] * 4 + ["atrialfibrillation"] * 4
     smallest = table[table["n"] == 60].iloc[0]
-    assert smallest[["runs", "target_loss", "max_iterations", "diverged"]].tolist() == [4, 2, 1, 1]
+    assert smallest[["runs", "reached_target", "cut_off", "diverged"]].tolist() == [4, 2, 1, 1]
     assert smallest["seconds"] == 4 * 120
     # Lengths are 1000 and 1500 iterations, two seeds each.
     assert smallest["iterations"] == 1250

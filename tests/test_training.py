@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -228,8 +229,7 @@ def test_a_larger_bound_on_iterations_continues(
     monkeypatch.setattr(training, "follow", watch)
     train(small_spec(), subset, tmp_path, threads=1)
     assert first_iterations == [15]
-    rows, expected = trajectory(tmp_path), trajectory(finished)
-    assert all((rows[name] == expected[name]).all() for name in rows)
+    assert_same_run(finished, tmp_path)  # without the snapshot of iteration 15
 
 
 def test_a_finished_run_is_not_trained_again(
@@ -273,6 +273,25 @@ def test_a_run_of_another_specification_is_kept_aside(
     assert sha256(folder / "trajectory.parquet") != old
     assert "max_step_size: 0.1, there 0.2" in caplog.text
     assert str(aside) in caplog.text
+
+
+def test_a_finished_run_with_another_target_is_kept_aside(
+    subset: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "init0-subset0"
+    train(small_spec(target_loss=1.0), subset, folder, threads=1)
+    old = trajectory(folder)
+    train(small_spec(target_loss=1.5), subset, folder, threads=1)
+    (aside,) = [path for path in tmp_path.iterdir() if path != folder]
+    assert len(trajectory(folder)["loss"]) < len(old["loss"])
+    assert (trajectory(aside)["loss"] == old["loss"]).all()
+    names = {f"step{entry['iteration']:06d}.safetensors" for entry in manifest_of(folder)}
+    assert {path.name for path in (folder / "snapshots").iterdir()} == names
+    assert "target_loss: 1.5, there 1.0" in caplog.text
+
+
+def manifest_of(folder: Path) -> list[dict[str, Any]]:
+    return list(read_json(folder / "manifest.json")["snapshots"])
 
 
 def test_a_step_that_raises_the_loss_is_taken_again_at_half_the_size(subset: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,19 +76,8 @@ def write_subset(
             f"{dataset}: an input has {inputs.shape[1]} values, expected {dimension} with the "
             f"settings {dict(settings)}"
         )
-    names = catalog.class_names(dataset, settings)
-    counts = np.bincount(labels, minlength=len(names)).tolist()
     log.info("%s subset %d: %d of %d", dataset, seed, size, len(pool.labels))
-    for name, count in zip(names, counts, strict=True):
-        log.info("  %-16s %6d  %5.1f %%", name, count, 100 * count / size)
-    floor = cross_entropy_floor(inputs, labels)
-    if floor > 0:
-        log.warning(
-            "equal inputs with different labels: no network gets below a cross-entropy of %.4f on "
-            "these %d examples",
-            floor,
-            size,
-        )
+    contents = _contents(catalog.class_names(dataset, settings), inputs, labels)
     write_arrays(
         output,
         {"inputs": inputs, "labels": labels, "indices": rows, "scale": np.float64(pool.scale)},
@@ -100,8 +89,7 @@ def write_subset(
         "size": size,
         "pool": len(pool.labels),
         "draw": DRAW,
-        "class_counts": dict(zip(names, counts, strict=True)),
-        "cross_entropy_floor": floor,
+        **contents,
         "inputs": {"dtype": str(inputs.dtype), "dimension": inputs.shape[1], "scale": pool.scale},
         "preprocessing": pool.preprocessing,
         "source": _source(facts, resources.archive),
@@ -118,6 +106,25 @@ def write_subset(
         ]
     write_json(output.with_suffix(".json"), record)
     return record
+
+
+def _contents(names: Sequence[str], inputs: NDArray[Any], labels: Integers) -> dict[str, Any]:
+    """`class_counts` and `cross_entropy_floor` of the record, which are said in the log too."""
+    counts = np.bincount(labels, minlength=len(names)).tolist()
+    for name, count in zip(names, counts, strict=True):
+        log.info("  %-16s %6d  %5.1f %%", name, count, 100 * count / len(labels))
+    floor = cross_entropy_floor(inputs, labels)
+    if floor > 0:
+        log.warning(
+            "equal inputs with different labels: no network gets below a cross-entropy of %.4f on "
+            "these %d examples",
+            floor,
+            len(labels),
+        )
+    return {
+        "class_counts": dict(zip(names, counts, strict=True)),
+        "cross_entropy_floor": floor,
+    }
 
 
 def cross_entropy_floor(inputs: NDArray[Any], labels: Integers) -> float:

@@ -42,6 +42,7 @@ class SourceError(Exception):
 
 
 def is_url(source: str) -> bool:
+    """Whether a mirror is a base URL, and not a folder."""
     return source.startswith(("http://", "https://"))
 
 
@@ -54,6 +55,7 @@ class Session:
 
     @property
     def timeout(self) -> tuple[float, float]:
+        """Seconds to wait for a connection, and for each read."""
         return self.patience.connect, self.patience.read
 
     def __enter__(self) -> Session:
@@ -64,6 +66,7 @@ class Session:
 
 
 def open_session(patience: Patience | None) -> Session:
+    """A session that repeats requests which the server was too busy to answer."""
     patience = patience or Patience()
     http = requests.Session()
     # Broken connections are not retried here but in `_download`, which resumes.
@@ -213,6 +216,7 @@ def _discard(partial: Path) -> None:
 
 
 def reason_of(error: requests.RequestException) -> str:
+    """What went wrong with a request, in a few words."""
     if isinstance(error, requests.Timeout) or "timed out" in str(error):
         return "no answer in time"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):

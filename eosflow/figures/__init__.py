@@ -68,29 +68,29 @@ KINDS: dict[str, Kind] = {
         "eosflow.figures.curves:sharpness",
         "Sharpness of the Hessian and of its two parts",
         "The largest eigenvalues of the Hessian 𝓗, of its Gauss–Newton part G and of the residual "
-        "R, on one logarithmic scale. The first two panels can hardly be told apart while R lies "
-        "far below: the rise of the sharpness is the rise of λ₁(G).",
+        "R, on one logarithmic scale. 𝓗 = G + R: where R lies far below the other two, the rise of "
+        "the sharpness is the rise of λ₁(G).",
     ),
     "overlap": Kind(
         "eosflow.figures.curves:overlap",
         "Mean squared norm of M, and the overlap ratio",
-        "λ₁(G) is the product of the two panels, which span the same number of decades. Whatever "
-        "makes the sharpness rise has to rise on the left: the overlap ratio ω, which says how far "
-        "the examples share one direction, cannot exceed 1.",
+        "λ₁(G) is the product of the two panels, which span the same number of decades, so that "
+        "slopes compare. The overlap ratio ω says how far the examples share one direction; it "
+        "lies between 0 and 1.",
     ),
     "layers_three": Kind(
         "eosflow.figures.curves:layers_three",
         "Mean squared norm of M, by layer (1, 3 and 5)",
         "The share of E‖M‖² that comes from the parameters of one layer, on one logarithmic "
-        "scale. Layer 1 is usually the largest and carries the rise, so its factors are the ones "
-        "to look at.",
+        "scale. In the paper layer 1 is usually the largest, so that its factors are the ones to "
+        "look at.",
     ),
     "factors": Kind(
         "eosflow.figures.curves:factors",
         "The five factors of E‖M₁‖²",
         "The last panel is the product of the other five. All panels span the same number of "
-        "decades, so that slopes compare: the alignment A₁ is the one that climbs like the product "
-        "does.",
+        "decades, so that slopes compare: look for the panel that climbs as the product does. In "
+        "the paper it is that of the alignment A₁.",
     ),
     "dice_examples": Kind(
         "eosflow.figures.contact:dice_examples",
@@ -104,40 +104,40 @@ KINDS: dict[str, Kind] = {
         "eosflow.figures.curves:layers",
         "Mean squared norm of M, by layer",
         "All layers on one logarithmic scale, input side first. Compare each panel with the first: "
-        "no later layer rises far above it.",
+        "in the paper no later layer lies more than 37 % above it.",
     ),
     "activation_ratios": Kind(
         "eosflow.figures.curves:activation_ratios",
         "Activation ratios",
         "Above, ρ: how far examples with large activations are also those with large "
         "preactivation Jacobians (1 where the two are unrelated). Below, γ: by how much a layer "
-        "changes the squared norm of its input. Neither explains the sharpness.",
+        "changes the squared norm of its input.",
     ),
     "alignment": Kind(
         "eosflow.figures.curves:alignment",
         "Alignment ratio of each layer",
         "The part of the largest possible gain that the signal sent back through layer l "
         "realises; 1 would be perfect alignment with the top singular vectors of that layer's "
-        "Jacobian. The ratios rise during training, and further with more examples.",
+        "Jacobian.",
     ),
     "jacobian_norms": Kind(
         "eosflow.figures.curves:jacobian_norms",
         "Mean squared norm of each layerwise Jacobian",
         "Squared operator norms of ∂z(l+1)/∂z(l), averaged over the examples, on one logarithmic "
-        "scale. They grow too, but less than the alignment does.",
+        "scale: the largest gain that a signal sent back through the layer could have.",
     ),
     "cumulative_alignment": Kind(
         "eosflow.figures.curves:cumulative_alignment",
         "Cumulative alignment from each layer to the output",
-        "The product of the alignment ratios of layer l and of all layers above it. The more "
-        "layers are counted, the smaller the product at the start and the further it climbs.",
+        "The product of the alignment ratios of layer l and of all layers above it: the part of "
+        "the largest possible gain that a signal keeps on its way from the output to layer l.",
     ),
     "power_law": Kind(
         "eosflow.figures.summaries:power_law",
         "Peak alignment against the number of examples",
         "One point a run that reached its target loss; the line is the least-squares power law "
-        "with its 95 % band, the dashed line the paper's fit. A straight line upwards on these "
-        "logarithmic scales: more examples, more alignment.",
+        "with its 95 % band, the dashed line the paper's fit. On these logarithmic scales a power "
+        "law is a straight line, and its slope the exponent.",
     ),
     "stable_step": Kind(
         "eosflow.figures.summaries:stable_step",
@@ -163,7 +163,7 @@ KINDS: dict[str, Kind] = {
         "proportion to them (first order), that of exponential Heun with their square (second "
         "order). Steps of RK4 and of gradient descent are set by 1/λ₁, so that their work grows "
         "with the sharpness; that of the exponential schemes does not.",
-        data="studies/work-precision.csv",
+        data="studies/work-precision/table.csv",
     ),
 }
 
