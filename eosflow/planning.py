@@ -220,8 +220,10 @@ class Plan:
         """The files that a figure waits for: its sources, a subset only if it must be drawn."""
         sources = self.figure_sources(name)
         if NAMES[name].data == "dice":
-            drawn = not self.redraw("dice", str(self.config["seeds"]["subset"][0]))
-            if drawn or Path(self.results, "figures", f"{name}.pdf").exists():
+            current = not self.redraw("dice", str(self.config["seeds"]["subset"][0]))
+            # A figure that is there outlives its subset, but not a change of the images.
+            gone = not Path(sources["--data"]).exists()
+            if current or (gone and Path(self.results, "figures", f"{name}.pdf").exists()):
                 del sources["--data"]
         return list(sources.values())
 

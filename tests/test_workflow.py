@@ -113,7 +113,7 @@ def test_one_experiment_changed_reruns_what_depends_on_it(again: Project) -> Non
         "squared_error, n: [6], target_loss: 0.2",
         "squared_error, n: [6], target_loss: 0.3",
     )
-    figures = figure_count(again) - 1  # a study's figure hangs on no run
+    figures = figure_count(again) - 2  # a study's figure and Dice images hang on no run
     assert again.jobs() == SUMMARY | {
         "train": 1, "decompose_run": 1, "collect": 1, "figure": figures,
     }  # fmt: skip
@@ -134,6 +134,16 @@ def test_a_larger_n_trains_only_the_new_run(again: Project) -> None:
     again.make("results/table2.csv")
     assert all(path.stat().st_mtime_ns == time for path, time in trained.items())
     assert (again.results / "dice-ce/n48/init0-subset0/run.json").exists()
+
+
+def test_other_images_are_shown_and_deleted_ones_are_not_missed(again: Project) -> None:
+    figure = "results/figures/figure05.pdf"
+    subset = again.results / "data" / "subsets" / "dice-subset0.npz"
+    subset.rename(subset.with_suffix(".away"))
+    assert again.jobs(figure) == {}
+    subset.with_suffix(".away").rename(subset)
+    again.edit("tiny.yaml", "images_per_class: 40", "images_per_class: 39")
+    assert again.jobs(figure) == {"subset": 1, "figure": 1}
 
 
 def test_another_style_redraws_and_touches_no_result(again: Project) -> None:
