@@ -152,7 +152,8 @@ KINDS: dict[str, Kind] = {
         "Which factor explains the rise?",
         "By what factor E‖M₁‖² and each of its five factors changed from the end of the transient "
         "to the peak of E‖M₁‖²: geometric means over the runs of one size, whiskers from the "
-        "smallest to the largest run. On the logarithmic scale the five bars add up to the first.",
+        "smallest to the largest run. On the logarithmic scale the five bars add up to the first. "
+        "Sizes whose E‖M₁‖² is largest at the start have no bars.",
     ),
     "work_precision": Kind(
         "eosflow.figures.studies:work_precision",
