@@ -146,12 +146,18 @@ def _summary(runs: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> dict[str, A
             }
         ),
         "solvers": sorted(
-            f"{integrator.replace('-', ' ')} with steps of at most {step:g}, eigenpairs in {dtype}"
+            f"{_scheme(integrator)} with steps of at most {step:g}, eigenpairs in {dtype}"
             for integrator, step, dtype in set(
                 zip(runs["integrator"], runs["max_step_size"], runs["eigen_dtype"], strict=True)
             )
         ),
     }
+
+
+def _scheme(integrator: str) -> str:
+    """`exponential Euler` of exponential-euler."""
+    kind, _, author = integrator.partition("-")
+    return f"{kind} {author.title()}"
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

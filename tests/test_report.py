@@ -133,6 +133,7 @@ def test_content(page, results):
         assert row.statement in page.text
         assert f"{row.claim} " in page.text and str(row.holds) in page.text
     assert "6 affine layers of width 64, elu" in page.text
+    assert "exponential Euler with steps of at most 0.01, eigenpairs in float32" in page.text
     assert "2.13.0" in page.text
 
 
