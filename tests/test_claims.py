@@ -115,6 +115,9 @@ def test_negative_dominant_rate_and_what_rules_it_out(frames):
     dice = one[one["experiment"] == "dice-ce"]["iterations_after_transient"].sum()
     assert row["holds"] == claims.CONTRADICTED
     assert row["measured"] == f"{100 * 100 / dice:.3g} %"
+    few = runs.assign(iterations_after_transient=100)
+    row = verdicts(decomposition, few).loc["negative-dominant"]
+    assert row["holds"] == claims.NOT_ENOUGH and "0 events in 3,200 iterations" in row["note"]
     row = verdicts(decomposition, runs).loc["negative-dominant"]
     assert row["holds"] == claims.HOLDS and "is at most 2 % of λ₁(𝓗)" in row["note"]
     loose = decomposition.copy()
