@@ -27,13 +27,13 @@ from paper_way import PaperWay
 from problems import MachineRate, objective_of, paper_spec
 from torch import Tensor
 
-from eosflow.costs import product_operations
-from eosflow.criteria import CRITERIA
-from eosflow.decomposition import decompose
-from eosflow.files import replacing
-from eosflow.objective import Linearization, Objective
-from eosflow.spec import RunSpec
-from eosflow.training import Observation, State, follow, initial_state
+from eosflow.measurements.decomposition import decompose
+from eosflow.networks.costs import product_operations
+from eosflow.objectives.criteria import CRITERIA
+from eosflow.objectives.mlp import Linearization, Objective
+from eosflow.runs.spec import RunSpec
+from eosflow.runs.train import Observation, State, follow, initial_state
+from eosflow.storage.files import replacing
 
 # Beyond the transient, where a step takes as many products as in the rest of the run.
 SETTLED = {60: 80, 390: 30, 1562: 40}

@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from problems import _synthetic, paper_spec
 
-from eosflow.eigen import Workspace
-from eosflow.network import Network
-from eosflow.objective import Objective
-from eosflow.training import advance, initial_state, prepare
+from eosflow.networks.mlp import Network
+from eosflow.objectives.mlp import Objective
+from eosflow.runs.train import advance, initial_state, prepare
+from eosflow.spectra.eigenpairs import Workspace
 
 
 def main() -> None:

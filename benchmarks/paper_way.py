@@ -10,8 +10,8 @@ from scipy.sparse.linalg import LinearOperator, lobpcg
 from torch import Tensor
 from torch.func import grad, jacrev, jvp
 
-from eosflow.criteria import square_root
-from eosflow.objective import Objective
+from eosflow.objectives.criteria import square_root
+from eosflow.objectives.mlp import Objective
 
 TOLERANCE = 1e-4  # relative residual of the eigenvalues, as ours
 

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eosflow import catalog, config
-from eosflow.datasets import DATASETS, load_subset
+from eosflow.datasets import DATASETS, catalog, load_subset
 from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import write_subset
-from eosflow.network import Network
-from eosflow.objective import Objective
-from eosflow.randomness import generator
-from eosflow.spec import RunSpec, expand
+from eosflow.networks.mlp import Network
+from eosflow.objectives.mlp import Objective
+from eosflow.runs.spec import RunSpec, expand
+from eosflow.spectra.randomness import generator
+from eosflow.workflow import config
 
 ROOT = Path(__file__).resolve().parent.parent
 

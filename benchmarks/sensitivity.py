@@ -12,11 +12,11 @@ import torch
 from problems import objective_of, paper_spec
 from torch import Tensor
 
-from eosflow.decomposition import layerwise
-from eosflow.files import replacing
-from eosflow.objective import Linearization, Objective
-from eosflow.spec import RunSpec
-from eosflow.training import Observation, State, follow, initial_state
+from eosflow.measurements.decomposition import layerwise
+from eosflow.objectives.mlp import Linearization, Objective
+from eosflow.runs.spec import RunSpec
+from eosflow.runs.train import Observation, State, follow, initial_state
+from eosflow.storage.files import replacing
 
 WIDTH, EXAMPLES, TRANSIENT = 64, 60, 10
 BASE = {"max_step_size": 0.02, "eigen_tolerance": 0.003, "eigen_dtype": "float64"}

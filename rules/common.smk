@@ -4,8 +4,11 @@ import sys
 
 from snakemake.settings.types import DeploymentMethod
 
-from eosflow import catalog, figures, planning, spec
-from eosflow.planning import plain
+from eosflow.datasets import catalog
+from eosflow.results import figures
+from eosflow.workflow import plan
+from eosflow.runs import spec
+from eosflow.workflow.plan import plain
 
 
 wildcard_constraints:
@@ -17,7 +20,7 @@ wildcard_constraints:
     step=r"\d{6}\d*",
 
 
-PLAN = plain(planning.Plan)(config)
+PLAN = plain(plan.Plan)(config)
 config = PLAN.config
 RESULTS = PLAN.results
 RUNS = PLAN.runs

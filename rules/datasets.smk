@@ -44,7 +44,7 @@ rule subset:
             config["datasets"][wildcards.dataset]
         ),
         size=plain(lambda wildcards: PLAN.subset_size(wildcards.dataset)),
-        version=spec.SUBSET_VERSION,
+        version=catalog.SUBSET_VERSION,
         archive=lambda wildcards: " ".join(
             f"--archive {shlex.quote(path)}"
             for path in PLAN.archives(wildcards.dataset)
@@ -68,7 +68,7 @@ rule dice_parameters:
         "../envs/eosflow.yaml"
     params:
         settings=spec.canonical_json(config["datasets"]["dice"]),
-        version=spec.SUBSET_VERSION,
+        version=catalog.SUBSET_VERSION,
     shell:
         program("dice_parameters.py") + "--settings {params.settings:q} "
         "--output {output.parquet:q} --record {output.record:q} >> {log:q} 2>&1"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from eosflow import cli, provenance, tables
-from eosflow.files import read_json
+from eosflow.results import tables
+from eosflow.storage import provenance
+from eosflow.storage.files import read_json
+from eosflow.workflow import command_line
 
 
 def main() -> None:
@@ -32,4 +34,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from eosflow import cli
-from eosflow.figures import contact, drawing, style
+from eosflow.results.figures import drawing, examples, style
+from eosflow.workflow import command_line
 
 
 def main() -> None:
@@ -17,9 +17,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help=".png; a .pdf is put beside it")
     arguments = parser.parse_args()
     with style.applied():
-        figure = contact.sheet(arguments.subset)
+        figure = examples.sheet(arguments.subset)
     drawing.save(figure, arguments.output.with_suffix(".pdf"), arguments.output)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from eosflow import cli, gpu
+from eosflow.workflow import command_line, gpu
 
 
 def main() -> None:
@@ -20,15 +20,15 @@ def main() -> None:
     with gpu.lease(arguments.device, arguments.gpus) as device:
         import torch  # after the lease, which decides what torch sees
 
-        from eosflow import rundecomposition
+        from eosflow.runs import measure
 
         torch.set_num_threads(arguments.threads)
         place = (arguments.subset, device)
         if arguments.step is None:
-            rundecomposition.decompose_run(arguments.folder, *place)
+            measure.decompose_run(arguments.folder, *place)
         else:
-            rundecomposition.decompose_snapshot(arguments.folder, arguments.step, *place)
+            measure.decompose_snapshot(arguments.folder, arguments.step, *place)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

@@ -6,8 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from eosflow import cli, provenance
 from eosflow.datasets import dice
+from eosflow.storage import provenance
+from eosflow.workflow import command_line
 
 
 def main() -> None:
@@ -21,4 +22,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

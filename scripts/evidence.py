@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from eosflow import cli, evidence_files
+from eosflow.results import archive
+from eosflow.workflow import command_line
 
 
 def main() -> None:
@@ -19,10 +20,10 @@ def main() -> None:
     redraw.add_argument("output", type=Path, help="output: new, empty, or of an earlier redraw")
     arguments = parser.parse_args()
     if arguments.command == "keep":
-        evidence_files.keep(arguments.results, arguments.folder)
+        archive.keep(arguments.results, arguments.folder)
     else:
-        evidence_files.redraw(arguments.folder, arguments.output)
+        archive.redraw(arguments.folder, arguments.output)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

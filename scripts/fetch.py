@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from eosflow import cli
-from eosflow.catalog import CATALOG
+from eosflow.datasets.catalog import CATALOG
 from eosflow.datasets.download import fetch
-from eosflow.errors import UserError
+from eosflow.storage.errors import UserError
+from eosflow.workflow import command_line
 
 
 def main() -> None:
@@ -25,4 +25,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

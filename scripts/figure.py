@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from eosflow import cli, figures, provenance
+from eosflow.results import figures
+from eosflow.storage import provenance
+from eosflow.workflow import command_line
 
 
 def main() -> None:
@@ -45,4 +47,4 @@ def frame(path: Path | None) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

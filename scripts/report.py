@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from eosflow import cli, provenance, report
+from eosflow.results import report
+from eosflow.storage import provenance
+from eosflow.workflow import command_line
 
 
 def main() -> None:
@@ -24,4 +26,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

@@ -6,9 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from eosflow import cli
 from eosflow.datasets import DATASETS, Resources
 from eosflow.datasets.subsets import write_subset
+from eosflow.workflow import command_line
 
 
 def main() -> None:
@@ -37,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from eosflow import claims, cli, provenance, tables
+from eosflow.results import claims, tables
+from eosflow.storage import provenance
+from eosflow.workflow import command_line
 
 CAPTIONS = {
     "table1": "The experiments and what they cost.",
@@ -50,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

@@ -6,9 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from eosflow import cli, gpu
-from eosflow.locks import alone_in
-from eosflow.spec import RunSpec
+from eosflow.runs.spec import RunSpec
+from eosflow.workflow import command_line, gpu
+from eosflow.workflow.locks import alone_in
 
 
 def main() -> None:
@@ -22,10 +22,10 @@ def main() -> None:
     arguments = parser.parse_args()
     spec = RunSpec.from_record(arguments.spec)
     with alone_in(arguments.folder), gpu.lease(arguments.device, arguments.gpus) as device:
-        from eosflow.training import train  # after the lease, which decides what torch sees
+        from eosflow.runs.train import train  # after the lease, which decides what torch sees
 
         train(spec, arguments.subset, arguments.folder, device, arguments.threads)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

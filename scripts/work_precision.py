@@ -8,8 +8,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from eosflow import cli, provenance, tables
-from eosflow.studies import work_precision
+from eosflow.results import tables
+from eosflow.runs import work_precision
+from eosflow.storage import provenance
+from eosflow.workflow import command_line
 
 
 def main() -> None:
@@ -25,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.func import hessian, jacrev, vmap
 
-from eosflow.network import Network
-from eosflow.objective import Objective
+from eosflow.networks.mlp import Network
+from eosflow.objectives.mlp import Objective
 
 
 def reference_outputs(network: Network, theta: Tensor, example: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eosflow.network import Network
-from eosflow.objective import Objective
+from eosflow.networks.mlp import Network
+from eosflow.objectives.mlp import Objective
 
 DIMENSIONS = (5, 6, 7, 6, 4)
 CRITERIA = ("cross_entropy", "squared_error", "mean_squared_error")

@@ -57,7 +57,7 @@ class Project:
         (root / "tiny.yaml").write_text(TINY)
         # No configuration reaches the study, which would take a minute.
         times = "FLOW_TIMES = (0.25, 1.0)", "FLOW_TIMES = (0.01, 0.02)"
-        self.edit("eosflow/studies/work_precision.py", *times)
+        self.edit("eosflow/runs/work_precision.py", *times)
 
     def adopt(self, results: Path) -> None:
         """Put a copy of finished results here, times and all, without Snakemake's notes."""

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eosflow.files import sha256, write_json
-from eosflow.powerlaw import PAPER
-from eosflow.spec import step_name
-from eosflow.tables import VERSIONED
+from eosflow.results.power_laws import PAPER
+from eosflow.results.tables import VERSIONED
+from eosflow.runs.spec import step_name
+from eosflow.storage.files import sha256, write_json
 
 LAYERS = 6
 START = 3e-4  # A_1 at iteration 10, of every run

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import synthetic
 
-from eosflow import claims
+from eosflow.results import claims
 
 CULPRIT = "atrialfibrillation-ce/n120/init1-subset0"
 COUNTED_BY_RUN = 32  # Dice and AtrialFibrillation, 4 sizes, 2 x 2 seeds

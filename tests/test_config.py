@@ -10,8 +10,11 @@ import pytest
 import yaml
 from project import ROOT, TINY
 
-from eosflow import catalog, config, network, spec
-from eosflow.errors import UserError
+from eosflow.datasets import catalog
+from eosflow.networks import mlp
+from eosflow.runs import spec
+from eosflow.storage.errors import UserError
+from eosflow.workflow import config
 
 PAPER = ROOT / "config.yaml"
 DEMO = ROOT / "config" / "demo.yaml"
@@ -159,7 +162,7 @@ def test_the_schema_allows_just_what_the_program_knows() -> None:
     assert experiment["criterion"]["enum"] == list(spec.CRITERIA)
     assert sorted(experiment["dataset"]["enum"]) == sorted(catalog.CATALOG)
     assert set(schema["properties"]["datasets"]["properties"]) == set(catalog.CATALOG)
-    assert network_keys["activation"]["enum"] == list(network.ACTIVATIONS)
+    assert network_keys["activation"]["enum"] == list(mlp.ACTIVATIONS)
     archives = {item.name for facts in catalog.CATALOG.values() for item in facts.archives}
     assert set(schema["properties"]["checksums"]["properties"]) == archives
 

@@ -10,8 +10,8 @@ from small_archives import atrial_zip
 
 from eosflow.datasets import DATASETS, Resources, load_subset
 from eosflow.datasets.subsets import write_arrays, write_subset
-from eosflow.figures import contact
-from eosflow.files import write_json
+from eosflow.results.figures import examples
+from eosflow.storage.files import write_json
 
 DICE = {"image_size": 16, "images_per_class": 100, "seed": 0}
 
@@ -25,7 +25,7 @@ def dice_subset(tmp_path: Path) -> Path:
 
 def test_dice_examples_are_the_first_of_each_class(dice_subset):
     inputs, labels = load_subset(dice_subset, 200)
-    for figure in (contact.dice_examples(dice_subset), contact.sheet(dice_subset)):
+    for figure in (examples.dice_examples(dice_subset), examples.sheet(dice_subset)):
         shown = [axes.get_images()[0].get_array() for axes in figure.axes]
         assert len(shown) == 60
         for label in range(6):
@@ -42,7 +42,7 @@ def test_a_class_with_few_examples_leaves_places_empty(tmp_path, dice_subset):
     write_arrays(tmp_path / "few.npz", {**few, "scale": np.float64(1 / 255)})
     text = record.read_text().replace('"size": 200', '"size": 12')
     (tmp_path / "few.json").write_text(text)
-    figure = contact.dice_examples(tmp_path / "few.npz")
+    figure = examples.dice_examples(tmp_path / "few.npz")
     assert sum(len(axes.get_images()) for axes in figure.axes) == 12
 
 
@@ -58,7 +58,7 @@ def test_colours_of_cifar10_are_put_last(tmp_path):
         path.with_suffix(".json"),
         {"dataset": "cifar10", "class_counts": counts, "subset_seed": 0, "size": 10},
     )
-    figure = contact.sheet(path)
+    figure = examples.sheet(path)
     for label in range(10):
         image = figure.axes[10 * label].get_images()[0].get_array()
         assert image.shape == (32, 32, 3)
@@ -73,7 +73,7 @@ def test_traces_of_atrialfibrillation(tmp_path):
     settings = {"window": 128, "stride": 1}
     write_subset(DATASETS[name], name, settings, 0, 60, resources, path)
     inputs, labels = load_subset(path, 60)
-    figure = contact.sheet(path)
+    figure = examples.sheet(path)
     assert len(figure.axes) == 12
     for label in range(3):
         for column, window in enumerate(inputs[labels == label][:4]):
@@ -87,6 +87,6 @@ def test_phrases_of_sst(tmp_path):
     texts = [{"label": 1, "text": "a $ b_1"}, {"label": 0, "text": "one two three"}]
     record = {"dataset": "sst", "class_counts": {"negative": 1, "positive": 1}, "subset_seed": 0}
     write_json(path.with_suffix(".json"), {**record, "size": 2, "texts": texts})
-    figure = contact.sheet(path)
+    figure = examples.sheet(path)
     words = [text.get_text() for text in figure.texts]
     assert words[-6:] == ["negative", "3", "one two three", "positive", "3", "a $ b_1"]

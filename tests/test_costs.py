@@ -6,7 +6,7 @@ import torch
 from problems import DIMENSIONS, small_problem
 from torch.utils.flop_counter import FlopCounterMode
 
-from eosflow.costs import gradient_operations, product_operations
+from eosflow.networks.costs import gradient_operations, product_operations
 
 
 def test_operations_are_those_that_torch_counts() -> None:

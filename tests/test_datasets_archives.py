@@ -13,7 +13,7 @@ from small_archives import tar_of, zip_of
 
 from eosflow.datasets import archives
 from eosflow.datasets.archives import read_members
-from eosflow.errors import UserError
+from eosflow.storage.errors import UserError
 
 
 @pytest.fixture(params=["zip", "tar"])

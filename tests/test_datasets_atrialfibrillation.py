@@ -12,7 +12,7 @@ from small_archives import atrial_series, atrial_zip, ts_text
 
 from eosflow.datasets.atrialfibrillation import open_pool, parse_ts
 from eosflow.datasets.pool import Resources
-from eosflow.errors import UserError
+from eosflow.storage.errors import UserError
 
 SETTINGS = {"window": 128, "stride": 1}
 CLASSES = ("n", "s", "t")

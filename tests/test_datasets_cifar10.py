@@ -12,7 +12,7 @@ from small_archives import cifar_members, tar_of
 
 from eosflow.datasets import cifar10
 from eosflow.datasets.pool import Resources
-from eosflow.errors import UserError
+from eosflow.storage.errors import UserError
 
 RECORDS = 20
 

@@ -21,7 +21,7 @@ from small_archives import TREES, small_roberta, sst_zip
 from eosflow.datasets import embedding, sst
 from eosflow.datasets.embedding import embed_phrases
 from eosflow.datasets.pool import Resources
-from eosflow.errors import UserError
+from eosflow.storage.errors import UserError
 
 HIDDEN = 24
 NO_BREAK = "8\u00a01\\/2"

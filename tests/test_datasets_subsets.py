@@ -13,11 +13,11 @@ import pytest
 from conftest import ROOT
 from small_archives import atrial_series, atrial_zip, small_roberta, ts_text
 
-from eosflow import catalog, cli
-from eosflow.datasets import DATASETS, Pool, Resources, load_subset
+from eosflow.datasets import DATASETS, Pool, Resources, catalog, load_subset
 from eosflow.datasets.subsets import cross_entropy_floor, draw_rows, write_subset
-from eosflow.errors import UserError
-from eosflow.files import read_json
+from eosflow.storage.errors import UserError
+from eosflow.storage.files import read_json
+from eosflow.workflow import command_line
 
 DICE = {"image_size": 16, "images_per_class": 100, "seed": 0}
 GOLDEN_ROWS = [30612, 23871, 9319, 24686, 12057]  # first rows of CIFAR-10, subset 1
@@ -271,11 +271,11 @@ def test_messages_and_defects_end_differently(capsys):
         raise UserError("what to do")
 
     with pytest.raises(SystemExit) as end:
-        cli.run(complain)
+        command_line.run(complain)
     assert end.value.code == 1
     assert capsys.readouterr().err == "error: what to do\n"
     with pytest.raises(ZeroDivisionError):
-        cli.run(lambda: print(1 / 0))
+        command_line.run(lambda: print(1 / 0))
 
 
 @pytest.mark.slow

@@ -19,11 +19,11 @@ from scipy.linalg import sqrtm
 from torch import Tensor
 from torch.func import jacrev, vmap
 
-from eosflow import decomposition
-from eosflow.criteria import CRITERIA as LOSSES
-from eosflow.criteria import square_root
-from eosflow.decomposition import decompose, squared_jacobian_norms
-from eosflow.objective import Objective
+from eosflow.measurements import decomposition
+from eosflow.measurements.decomposition import decompose, squared_jacobian_norms
+from eosflow.objectives.criteria import CRITERIA as LOSSES
+from eosflow.objectives.criteria import square_root
+from eosflow.objectives.mlp import Objective
 
 DEPTH = len(DIMENSIONS) - 1
 every_criterion = pytest.mark.parametrize("criterion", CRITERIA)

@@ -16,11 +16,11 @@ import pytest
 from conftest import ROOT
 from servers import ArchiveServer
 
-from eosflow.catalog import CATALOG, Archive
+from eosflow.datasets.catalog import CATALOG, Archive
 from eosflow.datasets.download import fetch
 from eosflow.datasets.transfer import CHUNK, Patience
-from eosflow.errors import UserError
-from eosflow.files import read_json
+from eosflow.storage.errors import UserError
+from eosflow.storage.files import read_json
 
 CONTENT = random.Random(0).randbytes(1_000_000)
 KEPT = len(CONTENT) // 2 // CHUNK * CHUNK  # of an answer cut at half: its whole chunks

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from eosflow.eigen import EigenPairs, Operator, random_start, top_eigenpairs
+from eosflow.spectra.eigenpairs import EigenPairs, Operator, random_start, top_eigenpairs
 
 SIZE = 200
 

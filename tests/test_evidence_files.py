@@ -13,13 +13,14 @@ import pytest
 import synthetic
 from conftest import ROOT
 
-from eosflow import claims, figures, provenance, report, runwise, tables
 from eosflow.datasets import DATASETS, dice
 from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import write_subset
-from eosflow.errors import UserError
-from eosflow.evidence_files import MANIFEST, keep, redraw
-from eosflow.files import read_json, sha256, write_json
+from eosflow.results import claims, courses, figures, report, tables
+from eosflow.results.archive import MANIFEST, keep, redraw
+from eosflow.storage import provenance
+from eosflow.storage.errors import UserError
+from eosflow.storage.files import read_json, sha256, write_json
 
 DICE = {"image_size": 12, "images_per_class": 100, "seed": 0}
 STUDY = "studies/work-precision/table.csv"
@@ -145,10 +146,10 @@ def test_kept_frames_hold_every_number_of_the_runs(results: Path, kept: Path) ->
     for name in ("decomposition", "runs"):
         first, second = (pd.read_parquet(folder / f"{name}.parquet") for folder in (results, kept))
         pd.testing.assert_frame_equal(first, second, check_exact=True)
-    runs = pd.read_parquet(kept / "runs.parquet").set_index(runwise.IDENTITY).sort_index()
+    runs = pd.read_parquet(kept / "runs.parquet").set_index(courses.IDENTITY).sort_index()
     steps = pd.read_parquet(kept / "trajectories.parquet")
-    later = steps[steps["iteration"] >= runwise.TRANSIENT]
-    of_run, after = steps.groupby(runwise.IDENTITY), later.groupby(runwise.IDENTITY)
+    later = steps[steps["iteration"] >= courses.TRANSIENT]
+    of_run, after = steps.groupby(courses.IDENTITY), later.groupby(courses.IDENTITY)
     assert (of_run.size() == runs["iterations"]).all() and len(runs) == 8
     assert (of_run["residual"].max() == runs["max_residual"]).all()
     assert (of_run["rejected_steps"].sum() == runs["rejected_steps"]).all()

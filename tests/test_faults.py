@@ -29,7 +29,7 @@ def tree(root: Path) -> Project:
     project.edit("tiny.yaml", "every: 20", "every: 50")
     project.edit("tiny.yaml", "max_iterations: 2000}", "max_iterations: 100000}")
     project.edit("tiny.yaml", "max_step_size: 0.2", "max_step_size: 0.02")
-    project.edit("eosflow/training.py", "CHECKPOINT_SECONDS = 120.0", "CHECKPOINT_SECONDS = 0.2")
+    project.edit("eosflow/runs/train.py", "CHECKPOINT_SECONDS = 120.0", "CHECKPOINT_SECONDS = 0.2")
     return project
 
 

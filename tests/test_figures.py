@@ -12,14 +12,14 @@ import pytest
 import synthetic
 from matplotlib.collections import LineCollection
 
-from eosflow import figures, powerlaw, runwise
-from eosflow.errors import UserError
-from eosflow.figures import drawing, index, style
+from eosflow.results import courses, figures, power_laws
+from eosflow.results.figures import drawing, index, style
+from eosflow.storage.errors import UserError
 
 CURVES = [
     name
     for name, entry in figures.NAMES.items()
-    if figures.KINDS[entry.kind].function.startswith("eosflow.figures.curves")
+    if figures.KINDS[entry.kind].function.startswith("eosflow.results.figures.curves")
 ]
 PANELS = {
     "sharpness": 3,
@@ -98,7 +98,7 @@ def test_the_list_is_the_papers():
 def test_each_curve_is_one_run_from_iteration_10_on(frames, name):
     decomposition, runs = frames
     dice = decomposition[decomposition["experiment"] == "dice-ce"]
-    later = runwise.after_transient(dice)
+    later = courses.after_transient(dice)
     figure = figures.draw(name, decomposition, runs)
     assert len(panels_of(figure)) == len(SHOWN[name])
     for axes, column in zip(panels_of(figure), SHOWN[name], strict=True):
@@ -198,8 +198,8 @@ def test_power_law_shows_runs_fit_and_paper(frames):
     assert [axes.get_title(loc="left") for axes in figure.axes] == list(
         figures.EXPERIMENTS.values()
     )
-    laws = powerlaw.fits(decomposition, runs)
-    peaks = runwise.alignment_peaks(decomposition)
+    laws = power_laws.fits(decomposition, runs)
+    peaks = courses.alignment_peaks(decomposition)
     for axes, law, name in zip(figure.axes, laws.itertuples(), figures.EXPERIMENTS, strict=True):
         points = [line for line in axes.lines if line.get_marker() == "o"]
         drawn = np.concatenate([line.get_xydata() for line in points])
@@ -224,7 +224,7 @@ def test_power_law_without_a_fit_says_why():
 def test_stable_steps_of_every_finished_run(frames):
     decomposition, runs = frames
     figure = figures.draw("stable-step", decomposition, runs)
-    steps = runwise.stable_steps(decomposition)
+    steps = courses.stable_steps(decomposition)
     for axes, name in zip(figure.axes, figures.EXPERIMENTS, strict=True):
         mine = steps[steps["experiment"] == name]
         actual, frozen = axes.lines
@@ -298,8 +298,12 @@ def test_drawing_leaves_the_users_settings_alone(frames):
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
-        ("import eosflow.figures", ["numpy", "pandas", "matplotlib", "torch"]),
-        ("import eosflow.figures.drawing, eosflow.figures.contact, eosflow.report", ["torch"]),
+        ("import eosflow.results.figures", ["numpy", "pandas", "matplotlib", "torch"]),
+        (
+            "import eosflow.results.figures.drawing, eosflow.results.figures.examples, "
+            "eosflow.results.report",
+            ["torch"],
+        ),
     ],
 )
 def test_imports_stay_light(statement, absent):
@@ -311,7 +315,7 @@ def test_imports_stay_light(statement, absent):
 def test_the_page_in_the_docs_is_the_list():
     docs = Path(__file__).parent.parent / "docs"
     assert (docs / "figures.md").read_text(encoding="utf-8") == index.page(), (
-        "docs/figures.md is out of date: python -m eosflow.figures.index"
+        "docs/figures.md is out of date: python -m eosflow.results.figures.index"
     )
     for kind, (name, _) in index.GALLERY.items():
         assert figures.NAMES[name].kind == kind

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from eosflow.figures.studies import MARKERS, work_precision
+from eosflow.results.figures.work_precision import MARKERS, work_precision
 
 
 def test_work_precision_draws_each_row_where_it_belongs(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 """Numbers of a short run as they were: when they move, finished results are no longer what a run
-of today would give, and the versions in `eosflow/spec.py` must say so.
+of today would give, and the versions in `eosflow/runs/spec.py` must say so.
 
 `python tests/test_golden.py` writes the stored numbers anew.
 """
@@ -15,10 +15,10 @@ import pytest
 from problems import write_noise_subset
 from test_training import small_spec
 
-from eosflow.files import read_json, write_json
-from eosflow.rundecomposition import decompose_run
-from eosflow.spec import DECOMPOSITION_VERSION, TRAINING_VERSION
-from eosflow.training import train
+from eosflow.runs.measure import decompose_run
+from eosflow.runs.spec import DECOMPOSITION_VERSION, TRAINING_VERSION
+from eosflow.runs.train import train
+from eosflow.storage.files import read_json, write_json
 
 STORED = Path(__file__).parent / "data" / "golden.json"
 FACTS = ("sharpness_hessian", "sharpness_residual", "overlap", "m_norm2", "alignment_product")
@@ -44,7 +44,7 @@ def short_run(folder: Path) -> dict[str, Any]:
 
 def test_numbers_are_those_of_their_version(tmp_path: Path) -> None:
     expected, actual = read_json(STORED), short_run(tmp_path)
-    advice = "raise {} in eosflow/spec.py, then run `python tests/test_golden.py`"
+    advice = "raise {} in eosflow/runs/spec.py, then run `python tests/test_golden.py`"
     for name in ("loss", "step_size", "eigenvalue_1", "eigenvalue_7"):
         assert actual[name] == pytest.approx(expected[name], rel=1e-5), (
             f"{name} has moved: {advice.format('TRAINING_VERSION')}"

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from eosflow import gpu
-from eosflow.errors import UserError
+from eosflow.storage.errors import UserError
+from eosflow.workflow import gpu
 
 UUIDS = ("GPU-aaaa", "GPU-bbbb")
 ANSWER = "#!/bin/sh\nprintf '0, GPU-aaaa\\n1, GPU-bbbb\\n'\n"
@@ -23,7 +23,7 @@ ANSWER = "#!/bin/sh\nprintf '0, GPU-aaaa\\n1, GPU-bbbb\\n'\n"
 # Holds a lease and notes when it took which device and when it gave it back.
 HOLDER = """
 import os, sys, time
-from eosflow import gpu
+from eosflow.workflow import gpu
 with gpu.lease("cuda", int(sys.argv[2])) as device:
     began = time.monotonic()
     print("holds", os.environ["CUDA_VISIBLE_DEVICES"], flush=True)

@@ -13,9 +13,9 @@ from problems import small_problem
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from eosflow.eigen import EigenPairs, random_start, top_eigenpairs
-from eosflow.integrators import exponential_euler, relaxation, stable_step_size
-from eosflow.objective import Objective
+from eosflow.objectives.mlp import Objective
+from eosflow.optimizers.integrators import exponential_euler, relaxation, stable_step_size
+from eosflow.spectra.eigenpairs import EigenPairs, random_start, top_eigenpairs
 
 
 def pairs_of(objective: Objective, theta: Tensor, count: int, rtol: float = 1e-11) -> EigenPairs:

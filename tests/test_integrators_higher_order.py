@@ -14,11 +14,11 @@ from problems import small_problem
 from scipy.integrate import quad, solve_ivp
 from torch import Tensor
 
-from eosflow.eigen import EigenPairs, random_start, top_eigenpairs
-from eosflow.integrators import INTEGRATORS, exponential_heun, runge_kutta_4, second_phi
-from eosflow.objective import Objective
-from eosflow.spec import expand
-from eosflow.training import State, follow
+from eosflow.objectives.mlp import Objective
+from eosflow.optimizers.integrators import INTEGRATORS, exponential_heun, runge_kutta_4, second_phi
+from eosflow.runs.spec import expand
+from eosflow.runs.train import State, follow
+from eosflow.spectra.eigenpairs import EigenPairs, random_start, top_eigenpairs
 
 
 @pytest.mark.parametrize("exponent", [0.0, -1e-12, -1e-4, -9.9e-4, -1.1e-3, -0.3, -7.0, -900.0])

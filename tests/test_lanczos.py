@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from eosflow.lanczos import top_vectors
+from eosflow.spectra.lanczos import top_vectors
 
 
 def symmetric(count: int, size: int, dtype: torch.dtype = torch.float64) -> Tensor:

@@ -9,8 +9,8 @@ import torch
 from oracles import reference_outputs
 from problems import small_problem
 
-from eosflow.network import ACTIVATIONS, Network
-from eosflow.randomness import generator
+from eosflow.networks.mlp import ACTIVATIONS, Network
+from eosflow.spectra.randomness import generator
 
 
 def test_outputs_equal_per_example_reference() -> None:

@@ -7,8 +7,8 @@ import torch
 from oracles import dense_gauss_newton, dense_hessian, reference_loss
 from problems import CRITERIA, WORKSPACES, small_problem
 
-from eosflow.network import Network
-from eosflow.objective import Objective
+from eosflow.networks.mlp import Network
+from eosflow.objectives.mlp import Objective
 
 every_criterion = pytest.mark.parametrize("criterion", CRITERIA)
 every_workspace = pytest.mark.parametrize("workspace", WORKSPACES)

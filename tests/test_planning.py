@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from project import ROOT, Project
 
-from eosflow import config, planning, spec
-from eosflow.errors import UserError
+from eosflow.datasets import catalog
+from eosflow.runs import spec
+from eosflow.storage.errors import UserError
+from eosflow.workflow import config, plan
 
 # Four times what it may take on a quiet machine, which this one may not be.
 SECONDS_ALL, SECONDS_ONE = 20.0, 12.0
@@ -23,12 +25,12 @@ def write(path: Path, content: object = None) -> None:
     path.write_text("" if content is None else json.dumps(content))
 
 
-def add_training(results: Path, plan: planning.Plan) -> None:
+def add_training(results: Path, plan: plan.Plan) -> None:
     for dataset, settings in plan.config["datasets"].items():
         facts = {
             "settings": settings,
             "size": plan.subset_size(dataset),
-            "subset_version": spec.SUBSET_VERSION,
+            "subset_version": catalog.SUBSET_VERSION,
         }
         for seed in range(4):
             write(results / f"data/subsets/{dataset}-subset{seed}.npz")
@@ -80,14 +82,12 @@ def add_the_rest(results: Path, runs: dict[str, spec.RunSpec], figures: list[str
 
 
 @pytest.fixture(scope="module")
-def paper() -> planning.Plan:
-    return planning.Plan(config.load([ROOT / "config.yaml"]))
+def paper() -> plan.Plan:
+    return plan.Plan(config.load([ROOT / "config.yaml"]))
 
 
 @pytest.mark.slow
-def test_the_paper_is_planned_in_seconds_at_every_stage(
-    paper: planning.Plan, tmp_path: Path
-) -> None:
+def test_the_paper_is_planned_in_seconds_at_every_stage(paper: plan.Plan, tmp_path: Path) -> None:
     project = Project(tmp_path / "tree")
     per_run = {"train": 368, "decompose_run": 368}
     data = {"fetch": 3, "subset": 16, "dice_parameters": 1}
@@ -122,10 +122,10 @@ def test_the_paper_is_planned_in_seconds_at_every_stage(
     assert planned() == {"figure": 1, "report": 1, "manifest": 1}  # what is gone is made again
 
 
-def test_the_figures_are_those_of_the_selected_experiments(paper: planning.Plan) -> None:
+def test_the_figures_are_those_of_the_selected_experiments(paper: plan.Plan) -> None:
     assert len(paper.figures()) == 42 + 4
     settings = config.load([ROOT / "config.yaml"], {"select": ["dice-ce"]})
-    chosen = planning.Plan(settings).figures()
+    chosen = plan.Plan(settings).figures()
     assert [name for name in chosen if name.startswith("figure")] == [
         f"figure{number:02d}" for number in (5, 6, 10, 14, 19, 23, 28, 33, 38)
     ]
@@ -139,7 +139,7 @@ def test_the_figures_are_those_of_the_selected_experiments(paper: planning.Plan)
         (lambda plan: plan.dataset_of("x.zip"), ["no archive x.zip", "AtrialFibrillation.zip"]),
     ],
 )  # fmt: skip
-def test_what_does_not_exist_is_refused_by_name(paper: planning.Plan, ask, words) -> None:
+def test_what_does_not_exist_is_refused_by_name(paper: plan.Plan, ask, words) -> None:
     with pytest.raises(UserError) as caught:
         ask(paper)
     for word in words:
@@ -157,10 +157,10 @@ def test_what_does_not_exist_is_refused_by_name(paper: planning.Plan, ask, words
     ],
 )
 def test_listed(numbers: list[int], text: str) -> None:
-    assert planning.listed(numbers) == text
+    assert plan.listed(numbers) == text
 
 
-def test_costs_grow_with_the_work(paper: planning.Plan) -> None:
+def test_costs_grow_with_the_work(paper: plan.Plan) -> None:
     small, large = ONE, "cifar10-ce/n6250/init0-subset2"
     assert 700 < paper.memory(small) < paper.memory(large) < 64_000
     assert 10 < paper.training_minutes(small) < paper.training_minutes(large) < 7 * 24 * 60
@@ -169,9 +169,9 @@ def test_costs_grow_with_the_work(paper: planning.Plan) -> None:
 
 def test_a_cluster_decides_where_auto_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     def asked(device: str, found: tuple[str, ...], local: bool) -> int:
-        monkeypatch.setattr(planning.gpu, "devices", lambda: found)
+        monkeypatch.setattr(plan.gpu, "devices", lambda: found)
         settings = config.load([ROOT / "config.yaml"], {"device": device})
-        return planning.Plan(settings).gpus(local=local)
+        return plan.Plan(settings).gpus(local=local)
 
     assert [asked("auto", found, True) for found in ((), ("0",))] == [0, 1]
     assert asked("auto", ("0",), False) == 0  # the profile's set-resources say

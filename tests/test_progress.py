@@ -7,8 +7,8 @@ import math
 
 import pytest
 
-from eosflow import progress
-from eosflow.progress import LossProgress, iterations_needed, time_left
+from eosflow.runs import progress
+from eosflow.runs.progress import LossProgress, iterations_needed, time_left
 
 
 def test_a_power_law_ends_where_it_says() -> None:

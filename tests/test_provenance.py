@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from eosflow import provenance
-from eosflow.errors import UserError
-from eosflow.files import read_json
+from eosflow.storage import provenance
+from eosflow.storage.errors import UserError
+from eosflow.storage.files import read_json
 
 
 def results(folder: Path, text: str = "a,b\n1,2\n") -> Path:

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from eosflow import claims, figures, report, tables
-from eosflow.errors import UserError
+from eosflow.results import claims, figures, report, tables
+from eosflow.storage.errors import UserError
 
 WIDTHS = (360, 800, 1400)
 STUDY = pd.DataFrame(

@@ -141,7 +141,7 @@ class Demo(Project):
         super().__init__(root)
         (root / "small.yaml").write_text(SMALL)
         old = "CHECKPOINT_SECONDS = 120.0"
-        self.edit("eosflow/training.py", old, "CHECKPOINT_SECONDS = 0.5")
+        self.edit("eosflow/runs/train.py", old, "CHECKPOINT_SECONDS = 0.5")
 
 
 @pytest.fixture(scope="session")

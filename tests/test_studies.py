@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from eosflow import config
-from eosflow.network import Network
-from eosflow.objective import Objective
-from eosflow.spec import RunSpec, canonical_json, expand
-from eosflow.studies import work_precision
+from eosflow.networks.mlp import Network
+from eosflow.objectives.mlp import Objective
+from eosflow.runs import work_precision
+from eosflow.runs.spec import RunSpec, expand
+from eosflow.storage.digests import canonical_json
+from eosflow.workflow import config
 
 STEPS = (0.05, 0.025, 0.0125)
 

@@ -7,8 +7,8 @@ import pytest
 import synthetic
 from hypothesis import given, settings
 
-from eosflow import runwise, tables
-from eosflow.errors import UserError
+from eosflow.results import courses, tables
+from eosflow.storage.errors import UserError
 
 
 @pytest.fixture
@@ -124,8 +124,8 @@ def test_files(tmp_path):
 
 
 def test_growth_multiplies_up_and_is_what_the_runs_were_made_with():
-    grown = runwise.growth(synthetic.frames()[0])
-    product = grown[list(runwise.FACTORS)].prod(axis="columns")
+    grown = courses.growth(synthetic.frames()[0])
+    product = grown[list(courses.FACTORS)].prod(axis="columns")
     assert product.to_numpy() == pytest.approx(grown["layer_norm2_1"].to_numpy())
     assert (grown["m_norm2"] * grown["overlap"]).to_numpy() == pytest.approx(
         grown["sharpness_gauss_newton"].to_numpy()
@@ -133,14 +133,14 @@ def test_growth_multiplies_up_and_is_what_the_runs_were_made_with():
     assert grown["criterion_norm2"].to_numpy() == pytest.approx(synthetic.CRITERION_GROWTH)
     assert grown["jacobian_product"].to_numpy() == pytest.approx(synthetic.JACOBIAN_GROWTH**5)
     assert grown["overlap"].to_numpy() == pytest.approx(synthetic.OVERLAP_GROWTH)
-    peaks = runwise.alignment_peaks(synthetic.frames()[0])["alignment"]
+    peaks = courses.alignment_peaks(synthetic.frames()[0])["alignment"]
     assert grown["alignment"].to_numpy() == pytest.approx(peaks.to_numpy() / synthetic.START)
     assert (grown["start"] == 10).all()
 
 
 def test_counterfactual_step_by_hand():
     """Two layers, two snapshots: s_cf = max over t of ω (M_1 A(10)/A(t) + M_2) + max(λ₁(R), 0)."""
-    identity = dict(zip(runwise.IDENTITY, ("e", "d", "c", 9, 0, 0), strict=True))
+    identity = dict(zip(courses.IDENTITY, ("e", "d", "c", 9, 0, 0), strict=True))
     common = {"layer_norm2_2": 3.0, "overlap": 0.5, "sharpness_residual": -1.0}
     rows = [
         {"iteration": 0, "alignment_1": 0.9, "layer_norm2_1": 99.0, "sharpness_hessian": 99.0},
@@ -148,7 +148,7 @@ def test_counterfactual_step_by_hand():
         {"iteration": 20, "alignment_1": 0.4, "layer_norm2_1": 10.0, "sharpness_hessian": 8.0},
     ]
     frame = pd.DataFrame([{**identity, **common, **row} for row in rows])
-    (steps,) = runwise.stable_steps(frame).itertuples()
+    (steps,) = courses.stable_steps(frame).itertuples()
     assert steps.max_sharpness == 8.0
     assert steps.counterfactual_sharpness == pytest.approx(0.5 * (10 * 0.1 / 0.4 + 3))
     assert steps.stable_step == 0.25
@@ -161,5 +161,5 @@ def test_the_order_of_rows_does_not_matter(order):
     decomposition = pd.DataFrame(synthetic.run("dice-ce", 468)[0])
     decomposition = decomposition.iloc[: len(order)]
     shuffled = decomposition.iloc[order]
-    for summary in (runwise.growth, runwise.stable_steps, runwise.alignment_peaks):
+    for summary in (courses.growth, courses.stable_steps, courses.alignment_peaks):
         pd.testing.assert_frame_equal(summary(shuffled), summary(decomposition))

@@ -22,16 +22,17 @@ from oracles import reference_loss
 from problems import write_noise_subset
 from safetensors.torch import load_file
 
-from eosflow import training
-from eosflow.eigen import random_start, top_eigenpairs
-from eosflow.errors import UserError
-from eosflow.files import read_json, sha256
-from eosflow.integrators import exponential_euler, stable_step_size
-from eosflow.objective import Linearization
-from eosflow.rundecomposition import decompose_run, decompose_snapshot
-from eosflow.runfolder import DamagedFile, RunFolder, load_tensors, make_objective
-from eosflow.spec import RunSpec, expand
-from eosflow.training import State, initial_state, train
+from eosflow.objectives.mlp import Linearization
+from eosflow.optimizers.integrators import exponential_euler, stable_step_size
+from eosflow.runs import train as training
+from eosflow.runs.folder import RunFolder, make_objective
+from eosflow.runs.measure import decompose_run, decompose_snapshot
+from eosflow.runs.spec import RunSpec, expand
+from eosflow.runs.train import State, initial_state, train
+from eosflow.spectra.eigenpairs import random_start, top_eigenpairs
+from eosflow.storage.errors import UserError
+from eosflow.storage.files import read_json, sha256
+from eosflow.storage.tensors import DamagedFile, load_tensors
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -161,9 +162,9 @@ CHILD = """
 import sys
 from pathlib import Path
 import test_training
-from eosflow import training
+from eosflow.runs import train as training
 subset, folder = map(Path, sys.argv[1:])
-training.train(test_training.small_spec(), subset, folder, threads=1, checkpoint_seconds=0.0)
+train.train(test_training.small_spec(), subset, folder, threads=1, checkpoint_seconds=0.0)
 """
 
 
@@ -220,7 +221,7 @@ def test_a_larger_bound_on_iterations_continues(
     train(small_spec(max_iterations=15), subset, tmp_path, threads=1)
     assert read_json(tmp_path / "run.json")["stopped"] == "max_iterations"
     first_iterations = []
-    follow = training.follow
+    follow = train.follow
 
     def watch(spec: RunSpec, objective: object, state: State, observe: object) -> str:
         first_iterations.append(state.iteration)
@@ -301,7 +302,7 @@ def test_a_step_that_raises_the_loss_is_taken_again_at_half_the_size(subset: Pat
     point = objective.linearize(state.theta)
     # Pairs that are no eigenpairs: the step they allow is far too long.
     wrong = top_eigenpairs(lambda block, out: out.copy_(1e-6 * block), state.start, 1.0, 1)
-    following, step_size, rejected = training.advance(spec, state, objective, point, wrong)
+    following, step_size, rejected = train.advance(spec, state, objective, point, wrong)
     assert following is not None
     assert following.loss <= point.loss
     assert rejected > 0

@@ -152,7 +152,9 @@ def test_another_style_redraws_and_touches_no_result(again: Project) -> None:
     again.edit("config.yaml", "against: iteration", "against: flow_time")
     assert again.jobs() == redrawn
     again.edit("config.yaml", "against: flow_time", "against: iteration")
-    again.edit("eosflow/figures/__init__.py", "FIGURES_VERSION = ", "FIGURES_VERSION = 1000 + ")
+    again.edit(
+        "eosflow/results/figures/__init__.py", "FIGURES_VERSION = ", "FIGURES_VERSION = 1000 + "
+    )
     assert again.jobs() == redrawn
 
 
@@ -160,7 +162,7 @@ def test_a_study_and_its_figure_hang_on_its_version_alone(again: Project) -> Non
     figure = "results/figures/work-precision.pdf"
     (again.root / figure).unlink()
     assert again.jobs(figure) == {"figure": 1}
-    again.edit("eosflow/spec.py", "\nSTUDIES_VERSION = ", "\nSTUDIES_VERSION = 1000 + ")
+    again.edit("eosflow/runs/spec.py", "\nSTUDIES_VERSION = ", "\nSTUDIES_VERSION = 1000 + ")
     assert again.jobs(figure) == {"work_precision": 1, "figure": 1}
     assert again.jobs() == {"work_precision": 1, "figure": 1, "report": 1, "manifest": 1}
     assert again.jobs("results/table1.csv", "results/figures/figure06.pdf") == {}
@@ -171,7 +173,9 @@ def test_a_study_and_its_figure_hang_on_its_version_alone(again: Project) -> Non
 )
 def test_a_raised_version_remakes_from_there_on(clone: Project, constant: str, first: str) -> None:
     """Also in a fresh clone, where Snakemake itself knows nothing of earlier versions."""
-    clone.edit("eosflow/spec.py", f"\n{constant}_VERSION = ", f"\n{constant}_VERSION = 1000 + ")
+    clone.edit(
+        "eosflow/runs/spec.py", f"\n{constant}_VERSION = ", f"\n{constant}_VERSION = 1000 + "
+    )
     jobs = clone.jobs()
     stages = ["subset", "train", "decompose_run", "collect"]
     assert [stage for stage in stages if stage in jobs] == stages[stages.index(first) :]

@@ -1,8 +1,8 @@
 """The datasets: name -> function that opens the training split. A fifth one is a line here.
 
 Each module holds one dataset's parsing and preprocessing; its facts (classes, sizes, sources,
-licence) are in `eosflow.catalog`. Modules import heavy libraries inside their functions, so that
-this package costs only NumPy, and nothing is ever downloaded by importing it.
+licence) are in `eosflow.datasets.catalog`. Modules import heavy libraries inside their functions,
+so that this package costs only NumPy, and nothing is ever downloaded by importing it.
 """
 
 from __future__ import annotations

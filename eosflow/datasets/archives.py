@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from eosflow.errors import UserError
+from eosflow.storage.errors import UserError
 
 # The largest published member is a CIFAR-10 batch of 31 MB. The bound stops archives that unpack
 # to far more than they weigh.

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eosflow.catalog import CATALOG
 from eosflow.datasets.archives import read_members
+from eosflow.datasets.catalog import CATALOG
 from eosflow.datasets.pool import Integers, Pool, Resources
-from eosflow.errors import UserError
+from eosflow.storage.errors import UserError
 
 BATCHES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 NAMES = "batches.meta.txt"

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eosflow.catalog import CATALOG
+from eosflow.datasets.catalog import CATALOG
 from eosflow.datasets.pool import Integers, Pool, Resources
-from eosflow.errors import UserError
-from eosflow.files import replacing
+from eosflow.storage.errors import UserError
+from eosflow.storage.files import replacing
 
 if TYPE_CHECKING:
     import pyarrow

@@ -11,7 +11,7 @@ from typing import Any
 import requests
 from filelock import FileLock
 
-from eosflow.catalog import Archive
+from eosflow.datasets.catalog import Archive
 from eosflow.datasets.transfer import (
     Patience,
     Session,
@@ -22,8 +22,8 @@ from eosflow.datasets.transfer import (
     reason_of,
     receive,
 )
-from eosflow.errors import UserError
-from eosflow.files import read_json, replacing, write_json
+from eosflow.storage.errors import UserError
+from eosflow.storage.files import read_json, replacing, write_json
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from eosflow.datasets.progress import count_progress
-from eosflow.errors import UserError
-from eosflow.files import replacing, sha256
-from eosflow.spec import digest
+from eosflow.storage.digests import digest
+from eosflow.storage.errors import UserError
+from eosflow.storage.files import replacing, sha256
+from eosflow.storage.progress import count_progress
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eosflow.datasets.archives import read_members
 from eosflow.datasets.pool import Integers, Pool, Resources
-from eosflow.errors import UserError
+from eosflow.storage.errors import UserError
 
 TRAINING_MEMBER = "train.txt"
 LABELS = ("0", "1", "2", "3", "4")

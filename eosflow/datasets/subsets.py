@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eosflow import catalog
+from eosflow.datasets import catalog
 from eosflow.datasets.pool import Integers, Pool, Resources
-from eosflow.errors import UserError
-from eosflow.files import read_json, replacing, sha256, write_json
-from eosflow.spec import SUBSET_VERSION
+from eosflow.storage.errors import UserError
+from eosflow.storage.files import read_json, replacing, sha256, write_json
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +96,7 @@ def write_subset(
         "citation": facts.citation,
         "sha256": sha256(output),
         "numpy": np.__version__,
-        "subset_version": SUBSET_VERSION,
+        "subset_version": catalog.SUBSET_VERSION,
     }
     if pool.texts is not None:
         record["texts"] = [

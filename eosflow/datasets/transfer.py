@@ -15,10 +15,10 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from eosflow.catalog import Archive
-from eosflow.datasets.progress import count_progress
-from eosflow.errors import UserError
-from eosflow.files import read_json, write_json
+from eosflow.datasets.catalog import Archive
+from eosflow.storage.errors import UserError
+from eosflow.storage.files import read_json, write_json
+from eosflow.storage.progress import count_progress
 
 log = logging.getLogger(__name__)
 

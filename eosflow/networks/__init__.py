@@ -1,0 +1,1 @@
+"""Networks: their settings, their parameters, what a pass through them costs."""

@@ -1,0 +1,1 @@
+"""The training loss as a function of the parameters: value, gradient, curvature products."""

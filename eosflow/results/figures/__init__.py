@@ -1,0 +1,233 @@
+"""The paper's list of figures: which kind of drawing, of which experiment, and what to see in it.
+
+Stdlib only, so that planning can read it; pandas and Matplotlib are imported by `draw` and `save`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+# Raise this when drawings change: the figures, and only they, are then drawn again.
+FIGURES_VERSION = 2
+
+EXPERIMENTS: dict[str, str] = {
+    "dice-ce": "Dice, cross-entropy",
+    "cifar10-ce": "CIFAR-10, cross-entropy",
+    "cifar10-mse": "CIFAR-10, squared error",
+    "atrialfibrillation-ce": "AtrialFibrillation, cross-entropy",
+    "sst-ce": "SST, cross-entropy",
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way of drawing: the function `module:function`, a title, and what to see.
+
+    `data` is None where it is drawn from the tidy tables; otherwise `dice` for a Dice subset, or
+    the path of a study's table in the results folder.
+    """
+
+    function: str
+    title: str
+    caption: str
+    data: str | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One figure of the list; `experiment` is None where it shows all of them."""
+
+    kind: str
+    experiment: str | None
+
+    @property
+    def title(self) -> str:
+        """What is drawn, and of which experiment."""
+        title = KINDS[self.kind].title
+        return title if self.experiment is None else f"{title}: {EXPERIMENTS[self.experiment]}"
+
+    @property
+    def caption(self) -> str:
+        """What is drawn, and what to see in it."""
+        return KINDS[self.kind].caption
+
+    @property
+    def data(self) -> str | None:
+        """What it is drawn from instead of the tidy tables, see `Kind`."""
+        return KINDS[self.kind].data
+
+
+KINDS: dict[str, Kind] = {
+    "sharpness": Kind(
+        "eosflow.results.figures.curves:sharpness",
+        "Sharpness of the Hessian and of its two parts",
+        "The largest eigenvalues of the Hessian 𝓗, of its Gauss–Newton part G and of the residual "
+        "R, on one logarithmic scale. 𝓗 = G + R: where R lies far below the other two, the rise of "
+        "the sharpness is the rise of λ₁(G).",
+    ),
+    "overlap": Kind(
+        "eosflow.results.figures.curves:overlap",
+        "Mean squared norm of M, and the overlap ratio",
+        "λ₁(G) is the product of the two panels, which span the same number of decades, so that "
+        "slopes compare. The overlap ratio ω says how far the examples share one direction; it "
+        "lies between 0 and 1.",
+    ),
+    "layers_three": Kind(
+        "eosflow.results.figures.curves:layers_three",
+        "Mean squared norm of M, by layer (1, 3 and 5)",
+        "The share of E‖M‖² that comes from the parameters of one layer, on one logarithmic "
+        "scale. In the paper layer 1 is usually the largest, so that its factors are the ones to "
+        "look at.",
+    ),
+    "factors": Kind(
+        "eosflow.results.figures.curves:factors",
+        "The five factors of E‖M₁‖²",
+        "The last panel is the product of the other five. All panels span the same number of "
+        "decades, so that slopes compare: look for the panel that climbs as the product does. In "
+        "the paper it is that of the alignment A₁.",
+    ),
+    "dice_examples": Kind(
+        "eosflow.results.figures.examples:dice_examples",
+        "Dice: examples of the six classes",
+        "One row a class: one point, two points, a line for three, an outline for four, the "
+        "outline with its centre for five, two parallel lines for six. Place, size and line width "
+        "are drawn at random.",
+        data="dice",
+    ),
+    "layers": Kind(
+        "eosflow.results.figures.curves:layers",
+        "Mean squared norm of M, by layer",
+        "All layers on one logarithmic scale, input side first. Compare each panel with the first: "
+        "in the paper no later layer lies more than 37 % above it.",
+    ),
+    "activation_ratios": Kind(
+        "eosflow.results.figures.curves:activation_ratios",
+        "Activation ratios",
+        "Above, ρ: how far examples with large activations are also those with large "
+        "preactivation Jacobians (1 where the two are unrelated). Below, γ: by how much a layer "
+        "changes the squared norm of its input.",
+    ),
+    "alignment": Kind(
+        "eosflow.results.figures.curves:alignment",
+        "Alignment ratio of each layer",
+        "The part of the largest possible gain that the signal sent back through layer l "
+        "realises; 1 would be perfect alignment with the top singular vectors of that layer's "
+        "Jacobian.",
+    ),
+    "jacobian_norms": Kind(
+        "eosflow.results.figures.curves:jacobian_norms",
+        "Mean squared norm of each layerwise Jacobian",
+        "Squared operator norms of ∂z(l+1)/∂z(l), averaged over the examples, on one logarithmic "
+        "scale: the largest gain that a signal sent back through the layer could have.",
+    ),
+    "cumulative_alignment": Kind(
+        "eosflow.results.figures.curves:cumulative_alignment",
+        "Cumulative alignment from each layer to the output",
+        "The product of the alignment ratios of layer l and of all layers above it: the part of "
+        "the largest possible gain that a signal keeps on its way from the output to layer l.",
+    ),
+    "power_law": Kind(
+        "eosflow.results.figures.summaries:power_law",
+        "Peak alignment against the number of examples",
+        "One point a run that reached its target loss; the line is the least-squares power law "
+        "with its 95 % band, the dashed line the paper's fit. On these logarithmic scales a power "
+        "law is a straight line, and its slope the exponent.",
+    ),
+    "stable_step": Kind(
+        "eosflow.results.figures.summaries:stable_step",
+        "The largest stable step of gradient descent, with and without alignment",
+        "Filled: 2 / max λ₁(𝓗), the largest step that stays stable throughout training. Open: a "
+        "lower bound of what it would be, had every alignment kept the value it had after the "
+        "transient. The gap between the two is what alignment costs; where the open mark is the "
+        "lower one the bound is too loose to tell.",
+    ),
+    "growth": Kind(
+        "eosflow.results.figures.summaries:growth",
+        "Which factor explains the rise?",
+        "By what factor E‖M₁‖² and each of its five factors changed from the end of the transient "
+        "to the peak of E‖M₁‖²: geometric means over the runs of one size, whiskers from the "
+        "smallest to the largest run. On the logarithmic scale the five bars add up to the first. "
+        "Sizes whose E‖M₁‖² is largest at the start have no bars.",
+    ),
+    "work_precision": Kind(
+        "eosflow.results.figures.work_precision:work_precision",
+        "How near to the true flow, for how much work",
+        "On one small problem, the distance of a scheme's end point to the true flow over the "
+        "distance travelled, against the work in block products; one panel a flow time. Lower left "
+        "is better. Along a line the steps get smaller: the error of exponential Euler falls in "
+        "proportion to them (first order), that of exponential Heun with their square (second "
+        "order). Steps of RK4 and of gradient descent are set by 1/λ₁, so that their work grows "
+        "with the sharpness; that of the exponential schemes does not.",
+        data="studies/work-precision/table.csv",
+    ),
+}
+
+_AFTER_CIFAR = ("dice-ce", "cifar10-mse", "atrialfibrillation-ce", "sst-ce")
+
+FIGURES: dict[int, Entry] = {
+    1: Entry("sharpness", "cifar10-ce"),
+    2: Entry("overlap", "cifar10-ce"),
+    3: Entry("layers_three", "cifar10-ce"),
+    4: Entry("factors", "cifar10-ce"),
+    5: Entry("dice_examples", None),
+    **{6 + i: Entry("sharpness", name) for i, name in enumerate(_AFTER_CIFAR)},
+    **{10 + i: Entry("overlap", name) for i, name in enumerate(_AFTER_CIFAR)},
+    **{14 + i: Entry("layers", name) for i, name in enumerate(EXPERIMENTS)},
+    **{19 + i: Entry("factors", name) for i, name in enumerate(_AFTER_CIFAR)},
+    **{23 + i: Entry("activation_ratios", name) for i, name in enumerate(EXPERIMENTS)},
+    **{28 + i: Entry("alignment", name) for i, name in enumerate(EXPERIMENTS)},
+    **{33 + i: Entry("jacobian_norms", name) for i, name in enumerate(EXPERIMENTS)},
+    **{38 + i: Entry("cumulative_alignment", name) for i, name in enumerate(EXPERIMENTS)},
+}
+
+# Beyond the paper, by name.
+EXTRAS: dict[str, Entry] = {
+    "power-law": Entry("power_law", None),
+    "stable-step": Entry("stable_step", None),
+    "growth": Entry("growth", None),
+    "work-precision": Entry("work_precision", None),
+}
+
+
+def file_name(figure: int | str) -> str:
+    """`figure04` of 4; the name itself of one of `EXTRAS`."""
+    return f"figure{figure:02d}" if isinstance(figure, int) else figure
+
+
+NAMES: dict[str, Entry] = {
+    **{file_name(number): entry for number, entry in FIGURES.items()},
+    **EXTRAS,
+}
+
+
+def draw(
+    name: str,
+    decomposition: pd.DataFrame,
+    runs: pd.DataFrame,
+    data: Path | str | None = None,
+    against: str = "iteration",
+) -> Figure:
+    """Draw one figure: a pure function of the tidy frames, or of the file `data` alone.
+
+    `name` is a key of `NAMES`, such as `figure04` or `power-law`; `data` is what its kind says, a
+    Dice subset or a study's table; `against`, the horizontal axis of the curves, is `iteration` or
+    `flow_time`.
+
+    Raises: UserError for a name or an axis that does not exist.
+    """
+    from eosflow.results.figures import drawing
+
+    return drawing.draw(name, decomposition, runs, data, against)
+
+
+def save(figure: Figure, pdf: Path | str, png: Path | str) -> None:
+    """Write a figure as PDF (fonts embedded) and PNG: the same bytes for the same drawing."""
+    from eosflow.results.figures import drawing
+
+    drawing.save(figure, pdf, png)

@@ -1,0 +1,166 @@
+"""docs/figures.md and its pictures, made from the list of figures and a folder of results.
+
+`python -m eosflow.results.figures.index` writes the page; with a results folder (that of the demo)
+also the pictures of its gallery.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from eosflow.results.figures import EXPERIMENTS, EXTRAS, FIGURES, KINDS, NAMES, Entry
+from eosflow.storage.files import replacing, write_text
+
+DOCS = Path(__file__).parents[3] / "docs"
+PICTURE_DPI = 100
+
+# For each kind the figure that the demo makes of it, and what is seen there.
+GALLERY: dict[str, tuple[str, str]] = {
+    "sharpness": (
+        "figure06",
+        "The sharpness of Dice climbs steeply in the first few hundred iterations, the further "
+        "the more examples there are, and at the smaller sizes falls again. λ₁(G) does the same "
+        "to within a few percent; λ₁(R) is 11 to 30 times lower at first, and more later.",
+    ),
+    "overlap": (
+        "figure10",
+        "E‖M‖² follows the sharpness up and down. The overlap ratio stays between about 0.4 and "
+        "0.9 and falls while the sharpness climbs.",
+    ),
+    "factors": (
+        "figure19",
+        "The inputs are constant, ρ₁ nearly so. The criterion's curvature falls by an order of "
+        "magnitude and more as the examples are fitted, the Jacobians gain a small factor, and A₁ "
+        "gains far more than the two together: it makes the rise, the criterion ends it.",
+    ),
+    "dice_examples": (
+        "figure05",
+        "The demo's images have 16 × 16 pixels. Small points and thin lines come close to "
+        "vanishing, as they do in the paper's renderer.",
+    ),
+    "layers": (
+        "figure14",
+        "All layers start alike. The closer to the input, the further they rise; layer 1 is the "
+        "largest almost everywhere after the first hundred iterations.",
+    ),
+    "activation_ratios": (
+        "figure23",
+        "ρ stays within a fifth of 1 in every layer. The growth ratios γ drift upwards.",
+    ),
+    "alignment": (
+        "figure28",
+        "The ratios of layers 1 to 4 start near 0.2 and rise, to at most 0.46 at the smallest size "
+        "and 0.59 at the largest. Layer 5, which sees only the output layer above it, starts high "
+        "and hardly moves.",
+    ),
+    "jacobian_norms": (
+        "figure33",
+        "The norms rise by a fifth at most at the smallest size, by three fifths at the largest.",
+    ),
+    "cumulative_alignment": (
+        "figure38",
+        "From A₅ to A₁ the start moves down by a factor of four to seven a layer and the climb "
+        "gets longer: the small rises of the layers multiply.",
+    ),
+    "power_law": (
+        "power-law",
+        "Peak alignment rises with N in both datasets and the points lie close to a line. The "
+        "exponents are not the paper's: the networks are narrower and the sizes far smaller.",
+    ),
+    "stable_step": (
+        "stable-step",
+        "On Dice the stable step falls with N, and would not have with alignment frozen. "
+        "AtrialFibrillation sharpens only at the largest size, and only there the bound lies above "
+        "the step of the training as it was.",
+    ),
+    "growth": (
+        "growth",
+        "E‖M₁‖² rises less than A₁ does: the criterion takes the rest away again. Of the smallest "
+        "sizes of AtrialFibrillation there are no bars, for E‖M₁‖² is largest at their start.",
+    ),
+    "work_precision": (
+        "work-precision",
+        "For about the same work exponential Heun is nearer to the flow than exponential Euler: "
+        "six and eleven times at the largest step, some hundred times at the smallest. λ₁ stays "
+        "below 1,100 here, and RK4 is nearer still; it levels off at a few 10⁻⁷, where the "
+        "reference ends. Gradient descent at 1/λ₁ lies close to Heun. The study is the same under "
+        "any configuration.",
+    ),
+}
+
+_HEAD = """# Figures
+
+Every figure is a pure function of `results/decomposition.parquet` and `results/runs.parquet`
+(figure 5: of a Dice subset; `work-precision`: of a study's table). Each is a target of its own, as
+PDF and as PNG; `figure01` to `figure42` carry the paper's numbers, the others go beyond it. This
+page is written from `eosflow/results/figures/__init__.py` by
+`python -m eosflow.results.figures.index`; given the folder of the demo's results, that command
+draws the gallery's pictures too.
+
+Curves are one run each, darker for more examples, dashed where the run stopped above its target
+loss. The first ten iterations, a transient, are shaded and no curve is drawn in them. With
+`figures: {against: flow_time}` in the configuration the curves are drawn against gradient-flow
+time instead of iterations.
+"""
+
+
+def page() -> str:
+    """The page: the paper's list by number, the figures beyond it, and the gallery."""
+    lines = [_HEAD, "## By number", "", *_table({str(n): e for n, e in FIGURES.items()})]
+    lines += ["", "## Beyond the paper", "", *_table(dict(EXTRAS))]
+    lines += ["", "## Gallery: each kind, and what it shows on the demo"]
+    for name, kind in KINDS.items():
+        lines += ["", f"### {name}", "", f"**{_sentence(kind.title)}** {kind.caption}", ""]
+        lines.append(f"Drawn by `{_function(kind.function)}`.")
+        if name in GALLERY:
+            figure, seen = GALLERY[name]
+            lines += ["", f"On the demo: {seen}", ""]
+            lines.append(f"![{NAMES[figure].title}, on the demo](images/{figure}.png)")
+    return "\n".join(lines) + "\n"
+
+
+def draw_gallery(results: Path, folder: Path) -> None:
+    """Draw the gallery's pictures from a results folder into `folder`, small."""
+    import pandas as pd
+
+    from eosflow.results.figures import draw, style
+
+    frames = [pd.read_parquet(results / f"{name}.parquet") for name in ("decomposition", "runs")]
+    subset = next((results / "data" / "subsets").glob("dice-subset*.npz"))
+    for name, _ in GALLERY.values():
+        data = NAMES[name].data
+        source = subset if data == "dice" else results / data if data else None
+        figure = draw(name, frames[0], frames[1], source)
+        with style.applied(), replacing(folder / f"{name}.png") as temporary:
+            figure.savefig(temporary, format="png", dpi=PICTURE_DPI, metadata={"Software": None})
+
+
+def _table(entries: dict[str, Entry]) -> list[str]:
+    names = {id(entry): name for name, entry in NAMES.items()}
+    head = ["| figure | kind | function | experiment | command |", "|---|---|---|---|---|"]
+    return head + [
+        f"| {label} | {entry.kind} | `{_function(KINDS[entry.kind].function)}` "
+        f"| {_experiment(entry)} | `snakemake results/figures/{names[id(entry)]}.pdf` |"
+        for label, entry in entries.items()
+    ]
+
+
+def _experiment(entry: Entry) -> str:
+    if entry.experiment is not None:
+        return f"`{entry.experiment}` ({EXPERIMENTS[entry.experiment]})"
+    return {None: "all", "dice": "Dice images"}.get(entry.data, "none: a study of its own")
+
+
+def _sentence(title: str) -> str:
+    return title if title.endswith("?") else f"{title}."
+
+
+def _function(path: str) -> str:
+    return path.removeprefix("eosflow.").replace(":", ".")
+
+
+if __name__ == "__main__":
+    write_text(DOCS / "figures.md", page())
+    for argument in sys.argv[1:]:
+        draw_gallery(Path(argument), DOCS / "images")

@@ -1,0 +1,182 @@
+"""The figures that sum up runs: the power law, the stable step, the growth of the factors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from eosflow.results import courses, power_laws
+from eosflow.results.figures import EXPERIMENTS, style
+
+QUANTITIES = {
+    "layer_norm2_1": r"$\mathrm{E}\,\Vert M_1\Vert^2$",
+    "activation_ratio": r"$\rho_1$",
+    "activation_norm2": "inputs",
+    "criterion_norm2": "criterion",
+    "jacobian_product": "Jacobians",
+    "alignment": r"$A_1$",
+}
+
+
+def power_law(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Figure:
+    """Peak A_1 of each finished run against N, the fit (E14) with its band, and the paper's."""
+    peaks = courses.alignment_peaks(courses.finished(decomposition, runs))
+
+    def panel(axes: Axes, rows: pd.DataFrame) -> None:
+        colors = style.size_colors(rows["n"])
+        for n, color in colors.items():
+            points = rows[rows["n"] == n]
+            axes.plot(
+                points["n"],
+                points["alignment"],
+                "o",
+                color=color,
+                ms=3.2,
+                alpha=0.8,
+                mew=0,
+            )
+        key = (str(rows["dataset"].iloc[0]), str(rows["criterion"].iloc[0]))
+        sizes = np.geomspace(rows["n"].min() / 1.25, rows["n"].max() * 1.25, 50)
+        reason = power_laws.obstacle(rows["n"], rows["alignment"])
+        if reason:
+            text = f"no fit: {reason}"
+        else:
+            law = power_laws.fit(rows["n"], rows["alignment"])
+            band = law.band(sizes)
+            axes.fill_between(
+                sizes, band["low"], band["high"], color=style.MUTED, alpha=0.18, lw=0, zorder=1
+            )
+            axes.plot(sizes, band["fit"], color=style.INK, linewidth=1.0, zorder=1.5)
+            text = (
+                f"{law.runs} runs, $b$ = {law.b:.2f} [{law.b_low:.2f}, {law.b_high:.2f}]\n"
+                f"$a$ = {law.a:.2g}, $R^2$ = {law.r_squared:.2f}"
+            )
+        if key in power_laws.PAPER:
+            a, b, _ = power_laws.PAPER[key]
+            axes.plot(sizes, a * sizes**b, color=style.SECOND, lw=1.0, ls="--", zorder=1.4)
+            text += f"\npaper: $b$ = {b:.2f}, $a$ = {a:.2g}"
+        axes.set_yscale("log")
+        axes.set_ylim(axes.get_ylim()[0], axes.get_ylim()[1] * _headroom(axes, 0.45))
+        axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=6.8)
+        _size_axis(axes, rows["n"])
+        style.log_axis(axes)
+        axes.set_ylabel(r"peak alignment $A_1$")
+
+    handles = [
+        Line2D([], [], marker="o", ls="", color=style.MUTED, ms=3.5, label="one run"),
+        Line2D([], [], color=style.INK, lw=1.0, label="fit, with 95 % band"),
+        Line2D([], [], color=style.SECOND, lw=1.0, ls="--", label="paper (Table 2)"),
+    ]
+    return _by_experiment(peaks, title, panel, handles)
+
+
+def stable_step(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Figure:
+    """2 / max λ₁(𝓗) and 2 / s_cf (E13) of each finished run against N."""
+    steps = courses.stable_steps(courses.finished(decomposition, runs))
+
+    def panel(axes: Axes, rows: pd.DataFrame) -> None:
+        axes.plot(rows["n"] / 1.03, rows["stable_step"], "o", color=style.FIRST, ms=3.4, mew=0)
+        axes.plot(
+            rows["n"] * 1.03,
+            rows["counterfactual_step"],
+            "D",
+            color=style.SECOND,
+            ms=3.2,
+            mfc="none",
+        )
+        axes.set_yscale("log")
+        _size_axis(axes, rows["n"])
+        style.log_axis(axes)
+        axes.set_ylabel("largest stable step\n(gradient-flow time)")
+
+    handles = [
+        Line2D(
+            [], [], marker="o", ls="", color=style.FIRST, label=r"as trained, 2 / max $\lambda_1$"
+        ),
+        Line2D(
+            [],
+            [],
+            marker="D",
+            ls="",
+            color=style.SECOND,
+            mfc="none",
+            label="alignment frozen after the transient (lower bound)",
+        ),
+    ]
+    return _by_experiment(steps, title, panel, handles)
+
+
+def growth(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Figure:
+    """How E‖M_1‖² and its five factors changed up to the peak of E‖M_1‖²: bars by N."""
+    grown = courses.growth(courses.finished(decomposition, runs))
+
+    def panel(axes: Axes, rows: pd.DataFrame) -> None:
+        colors = style.size_colors(rows["n"])
+        width = 0.8 / len(colors)
+        for place, (n, color) in enumerate(colors.items()):
+            values = rows.loc[rows["n"] == n, list(QUANTITIES)]
+            mean = np.exp(np.log(values).mean())
+            positions = np.arange(len(QUANTITIES)) + (place - (len(colors) - 1) / 2) * width
+            axes.bar(positions, mean - 1, width * 0.92, bottom=1, color=color)
+            axes.vlines(positions, values.min(), values.max(), color=style.INK, lw=0.6)
+        axes.axhline(1, color=style.MUTED, lw=0.6)
+        axes.set_yscale("log")
+        style.log_axis(axes)
+        axes.set_xticks(range(len(QUANTITIES)), list(QUANTITIES.values()), rotation=30, ha="right")
+        axes.grid(False, axis="x")
+        axes.set_ylabel("growth factor")
+        handles = [Patch(color=color, label=f"N = {n:,}") for n, color in colors.items()]
+        axes.legend(handles=handles, loc="upper center", fontsize=6.3, handlelength=1.0, ncols=2)
+        axes.set_ylim(axes.get_ylim()[0], axes.get_ylim()[1] * _headroom(axes, 0.25))
+
+    return _by_experiment(grown, title, panel, [])
+
+
+def _by_experiment(
+    rows: pd.DataFrame,
+    title: str,
+    draw: Callable[[Axes, pd.DataFrame], None],
+    handles: list[Line2D],
+) -> Figure:
+    """One panel an experiment: the paper's, in its order, then any others."""
+    present = set(rows["experiment"])
+    names = [name for name in EXPERIMENTS if name in present]
+    names += sorted(present - set(names))
+    if not names:
+        return style.notice(title, "No run has reached its target loss.")
+    columns = min(len(names), 3)
+    count = math.ceil(len(names) / columns)
+    figure = Figure(figsize=(style.WIDTH, 2.35 * count + 0.8), layout="constrained")
+    grid = figure.subplots(count, columns, squeeze=False)
+    for spare in list(grid.flat)[len(names) :]:
+        spare.remove()
+    for axes, name in zip(grid.flat, names, strict=False):
+        draw(axes, rows[rows["experiment"] == name])
+        axes.set_title(EXPERIMENTS.get(name, name), loc="left")
+    figure.suptitle(title, x=0.01, ha="left", color=style.INK, fontweight="bold")
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def _size_axis(axes: Axes, sizes: pd.Series) -> None:
+    """A logarithmic axis of N whose ticks are the sizes that were run."""
+    axes.set_xscale("log")
+    ticks = sorted(sizes.unique())
+    axes.set_xticks(ticks, [f"{n:,}" for n in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlim(ticks[0] / 1.3, ticks[-1] * 1.3)
+    axes.set_xlabel("number of examples N")
+
+
+def _headroom(axes: Axes, share: float) -> float:
+    """The factor on the upper limit that leaves `share` of a logarithmic axis free above."""
+    low, high = axes.get_ylim()
+    return float((high / low) ** (share / (1 - share)))

@@ -1,0 +1,122 @@
+"""The power law between peak alignment and the number of examples (E14), and the paper's fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import statsmodels.api as sm
+
+from eosflow.results import courses
+
+# Table 2 of Lowell & Kastner 2024: (dataset, criterion) -> a, b, R².
+PAPER: dict[tuple[str, str], tuple[float, float, float]] = {
+    ("dice", "cross_entropy"): (0.0017, 0.23, 0.84),
+    ("cifar10", "cross_entropy"): (0.0004, 0.49, 0.97),
+    ("cifar10", "squared_error"): (0.0004, 0.20, 0.74),
+    ("atrialfibrillation", "cross_entropy"): (0.0026, 0.45, 0.93),
+    ("sst", "cross_entropy"): (0.0001, 0.67, 0.98),
+}
+
+FEWEST_RUNS = 3  # two points determine the line and leave nothing to judge it by
+COLUMNS = ["a", "b", "r_squared", "a_low", "a_high", "b_low", "b_high"]
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """A = a·N^b with R² of the fit in log space and 95 % intervals (Student's t, `runs` − 2)."""
+
+    a: float
+    b: float
+    r_squared: float
+    a_low: float
+    a_high: float
+    b_low: float
+    b_high: float
+    runs: int
+    regression: Any = field(repr=False, compare=False)  # statsmodels RegressionResults
+
+    def band(self, n: np.ndarray) -> pd.DataFrame:
+        """The fitted A at each of `n` (points,) and its 95 % interval: `fit`, `low`, `high`."""
+        design = np.column_stack([np.ones(len(n)), np.log(n)])
+        frame: pd.DataFrame = self.regression.get_prediction(design).summary_frame(alpha=0.05)
+        names = {"mean": "fit", "mean_ci_lower": "low", "mean_ci_upper": "high"}
+        return frame[list(names)].apply(np.exp).rename(columns=names)
+
+
+def obstacle(n: pd.Series, alignment: pd.Series) -> str:
+    """Why no power law can be fitted to these runs, in words; empty where one can."""
+    if len(n) == 0:
+        return "no finished runs"
+    if len(n) < FEWEST_RUNS:
+        return f"{len(n)} finished run{'s' if len(n) > 1 else ''}, a fit needs {FEWEST_RUNS}"
+    if n.nunique() < 2:
+        return f"all runs have N = {n.iloc[0]}, a fit needs two sizes"
+    if not (alignment > 0).all():
+        return "an alignment is zero or not a number, which has no logarithm"
+    if alignment.nunique() < 2:
+        return "the alignment of all runs is the same, which leaves R² undefined"
+    return ""
+
+
+def fit(n: pd.Series, alignment: pd.Series) -> PowerLaw:
+    """Ordinary least squares of log A on log N.
+
+    Implements: E14. `n` and `alignment` are (runs,).
+
+    Raises: ValueError where `obstacle` names a reason.
+    """
+    reason = obstacle(n, alignment)
+    if reason:
+        raise ValueError(reason)
+    design = np.column_stack([np.ones(len(n)), np.log(n.to_numpy(dtype=float))])
+    regression = sm.OLS(np.log(alignment.to_numpy(dtype=float)), design).fit()
+    (log_a, b), ((log_a_low, log_a_high), (b_low, b_high)) = (
+        regression.params,
+        regression.conf_int(),
+    )
+    return PowerLaw(
+        a=float(np.exp(log_a)),
+        b=float(b),
+        r_squared=float(regression.rsquared),
+        a_low=float(np.exp(log_a_low)),
+        a_high=float(np.exp(log_a_high)),
+        b_low=float(b_low),
+        b_high=float(b_high),
+        runs=len(n),
+        regression=regression,
+    )
+
+
+def fits(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """One fit a (dataset, criterion): the paper's five in its order, then any others.
+
+    Only runs that stopped at their target loss count; `runs_left_out` says how many others there
+    are. Where no fit can be made its columns are empty and `note` says why.
+
+    Returns: `dataset`, `criterion`, `COLUMNS`, `runs`, `paper_a`, `paper_b`, `paper_r_squared`,
+    `runs_left_out`, `note`.
+    """
+    peaks = courses.alignment_peaks(courses.finished(decomposition, runs))
+    present = runs[["dataset", "criterion"]].drop_duplicates().itertuples(index=False, name=None)
+    rows = []
+    for dataset, criterion in dict.fromkeys([*PAPER, *present]):
+        chosen = peaks[(peaks["dataset"] == dataset) & (peaks["criterion"] == criterion)]
+        every = runs[(runs["dataset"] == dataset) & (runs["criterion"] == criterion)]
+        note = obstacle(chosen["n"], chosen["alignment"])
+        law = None if note else fit(chosen["n"], chosen["alignment"])
+        paper = PAPER.get((dataset, criterion), (np.nan, np.nan, np.nan))
+        rows.append(
+            {
+                "dataset": dataset,
+                "criterion": criterion,
+                **{name: np.nan if law is None else getattr(law, name) for name in COLUMNS},
+                "runs": len(chosen),
+                **dict(zip(("paper_a", "paper_b", "paper_r_squared"), paper, strict=True)),
+                "runs_left_out": len(every) - len(chosen),
+                "note": note,
+            }
+        )
+    return pd.DataFrame(rows)

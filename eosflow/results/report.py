@@ -1,0 +1,222 @@
+"""One self-contained page with everything a reader of the results wants: report.html."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import jinja2
+import pandas as pd
+
+from eosflow.results import claims
+from eosflow.results.figures import EXPERIMENTS, EXTRAS, FIGURES, NAMES, Entry, file_name
+from eosflow.results.tables import VERSIONED, readable
+from eosflow.storage.errors import UserError
+from eosflow.storage.files import write_text
+
+TABLES = ("table1", "table2", "table3", "claims")
+_PNG_SIZE = slice(16, 24)  # width and height in a PNG's first chunk, big-endian
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the page: its name and entry, the PNG as a data URI, its size in pixels.
+
+    `data` is the table that it is drawn from, beside the page; None for images.
+    """
+
+    name: str
+    entry: Entry
+    label: str
+    source: str
+    width: int
+    height: int
+    description: str
+    data: str | None
+
+
+def render(results: Path | str, output: Path | str) -> None:
+    """Write the report of a results folder.
+
+    Reads runs.parquet, table1.csv to table3.csv, claims.csv and figures/*.png below `results`.
+    Figures of experiments without runs are left out and listed; links to files are relative, so
+    they work where the page lies in the results folder.
+
+    Raises: UserError where one of these files is missing.
+    """
+    results = Path(results)
+    runs = _load(results / "runs.parquet")
+    tables = {name: readable(_load(results / f"{name}.csv")) for name in TABLES}
+    shown = [name for name, entry in NAMES.items() if _has_content(results, name, entry, runs)]
+    pictures = {name: _picture(results, name, runs) for name in shown}
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("eosflow.results"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "duration": duration}
+    page = environment.get_template("report.html.jinja").render(
+        runs=runs,
+        summary=_summary(runs, tables),
+        cost=_cost(runs),
+        origin=_origin(runs),
+        tables={name: _records(table) for name, table in tables.items()},
+        laws=_laws(tables["table2"]),
+        headline=pictures.get("power-law"),
+        extras=[pictures[name] for name in EXTRAS if name in pictures and name != "power-law"],
+        numbered=[p for name, p in pictures.items() if name not in EXTRAS],
+        absent=_absent(set(shown)),
+        experiments=EXPERIMENTS,
+        claims=claims,
+    )
+    write_text(output, page)
+
+
+def _load(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} is missing, and the report is made from it. Make it with: snakemake {path}"
+        ) from None
+
+
+def _has_content(results: Path, name: str, entry: Entry, runs: pd.DataFrame) -> bool:
+    if entry.data is not None:  # it needs no runs
+        return (results / "figures" / f"{name}.png").exists()
+    return (
+        not runs.empty if entry.experiment is None else entry.experiment in set(runs["experiment"])
+    )
+
+
+def _picture(results: Path, name: str, runs: pd.DataFrame) -> Picture:
+    path = results / "figures" / f"{name}.png"
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} is missing, and the report shows it. Make it with: snakemake {path}"
+        ) from None
+    entry = NAMES[name]
+    size = data[_PNG_SIZE]
+    chosen = runs if entry.experiment is None else runs[runs["experiment"] == entry.experiment]
+    sizes = ", ".join(f"{n:,}" for n in sorted(chosen["n"].unique()))
+    what = f"Plot of {len(chosen)} runs, N = {sizes}" if entry.data is None else "Picture"
+    return Picture(
+        name=name,
+        entry=entry,
+        label=f"Figure {int(name[-2:])}" if name not in EXTRAS else "Beyond the paper",
+        source="data:image/png;base64," + base64.b64encode(data).decode("ascii"),
+        width=int.from_bytes(size[:4], "big"),
+        height=int.from_bytes(size[4:], "big"),
+        description=f"{what}: {entry.title}",
+        data={None: "decomposition.parquet", "dice": None}.get(entry.data, entry.data),
+    )
+
+
+def _absent(shown: set[str]) -> list[tuple[str, str]]:
+    """Experiments without runs, with the numbers of the figures that await them."""
+    missing: dict[str, list[str]] = {}
+    for figure, entry in FIGURES.items():
+        if file_name(figure) not in shown:
+            missing.setdefault(entry.experiment or "dice-ce", []).append(str(figure))
+    return [(name, ", ".join(missing[name])) for name in EXPERIMENTS if name in missing]
+
+
+def _summary(runs: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    verdicts = tables["claims"]["holds"]
+    return {
+        "runs": len(runs),
+        "reached": int((runs["stopped"] == "target_loss").sum()),
+        "experiments": [EXPERIMENTS.get(name, name) for name in runs["experiment"].unique()],
+        "claims": len(verdicts),
+        "hold": int((verdicts == claims.HOLDS).sum()),
+        "contradicted": int((verdicts == claims.CONTRADICTED).sum()),
+        "undecided": int((verdicts == claims.NOT_ENOUGH).sum()),
+        "fitted": int(tables["table2"]["b"].notna().sum()),
+        "rising": int((tables["table2"]["b"] > 0).sum()),
+        "networks": sorted(
+            {
+                f"{r.depth} affine layers of width {r.width}, {r.activation}"
+                for r in runs.itertuples()
+            }
+        ),
+        "solvers": sorted(
+            f"{_scheme(integrator)} with steps of at most {step:g}, eigenpairs in {dtype}"
+            for integrator, step, dtype in set(
+                zip(runs["integrator"], runs["max_step_size"], runs["eigen_dtype"], strict=True)
+            )
+        ),
+    }
+
+
+def _scheme(integrator: str) -> str:
+    """`exponential Euler` of exponential-euler."""
+    kind, _, author = integrator.partition("-")
+    return f"{kind} {author.title()}"
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return cast(list[dict[str, Any]], table.to_dict("records"))
+
+
+def _laws(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Table 2 with each interval beside its estimate."""
+    rows = _records(table)
+    for row in rows:
+        for name in ("a", "b"):
+            interval = f"{number(row[f'{name}_low'], 2)}, {number(row[f'{name}_high'], 2)}"
+            row[name] = f"{number(row[name])} [{interval}]" if pd.notna(row[name]) else "–"
+    return rows
+
+
+def _cost(runs: pd.DataFrame) -> list[dict[str, Any]]:
+    groups = runs.groupby("experiment", sort=False)
+    cost = groups.agg(
+        runs=("n", "size"),
+        iterations=("iterations", "sum"),
+        block_products=("block_products", "sum"),
+        rejected_steps=("rejected_steps", "sum"),
+        unconverged=("unconverged_iterations", "sum"),
+        seconds=("seconds", "sum"),
+        slowest=("seconds", "max"),
+    )
+    return _records(cost.reset_index())
+
+
+def _origin(runs: pd.DataFrame) -> list[tuple[str, str]]:
+    """On what the runs were made: every value that occurs, with the number of its runs."""
+    names = {"device": "Device", "threads": "Threads a run"}
+    names |= {f"version_{name}": name for name in VERSIONED} | {"commit": "Commit"}
+    lines = []
+    for column, label in names.items():
+        counts = runs[column].fillna("not known").value_counts()
+        values = [
+            str(value) if len(counts) == 1 else f"{value} ({count} runs)"
+            for value, count in counts.items()
+        ]
+        lines.append((label, ", ".join(values)))
+    return lines
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A cell's text: thousands apart, `digits` significant digits, a dash for what is missing."""
+    if isinstance(value, str):
+        return value
+    if pd.isna(value):
+        return "–"
+    if float(value).is_integer():
+        return f"{int(value):,}"
+    return f"{value:.{digits}g}" if abs(value) < 1e4 else f"{value:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that people would use."""
+    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172800, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 86400:.3g} days"

@@ -1,0 +1,1 @@
+"""One training run: its specification, its folder, its training and its measurements."""

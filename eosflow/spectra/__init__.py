@@ -1,0 +1,4 @@
+"""Numbers of linear operators known only by their products, each with its residual.
+
+Knows no networks.
+"""

@@ -1,0 +1,116 @@
+"""Top eigenvectors by Lanczos iteration: of one huge matrix, or of hundreds of small ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from eosflow.spectra.eigenpairs import parts
+
+# operator(X, i): A_i x for each row x of X (m, d) and the i in its place of (m,), in new memory.
+RowOperator = Callable[[Tensor, Tensor], Tensor]
+
+# The eigenproblems of hundreds of matrices cost about as much as a product; that of one, nothing.
+CHECK_EVERY = 16
+
+
+class Top(NamedTuple):
+    """What a search found of the top of n spectra, and met of their other end on the way.
+
+    `vectors` (n, d), not normalised, of the largest eigenvalues λ; `residual`, the worst
+    ‖A_i v − λ v‖/|λ|; `lowest` (n,), the smallest Ritz values, and `lowest_error` (n,), the
+    ‖A_i v − λ v‖ of theirs. Residuals are those of the recurrence; round-off may leave the true
+    ones above them, so measure those where it counts.
+    """
+
+    vectors: Tensor
+    residual: float
+    lowest: Tensor
+    lowest_error: Tensor
+
+
+def top_vectors(operator: RowOperator, start: Tensor, rtol: float, max_steps: int) -> Top:
+    """Top eigenvectors of n symmetric matrices A_i, from start (n, d).
+
+    Stops at residuals of rtol or after max_steps products. All vectors of the basis are held,
+    max_steps times the memory of `start`.
+
+    The three-term recurrence without reorthogonalisation: what that would keep out are second
+    copies of pairs that have been found, and the first is what is wanted. A product costs three
+    passes over the rows beside it, where a basis kept orthogonal costs as many as it has vectors.
+    """
+    tiny = torch.finfo(start.dtype).tiny  # a row of zeros stays one, and not 0/0
+    basis = [start / _norms(start).clamp(min=tiny)[:, None].to(start)]
+    diagonal: list[Tensor] = []
+    off: list[Tensor] = []
+    found, worst = torch.empty_like(start), 0.0
+    lowest, lowest_error = torch.empty(2, len(start), dtype=torch.float64, device=start.device)
+    which = torch.arange(len(start), device=start.device)  # the matrices still being worked on
+    while True:
+        image = operator(basis[-1], which)
+        diagonal.append(_row_products(basis[-1], image))
+        off.append(_remove(image, basis, diagonal, off))
+        last = len(basis) == max_steps
+        if last or len(start) == 1 or len(basis) % CHECK_EVERY == 0:
+            values, vectors = _eigenpairs(diagonal, off[:-1])
+            errors = off[-1][:, None] * vectors[:, -1].abs()  # of each Ritz pair
+            residuals = torch.where(errors > 0, errors / values.abs(), 0.0)[:, -1]
+            done = (residuals <= rtol) | last
+            if done.any():
+                worst = max(worst, residuals[done].max().item())
+                found[which[done]] = _combine(basis, vectors[:, :, -1])[done]
+                lowest[which[done]], lowest_error[which[done]] = values[done, 0], errors[done, 0]
+                if done.all():
+                    return Top(found, worst, lowest, lowest_error)
+                which, image = which[~done], image[~done]
+                basis, diagonal, off = (
+                    [rows[~done] for rows in group] for group in (basis, diagonal, off)
+                )
+        basis.append(image.div_(off[-1].clamp(min=tiny)[:, None].to(image)))
+
+
+def _combine(basis: list[Tensor], coordinates: Tensor) -> Tensor:
+    """Σ_j c_j q_j (n, d) for the vectors q_j (n, d) of the basis and c (n, m)."""
+    result = torch.zeros_like(basis[0])
+    for rows, factors in zip(basis, coordinates.T, strict=True):
+        result.addcmul_(rows, factors[:, None].to(rows))
+    return result
+
+
+def _remove(
+    image: Tensor, basis: list[Tensor], diagonal: list[Tensor], off: list[Tensor]
+) -> Tensor:
+    """Subtract from the images, in place, what lies along the last two vectors; ‖rest‖ (n,)."""
+    squares = torch.zeros_like(diagonal[-1])
+    along, before = diagonal[-1][:, None].to(image), off[-1][:, None].to(image) if off else None
+    for part in parts(image):
+        piece = image[:, part].addcmul_(basis[-1][:, part], along, value=-1)
+        if before is not None:
+            piece.addcmul_(basis[-2][:, part], before, value=-1)
+        squares += piece.square().sum(1)
+    return squares.sqrt()
+
+
+def _eigenpairs(diagonal: list[Tensor], off: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Eigenvalues (n, m), ascending, and eigenvectors (n, m, m) of n tridiagonal matrices."""
+    matrix = torch.diag_embed(torch.stack(diagonal, 1))
+    if off:
+        beside = torch.diag_embed(torch.stack(off, 1), offset=1)
+        matrix = matrix + beside + beside.mT
+    values, vectors = torch.linalg.eigh(matrix)
+    return values, vectors
+
+
+def _row_products(rows: Tensor, others: Tensor) -> Tensor:
+    """x_i · y_i (n,) in float64: float32 sums of millions of terms are good to four digits only."""
+    total = rows.new_zeros(len(rows), dtype=torch.float64)
+    for part in parts(rows):
+        total += (rows[:, part] * others[:, part]).sum(1)
+    return total
+
+
+def _norms(rows: Tensor) -> Tensor:
+    return _row_products(rows, rows).sqrt()

@@ -1,0 +1,1 @@
+"""How bytes get to disk whole and are recognised again."""

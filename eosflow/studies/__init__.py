@@ -1,1 +1,0 @@
-"""Studies of the method itself, apart from the paper's experiments."""

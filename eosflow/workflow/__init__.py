@@ -1,0 +1,1 @@
+"""What the Snakefile asks: the configuration, the plan, what is stale, costs, locks."""
