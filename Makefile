@@ -41,6 +41,7 @@ bench: .venv/test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
-.venv/test: .venv/runtime
+.venv/test: .venv/runtime envs/peers.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/peers.txt
 	touch $@

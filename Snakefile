@@ -15,14 +15,14 @@ configfile: "config.yaml"
 include: "rules/common.smk"
 include: "rules/datasets.smk"
 include: "rules/training.smk"
-include: "rules/decomposition.smk"
+include: "rules/measuring.smk"
 include: "rules/tables.smk"
 include: "rules/studies.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
 
 
-# Each by name, not the manifest alone: what is missing is then made again although the manifest,
+# Each by name, not the manifest alone: what is missing is then made again even if the manifest,
 # which comes last, is there.
 rule all:
     default_target: True
@@ -33,7 +33,8 @@ rule all:
         rules.table2.output,
         rules.table3.output,
         rules.claims.output,
-        expand(rules.figure.output, figure=PLAN.figures()),
+        expand(rules.figure.output, figure=PLAN.figures),
+        expand(rules.collect_measurement.output, measurement=MEASURED),
         rules.report.output,
 
 
@@ -41,6 +42,7 @@ localrules:
     all,
     fetch,
     collect,
+    collect_measurement,
     table1,
     table2,
     table3,

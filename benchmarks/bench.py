@@ -24,15 +24,13 @@ import pandas as pd
 import stable_solvers
 import torch
 from paper_way import PaperWay
-from problems import MachineRate, objective_of, paper_spec
+from problems import MachineRate, begun, objective_of, paper_spec, product_operations
 from torch import Tensor
 
-from eosflow.measurements.decomposition import decompose
-from eosflow.networks.costs import product_operations
-from eosflow.objectives.criteria import CRITERIA
-from eosflow.objectives.mlp import Linearization, Objective
+from eosflow.measurements.factors import decompose
+from eosflow.objectives.mlp import MLPObjective, MLPPoint
+from eosflow.optimizers.loop import Course, Sight, Until, follow
 from eosflow.runs.spec import RunSpec
-from eosflow.runs.train import Observation, State, follow, initial_state
 from eosflow.storage.files import replacing
 
 # Beyond the transient, where a step takes as many products as in the rest of the run.
@@ -46,9 +44,11 @@ MEMORY_LIMITS = {("cifar10-ce", 6250): 4.0, ("sst-ce", 3689): 8.0}  # GiB
 class Ours:
     """Training, driven a few steps at a time; what a step costs and how good its pairs are."""
 
-    def __init__(self, spec: RunSpec, objective: Objective, state: State | None = None) -> None:
+    def __init__(
+        self, spec: RunSpec, objective: MLPObjective, course: Course | None = None
+    ) -> None:
         self.spec, self.objective = spec, objective
-        self.state = state or initial_state(spec, objective)
+        self.course = course or begun(spec, objective)
         self.seconds: list[float] = []
         self.residuals: list[float] = []
         self.products: list[int] = []
@@ -57,15 +57,15 @@ class Ours:
         """Advance; a step's time is what passes between two observations."""
         clock: list[float] = []
 
-        def observe(_: State, observation: Observation | None, __: Linearization) -> None:
+        def observe(_: Course, sight: Sight) -> None:
             clock.append(time.process_time())
-            if record and observation is not None:
-                self.residuals.append(observation.pairs.relative_residual)
-                self.products.append(observation.pairs.applications)
+            if record and sight.step is not None:
+                self.residuals.append(sight.step.facts["residual"])
+                self.products.append(int(sight.step.facts["power_iterations"]))
 
-        end = self.state.iteration + count
-        spec = dataclasses.replace(self.spec, max_iterations=end, target_loss=0.0)
-        follow(spec, self.objective, self.state, observe)
+        until = Until(iterations=self.course.iteration + count)
+        parts = self.objective, self.spec.optimizer, self.spec.batch
+        follow(*parts, self.course, until, observe)
         if record:
             # The last interval ends after a step that is not taken, without its eigenpairs.
             self.seconds += [after - before for before, after in itertools.pairwise(clock[:-1])]
@@ -77,21 +77,20 @@ class Peer:
     def __init__(self, ours: Ours) -> None:
         spec, objective = ours.spec, ours.objective
         layers: list[torch.nn.Module] = []
-        for into, out in itertools.pairwise(spec.dimensions):
+        for into, out in itertools.pairwise(objective.network.dimensions):
             layers += [torch.nn.Linear(into, out, dtype=torch.float64), torch.nn.ELU()]
-        data = torch.utils.data.TensorDataset(objective.inputs, objective.labels)
+        data = torch.utils.data.TensorDataset(objective.inputs, objective.targets)
         loss = stable_solvers.LossFunction(
             data,
             torch.nn.CrossEntropyLoss(),
             torch.nn.Sequential(*layers[:-1]),
             batch_size=len(data),
         )
-        theta = ours.state.theta.clone()
+        theta, state = ours.course.theta.clone(), ours.course.optimizer
         self.solver = stable_solvers.ExponentialEulerSolver(
-            theta, loss, spec.max_step_size, spec.dimensions[-1]
+            theta, loss, spec.optimizer.max_step_size, spec.outputs
         )
-        start = ours.state.start if ours.state.previous is None else ours.state.previous
-        self.solver.eigvecs = start.double()
+        self.solver.eigvecs = state.get("previous", state["start"]).T.double()
         self.objective = objective
         self.seconds: list[float] = []
         self.residuals: list[float] = []
@@ -111,7 +110,7 @@ class Peer:
         start = time.process_time()
         self.solver.step()
         self.seconds.append(time.process_time() - start)
-        point = self.objective.linearize(before)
+        point = self.objective.evaluate(before)
         vectors = self.solver.eigvecs
         images = point.hessian(vectors)
         values = (vectors * images).sum(0)
@@ -125,12 +124,13 @@ def step_rows(experiment: str, n: int, target: float) -> tuple[list, Ours]:
     objective, source = objective_of(spec)
     ours = Ours(spec, objective)
     ours.steps(SETTLED[n], record=False)
+    tolerant = dataclasses.replace(spec.optimizer, eigen_tolerance=PEER_TOLERANCE)
     tight = Ours(
-        dataclasses.replace(spec, eigen_tolerance=PEER_TOLERANCE), objective, copied(ours.state)
+        dataclasses.replace(spec, optimizer=tolerant), objective, dataclasses.replace(ours.course)
     )
     tight.steps(2, record=False)
     peer = Peer(ours)
-    share = ProductShare(objective, ours.state)
+    share = ProductShare(ours)
     peer.step()
     peer.seconds.clear(), peer.residuals.clear(), peer.products.clear()
     for _ in range(ROUNDS[n]):
@@ -165,19 +165,13 @@ def step_rows(experiment: str, n: int, target: float) -> tuple[list, Ours]:
     return rows, ours
 
 
-def copied(state: State) -> State:
-    """A state that goes its own way: training overwrites its blocks."""
-    previous = None if state.previous is None else state.previous.T.clone().T
-    start = state.start.T.clone().T
-    return State(state.theta, start, previous, iteration=state.iteration)
-
-
 class ProductShare:
     """A float64 block product with 𝓗 as a share of the machine's rate, sampled around it."""
 
-    def __init__(self, objective: Objective, state: State) -> None:
-        self.objective, self.theta = objective, state.theta
-        self.vectors = state.start.T.double().T
+    def __init__(self, ours: Ours) -> None:
+        self.spec, self.objective = ours.spec, ours.objective
+        self.theta = ours.course.theta
+        self.vectors = ours.course.optimizer["start"].double().T
         self.out = torch.empty_like(self.vectors)
         self.rate = MachineRate()
         self.seconds: list[float] = []
@@ -186,7 +180,7 @@ class ProductShare:
 
     def measure(self) -> None:
         """Once."""
-        point = self.objective.linearize(self.theta)
+        point = self.objective.evaluate(self.theta)
         self.rate.sample()
         start = time.process_time()
         point.hessian(self.vectors, self.out)
@@ -196,10 +190,7 @@ class ProductShare:
 
     def row(self) -> dict[str, Any]:
         """Median share and its range."""
-        count = self.vectors.shape[1]
-        flops = product_operations(
-            self.objective.network.dimensions, self.objective.examples, count
-        )
+        flops = product_operations(self.spec, self.vectors.shape[1])
         shares = [flops / seconds / self.rate.median for seconds in self.seconds]
         return {
             "what": "float64 block product, of the machine's rate",
@@ -226,7 +217,7 @@ def compare(what: str, ours: list[float], peer: list[float], target: float) -> d
 
 def decomposition_row(ours: Ours, examples: int = 4) -> dict[str, Any]:
     """The decomposition of a snapshot, beside Jacobians by example (a sample) and LOBPCG."""
-    objective, theta = ours.objective, ours.state.theta
+    objective, theta = ours.objective, ours.course.theta
     counted = CountedObjective(objective)
     rate = MachineRate()
     rate.sample()
@@ -236,10 +227,11 @@ def decomposition_row(ours: Ours, examples: int = 4) -> dict[str, Any]:
     way = PaperWay(objective, theta)
     theirs = way.seconds(examples)
     rate.sample()
-    one = product_operations(ours.spec.dimensions, objective.examples, ours.state.start.shape[1])
+    block = len(ours.course.optimizer["start"])
+    one = product_operations(ours.spec, block)
     print(
         f"  decomposition: {counted.vectors} single-vector products, "
-        f"{mine * rate.median / one:.1f} block products of {ours.state.start.shape[1]} in time; "
+        f"{mine * rate.median / one:.1f} block products of {block} in time; "
         f"the paper's way: {way.summary}; λ₁(𝓗) {record['sharpness_hessian']:.6g} here, "
         f"{way.sharpness:.6g} there"
     )
@@ -253,17 +245,17 @@ def decomposition_row(ours: Ours, examples: int = 4) -> dict[str, Any]:
     }
 
 
-class CountedObjective(Objective):
+class CountedObjective(MLPObjective):
     """An objective that counts the vectors its products are asked for."""
 
-    def __init__(self, objective: Objective) -> None:
-        names = {name: name for name, value in CRITERIA.items() if value is objective.criterion}
-        super().__init__(objective.network, *names, objective.inputs, objective.labels)
+    def __init__(self, objective: MLPObjective) -> None:
+        data = objective.inputs, objective.targets
+        super().__init__(objective.network, objective.criterion.name, *data)
         self.vectors = 0
 
-    def linearize(self, theta: Tensor) -> Linearization:
+    def evaluate(self, theta: Tensor) -> MLPPoint:
         """As of any objective."""
-        point = super().linearize(theta)
+        point = super().evaluate(theta)
         product: Callable[..., Tensor] = point.product
 
         def counted(matrix: Any, block: Tensor, out: Tensor | None = None) -> Tensor:

@@ -9,12 +9,10 @@ import sys
 from pathlib import Path
 
 import torch
-from problems import _synthetic, paper_spec
+from problems import begun, mlp, paper_spec, synthetic
 
-from eosflow.networks.mlp import Network
-from eosflow.objectives.mlp import Objective
-from eosflow.runs.train import advance, initial_state, prepare
-from eosflow.spectra.eigenpairs import Workspace
+from eosflow.objectives.mlp import MLPObjective
+from eosflow.optimizers.flow import ExponentialEuler
 
 
 def main() -> None:
@@ -22,18 +20,19 @@ def main() -> None:
     experiment, n = sys.argv[1:]
     # One block product takes as much memory as any other; the basis is written to in full, as if
     # it had needed all its room.
-    spec = dataclasses.replace(paper_spec(experiment, int(n)), max_block_products=1)
-    objective = Objective(Network(spec.dimensions), spec.criterion, *_synthetic(spec))
-    state = initial_state(spec, objective)
-    state.iteration, state.previous = 1, torch.zeros_like(state.start)
-    workspace = Workspace(len(state.theta), state.start.shape[1], state.start)
+    spec = paper_spec(experiment, int(n))
+    assert isinstance(spec.optimizer, ExponentialEuler)
+    optimizer = dataclasses.replace(spec.optimizer, max_block_products=1)
+    network = mlp(spec).build(spec.shape, spec.outputs)
+    objective = MLPObjective(network, spec.criterion, *synthetic(spec))
+    course = begun(spec, objective)
+    start = course.optimizer["start"]
+    course.optimizer = {"start": start, "previous": torch.zeros_like(start), "steps": 1}
+    workspace = optimizer._workspace(objective, start)
     workspace.vectors.zero_()
     workspace.images.zero_()
-    point = objective.linearize(state.theta)
-    pairs = prepare(spec, state, point, workspace)
-    following, _, _ = advance(spec, state, objective, point, pairs)
-    assert following is not None
-    pairs.warm_start(state.previous, out=state.start)
+    point = objective.evaluate(course.theta)
+    assert optimizer.step(objective, point, course.optimizer) is not None
     print(peak_gibibytes())
 
 

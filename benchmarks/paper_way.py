@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.func import grad, jacrev, jvp
 
 from eosflow.objectives.criteria import square_root
-from eosflow.objectives.mlp import Objective
+from eosflow.objectives.mlp import MLPObjective
 
 TOLERANCE = 1e-4  # relative residual of the eigenvalues, as ours
 
@@ -19,7 +19,7 @@ TOLERANCE = 1e-4  # relative residual of the eigenvalues, as ours
 class PaperWay:
     """The same quantities by automatic differentiation, none of them in closed form."""
 
-    def __init__(self, objective: Objective, theta: Tensor) -> None:
+    def __init__(self, objective: MLPObjective, theta: Tensor) -> None:
         self.objective, self.theta = objective, theta
         self.sharpness = float("nan")
         self.summary = ""
@@ -67,11 +67,11 @@ class PaperWay:
 
     def _largest(self, matrix: str) -> int:
         """λ_1 by LOBPCG; returns how many products that took."""
-        inputs, labels = self.objective.inputs, self.objective.labels
+        inputs, targets = self.objective.inputs, self.objective.targets
         network, criterion = self.objective.network, self.objective.criterion
 
         def loss(outputs: Tensor) -> Tensor:
-            return criterion.value(outputs, labels).mean()
+            return criterion.value(outputs, targets).mean()
 
         def outputs(theta: Tensor) -> Tensor:
             return _outputs(network.layers(theta), inputs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import tempfile
@@ -13,14 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eosflow.datasets import DATASETS, catalog, load_subset
 from eosflow.datasets.pool import Resources
-from eosflow.datasets.subsets import write_subset
-from eosflow.networks.mlp import Network
-from eosflow.objectives.mlp import Objective
-from eosflow.runs.spec import RunSpec, expand
+from eosflow.datasets.subsets import load_subset, write_subset
+from eosflow.networks.mlp import MLPSettings
+from eosflow.objectives.mlp import MLPObjective
+from eosflow.optimizers.loop import Course, begin
+from eosflow.runs.spec import RunSpec
 from eosflow.spectra.randomness import generator
 from eosflow.workflow import config
+from eosflow.workflow.expand import expand
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,35 +37,50 @@ def archives() -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def objective_of(spec: RunSpec) -> tuple[Objective, str]:
+def mlp(spec: RunSpec) -> MLPSettings:
+    """The network of a run, which is an MLP in all that is measured here."""
+    assert isinstance(spec.network, MLPSettings)
+    return spec.network
+
+
+def begun(spec: RunSpec, objective: MLPObjective) -> Course:
+    """A run before its first step."""
+    theta = objective.network.initialize(spec.init_seed).to(objective.inputs)
+    return begin(objective, spec.optimizer, spec.batch, theta, spec.init_seed)
+
+
+def product_operations(spec: RunSpec, vectors: int) -> int:
+    """Floating-point operations of a block product with 𝓗 over all N examples."""
+    return spec.n * vectors * mlp(spec).product_operations(spec.shape, spec.outputs)
+
+
+def objective_of(spec: RunSpec) -> tuple[MLPObjective, str]:
     """The loss of a run and where its data are from: `real`, or `synthetic` of the same shape."""
     data = _real(spec)
-    inputs, labels = data or _synthetic(spec)
-    network = Network(spec.dimensions, spec.activation)
-    return Objective(network, spec.criterion, inputs, labels), "real" if data else "synthetic"
+    inputs, labels = data or synthetic(spec)
+    network = mlp(spec).build(spec.shape, spec.outputs)
+    return MLPObjective(network, spec.criterion, inputs, labels), "real" if data else "synthetic"
 
 
 def _real(spec: RunSpec) -> tuple[Tensor, Tensor] | None:
-    facts, folder = catalog.CATALOG[spec.dataset], archives()
+    facts, folder = spec.data.facts, archives()
     archive = None
     if facts.archives:
         archive = folder / facts.archives[0].name if folder else None
         if archive is None or not archive.is_file() or spec.dataset == "sst":
             return None  # embedding SST takes a language model
-    settings = json.loads(spec.dataset_settings)
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "subset.npz"
         resources = Resources(archive=archive, cache=Path(temporary), device="cpu")
-        open_pool = DATASETS[spec.dataset]
-        write_subset(open_pool, spec.dataset, settings, spec.subset_seed, spec.n, resources, path)
+        write_subset(spec.dataset, spec.data, spec.subset_seed, spec.n, resources, path)
         inputs, labels = load_subset(path, spec.n)
     return torch.from_numpy(inputs), torch.from_numpy(labels)
 
 
-def _synthetic(spec: RunSpec) -> tuple[Tensor, Tensor]:
+def synthetic(spec: RunSpec) -> tuple[Tensor, Tensor]:
     """Uniform inputs in [0, 1] around one pattern a class."""
     stream = generator(0, "probes")
-    dimension, classes = spec.dimensions[0], spec.dimensions[-1]
+    dimension, classes = spec.data.dimension(), spec.outputs
     labels = torch.randint(0, classes, (spec.n,), generator=stream)
     patterns = torch.rand(classes, dimension, generator=stream, dtype=torch.float64)
     inputs = torch.rand(spec.n, dimension, generator=stream, dtype=torch.float64)

@@ -9,17 +9,18 @@ from typing import Any
 
 import pandas as pd
 import torch
-from problems import objective_of, paper_spec
+from problems import begun, objective_of, paper_spec
 from torch import Tensor
 
-from eosflow.measurements.decomposition import layerwise
-from eosflow.objectives.mlp import Linearization, Objective
+from eosflow.measurements.factors import layerwise
+from eosflow.objectives.mlp import MLPObjective
+from eosflow.optimizers.flow import ExponentialEuler
+from eosflow.optimizers.loop import Course, Sight, Until, follow
 from eosflow.runs.spec import RunSpec
-from eosflow.runs.train import Observation, State, follow, initial_state
 from eosflow.storage.files import replacing
 
 WIDTH, EXAMPLES, TRANSIENT = 64, 60, 10
-BASE = {"max_step_size": 0.02, "eigen_tolerance": 0.003, "eigen_dtype": "float64"}
+BASE = ExponentialEuler(max_step_size=0.02, eigen_tolerance=0.003, eigen_dtype="float64")
 VARIANTS: list[dict[str, Any]] = [
     {},
     {"max_step_size": 0.04},
@@ -33,28 +34,29 @@ VARIANTS: list[dict[str, Any]] = [
 ]
 
 
-def run(spec: RunSpec, objective: Objective) -> dict[str, Any]:
+def run(spec: RunSpec, objective: MLPObjective) -> dict[str, Any]:
     """Train to the target loss; peak A_1 beyond the transient, where it was, and the work."""
     every, peak, where, work = 10, 0.0, 0, 0
-    state = initial_state(spec, objective)
+    course = begun(spec, objective)
 
-    def observe(state: State, seen: Observation | None, _: Linearization) -> None:
+    def observe(course: Course, sight: Sight) -> None:
         nonlocal peak, where, work
-        work += seen.pairs.applications if seen else 0
-        if state.iteration >= TRANSIENT and (state.iteration % every == 0 or seen is None):
-            alignment = layerwise(objective, state.theta)["alignment_product"]
+        work += int(sight.step.facts["power_iterations"]) if sight.step else 0
+        if course.iteration >= TRANSIENT and (course.iteration % every == 0 or not sight.step):
+            alignment = layerwise(objective, course.theta)["alignment_product"]
             if alignment > peak:
-                peak, where = alignment, state.iteration
+                peak, where = alignment, course.iteration
 
-    stopped = follow(spec, objective, state, observe)
+    until = Until(spec.target_loss, spec.stop.max_iterations)
+    stopped = follow(objective, spec.optimizer, spec.batch, course, until, observe)
     return {
         "peak_alignment": peak,
         "peak_iteration": where,
-        "iterations": state.iteration,
-        "flow_time": state.flow_time,
+        "iterations": course.iteration,
+        "flow_time": course.flow_time,
         "block_products": work,
         "stopped": stopped,
-        "theta": state.theta.double(),
+        "theta": course.theta.double(),
     }
 
 
@@ -65,19 +67,20 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     n = {arguments.experiment: {"n": [EXAMPLES]}}
-    base = dataclasses.replace(
-        paper_spec(arguments.experiment, EXAMPLES, network={"width": WIDTH}, experiments=n), **BASE
-    )
+    narrow = {"mlp": {"width": WIDTH}}
+    base = paper_spec(arguments.experiment, EXAMPLES, networks=narrow, experiments=n)
     rows: list[dict[str, Any]] = []
     reference: Tensor | None = None
     for variant in VARIANTS:
         knobs = {name: value for name, value in variant.items() if name != "dtype"}
         dtype = variant.get("dtype", "float64")
-        spec = dataclasses.replace(base, **knobs)
+        optimizer = dataclasses.replace(BASE, **knobs)
+        spec = dataclasses.replace(base, optimizer=optimizer)
         objective, source = objective_of(spec)
         if dtype == "float32":
             single = objective.inputs.float()
-            objective = Objective(objective.network, spec.criterion, single, objective.labels)
+            network, targets = objective.network, objective.targets
+            objective = MLPObjective(network, spec.criterion, single, targets)
         result = run(spec, objective)
         theta = result.pop("theta")
         first = rows[0] if rows else result
@@ -90,9 +93,9 @@ def main() -> None:
                 "n": spec.n,
                 "width": WIDTH,
                 "data": source,
-                "max_step_size": spec.max_step_size,
-                "eigen_tolerance": spec.eigen_tolerance,
-                "eigen_dtype": spec.eigen_dtype,
+                "max_step_size": optimizer.max_step_size,
+                "eigen_tolerance": optimizer.eigen_tolerance,
+                "eigen_dtype": optimizer.eigen_dtype,
                 "dtype": dtype,
                 **result,
                 "change": change,

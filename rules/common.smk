@@ -4,26 +4,34 @@ import sys
 
 from snakemake.settings.types import DeploymentMethod
 
-from eosflow.datasets import catalog
+from eosflow import results, runs
+from eosflow.datasets.base import SUBSET_VERSION
 from eosflow.results import figures
-from eosflow.workflow import plan
-from eosflow.runs import spec
-from eosflow.workflow.plan import plain
+from eosflow.runs.names import STUDIES_VERSION, index_key
+from eosflow.runs.spec import TRAINING_VERSION
+from eosflow.storage import settings
+from eosflow.storage.digests import canonical_json, digest
+from eosflow.workflow import plan, resources as needs
 
-
-wildcard_constraints:
-    archive=r"[^/]+",
-    dataset="|".join(catalog.CATALOG),
-    figure=r"[a-z0-9-]+",
-    folder=r"[^/]+/n\d+/[^/]+",
-    seed=r"\d+",
-    step=r"\d{6}\d*",
-
-
+plain = plan.plain
 PLAN = plain(plan.Plan)(config)
 config = PLAN.config
 RESULTS = PLAN.results
 RUNS = PLAN.runs
+# All measurements except the decomposition, of which the tables are made.
+MEASURED = [name for name in PLAN.measurements if name != "decomposition"]
+
+
+wildcard_constraints:
+    archive=r"[^/]+",
+    dataset=r"[^/]+?",
+    figure=r"[a-z0-9-]+",
+    folder=r"[^/]+/n\d+/[^/]+",
+    measurement=r"[a-z0-9-]+",
+    place=r"decomposition|measurements/[a-z0-9-]+",
+    seed=r"\d+",
+    step=r"\d{6}\d*",
+
 
 # A conda environment brings its own Python; otherwise jobs run in the one Snakemake runs in.
 PYTHON = sys.executable
@@ -52,42 +60,11 @@ def numeric(script):
 
 
 def gpus(wildcards):
-    return PLAN.gpus(local=workflow.local_exec)
+    return needs.gpus(config["device"], local=workflow.local_exec)
 
 
-# What is there may be of another specification, of another version, or damaged. Snakemake compares
-# only with what it noted down in this very clone, so these input functions look at the files
-# themselves and have Snakemake make them again. Each job asks one of them, not two: with hundreds
-# of runs the calls are what planning spends its time on.
-def force(path):
-    if workflow.is_main_process:
-        workflow.dag.forcefiles.add(path)
-
-
-def look_at_subset(wildcards):
-    if PLAN.redraw(wildcards.dataset, wildcards.seed):
-        force(f"{RESULTS}/data/subsets/{wildcards.dataset}-subset{wildcards.seed}.npz")
-    return []
-
-
-@plain
-def before_training(wildcards):
-    if PLAN.remake_reason(wildcards.folder):
-        force(f"{RESULTS}/{wildcards.folder}/manifest.json")
-    return PLAN.subset_to_draw(wildcards.folder, "manifest.json")
-
-
-@plain
-def before_decomposition(wildcards):
-    if PLAN.redecompose_reason(wildcards.folder):
-        force(f"{RESULTS}/{wildcards.folder}/decomposition/index.json")
-    return PLAN.subset_to_draw(wildcards.folder, "decomposition/index.json")
-
-
-def look_at_tables(wildcards):
-    if PLAN.collected_others():
-        force(f"{RESULTS}/provenance/collect.json")
-    return []
+def memory(wildcards, attempt):
+    return attempt * needs.memory(PLAN.run(wildcards.folder))
 
 
 if workflow.is_main_process:
@@ -98,6 +75,7 @@ if workflow.is_main_process:
 onstart:
     if workflow.is_main_process:
         plain(PLAN.lock)()
-        note = plain(PLAN.device_note)() if workflow.local_exec else None
+        local = workflow.local_exec
+        note = plain(needs.device_note)(config["device"]) if local else None
         if note:
             print(note, file=sys.stderr)

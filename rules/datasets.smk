@@ -1,4 +1,4 @@
-# Where an archive comes from is no parameter of the rule: it is the same archive from anywhere.
+# The mirror is not among the params: an archive is the same wherever it comes from.
 MIRROR = ["--mirror", shlex.quote(config["mirror"])] if config["mirror"] else []
 
 
@@ -13,19 +13,21 @@ rule fetch:
     conda:
         "../envs/eosflow.yaml"
     params:
-        dataset=plain(lambda wildcards: PLAN.dataset_of(wildcards.archive)),
-        checksum=lambda wildcards: PLAN.checksum(wildcards.archive),
+        archive=plain(lambda wildcards: PLAN.data.archive(wildcards.archive)),
+        checksum=lambda wildcards: PLAN.data.checksum(wildcards.archive),
     shell:
-        program("fetch.py", *MIRROR) + "--dataset {params.dataset} {params.checksum} "
+        program("fetch.py", *MIRROR)
+        + "--archive-name {params.archive:q} {params.checksum} "
         "--output {output:q} >> {log:q} 2>&1"
 
 
 rule subset:
     input:
-        archives=lambda wildcards: PLAN.archives_to_fetch(
-            wildcards.dataset, wildcards.seed
+        plain(
+            lambda wildcards: PLAN.data.before_drawing(
+                wildcards.dataset, int(wildcards.seed)
+            )
         ),
-        remake=look_at_subset,
     output:
         npz=f"{RESULTS}/data/subsets/{{dataset}}-subset{{seed}}.npz",
         facts=f"{RESULTS}/data/subsets/{{dataset}}-subset{{seed}}.json",
@@ -36,22 +38,19 @@ rule subset:
     conda:
         "../envs/eosflow.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: attempt
-        * PLAN.subset_memory(wildcards.dataset),
+        mem_mb=lambda wildcards, attempt: attempt * PLAN.data.memory(wildcards.dataset),
         runtime=lambda wildcards, attempt: attempt * 60,
     params:
-        settings=lambda wildcards: spec.canonical_json(
-            config["datasets"][wildcards.dataset]
-        ),
-        size=plain(lambda wildcards: PLAN.subset_size(wildcards.dataset)),
-        version=catalog.SUBSET_VERSION,
+        settings=lambda wildcards: canonical_json(PLAN.data.record(wildcards.dataset)),
+        size=plain(lambda wildcards: PLAN.data.size(wildcards.dataset)),
+        version=SUBSET_VERSION,
         archive=lambda wildcards: " ".join(
             f"--archive {shlex.quote(path)}"
-            for path in PLAN.archives(wildcards.dataset)
+            for path in PLAN.data.archives(wildcards.dataset)
         ),
     shell:
         program("subset.py")
-        + "--dataset {wildcards.dataset} --settings {params.settings:q} "
+        + "--dataset {wildcards.dataset:q} --settings {params.settings:q} "
         "--seed {wildcards.seed} --size {params.size} {params.archive} --device cpu "
         "--output {output.npz:q} >> {log:q} 2>&1"
 
@@ -67,8 +66,8 @@ rule dice_parameters:
     conda:
         "../envs/eosflow.yaml"
     params:
-        settings=spec.canonical_json(config["datasets"]["dice"]),
-        version=catalog.SUBSET_VERSION,
+        settings=canonical_json(config["datasets"]["dice"]),
+        version=SUBSET_VERSION,
     shell:
         program("dice_parameters.py") + "--settings {params.settings:q} "
         "--output {output.parquet:q} --record {output.record:q} >> {log:q} 2>&1"

@@ -1,6 +1,6 @@
 rule figure:
     input:
-        plain(lambda wildcards: PLAN.figure_inputs(wildcards.figure)),
+        plain(lambda wildcards: PLAN.before_figure(wildcards.figure)),
     output:
         pdf=f"{RESULTS}/figures/{{figure}}.pdf",
         png=report(
@@ -19,7 +19,7 @@ rule figure:
     params:
         against=config["figures"]["against"],
         version=figures.FIGURES_VERSION,
-        caption=lambda wildcards: figures.NAMES[wildcards.figure].caption,
+        caption=lambda wildcards: PLAN.figure_caption(wildcards.figure),
         sources=lambda wildcards: PLAN.figure_options(wildcards.figure),
     shell:
         program("figure.py")

@@ -4,7 +4,8 @@ SUMMARIES = [
     rules.table2.output.record,
     rules.table3.output.record,
     rules.claims.output.record,
-    *(f"{RESULTS}/provenance/figures/{name}.json" for name in PLAN.figures()),
+    *(f"{RESULTS}/provenance/figures/{name}.json" for name in PLAN.figures),
+    *(f"{RESULTS}/provenance/measurements/{name}.json" for name in MEASURED),
 ]
 
 
@@ -21,7 +22,7 @@ rule report:
     conda:
         "../envs/eosflow.yaml"
     params:
-        version=spec.TABLES_VERSION,
+        version=results.TABLES_VERSION,
         results=subpath(output.html, parent=True),
     shell:
         program("report.py") + "--results {params.results:q} --sources {input:q} "

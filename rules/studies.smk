@@ -1,4 +1,4 @@
-# Studies of the method itself. Their problem is their own: nothing of the configuration enters.
+# Studies of the method itself. They have a problem of their own, so nothing of the configuration enters.
 rule work_precision:
     output:
         csv=f"{RESULTS}/studies/work-precision/table.csv",
@@ -11,7 +11,7 @@ rule work_precision:
         "../envs/eosflow.yaml"
     threads: 1
     params:
-        version=spec.STUDIES_VERSION,
+        version=STUDIES_VERSION,
     shell:
         KEEP_MEMORY + program("work_precision.py") + "--threads {threads} "
         "--output {output.csv:q} --record {output.record:q} >> {log:q} 2>&1"

@@ -1,7 +1,7 @@
 rule collect:
     input:
         [f"{RESULTS}/{folder}/decomposition/index.json" for folder in RUNS],
-        remake=look_at_tables,
+        others=lambda _: PLAN.before_table("runs.parquet", "provenance/collect.json"),
     output:
         decomposition=f"{RESULTS}/decomposition.parquet",
         runs=f"{RESULTS}/runs.parquet",
@@ -13,8 +13,8 @@ rule collect:
     conda:
         "../envs/eosflow.yaml"
     params:
-        runs=spec.digest({folder: run.key for folder, run in RUNS.items()}),
-        version=spec.TABLES_VERSION,
+        runs=digest({folder: run.key for folder, run in RUNS.items()}),
+        version=results.TABLES_VERSION,
         results=subpath(output.runs, parent=True),
         folders=" ".join(map(shlex.quote, RUNS)),
     shell:
@@ -27,6 +27,7 @@ rule table1:
     input:
         runs=rules.collect.output.runs,
         record=rules.collect.output.record,
+        others=lambda _: PLAN.before_table("table1.csv", "provenance/table1.json"),
     output:
         csv=report(
             f"{RESULTS}/table1.csv",
@@ -43,7 +44,7 @@ rule table1:
     conda:
         "../envs/eosflow.yaml"
     params:
-        version=spec.TABLES_VERSION,
+        version=results.TABLES_VERSION,
     shell:
         program("table.py")
         + "table1 --runs {input.runs:q} --source-record {input.record:q} "
@@ -55,6 +56,7 @@ rule table2:
         decomposition=rules.collect.output.decomposition,
         runs=rules.collect.output.runs,
         record=rules.collect.output.record,
+        others=lambda _: PLAN.before_table("table2.csv", "provenance/table2.json"),
     output:
         csv=report(
             f"{RESULTS}/table2.csv",
@@ -71,7 +73,7 @@ rule table2:
     conda:
         "../envs/eosflow.yaml"
     params:
-        version=spec.TABLES_VERSION,
+        version=results.TABLES_VERSION,
     shell:
         program("table.py") + "table2 --decomposition {input.decomposition:q} "
         "--runs {input.runs:q} --source-record {input.record:q} --csv {output.csv:q} "
@@ -98,7 +100,7 @@ rule table3:
     conda:
         "../envs/eosflow.yaml"
     params:
-        version=spec.TABLES_VERSION,
+        version=results.TABLES_VERSION,
     shell:
         program("table.py") + "table3 --parameters {input.parameters:q} "
         "--source-record {input.record:q} --csv {output.csv:q} --latex {output.latex:q} "
@@ -110,6 +112,7 @@ rule claims:
         decomposition=rules.collect.output.decomposition,
         runs=rules.collect.output.runs,
         record=rules.collect.output.record,
+        others=lambda _: PLAN.before_table("claims.csv", "provenance/claims.json"),
     output:
         csv=report(
             f"{RESULTS}/claims.csv",
@@ -125,8 +128,39 @@ rule claims:
     conda:
         "../envs/eosflow.yaml"
     params:
-        version=spec.TABLES_VERSION,
+        version=results.TABLES_VERSION,
     shell:
         program("table.py") + "claims --decomposition {input.decomposition:q} "
         "--runs {input.runs:q} --source-record {input.record:q} --csv {output.csv:q} "
         "--record {output.record:q} >> {log:q} 2>&1"
+
+
+# The frame of a measurement beyond the decomposition: one row per snapshot of every run.
+rule collect_measurement:
+    input:
+        lambda wildcards: [
+            f"{RESULTS}/{folder}/measurements/{wildcards.measurement}/index.json"
+            for folder in RUNS
+        ],
+        others=lambda wildcards: PLAN.before_table(
+            f"measurements/{wildcards.measurement}.parquet",
+            f"provenance/measurements/{wildcards.measurement}.json",
+        ),
+    output:
+        parquet=f"{RESULTS}/measurements/{{measurement}}.parquet",
+        record=f"{RESULTS}/provenance/measurements/{{measurement}}.json",
+    log:
+        f"{RESULTS}/logs/measurements/{{measurement}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/measurements/{{measurement}}.tsv"
+    conda:
+        "../envs/eosflow.yaml"
+    params:
+        runs=digest({folder: run.key for folder, run in RUNS.items()}),
+        version=results.TABLES_VERSION,
+        results=subpath(output.parquet, ancestor=2),
+        folders=" ".join(map(shlex.quote, RUNS)),
+    shell:
+        program("collect_measurement.py")
+        + "{wildcards.measurement} --results {params.results:q} --runs {params.folders} "
+        "--output {output.parquet:q} --record {output.record:q} >> {log:q} 2>&1"

@@ -1,8 +1,8 @@
-# The manifest is written last; snapshots, trajectory and checkpoint lie beside it undeclared,
-# for Snakemake deletes what is declared before a job starts, and a run could not be resumed.
+# The manifest is written last. Snapshots, trajectory and checkpoint lie beside it undeclared:
+# Snakemake deletes declared outputs before a job starts, and a run could not be resumed.
 rule train:
     input:
-        subset=before_training,
+        plain(lambda wildcards: PLAN.before_training(wildcards.folder)),
     output:
         manifest=f"{RESULTS}/{{folder}}/manifest.json",
     log:
@@ -14,14 +14,14 @@ rule train:
     threads: config["threads"]
     resources:
         gpu=gpus,
-        mem_mb=lambda wildcards, attempt: attempt * PLAN.memory(wildcards.folder),
+        mem_mb=memory,
         runtime=lambda wildcards, attempt: attempt
-        * PLAN.training_minutes(wildcards.folder),
+        * needs.training_minutes(RUNS[wildcards.folder], config),
     params:
-        spec=lambda wildcards: spec.canonical_json(RUNS[wildcards.folder].to_record()),
+        spec=lambda wildcards: canonical_json(RUNS[wildcards.folder].to_brief()),
         subset=lambda wildcards: PLAN.subset(wildcards.folder),
         folder=subpath(output.manifest, parent=True),
-        version=spec.TRAINING_VERSION,
+        version=TRAINING_VERSION,
     shell:
         numeric("train.py") + "--spec {params.spec:q} --subset {params.subset:q} "
         "--folder {params.folder:q} --gpus {resources.gpu} --threads {threads} "

@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--record", type=Path, required=True, help="output: origin, .json")
     arguments = parser.parse_args()
-    dice.write_parameters(arguments.settings, arguments.output)
+    dice.write_parameters(dice.Dice(**arguments.settings), arguments.output)
     provenance.seal(arguments.record, [arguments.output], packages=["pyarrow"])
 
 

@@ -5,23 +5,20 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from eosflow.datasets.catalog import CATALOG
+from eosflow.datasets import ARCHIVES
 from eosflow.datasets.download import fetch
-from eosflow.storage.errors import UserError
 from eosflow.workflow import command_line
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", choices=CATALOG, required=True)
+    parser.add_argument("--archive-name", choices=ARCHIVES, required=True)
     parser.add_argument("--mirror", help="folder or base URL that holds the archive by its name")
     parser.add_argument("--sha256", help="what the archive must hash to, if known better")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    archives = CATALOG[arguments.dataset].archives
-    if not archives:
-        raise UserError(f"{arguments.dataset} is generated; there is nothing to fetch")
-    fetch(archives[0], arguments.output, arguments.mirror, arguments.sha256)
+    archive = ARCHIVES[arguments.archive_name]
+    fetch(archive, arguments.output, arguments.mirror, arguments.sha256)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from eosflow.workflow import command_line
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", help="such as figure04 or power-law")
+    parser.add_argument("name", help="such as figure04, power-law or EXP-sharpness")
     parser.add_argument("--decomposition", type=Path, help="from scripts/collect.py")
     parser.add_argument("--runs", type=Path, help="from scripts/collect.py")
     parser.add_argument("--data", type=Path, help="Dice images for figure 5; a study's table")

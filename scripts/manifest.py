@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from eosflow.storage import provenance
+from eosflow.results import manifest
 from eosflow.workflow import command_line
 
 
@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("--runs", nargs="+", required=True, help="EXP/nN/RUN of each run")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    provenance.results_manifest(arguments.results, arguments.runs, arguments.output)
+    manifest.results_manifest(arguments.results, arguments.runs, arguments.output)
 
 
 if __name__ == "__main__":

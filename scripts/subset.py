@@ -6,15 +6,21 @@ import argparse
 import json
 from pathlib import Path
 
-from eosflow.datasets import DATASETS, Resources
+from eosflow.datasets import DATASETS, DatasetSettings, Resources
 from eosflow.datasets.subsets import write_subset
+from eosflow.storage.settings import from_record
 from eosflow.workflow import command_line
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", choices=DATASETS, required=True)
-    parser.add_argument("--settings", type=json.loads, required=True, help="JSON, as in the config")
+    parser.add_argument("--dataset", required=True, help="its name in the config")
+    parser.add_argument(
+        "--settings",
+        type=settings,
+        required=True,
+        help=f"JSON: `name`, one of {', '.join(DATASETS)}, and the settings of that kind",
+    )
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--size", type=int, required=True, help="rows, the largest N that is used")
     parser.add_argument("--archive", type=Path, help="where scripts/fetch.py put it")
@@ -22,7 +28,6 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     write_subset(
-        DATASETS[arguments.dataset],
         arguments.dataset,
         arguments.settings,
         arguments.seed,
@@ -34,6 +39,17 @@ def main() -> None:
         ),
         arguments.output,
     )
+
+
+def settings(text: str) -> DatasetSettings:
+    """The dataset that the JSON describes, as `eosflow.storage.settings.record` gives it."""
+    try:
+        return from_record(DATASETS, json.loads(text))
+    except (ValueError, KeyError, TypeError) as error:
+        raise argparse.ArgumentTypeError(
+            f"{text} describes no dataset ({error}); expected JSON with `name`, one of "
+            f"{', '.join(DATASETS)}, and the settings of that kind"
+        ) from error
 
 
 if __name__ == "__main__":

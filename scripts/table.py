@@ -45,7 +45,8 @@ def main() -> None:
     made = [arguments.csv]
     if arguments.latex is not None:
         caption = CAPTIONS[arguments.name]
-        tables.write_latex(table, arguments.latex, caption, f"tab:{arguments.name}")
+        titles = tables.given_titles(pd.read_parquet(arguments.runs)) if arguments.runs else {}
+        tables.write_latex(table, arguments.latex, caption, f"tab:{arguments.name}", titles)
         made.append(arguments.latex)
     packages = ["pandas", "statsmodels"]
     provenance.seal(arguments.record, made, [arguments.source_record], packages=packages)

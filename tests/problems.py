@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from eosflow.networks.mlp import Network
-from eosflow.objectives.mlp import Objective
+from eosflow.datasets.dice import Dice
+from eosflow.networks.mlp import MLPSettings
+from eosflow.networks.perceptron import MLP
+from eosflow.objectives.mlp import MLPObjective
+from eosflow.optimizers.flow import ExponentialEuler
+from eosflow.runs.snapshots import EveryIterations
+from eosflow.runs.spec import RunSpec, Stop
 
 DIMENSIONS = (5, 6, 7, 6, 4)
 CRITERIA = ("cross_entropy", "squared_error", "mean_squared_error")
@@ -19,15 +25,15 @@ WORKSPACES = {"whole": 2**28, "ragged": 5800, "single": 1}
 
 def small_problem(
     criterion: str, examples: int = 13, workspace: str = "whole", seed: int = 0
-) -> tuple[Objective, Tensor]:
+) -> tuple[MLPObjective, Tensor]:
     """An objective and a point θ away from its initialisation (biases are not zero)."""
     stream = torch.Generator().manual_seed(seed)
-    network = Network(DIMENSIONS)
+    network = MLP(DIMENSIONS)
     inputs = torch.randn(examples, DIMENSIONS[0], generator=stream, dtype=torch.float64)
     labels = torch.randint(0, DIMENSIONS[-1], (examples,), generator=stream)
-    objective = Objective(network, criterion, inputs, labels, WORKSPACES[workspace])
+    objective = MLPObjective(network, criterion, inputs, labels, WORKSPACES[workspace])
     noise = torch.randn(network.parameters, generator=stream, dtype=torch.float64)
-    return objective, network.initialize(seed, 2**0.5) + 0.1 * noise
+    return objective, network.initialize(seed) + 0.1 * noise
 
 
 def write_noise_subset(path: Path, seed: int) -> Path:
@@ -41,3 +47,28 @@ def write_noise_subset(path: Path, seed: int) -> Path:
         scale=np.float64(1 / 255),
     )
     return path
+
+
+def small_spec(**changes: object) -> RunSpec:
+    """Dice at 4×4 pixels and width 8, a run of a second; `changes` are settings of any part."""
+    spec = RunSpec(
+        experiment="dice-ce",
+        dataset="dice",
+        data=Dice(image_size=4),
+        criterion="cross_entropy",
+        n=21,
+        init_seed=0,
+        subset_seed=0,
+        network=MLPSettings(width=8, depth=4),
+        optimizer=ExponentialEuler(max_step_size=0.2, eigen_tolerance=0.01),
+        target_loss=0.6,
+        stop=Stop(max_iterations=400),
+        snapshots=EveryIterations(every=20),
+    )
+    for name, value in changes.items():
+        parts = ("data", "network", "optimizer", "batch", "stop", "snapshots")
+        owner = next((part for part in parts if hasattr(getattr(spec, part), name)), None)
+        if owner is not None:
+            value = dataclasses.replace(getattr(spec, owner), **{name: value})
+        spec = dataclasses.replace(spec, **{owner or name: value})
+    return spec

@@ -24,9 +24,10 @@ results_dir: results
 select: [dice-ce, mse]
 device: cpu
 seeds: {initialization: [0], subset: [0]}
-network: {width: 8, depth: 3}
-solver: {max_step_size: 0.2, max_iterations: 2000}
-snapshots: {every: 20}
+networks: {mlp: {width: 8, depth: 3}}
+optimizers: {exponential-euler: {max_step_size: 0.2}}
+stop: {max_iterations: 2000}
+snapshots: {iterations: {every: 20}}
 datasets: {dice: {image_size: 8, images_per_class: 40}}
 experiments:
   dice-ce: {n: [6, 12, 24], target_loss: 0.2}

@@ -7,16 +7,18 @@ the two every factor moves along a straight line in its logarithm.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 
+from eosflow.results import collect
+from eosflow.results.collect import VERSIONED
 from eosflow.results.power_laws import PAPER
-from eosflow.results.tables import VERSIONED
-from eosflow.runs.spec import step_name
 from eosflow.storage.files import sha256, write_json
 
 LAYERS = 6
@@ -28,20 +30,41 @@ EXPERIMENTS = {
     "atrialfibrillation-ce": ("atrialfibrillation", "cross_entropy", (60, 120, 240, 480)),
     "sst-ce": ("sst", "cross_entropy", (461, 922, 1844)),
 }
+# Experiments that are not the paper's, on its datasets or on a user's own.
+OWN = {
+    "my-conv": ("cifar10", "cross_entropy", (390, 781, 1562)),
+    "iris-gd": ("iris", "squared_error", (30, 60, 120)),
+}
 SPECIFICATION = {
-    "depth": LAYERS,
-    "width": 64,
-    "activation": "elu",
-    "integrator": "exponential-euler",
-    "max_step_size": 0.01,
-    "eigen_dtype": "float32",
+    "dataset_title": None,
+    "network": "6 affine layers of width 64, elu",
+    "optimizer": "exponential Euler with steps of at most 0.01, eigenpairs in float32",
+    "batch": "all examples",
     "target_loss": 0.01,
+}
+# What a network that is no chain of layers has none of, by the start of the name.
+OF_CHAINS = (
+    *("activation_", "preactivation_", "jacobian_", "alignment_"),
+    "residual_jacobian",
+)
+GRADIENT_DESCENT = {"optimizer": "gradient descent, learning rate 0.02"}
+# What runs.parquet holds of a run whose optimizer takes no eigenpairs.
+UNSEEN = {
+    "negative_dominant_iterations": 0,
+    "iterations_after_transient": 0,
+    "max_sharpness": np.nan,
+    "max_residual": np.nan,
 }
 # Growth from iteration 10 to the peak of what is not alignment: known answers for the tests.
 CRITERION_GROWTH = 0.9
 JACOBIAN_GROWTH = 1.1  # of each of the five
 RATIO_GROWTH = 1.2
 OVERLAP_GROWTH = 1.3
+
+
+def step_name(iteration: int) -> str:
+    """The name of a snapshot's file, without its ending."""
+    return f"step{iteration:06d}"
 
 
 def progress(iteration: int, length: int) -> float:
@@ -102,8 +125,8 @@ def run(
     stopped: str = "target_loss",
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The snapshots and the row of `runs` of one run; peak A_1 = a·N^b·exp(noise)."""
-    dataset, criterion, _ = EXPERIMENTS[experiment]
-    a, b, _ = PAPER[dataset, criterion]
+    dataset, criterion, _ = (EXPERIMENTS | OWN)[experiment]
+    a, b, _ = PAPER.get((dataset, criterion), (0.001, 0.4, 1.0))
     # The peak is itself a snapshot: lengths are multiples of 500 iterations.
     length = 500 * (1 + init_seed % 2 + round(math.log2(n) / 4))
     identity = {
@@ -156,7 +179,7 @@ def frames(
     random = np.random.default_rng(0)
     rows, runs = [], []
     for experiment in experiments:
-        for n in EXPERIMENTS[experiment][2]:
+        for n in (EXPERIMENTS | OWN)[experiment][2]:
             for init in range(seeds):
                 for subset in range(seeds):
                     scatter = noise * random.standard_normal()
@@ -166,8 +189,49 @@ def frames(
     return pd.DataFrame(rows), pd.DataFrame(runs)
 
 
-def write_run_folder(folder: Path, rows: list[dict[str, Any]], row: dict[str, Any]) -> None:
-    """Write the files of one run as training and decomposition leave them."""
+def without_chains(decomposition: pd.DataFrame, layers: int = 3) -> pd.DataFrame:
+    """The snapshots of a network that is no chain, of fewer layers: only what it has is left."""
+    deeper = [f"layer_norm2_{layer}" for layer in range(layers + 1, LAYERS + 1)]
+    chains = [name for name in decomposition if name.startswith(OF_CHAINS)]
+    return decomposition.drop(columns=[*chains, *deeper])
+
+
+def mixed(seeds: int = 2, noise: float = 0.01) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Dice as in the paper, a convolutional network on CIFAR-10, and gradient descent on own data.
+
+    The last has perceptrons of three layers, and the optimizer looks at no eigenvalues.
+    """
+    dice, dice_runs = frames(["dice-ce"], seeds, noise)
+    conv, conv_runs = frames(["my-conv"], seeds, noise)
+    iris, iris_runs = frames(["iris-gd"], seeds, noise)
+    shallow = iris.drop(columns=[n for n in iris if n[-2:] in ("_4", "_5", "_6")])
+    shallow = shallow.drop(columns=[n for n in shallow if n.endswith("_3") and "layer_" not in n])
+    shallow["activation_ratio_3"] = iris["activation_ratio_3"]
+    shallow["alignment_product"] = shallow["alignment_1"] * shallow["alignment_2"]
+    iris_runs = iris_runs.assign(**GRADIENT_DESCENT, **UNSEEN, dataset_title="Iris flowers")
+    conv_runs = conv_runs.assign(network="3 convolutions, relu")
+    decomposition = pd.concat([dice, without_chains(conv), shallow], ignore_index=True)
+    return decomposition, pd.concat([dice_runs, conv_runs, iris_runs], ignore_index=True)
+
+
+def describe(spec: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Network, optimizer and batch of a run that `write_run_folder` wrote, in words."""
+    network, optimizer, batch = (spec[name]["words"] for name in ("network", "optimizer", "batch"))
+    return network, optimizer, batch
+
+
+def described() -> AbstractContextManager[Any]:
+    """Within it, `collect` understands the specifications of `write_run_folder`."""
+    return mock.patch.object(collect, "describe", describe)
+
+
+def write_run_folder(
+    folder: Path, rows: list[dict[str, Any]], row: dict[str, Any], eigenpairs: bool = True
+) -> None:
+    """Write the files of one run as training and decomposition leave them.
+
+    Without `eigenpairs` the trajectory is that of an optimizer that takes none.
+    """
     identity = ("experiment", "dataset", "criterion", "n", "init_seed", "subset_seed")
     record = {
         name: row[name]
@@ -176,39 +240,51 @@ def write_run_folder(folder: Path, rows: list[dict[str, Any]], row: dict[str, An
             *("block_products", "device", "threads", "key"),
         )
     }
+    dataset = {"name": row["dataset"]}
+    if row["dataset_title"] is not None:
+        dataset["title"] = row["dataset_title"]
+    spec = {name: row[name] for name in (*identity, "target_loss")} | {"dataset": dataset}
+    for part, name in (("network", "mlp"), ("optimizer", "exponential-euler"), ("batch", "full")):
+        spec[part] = {"name": name, "words": row[part]}
     record |= {
-        "spec": {name: row[name] for name in (*identity, *SPECIFICATION)},
+        "spec": spec,
         "status": "finished",
         "versions": {name: row[f"version_{name}"] for name in VERSIONED} | {"commit": None},
     }
     write_json(folder / "run.json", record)
     steps = np.arange(row["iterations"])
-    pd.DataFrame(
+    trajectory = pd.DataFrame(
         {
             "iteration": steps,
             "flow_time": 0.01 * steps,
             "step_size": 0.01,
             "loss": 1.5 * (0.01 / 1.5) ** (steps / row["iterations"]),
-            "eigenvalue_1": np.where(steps < 10, 1e6, row["max_sharpness"] - steps / 1e6),
-            "residual": row["max_residual"],
-            "converged": steps != 3,
-            "rejected_steps": (steps == 1) * 4,
-            "negative_dominant": (steps < 2) | (steps == 50),
         }
-    ).to_parquet(folder / "trajectory.parquet")
-    trajectory = {"file": "trajectory.parquet", "sha256": sha256(folder / "trajectory.parquet")}
-    write_json(folder / "manifest.json", {"key": row["key"], "trajectory": trajectory})
+    )
+    if eigenpairs:
+        trajectory = trajectory.assign(
+            eigenvalue_1=np.where(steps < 10, 1e6, row["max_sharpness"] - steps / 1e6),
+            residual=row["max_residual"],
+            converged=steps != 3,
+            rejected_steps=(steps == 1) * 4,
+            negative_dominant=(steps < 2) | (steps == 50),
+        )
+    else:
+        trajectory = trajectory.assign(learning_rate=0.01, gradient_norm=1.0)
+    trajectory.to_parquet(folder / "trajectory.parquet")
+    entry = {"file": "trajectory.parquet", "sha256": sha256(folder / "trajectory.parquet")}
+    manifest = {"key": row["key"], "trajectory": entry, "snapshots": []}
+    write_json(folder / "manifest.json", manifest)
+    flat = [{key: value for key, value in r.items() if key not in identity} for r in rows]
+    write_measurement(folder, "decomposition", flat)
+
+
+def write_measurement(folder: Path, place: str, rows: list[dict[str, Any]]) -> None:
+    """Write one measurement of a run's snapshots, and its index."""
     entries = []
     for values in rows:
         name = f"{step_name(values['iteration'])}.json"
-        path = folder / "decomposition" / name
-        flat = {key: value for key, value in values.items() if key not in identity}
-        write_json(path, {**flat, "key": "snapshot-key", "version": 1})
-        entries.append(
-            {
-                "iteration": values["iteration"],
-                "file": name,
-                "sha256": sha256(path),
-            }
-        )
-    write_json(folder / "decomposition" / "index.json", {"key": "index-key", "snapshots": entries})
+        path = folder / place / name
+        write_json(path, {**values, "key": "snapshot-key", "version": 1})
+        entries.append({"iteration": values["iteration"], "file": name, "sha256": sha256(path)})
+    write_json(folder / place / "index.json", {"key": "index-key", "snapshots": entries})

@@ -149,6 +149,51 @@ def test_two_runs_do_not_support_a_claim_but_one_can_contradict():
     assert verdicts(decomposition, runs).loc["residual-share", "holds"] == claims.CONTRADICTED
 
 
+NEEDS_A_CHAIN = [
+    *("alignment-rises", "alignment-rises-most", "alignment-explains", "jacobians-rise"),
+    *("criterion-declines", "stable-without-alignment", "power-law-exponent", "power-law-fit"),
+]
+
+
+def test_runs_that_lack_the_numbers_are_left_out_and_counted():
+    decomposition, runs = synthetic.mixed()
+    table = verdicts(decomposition, runs)
+    assert set(table["holds"]) <= {claims.HOLDS, claims.CONTRADICTED, claims.NOT_ENOUGH}
+    assert not table["measured"].str.contains("nan").any()
+    for name in NEEDS_A_CHAIN:
+        row = table.loc[name]
+        assert row["runs"] == 16 + 12 and "my-conv" not in row["by_experiment"], name
+        assert "12 runs left out whose networks have no such numbers" in row["note"], name
+    for name in set(table.index) - {*NEEDS_A_CHAIN, "negative-dominant"}:
+        assert table.loc[name, "runs"] == 16 + 12 + 12 and table.loc[name, "note"] in (
+            "",
+            "0 runs left out whose λ₁(G) rises by less than 10 %",
+        )
+    row = table.loc["negative-dominant"]
+    assert row["runs"] == 16 + 12
+    assert "12 runs left out that recorded nothing of it" in row["note"]
+
+
+def test_what_was_not_looked_at_supports_no_claim():
+    decomposition, runs = synthetic.frames(["my-conv"])
+    table = verdicts(synthetic.without_chains(decomposition), runs.assign(**synthetic.UNSEEN))
+    for name in (*NEEDS_A_CHAIN, "negative-dominant"):
+        assert table.loc[name, ["holds", "runs", "measured"]].tolist() == [
+            *(claims.NOT_ENOUGH, 0, "")
+        ], name
+    no_bound = decomposition.drop(columns="smallest_eigenvalue_residual")
+    row = verdicts(no_bound, runs).loc["negative-dominant"]
+    assert row["holds"] == claims.NOT_ENOUGH and "λ_P(R) is not known" in row["note"]
+
+
+def test_another_network_can_contradict_with_the_numbers_that_it_has():
+    decomposition, runs = synthetic.mixed()
+    conv = decomposition["experiment"] == "my-conv"
+    decomposition.loc[conv, "sharpness_residual"] = decomposition["sharpness_hessian"]
+    row = verdicts(decomposition, runs).loc["residual-share"]
+    assert row["holds"] == claims.CONTRADICTED and row["worst_run"].startswith("my-conv/")
+
+
 def test_columns_and_wording(frames):
     table = claims.check(*frames)
     assert list(table.columns) == claims.COLUMNS

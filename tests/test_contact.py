@@ -8,18 +8,21 @@ import numpy as np
 import pytest
 from small_archives import atrial_zip
 
-from eosflow.datasets import DATASETS, Resources, load_subset
-from eosflow.datasets.subsets import write_arrays, write_subset
+from eosflow.datasets import Resources
+from eosflow.datasets.atrialfibrillation import AtrialFibrillation
+from eosflow.datasets.dice import Dice
+from eosflow.datasets.subsets import load_subset, write_arrays, write_subset
+from eosflow.datasets.table import Table
 from eosflow.results.figures import examples
 from eosflow.storage.files import write_json
 
-DICE = {"image_size": 16, "images_per_class": 100, "seed": 0}
+DICE = Dice(image_size=16, images_per_class=100)
 
 
 @pytest.fixture
 def dice_subset(tmp_path: Path) -> Path:
     path = tmp_path / "dice-subset0.npz"
-    write_subset(DATASETS["dice"], "dice", DICE, 0, 200, Resources(None, tmp_path), path)
+    write_subset("dice", DICE, 0, 200, Resources(None, tmp_path), path)
     return path
 
 
@@ -56,7 +59,13 @@ def test_colours_of_cifar10_are_put_last(tmp_path):
     counts = dict.fromkeys("abcdefghij", 1)
     write_json(
         path.with_suffix(".json"),
-        {"dataset": "cifar10", "class_counts": counts, "subset_seed": 0, "size": 10},
+        {
+            "dataset": "cifar10",
+            "settings": {},
+            "class_counts": counts,
+            "subset_seed": 0,
+            "size": 10,
+        },
     )
     figure = examples.sheet(path)
     for label in range(10):
@@ -70,8 +79,7 @@ def test_traces_of_atrialfibrillation(tmp_path):
     path = tmp_path / "atrialfibrillation-subset0.npz"
     resources = Resources(atrial_zip(tmp_path / "a.zip"), tmp_path)
     name = "atrialfibrillation"
-    settings = {"window": 128, "stride": 1}
-    write_subset(DATASETS[name], name, settings, 0, 60, resources, path)
+    write_subset(name, AtrialFibrillation(), 0, 60, resources, path)
     inputs, labels = load_subset(path, 60)
     figure = examples.sheet(path)
     assert len(figure.axes) == 12
@@ -85,8 +93,47 @@ def test_traces_of_atrialfibrillation(tmp_path):
 def test_phrases_of_sst(tmp_path):
     path = tmp_path / "sst-subset0.npz"
     texts = [{"label": 1, "text": "a $ b_1"}, {"label": 0, "text": "one two three"}]
-    record = {"dataset": "sst", "class_counts": {"negative": 1, "positive": 1}, "subset_seed": 0}
+    record = {
+        "dataset": "sst",
+        "settings": {"classes": 2},
+        "class_counts": {"negative": 1, "positive": 1},
+        "subset_seed": 0,
+    }
     write_json(path.with_suffix(".json"), {**record, "size": 2, "texts": texts})
     figure = examples.sheet(path)
     words = [text.get_text() for text in figure.texts]
     assert words[-6:] == ["negative", "3", "one two three", "positive", "3", "a $ b_1"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "drawn"), [((), (1, 12)), ((3, 2, 2), (2, 2, 3)), ((1, 3, 4), (3, 4))]
+)
+def test_a_table_is_drawn_by_its_shape_and_without_its_file(tmp_path, shape, drawn):
+    """Values −1 … 58 become 0 … 1; the file is gone when the sheet is made."""
+    inputs = np.arange(60.0).reshape(5, 12) - 1
+    file = tmp_path / "mine.npz"
+    np.savez(file, inputs=inputs, labels=np.array([0, 1, 0, 1, 1]))
+    table = Table(str(file), "Mine", "CC0", shape=shape, classes=("off", "on"))
+    path = tmp_path / "mine-subset0.npz"
+    write_subset("mine", table, 0, 5, Resources(None, tmp_path), path)
+    file.unlink()
+    figure = examples.sheet(path)
+    values, labels = load_subset(path, 5)
+    image = figure.axes[0].get_images()[0].get_array()
+    assert image.shape == drawn
+    first = values[labels == 0][0].reshape(shape or (1, 1, 12))
+    np.testing.assert_allclose(
+        image.reshape(drawn), np.moveaxis((first + 1) / 59, 0, -1).reshape(drawn)
+    )
+    assert [axes.get_ylabel() for axes in figure.axes[::10]] == ["off", "on"]
+
+
+def test_numbers_to_fit_have_one_row(tmp_path):
+    file = tmp_path / "mine.npz"
+    np.savez(file, inputs=np.eye(4), labels=np.arange(4.0))
+    path = tmp_path / "mine-subset0.npz"
+    table = Table(str(file), "Mine", "CC0")
+    write_subset("mine", table, 0, 4, Resources(None, tmp_path), path)
+    figure = examples.sheet(path)
+    assert sum(len(axes.get_images()) for axes in figure.axes) == 4
+    assert len(figure.axes) == 10

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from small_archives import atrial_series, atrial_zip, ts_text
 
-from eosflow.datasets.atrialfibrillation import open_pool, parse_ts
+from eosflow.datasets.atrialfibrillation import AtrialFibrillation, parse_ts
 from eosflow.datasets.pool import Resources
 from eosflow.storage.errors import UserError
 
-SETTINGS = {"window": 128, "stride": 1}
 CLASSES = ("n", "s", "t")
 
 
@@ -24,7 +23,7 @@ def resources(archive: Path) -> Resources:
 
 def test_windows_are_cut_as_described(tmp_path):
     values, labels = atrial_series()
-    pool = open_pool(SETTINGS, resources(atrial_zip(tmp_path / "a.zip")))
+    pool = AtrialFibrillation().open_pool(resources(atrial_zip(tmp_path / "a.zip")))
     assert len(pool.labels) == 15 * 512 == 7680
     inputs = pool.inputs(np.arange(7680))
     assert inputs.dtype == np.float64
@@ -42,7 +41,7 @@ def test_windows_are_cut_as_described(tmp_path):
 
 def test_chosen_windows_and_another_stride(tmp_path):
     values, _ = atrial_series()
-    pool = open_pool({"window": 100, "stride": 7}, resources(atrial_zip(tmp_path / "a.zip")))
+    pool = AtrialFibrillation(100, 7).open_pool(resources(atrial_zip(tmp_path / "a.zip")))
     starts = list(range(0, 540, 7))
     assert len(pool.labels) == 15 * len(starts)
     row = 3 * len(starts) + 5
@@ -101,7 +100,7 @@ def test_bytes_that_are_no_text(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("AtrialFibrillation_TRAIN.ts", b"\xff\xfe\x00")
     with pytest.raises(UserError, match="is not text"):
-        open_pool(SETTINGS, resources(path))
+        AtrialFibrillation().open_pool(resources(path))
 
 
 def test_text_round_trip_is_exact():
@@ -114,7 +113,7 @@ def test_text_round_trip_is_exact():
 def test_the_real_archive(real_data):
     """Counts, classes, known values; all values against NumPy's own reader of numbers."""
     archive = real_data / "AtrialFibrillation.zip"
-    pool = open_pool(SETTINGS, resources(archive))
+    pool = AtrialFibrillation().open_pool(resources(archive))
     assert len(pool.labels) == 7680
     assert np.bincount(pool.labels).tolist() == [5 * 512] * 3
     inputs = pool.inputs(np.arange(7680))

@@ -24,7 +24,7 @@ def small_batches(request, monkeypatch):
 
 
 def open_archive(path: Path):
-    return cifar10.open_pool({}, Resources(archive=path, cache=Path("unused")))
+    return cifar10.CIFAR10().open_pool(Resources(archive=path, cache=Path("unused")))
 
 
 def test_records_in_order_of_batches(tmp_path):

@@ -13,7 +13,7 @@ from eosflow.datasets import dice
 from eosflow.datasets.pool import Resources
 
 DATA = Path(__file__).parent / "data"
-SETTINGS = {"image_size": 32, "images_per_class": 2000, "seed": 0}
+DICE = dice.Dice(images_per_class=2000)
 NOTHING = Resources(archive=None, cache=Path("unused"))
 
 
@@ -129,7 +129,7 @@ def test_the_split_is_even_fixed_and_random():
 
 
 def test_the_pool_is_the_training_half_in_order():
-    pool = dice.open_pool(SETTINGS, NOTHING)
+    pool = DICE.open_pool(NOTHING)
     assert len(pool.labels) == 6000
     assert (np.diff(pool.labels) >= 0).all()
     members = np.flatnonzero(dice.training_split(0, 2000))
@@ -146,7 +146,7 @@ def test_the_pool_is_the_training_half_in_order():
 
 def test_the_parameter_table_draws_the_same_images(tmp_path):
     path = tmp_path / "dice-parameters.parquet"
-    dice.write_parameters(SETTINGS, path)
+    dice.write_parameters(DICE, path)
     table = pyarrow.parquet.read_table(path)
     columns = ["class", "index", "split", "x", "y", "cex", "lwd", "lend", "dx", "dy"]
     assert table.column_names == columns
@@ -155,7 +155,7 @@ def test_the_parameter_table_draws_the_same_images(tmp_path):
     assert sum(row["split"] == "train" for row in rows) == 6000
     members = np.flatnonzero(dice.training_split(0, 2000))
     assert [i for i, row in enumerate(rows) if row["split"] == "train"] == members.tolist()
-    pool = dice.open_pool(SETTINGS, NOTHING)
+    pool = DICE.open_pool(NOTHING)
     for pool_row in (0, 1500, 2500, 3500, 4500, 5999):
         row = rows[members[pool_row]]
         drawn = {name: [np.nan if row[name] is None else row[name]] for name in dice.PARAMETERS}

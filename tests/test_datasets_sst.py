@@ -9,8 +9,8 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +21,9 @@ from small_archives import TREES, small_roberta, sst_zip
 from eosflow.datasets import embedding, sst
 from eosflow.datasets.embedding import embed_phrases
 from eosflow.datasets.pool import Resources
+from eosflow.datasets.sst import SST
 from eosflow.storage.errors import UserError
+from eosflow.storage.settings import record
 
 HIDDEN = 24
 NO_BREAK = "8\u00a01\\/2"
@@ -39,33 +41,33 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def settings(model: str) -> dict[str, Any]:
-    return {"classes": 5, "words": 32, "model": model, "revision": "main", "tokens": "word"}
+def settings(model: str) -> SST:
+    return SST(model=model, revision="main")
 
 
-def directly(settings: dict[str, Any], phrase: str) -> np.ndarray:
+def directly(settings: SST, phrase: str) -> np.ndarray:
     """(words, HIDDEN) by a plain call of the public classes: one phrase, no batch, no padding.
 
     The pieces of a word are found by tokenizing it alone, not by word_ids as in the program.
     """
     from transformers import RobertaModel, RobertaTokenizerFast
 
-    tokenizer = RobertaTokenizerFast.from_pretrained(settings["model"])
-    model = RobertaModel.from_pretrained(settings["model"], add_pooling_layer=False).eval()
-    words = phrase.split(" ")[: settings["words"]]
+    tokenizer = RobertaTokenizerFast.from_pretrained(settings.model)
+    model = RobertaModel.from_pretrained(settings.model, add_pooling_layer=False).eval()
+    words = phrase.split(" ")[: settings.words]
     pieces = [tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in words]
     ids = [tokenizer.bos_token_id, *[i for word in pieces for i in word], tokenizer.eos_token_id]
     with torch.no_grad():
         states = model(torch.tensor([ids])).last_hidden_state[0, 1:-1].numpy()
-    if settings["tokens"] == "piece":
-        rows = list(states[: settings["words"]])
+    if settings.tokens == "piece":
+        rows = list(states[: settings.words])
     else:
         ends = np.cumsum([len(word) for word in pieces])
         rows = [
             states[end - len(word) : end].mean(axis=0)
             for end, word in zip(ends, pieces, strict=True)
         ]
-    result = np.zeros((settings["words"], HIDDEN), dtype=np.float32)
+    result = np.zeros((settings.words, HIDDEN), dtype=np.float32)
     result[: len(rows)] = rows
     return result
 
@@ -148,7 +150,7 @@ def test_the_pool_embeds_what_is_asked_for(tmp_path, settings, monkeypatch):
         return encode(tokenizer, model, phrases, settings)
 
     monkeypatch.setattr(embedding, "encode", spy)
-    pool = sst.open_pool(settings, Resources(sst_zip(tmp_path / "s.zip"), tmp_path / "cache"))
+    pool = settings.open_pool(Resources(sst_zip(tmp_path / "s.zip"), tmp_path / "cache"))
     inputs = pool.inputs(np.array([1, 0, 2]))
     assert sorted(asked) == ["The", "The Rock", "The Rock is destined great ."]
     assert inputs.dtype == np.float32
@@ -173,7 +175,7 @@ def test_the_real_trees(real_data):
 
 @pytest.mark.parametrize("tokens", ["word", "piece"])
 def test_equal_to_a_direct_call(tmp_path, settings, tokens):
-    settings["tokens"] = tokens
+    settings = replace(settings, tokens=tokens)
     inputs = embed_phrases(PHRASES, settings, tmp_path, "cpu").reshape(len(PHRASES), 32, HIDDEN)
     for phrase, vectors in zip(PHRASES, inputs, strict=True):
         np.testing.assert_allclose(vectors, directly(settings, phrase), atol=1e-5)
@@ -217,13 +219,13 @@ def test_the_cache_spares_the_model(tmp_path, settings, monkeypatch, caplog):
         embed_phrases(["new"], settings, tmp_path, "cpu")
     for change in ({"tokens": "piece"}, {"words": 31}):
         with pytest.raises(AssertionError, match="was loaded"):
-            embed_phrases(PHRASES, {**settings, **change}, tmp_path, "cpu")
+            embed_phrases(PHRASES, replace(settings, **change), tmp_path, "cpu")
 
 
 def test_another_model_in_the_same_folder_is_noticed(tmp_path, settings):
     folder = tmp_path / "model"
-    shutil.copytree(settings["model"], folder)
-    settings["model"] = str(folder)
+    shutil.copytree(settings.model, folder)
+    settings = replace(settings, model=str(folder))
     before = embedding._cache_key(settings)
     weights = bytearray((folder / "model.safetensors").read_bytes())
     weights[-1] ^= 1
@@ -252,11 +254,11 @@ def test_finished_shards_survive_a_stop(tmp_path, settings, monkeypatch):
 @pytest.mark.parametrize("weights", ["none", "pickled"])
 def test_a_model_without_safetensors_is_refused(tmp_path, settings, weights):
     folder = tmp_path / "model"
-    shutil.copytree(settings["model"], folder)
+    shutil.copytree(settings.model, folder)
     (folder / "model.safetensors").unlink()
     if weights == "pickled":
         torch.save({}, folder / "pytorch_model.bin")
-    settings["model"] = str(folder)
+    settings = replace(settings, model=str(folder))
     with pytest.raises(UserError, match=r"datasets\.sst\.model") as failure:
         embed_phrases(PHRASES, settings, tmp_path / "cache", "cpu")
     assert str(folder) in str(failure.value)
@@ -264,11 +266,13 @@ def test_a_model_without_safetensors_is_refused(tmp_path, settings, weights):
 
 def test_no_network_and_no_model(tmp_path, settings):
     """As a user without a network meets it: the script's message, status 1, no traceback."""
-    settings["model"] = "nobody/no-such-model"
+    settings = replace(settings, model="nobody/no-such-model")
     command = [sys.executable, "scripts/subset.py", "--dataset", "sst", "--seed", "0"]
-    command += ["--size", "5", "--settings", json.dumps(settings)]
+    command += ["--size", "5", "--settings", json.dumps(record(settings))]
     command += ["--archive", str(sst_zip(tmp_path / "s.zip")), "--output", str(tmp_path / "x.npz")]
-    program = "import sys, runpy; from eosflow import catalog; catalog.pool_size = lambda *_: 17; "
+    program = (
+        "import sys, runpy; from eosflow.datasets.sst import SST; SST.pool_size = lambda _: 17; "
+    )
     program += "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     result = subprocess.run(
         [sys.executable, "-c", program, *command[1:]],
@@ -285,12 +289,16 @@ def test_no_network_and_no_model(tmp_path, settings):
 
 
 def test_importing_touches_no_model_and_no_network():
-    """Everything heavy is imported inside functions; importing the registry costs NumPy alone."""
+    """Everything heavy is imported inside functions; the registry costs the standard library."""
     program = (
         "import socket, sys\n"
         "socket.socket = None\n"
         "import eosflow.datasets\n"
-        "heavy = {'torch', 'transformers', 'nltk', 'cairocffi', 'pandas'} & set(sys.modules)\n"
+        "from eosflow.storage.settings import schema\n"
+        "for kind in eosflow.datasets.DATASETS.values():\n"
+        "    schema(kind)\n"
+        "heavy = {'numpy', 'torch', 'transformers', 'nltk', 'cairocffi', 'pandas', 'pyarrow',\n"
+        "    'requests', 'matplotlib', 'yaml', 'tqdm'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -10,36 +10,72 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from conftest import ROOT
 from small_archives import atrial_series, atrial_zip, small_roberta, ts_text
 
-from eosflow.datasets import DATASETS, Pool, Resources, catalog, load_subset
-from eosflow.datasets.subsets import cross_entropy_floor, draw_rows, write_subset
+from eosflow.datasets import ARCHIVES, DATASETS, Pool, Resources, configured
+from eosflow.datasets.atrialfibrillation import AtrialFibrillation
+from eosflow.datasets.cifar10 import CIFAR10
+from eosflow.datasets.dice import Dice
+from eosflow.datasets.sst import SST
+from eosflow.datasets.subsets import (
+    cross_entropy_floor,
+    draw_rows,
+    load_subset,
+    write_arrays,
+    write_subset,
+)
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json
+from eosflow.storage.files import read_json, write_json
+from eosflow.storage.settings import essence, record, schema
 from eosflow.workflow import command_line
 
-DICE = {"image_size": 16, "images_per_class": 100, "seed": 0}
+DICE = Dice(image_size=16, images_per_class=100)
 GOLDEN_ROWS = [30612, 23871, 9319, 24686, 12057]  # first rows of CIFAR-10, subset 1
 GOLDEN_DIGEST = "fa56ac4b9472ae91d6d6dc8c30537042763279b18d00c7416ded824e65b90df2"
 NOTHING = Resources(archive=None, cache=Path("unused"))
 
 
 def write_dice(output: Path, seed: int = 0, size: int = 200) -> dict:
-    return write_subset(DATASETS["dice"], "dice", DICE, seed, size, NOTHING, output)
+    return write_subset("dice", DICE, seed, size, NOTHING, output)
 
 
-def test_the_registry_and_the_catalog_name_the_same_datasets():
-    assert set(DATASETS) == set(catalog.CATALOG)
+def test_the_defaults_are_the_paper_and_its_settings_are_known():
+    """They are config.yaml's, and the limits those of the schema; defaults may never change."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())["datasets"]
+    for name, given in config.items():
+        assert configured(name, given) == DATASETS[name]()
+        assert essence(DATASETS[name]()) == {"name": name}
+        assert record(DATASETS[name]()) == {"name": name, **given}
+        assert set(schema(DATASETS[name])["properties"]) == set(given)
+    assert all(kind.name == name for name, kind in DATASETS.items())
+
+
+def test_a_dataset_of_the_users_name_names_its_kind():
+    small = configured("small-dice", {"kind": "dice", "image_size": 8})
+    assert small == Dice(image_size=8)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "shape", "outputs"),
+    [
+        (Dice(image_size=16), (1, 16, 16), 6),
+        (CIFAR10(), (3, 32, 32), 10),
+        (AtrialFibrillation(window=100), (2, 100), 3),
+        (SST(words=7), (7, 768), 5),
+        (SST(classes=2), (32, 768), 2),
+    ],
+)
+def test_shapes_and_outputs(dataset, shape, outputs):
+    assert dataset.input_shape() == shape
+    assert dataset.dimension() == np.prod(shape)
+    assert dataset.outputs() == len(dataset.class_names()) == outputs
 
 
 def test_table_1_follows_from_the_pools():
-    settings = {
-        "dice": {"images_per_class": 20_000},
-        "cifar10": {},
-        "atrialfibrillation": {"window": 128, "stride": 1},
-    }
-    pools = {name: catalog.pool_size(name, value) for name, value in settings.items()}
+    paper = (Dice(), CIFAR10(), AtrialFibrillation())
+    pools = {dataset.name: dataset.pool_size() for dataset in paper}
     assert pools == {"dice": 60_000, "cifar10": 50_000, "atrialfibrillation": 7_680}
     assert [pools["dice"] // 2**k for k in (7, 6, 5, 4, 3)] == [468, 937, 1875, 3750, 7500]
     assert [pools["cifar10"] // 2**k for k in (7, 6, 5, 4, 3)] == [390, 781, 1562, 3125, 6250]
@@ -52,13 +88,13 @@ def test_table_1_follows_from_the_pools():
     ]
 
 
-def test_the_documentation_lists_the_sources_as_the_catalog_does():
+def test_the_documentation_lists_the_sources_as_the_modules_do():
     text = (ROOT / "docs" / "datasets.md").read_text()
-    for facts in catalog.CATALOG.values():
-        assert facts.title in text
-        for archive in facts.archives:
-            for known in (f"`{archive.name}`", *archive.urls, archive.sha256, archive.md5):
-                assert known is None or known in text
+    for kind in set(DATASETS) - {"table"}:
+        assert DATASETS[kind].facts.title in text
+    for archive in ARCHIVES.values():
+        for known in (f"`{archive.name}`", *archive.urls, archive.sha256, archive.md5):
+            assert known is None or known in text
 
 
 # --- the draw -----------------------------------------------------------------------------------
@@ -96,20 +132,22 @@ def test_the_draw_is_the_same_on_every_machine():
 
 def test_a_subset_file_and_its_record(tmp_path):
     path = tmp_path / "dice-subset1.npz"
-    record = write_dice(path, seed=1)
-    assert record == read_json(path.with_suffix(".json"))
+    facts = write_dice(path, seed=1)
+    assert facts == read_json(path.with_suffix(".json"))
+    assert facts["settings"] == {"image_size": 16, "images_per_class": 100, "seed": 0}
+    assert (facts["dataset"], facts["kind"], facts["shape"]) == ("dice", "dice", [1, 16, 16])
     with np.load(path) as arrays:
         assert sorted(arrays) == ["indices", "inputs", "labels", "scale"]
         indices, labels = arrays["indices"], arrays["labels"]
         assert arrays["inputs"].dtype == np.uint8
         stored = arrays["inputs"]
-    pool = DATASETS["dice"](DICE, NOTHING)
+    pool = DICE.open_pool(NOTHING)
     np.testing.assert_array_equal(indices, draw_rows("dice", 1, 300, 200))
     np.testing.assert_array_equal(labels, pool.labels[indices])
-    assert list(record["class_counts"].values()) == np.bincount(labels).tolist()
-    assert sum(record["class_counts"].values()) == record["size"] == 200
+    assert list(facts["class_counts"].values()) == np.bincount(labels).tolist()
+    assert sum(facts["class_counts"].values()) == facts["size"] == 200
     for key in ("licence", "citation", "source", "preprocessing", "draw", "sha256"):
-        assert record[key]
+        assert facts[key]
 
     inputs, few = load_subset(path, 50)
     assert inputs.dtype == np.float64
@@ -130,9 +168,8 @@ def test_the_same_subset_twice_is_the_same_file(tmp_path):
 def test_float_values_come_back_exactly(tmp_path):
     path = tmp_path / "af.npz"
     resources = Resources(atrial_zip(tmp_path / "a.zip"), tmp_path)
-    settings = {"window": 128, "stride": 1}
     name = "atrialfibrillation"
-    write_subset(DATASETS[name], name, settings, 0, 960, resources, path)
+    write_subset(name, AtrialFibrillation(), 0, 960, resources, path)
     inputs, _ = load_subset(path, 960)
     values, _ = atrial_series()
     with np.load(path) as arrays:
@@ -152,9 +189,9 @@ def test_the_floor_of_the_cross_entropy():
 
 def test_small_points_vanish_and_leave_a_floor(tmp_path):
     """As in R: a disc between pixel centres leaves a blank image, of class one or of class two."""
-    settings, size = {**DICE, "images_per_class": 2000}, 6000
+    dice, size = Dice(image_size=16, images_per_class=2000), 6000
     path = tmp_path / "dice.npz"
-    record = write_subset(DATASETS["dice"], "dice", settings, 0, size, NOTHING, path)
+    facts = write_subset("dice", dice, 0, size, NOTHING, path)
     inputs, labels = load_subset(path, size)
     blank = np.bincount(labels[(inputs == 1).all(axis=1)], minlength=6)
     assert blank[0] > 0
@@ -163,7 +200,7 @@ def test_small_points_vanish_and_leave_a_floor(tmp_path):
     share = blank[:2] / blank.sum()
     floor = -blank.sum() / size * np.sum(share * np.log(share))
     assert floor > 0
-    assert record["cross_entropy_floor"] >= floor - 1e-12
+    assert facts["cross_entropy_floor"] >= floor - 1e-12
 
 
 @pytest.mark.parametrize("n", [0, -1, 201])
@@ -195,9 +232,9 @@ def test_more_than_the_pool(tmp_path):
 
 
 def test_an_archive_that_was_not_given(tmp_path):
-    name, settings = "atrialfibrillation", {"window": 128, "stride": 1}
+    name = "atrialfibrillation"
     with pytest.raises(UserError, match=r"read from AtrialFibrillation\.zip.*--archive"):
-        write_subset(DATASETS[name], name, settings, 0, 60, NOTHING, tmp_path / "x.npz")
+        write_subset(name, AtrialFibrillation(), 0, 60, NOTHING, tmp_path / "x.npz")
 
 
 def test_a_missing_class(tmp_path):
@@ -205,15 +242,7 @@ def test_a_missing_class(tmp_path):
     text = ts_text(values, ["n" if label == "t" else label for label in labels])
     resources = Resources(atrial_zip(tmp_path / "a.zip", text), tmp_path)
     with pytest.raises(UserError, match="no example of class t"):
-        write_subset(
-            DATASETS["atrialfibrillation"],
-            "atrialfibrillation",
-            {"window": 128, "stride": 1},
-            0,
-            60,
-            resources,
-            tmp_path / "x.npz",
-        )
+        write_subset("af", AtrialFibrillation(), 0, 60, resources, tmp_path / "x.npz")
 
 
 def test_a_missing_series(tmp_path):
@@ -222,24 +251,96 @@ def test_a_missing_series(tmp_path):
         atrial_zip(tmp_path / "a.zip", ts_text(values[:14], labels[:14])), tmp_path
     )
     with pytest.raises(UserError, match="has 7168 examples, where the published one has 7680"):
-        write_subset(
-            DATASETS["atrialfibrillation"],
-            "atrialfibrillation",
-            {"window": 128, "stride": 1},
-            0,
-            60,
-            resources,
-            tmp_path / "x.npz",
-        )
+        write_subset("af", AtrialFibrillation(), 0, 60, resources, tmp_path / "x.npz")
 
 
 def test_inputs_of_another_dimension(tmp_path):
-    def open_pool(settings, resources):
-        pool = DATASETS["dice"](settings, resources)
-        return Pool(pool.labels, lambda rows: pool.inputs(rows)[:, :10], 1.0, {})
+    class Cut(Dice):
+        def open_pool(self, resources):
+            pool = super().open_pool(resources)
+            return Pool(pool.labels, lambda rows: pool.inputs(rows)[:, :10], 1.0, {})
 
+    cut = Cut(image_size=16, images_per_class=100)
     with pytest.raises(UserError, match="an input has 10 values, expected 256"):
-        write_subset(open_pool, "dice", DICE, 0, 20, NOTHING, tmp_path / "x.npz")
+        write_subset("dice", cut, 0, 20, NOTHING, tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(
+    ("labels", "values", "message"),
+    [
+        ([0, 6], [0.0, 1.0], "label 6 in the training split, expected 0 to 5"),
+        ([0, 1], [0.0, np.inf], "1 of 300 rows hold NaN or infinity"),
+    ],
+)
+def test_a_pool_that_no_network_can_learn_from(tmp_path, labels, values, message):
+    class Strange(Dice):
+        def open_pool(self, resources):
+            known = np.resize(np.arange(6), 300)
+            known[[0, 1]] = labels
+            inputs = np.zeros((300, 256))
+            inputs[[0, 1], 7] = values
+            return Pool(known, lambda rows: inputs[rows], 1.0, {})
+
+    strange = Strange(image_size=16, images_per_class=100)
+    with pytest.raises(UserError, match=message):
+        write_subset("dice", strange, 0, 300, NOTHING, tmp_path / "x.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def edited(path: Path, **changes: np.ndarray) -> None:
+    with np.load(path) as arrays:
+        write_arrays(path.with_name("edited.npz"), {**arrays, **changes})
+    path.with_suffix(".json").rename(path.with_name("edited.json"))
+    path.with_name("edited.npz").rename(path)
+    path.with_name("edited.json").rename(path.with_suffix(".json"))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_inputs_that_are_not_finite_are_refused(tmp_path, value):
+    """A run would train on them, and end as one that diverged."""
+    path = tmp_path / "dice.npz"
+    write_dice(path)
+    inputs = np.zeros((200, 256), dtype=np.float32)
+    inputs[150, 3] = value
+    edited(path, inputs=inputs)
+    assert load_subset(path, 150)[0].shape == (150, 256)
+    with pytest.raises(UserError, match=r"dice\.npz: 1 of 151 rows hold NaN or infinity.*row 150"):
+        load_subset(path, 151)
+
+
+@pytest.mark.parametrize("label", [-1, 6, 2**40])
+def test_labels_that_are_no_class_are_refused(tmp_path, label):
+    path = tmp_path / "dice.npz"
+    write_dice(path)
+    with np.load(path) as arrays:
+        labels = arrays["labels"]
+    labels[9] = label
+    edited(path, labels=labels)
+    with pytest.raises(UserError, match=f"row 9: label {label}, expected 0 to 5"):
+        load_subset(path, 200)
+    path.with_suffix(".json").unlink()
+    if label < 0:  # what can be told without the record
+        with pytest.raises(UserError, match="row 9: label -1"):
+            load_subset(path, 200)
+
+
+def test_a_damaged_record_is_named(tmp_path):
+    path = tmp_path / "dice.npz"
+    write_dice(path)
+    path.with_suffix(".json").write_text("{")
+    with pytest.raises(UserError, match=r"dice\.json is not a subset file or is damaged"):
+        load_subset(path, 200)
+    write_json(path.with_suffix(".json"), {})
+    load_subset(path, 200)
+
+
+@pytest.mark.parametrize("labels", [np.zeros((200, 2), dtype=int), np.full(200, "a")])
+def test_labels_of_another_form_are_refused(tmp_path, labels):
+    path = tmp_path / "dice.npz"
+    write_dice(path)
+    edited(path, labels=labels)
+    with pytest.raises(UserError, match=r"is damaged \(its labels are"):
+        load_subset(path, 200)
 
 
 # --- the scripts --------------------------------------------------------------------------------
@@ -252,7 +353,7 @@ def run_script(name: str, *arguments: object) -> subprocess.CompletedProcess[str
 
 def test_the_subset_script(tmp_path):
     output = tmp_path / "data" / "subsets" / "dice-subset0.npz"
-    arguments = ["--dataset", "dice", "--settings", json.dumps(DICE), "--seed", 0]
+    arguments = ["--dataset", "dice", "--settings", json.dumps(record(DICE)), "--seed", 0]
     result = run_script("subset", *arguments, "--size", 200, "--output", output)
     assert result.returncode == 0, result.stderr
     assert "dice subset 0: 200 of 300" in result.stderr
@@ -264,6 +365,11 @@ def test_the_subset_script(tmp_path):
     assert result.returncode == 1
     assert result.stderr.startswith("error: dice: a subset of 500 was asked for")
     assert "Traceback" not in result.stderr
+
+    arguments[3] = '{"name": "dices"}'
+    result = run_script("subset", *arguments, "--size", 200, "--output", output)
+    assert result.returncode == 2
+    assert "one of dice, cifar10, atrialfibrillation, sst, table" in " ".join(result.stderr.split())
 
 
 def test_messages_and_defects_end_differently(capsys):
@@ -282,42 +388,38 @@ def test_messages_and_defects_end_differently(capsys):
 @pytest.mark.parametrize("dataset", ["atrialfibrillation", "cifar10", "sst"])
 def test_from_address_to_subset_with_the_real_archives(server, real_data, tmp_path, dataset):
     """The real archive served over HTTP, cut once on the way, then drawn and read as a run does."""
-    archive = catalog.CATALOG[dataset].archives[0]
+    archive = DATASETS[dataset].facts.archives[0]
     server.files[archive.name] = (real_data / archive.name).read_bytes()
     server.faults = ["cut"]
     path = tmp_path / archive.name
-    result = run_script("fetch", "--dataset", dataset, "--mirror", server.url, "--output", path)
+    arguments = ["--archive-name", archive.name, "--mirror", server.url, "--output", path]
+    result = run_script("fetch", *arguments)
     assert result.returncode == 0, result.stderr
     assert len(server.requests) == 2
 
     model = tmp_path / "model"
     settings = {
-        "atrialfibrillation": {"window": 128, "stride": 1},
-        "cifar10": {},
-        "sst": {
-            "classes": 5,
-            "words": 32,
-            "model": str(model),
-            "revision": "none",
-            "tokens": "word",
-        },
+        "atrialfibrillation": AtrialFibrillation(),
+        "cifar10": CIFAR10(),
+        "sst": SST(model=str(model), revision="none"),
     }[dataset]
     size = {"atrialfibrillation": 960, "cifar10": 6250, "sst": 40}[dataset]
     if dataset == "sst":
         small_roberta(model, ["The Rock is destined to be great"], hidden=768)
     output = tmp_path / "data" / "subsets" / f"{dataset}-subset0.npz"
-    arguments = ["--dataset", dataset, "--settings", json.dumps(settings), "--seed", 0]
+    arguments = ["--dataset", dataset, "--settings", json.dumps(record(settings)), "--seed", 0]
     arguments += ["--size", size, "--archive", path, "--output", output, "--device", "cpu"]
     result = run_script("subset", *arguments)
     assert result.returncode == 0, result.stderr
 
     inputs, labels = load_subset(output, size)
-    assert inputs.shape == (size, catalog.input_dimension(dataset, settings))
+    assert inputs.shape == (size, settings.dimension())
     assert np.isfinite(inputs).all()
-    assert set(labels.tolist()) == set(range(catalog.class_count(dataset, settings)))
-    record = read_json(output.with_suffix(".json"))
-    assert record["pool"] == catalog.pool_size(dataset, settings)
-    assert record["source"]["url"].startswith(server.url)
+    assert set(labels.tolist()) == set(range(settings.outputs()))
+    facts = read_json(output.with_suffix(".json"))
+    assert facts["pool"] == settings.pool_size()
+    assert facts["shape"] == list(settings.input_shape())
+    assert facts["source"]["url"].startswith(server.url)
     if dataset == "cifar10":
         # the mean over all 50,000 training images is 0.4734; the deviation of one image's is 0.12
         assert inputs.mean() == pytest.approx(0.4734, abs=5 * 0.12 / np.sqrt(size))

@@ -19,11 +19,10 @@ from scipy.linalg import sqrtm
 from torch import Tensor
 from torch.func import jacrev, vmap
 
-from eosflow.measurements import decomposition
-from eosflow.measurements.decomposition import decompose, squared_jacobian_norms
-from eosflow.objectives.criteria import CRITERIA as LOSSES
-from eosflow.objectives.criteria import square_root
-from eosflow.objectives.mlp import Objective
+from eosflow.measurements import factors
+from eosflow.measurements.factors import decompose, squared_jacobian_norms
+from eosflow.objectives.criteria import LOSSES, square_root
+from eosflow.objectives.mlp import MLPObjective
 
 DEPTH = len(DIMENSIONS) - 1
 every_criterion = pytest.mark.parametrize("criterion", CRITERIA)
@@ -32,7 +31,7 @@ every_criterion = pytest.mark.parametrize("criterion", CRITERIA)
 @pytest.fixture(autouse=True)
 def tight(monkeypatch: pytest.MonkeyPatch) -> None:
     """The estimators stop at residuals far below the differences that the oracles look for."""
-    monkeypatch.setattr(decomposition, "SHARPNESS_TOLERANCE", 1e-8)
+    monkeypatch.setattr(factors, "SHARPNESS_TOLERANCE", 1e-8)
 
 
 def top(symmetric: Tensor) -> float:
@@ -44,7 +43,7 @@ def squared_norms(matrices: Tensor) -> Tensor:
     return torch.linalg.svdvals(matrices)[:, 0] ** 2
 
 
-def dense_factors(objective: Objective, criterion: str, theta: Tensor) -> dict[str, float]:
+def dense_factors(objective: MLPObjective, criterion: str, theta: Tensor) -> dict[str, float]:
     """The record's quantities from per-example Jacobians (torch.func), SVDs and scipy's sqrtm."""
     roots = torch.stack(
         [
@@ -109,7 +108,7 @@ def test_every_factor_equals_its_dense_reference(
     criterion: str, workspace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        decomposition, "WORKSPACE_BYTES", {"ragged": 8 * 121 * 7 * 5}.get(workspace, 2**28)
+        factors, "WORKSPACE_BYTES", {"ragged": 8 * 121 * 7 * 5}.get(workspace, 2**28)
     )
     objective, theta = small_problem(criterion, workspace=workspace)
     record = decompose(objective, theta)
@@ -147,8 +146,12 @@ def test_gauss_newton_sharpness_equals_the_gram_form(criterion: str) -> None:
     # E9: the same eigenvalues from an (NC × NC)/N matrix of activations and backward matrices.
     objective, theta = small_problem(criterion)
     network, count = objective.network, objective.examples
-    states, slopes = decomposition._forward(network, theta, objective.inputs)
-    outputs = states.pop()
+    slopes: list[torch.Tensor] = []
+    *states, outputs = network.forward(
+        theta,
+        objective.inputs,
+        lambda _, z: slopes.append(torch.where(z > 0, 1.0, torch.exp(z))),
+    )
     back = square_root(LOSSES[criterion].hessian(outputs))
     gram = 0.0
     for index in range(DEPTH - 1, -1, -1):
@@ -199,7 +202,7 @@ def test_jacobian_norms_equal_singular_values(shape: tuple[int, int]) -> None:
     slopes = torch.rand(11, shape[1], generator=stream, dtype=torch.float64)
     norms, residual = squared_jacobian_norms(weight, slopes)
     expected = squared_norms(weight * slopes[:, None, :])
-    assert residual <= decomposition.JACOBIAN_TOLERANCE
+    assert residual <= factors.JACOBIAN_TOLERANCE
     torch.testing.assert_close(norms, expected, rtol=1e-4, atol=0)
     assert (norms <= expected * (1 + 1e-12)).all()  # Ritz values come from below
 
@@ -213,7 +216,7 @@ def test_a_jacobian_of_zeros_has_norm_zero() -> None:
     slopes[0] = 0  # an example whose units are all dead, beside one that is not
     norms, residual = squared_jacobian_norms(weight + torch.eye(90, 80).double(), slopes)
     assert norms.tolist() == pytest.approx([0, 1])
-    assert residual <= decomposition.JACOBIAN_TOLERANCE
+    assert residual <= factors.JACOBIAN_TOLERANCE
 
 
 def test_where_float32_is_too_coarse_float64_goes_on() -> None:
@@ -226,16 +229,16 @@ def test_where_float32_is_too_coarse_float64_goes_on() -> None:
         return out.copy_(block * diagonal.to(block.dtype)[:, None] + coarse)
 
     start = torch.ones(300, 1, dtype=torch.float64)
-    pairs, _ = decomposition._top_pair(product, start)
+    pairs, _ = factors._top_pair(product, start)
     assert pairs.converged
-    assert pairs.relative_residual <= decomposition.SHARPNESS_TOLERANCE
+    assert pairs.relative_residual <= factors.SHARPNESS_TOLERANCE
     assert pairs.values.item() == pytest.approx(10, rel=1e-8)
     assert precisions[0] == torch.float32
     assert precisions.count(torch.float64) > 1
 
 
 def test_estimators_that_do_not_converge_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decomposition, "SHARPNESS_PRODUCTS", 1)
+    monkeypatch.setattr(factors, "SHARPNESS_PRODUCTS", 1)
     objective, theta = small_problem("cross_entropy")
     record = decompose(objective, theta)
     assert not record["converged"]
@@ -265,12 +268,12 @@ def test_criteria_equal_their_definitions(criterion: str) -> None:
     outputs = objective.network.outputs(theta, objective.inputs)
     loss = LOSSES[criterion]
     values = [
-        reference_value(criterion, z, y) for z, y in zip(outputs, objective.labels, strict=True)
+        reference_value(criterion, z, y) for z, y in zip(outputs, objective.targets, strict=True)
     ]
-    torch.testing.assert_close(loss.value(outputs, objective.labels), torch.stack(values))
+    torch.testing.assert_close(loss.value(outputs, objective.targets), torch.stack(values))
     variable = outputs.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(loss.value(variable, objective.labels).sum(), variable)
-    torch.testing.assert_close(loss.gradient(outputs, objective.labels), gradient)
+    (gradient,) = torch.autograd.grad(loss.value(variable, objective.targets).sum(), variable)
+    torch.testing.assert_close(loss.gradient(outputs, objective.targets), gradient)
     tangents = torch.randn(2, *outputs.shape, dtype=torch.float64)
     expected = torch.einsum("ncd,knd->knc", loss.hessian(outputs), tangents)
     torch.testing.assert_close(loss.hessian_product(outputs, tangents), expected)

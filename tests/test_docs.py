@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from eosflow.workflow import reference
+
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
 def test_every_equation_names_a_function_that_exists_and_says_so() -> None:
     text = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (E\d+) \| .* \| (.*) \|$", text, re.MULTILINE)
-    assert [number for number, _ in rows] == [f"E{number}" for number in range(18)]
+    assert [number for number, _ in rows] == [f"E{number}" for number in range(22)]
     for number, place in rows:
         if number == "E9":  # a reference, computed in a test only
             continue
@@ -42,3 +48,56 @@ def test_make_targets_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     named = set(re.findall(r"(?:`|^)make ([a-z][a-z-]+)", page.read_text(encoding="utf-8"), re.M))
     assert named <= targets, f"{page.name} names {named - targets}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_anchors_are_headings(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target, anchor in re.findall(r"\]\((?!http)([^)#\s]*)#([^)\s]+)\)", text):
+        named = page.parent / target if target else page
+        headings = re.findall(r"^#+ (.*)$", named.read_text(encoding="utf-8"), re.MULTILINE)
+        slugs = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in headings}
+        assert anchor in slugs, f"{page.name} links to {target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_named_by_their_path_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    gone = {"scripts/decompose.py"} if page.name == "CHANGELOG.md" else set()
+    if page.name == "how-to.md":  # those that a recipe makes
+        gone = set(re.findall(r"[Mm]odule[^`\n]*`([^`]+)`", text))
+    folders = "eosflow|rules|scripts|tests|config|profiles|benchmarks"
+    paths = re.findall(rf"`((?:{folders})/[^` *]+)`", text)
+    for path in set(paths) - gone:
+        assert (ROOT / path).exists(), f"{page.name} names {path}"
+
+
+def test_the_readme_example_runs() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", example]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    sharpness, alignment = map(float, done.stdout.split())
+    assert sharpness > 0
+    assert alignment > 0
+
+
+def test_the_architecture_names_every_room_and_files_that_exist() -> None:
+    table = ARCHITECTURE.split("\n## The rooms\n", 1)[1].split("\n## ", 1)[0]
+    rows = dict(re.findall(r"^\| `(\w+)/` \| (.*) \|$", table, re.MULTILINE))
+    there = {path.parent.name for path in (ROOT / "eosflow").glob("*/__init__.py")}
+    assert set(rows) == there
+    for room, row in rows.items():
+        for name in re.findall(r"`([\w/]+\.py)`", row):
+            assert (ROOT / "eosflow" / room / name).exists(), f"{room}/{name}"
+    for name in re.findall(r"`([\w/]+\.py)`", ARCHITECTURE):
+        places = (ROOT / name, ROOT / "eosflow" / name, *(ROOT / "eosflow").glob(f"*/{name}"))
+        assert any(place.exists() for place in places), f"architecture.md names {name}"
+
+
+def test_the_page_of_the_configuration_is_up_to_date() -> None:
+    assert reference.PAGE.read_text(encoding="utf-8") == reference.page(), (
+        "docs/configuration.md is out of date: python -m eosflow.workflow.reference"
+    )

@@ -16,7 +16,7 @@ import pytest
 from conftest import ROOT
 from servers import ArchiveServer
 
-from eosflow.datasets.catalog import CATALOG, Archive
+from eosflow.datasets import ARCHIVES, Archive
 from eosflow.datasets.download import fetch
 from eosflow.datasets.transfer import CHUNK, Patience
 from eosflow.storage.errors import UserError
@@ -52,7 +52,7 @@ def test_a_good_host(server, archive, output):
     assert output.read_bytes() == CONTENT
     assert record == read_json(output.with_name("a.zip.json"))
     assert record["sha256"] == SHA256
-    assert record["verified"] == "sha256 of the catalog"
+    assert record["verified"] == "sha256 of the official archive"
     assert leftovers(output) == set()
     fetch(archive, output, patience=QUICK)  # there already: not asked for again
     assert len(server.requests) == 1
@@ -242,7 +242,7 @@ def test_a_mirror_with_the_official_bytes_is_recognised(archive, server, output)
 
 
 def start_fetch(mirror: str, output: Path, **more: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "scripts/fetch.py", "--dataset", "atrialfibrillation"]
+    command = [sys.executable, "scripts/fetch.py", "--archive-name", "AtrialFibrillation.zip"]
     command += ["--mirror", mirror, "--output", str(output)]
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, **more)
 
@@ -296,10 +296,9 @@ def test_the_script_ends_with_a_message_and_status_1(tmp_path):
     assert "Traceback" not in text
 
 
-def test_catalog_checksums_are_well_formed():
-    for facts in CATALOG.values():
-        for archive in facts.archives:
-            assert archive.urls
-            assert all(url.startswith("https://") for url in archive.urls)
-            assert archive.sha256 is None or len(bytes.fromhex(archive.sha256)) == 32
-            assert archive.md5 is None or len(bytes.fromhex(archive.md5)) == 16
+def test_official_checksums_are_well_formed():
+    for archive in ARCHIVES.values():
+        assert archive.urls
+        assert all(url.startswith("https://") for url in archive.urls)
+        assert archive.sha256 is None or len(bytes.fromhex(archive.sha256)) == 32
+        assert archive.md5 is None or len(bytes.fromhex(archive.md5)) == 16

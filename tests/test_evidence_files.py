@@ -13,16 +13,16 @@ import pytest
 import synthetic
 from conftest import ROOT
 
-from eosflow.datasets import DATASETS, dice
+from eosflow.datasets import dice
 from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import write_subset
-from eosflow.results import claims, courses, figures, report, tables
+from eosflow.results import archive, claims, collect, courses, figures, manifest, report, tables
 from eosflow.results.archive import MANIFEST, keep, redraw
 from eosflow.storage import provenance
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, sha256, write_json
 
-DICE = {"image_size": 12, "images_per_class": 100, "seed": 0}
+DICE = dice.Dice(image_size=12, images_per_class=100)
 STUDY = "studies/work-precision/table.csv"
 # One figure of each source: an experiment, Dice images, a study's table.
 SOME = ("figure19", "figure05", "work-precision")
@@ -43,13 +43,14 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             rows, row = synthetic.run("dice-ce", n, init, noise=noise, stopped=stopped)
             names.append(f"dice-ce/n{n}/init{init}-subset0")
             synthetic.write_run_folder(folder / names[-1], rows, row)
-    decomposition, runs = tables.collect([folder / name for name in names])
+    with synthetic.described():
+        decomposition, runs = collect.collect([folder / name for name in names])
     tables.write_parquet(decomposition, folder / "decomposition.parquet")
     tables.write_parquet(runs, folder / "runs.parquet")
     dice.write_parameters(DICE, folder / "data" / "dice-parameters.parquet")
     subset = folder / "data" / "subsets" / "dice-subset0.npz"
     subset.parent.mkdir()
-    write_subset(DATASETS["dice"], "dice", DICE, 0, 250, Resources(None, folder), subset)
+    write_subset("dice", DICE, 0, 250, Resources(None, folder), subset)
     made = {
         "table1": tables.table1(runs),
         "table2": tables.table2(decomposition, runs),
@@ -75,7 +76,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     records = [read_json(folder / name / "run.json") for name in names]
     for name, files in origins.items():
         record = folder / "provenance" / f"{name}.json"
-        provenance.seal(record, [folder / file for file in files], runs=provenance.of_runs(records))
+        made = [folder / file for file in files]
+        provenance.seal(record, made, runs=manifest.of_runs(records))
     return folder
 
 
@@ -174,6 +176,21 @@ def test_the_record_says_which_files_of_which_runs_and_programs(results: Path, k
     trajectory = read_json(results / "dice-ce/n468/init1-subset0/manifest.json")["trajectory"]
     assert taken["dice-ce/n468/init1-subset0/trajectory.parquet"] == trajectory["sha256"]
     assert not any(Path(name).is_absolute() for name in taken)
+
+
+def test_courses_of_optimizers_without_eigenpairs_are_kept(tmp_path: Path) -> None:
+    names = ["dice-ce/n468/init0-subset0", "iris-gd/n30/init0-subset0"]
+    synthetic.write_run_folder(tmp_path / names[0], *synthetic.run("dice-ce", 468))
+    gradient_descent = synthetic.run("iris-gd", 30)
+    synthetic.write_run_folder(tmp_path / names[1], *gradient_descent, eigenpairs=False)
+    with synthetic.described():
+        _, runs = collect.collect([tmp_path / name for name in names])
+    kept = archive._trajectories(tmp_path, runs, {})
+    archive._write_frame(kept, tmp_path / "kept.parquet")
+    steps = pd.read_parquet(tmp_path / "kept.parquet").groupby("experiment").count()
+    assert steps.loc["iris-gd", "loss"] == gradient_descent[1]["iterations"]
+    assert (steps.loc["iris-gd", ["eigenvalue_1", "converged", "negative_dominant"]] == 0).all()
+    assert steps.loc["dice-ce", "converged"] == steps.loc["dice-ce", "loss"]
 
 
 @pytest.mark.parametrize(

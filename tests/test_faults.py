@@ -194,7 +194,7 @@ def test_sigkill_of_a_decomposition_job(trained: Project, undisturbed: Project) 
     shutil.rmtree(folder)
     process = trained.start("--cores", "2", *TABLES)
     wait_until(lambda: len(list(folder.glob("step*.json"))) >= 2)
-    for pid in children(process.pid, "decompose.py"):
+    for pid in children(process.pid, "measure.py"):
         os.kill(pid, signal.SIGKILL)
     output, _ = process.communicate(timeout=120)
     done = times(trained, f"{LONG}/decomposition/step*.json")

@@ -266,6 +266,69 @@ def test_one_run_of_one_size_can_be_drawn():
             assert drawn.axes or entry.data is not None
 
 
+OWN_KINDS = [
+    *("sharpness", "overlap", "factors", "layers", "activation-ratios", "alignment"),
+    *("jacobian-norms", "cumulative-alignment"),
+]
+
+
+def test_experiments_have_the_papers_figures_or_their_own():
+    paper = figures.entries(figures.EXPERIMENTS)
+    assert paper == figures.NAMES
+    found = figures.entries(["my-exp", "dice-ce", "my-exp"])
+    own = {name for name in found if name.startswith("my-exp")}
+    assert own == {f"my-exp-{kind}" for kind in OWN_KINDS}
+    dice = [n for n, entry in figures.NAMES.items() if entry.experiment in ("dice-ce", None)]
+    assert [*found][: len(dice)] == dice and len(found) == len(dice) + len(own)
+    for name in found:
+        assert figures.entry_of(name) == found[name]
+    assert found["my-exp-cumulative-alignment"].kind == "cumulative_alignment"
+    assert found["my-exp-layers"].title == "Mean squared norm of M, by layer: my-exp"
+    for pair in (["a", "a-cumulative"], ["a-cumulative"]):
+        with pytest.raises(UserError, match="a-cumulative-alignment could be of two experiments"):
+            figures.entries(pair)
+
+
+@pytest.mark.parametrize("kind", OWN_KINDS)
+def test_figures_of_other_experiments_show_or_say_why_not(kind):
+    decomposition, runs = synthetic.mixed()
+    shallow = figures.draw(f"iris-gd-{kind}", decomposition, runs)
+    sizes = {c.get_label() for axes in panels_of(shallow) for c in lines_of(axes)}
+    assert sizes == {"N = 30", "N = 60", "N = 120"}
+    # Three layers, whatever the networks of the other experiments have.
+    counts = {"layers": 3, "alignment": 2, "jacobian-norms": 2, "activation-ratios": 5}
+    assert len(panels_of(shallow)) == counts.get(kind, len(panels_of(shallow)))
+    conv = figures.draw(f"my-conv-{kind}", decomposition, runs)
+    if kind in ("sharpness", "overlap", "layers"):
+        assert conv.axes
+    else:
+        said = " ".join(text.get_text() for text in conv.texts)
+        assert not conv.axes and "only a network that is a chain of layers" in said
+
+
+def test_summaries_show_other_experiments_beside_the_papers():
+    decomposition, runs = synthetic.mixed()
+    for name in ("power-law", "stable-step", "growth"):
+        figure = figures.draw(name, decomposition, runs)
+        titles = [axes.get_title(loc="left") for axes in figure.axes]
+        assert titles == ["Dice, cross-entropy", "iris-gd", "my-conv"]
+        conv = figure.axes[2]
+        lacks = any("have no such numbers" in text.get_text() for text in conv.texts)
+        assert lacks == (name != "stable-step")
+    dice, own, _ = (
+        [t.get_text() for t in axes.texts]
+        for axes in figures.draw("power-law", decomposition, runs).axes
+    )
+    assert "paper" in dice[0] and "paper" not in own[0]
+
+
+def test_an_experiment_without_decomposition_says_so():
+    decomposition, runs = synthetic.mixed(seeds=1)
+    others = decomposition[decomposition["experiment"] != "my-conv"]
+    (text,) = figures.draw("my-conv-sharpness", others, runs).texts[-1:]
+    assert "No run of my-conv has a decomposition" in text.get_text()
+
+
 def test_unknown_figures_and_axes_are_refused(frames):
     with pytest.raises(UserError, match=r"no figure 'figure43'.*power-law"):
         figures.draw("figure43", *frames)

@@ -12,11 +12,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from problems import write_noise_subset
-from test_training import small_spec
+from problems import small_spec, write_noise_subset
 
-from eosflow.runs.measure import decompose_run
-from eosflow.runs.spec import DECOMPOSITION_VERSION, TRAINING_VERSION
+from eosflow.measurements.decomposition import Decomposition
+from eosflow.runs.measure import measure_run
+from eosflow.runs.spec import TRAINING_VERSION
 from eosflow.runs.train import train
 from eosflow.storage.files import read_json, write_json
 
@@ -31,12 +31,12 @@ def short_run(folder: Path) -> dict[str, Any]:
     tight = {"eigen_tolerance": 1e-6, "eigen_dtype": "float64", "max_block_products": 1000}
     spec = small_spec(max_iterations=30, **tight)
     train(spec, subset, folder, threads=1)
-    decompose_run(folder, subset)
+    measure_run(folder, subset, Decomposition())
     rows = pq.read_table(folder / "trajectory.parquet").to_pydict()
     last = read_json(folder / "decomposition" / "step000030.json")
     return {
         "training_version": TRAINING_VERSION,
-        "decomposition_version": DECOMPOSITION_VERSION,
+        "decomposition_version": Decomposition.version,
         **{name: rows[name] for name in ("loss", "step_size", "eigenvalue_1", "eigenvalue_7")},
         "last": {name: last[name] for name in FACTS},
     }
@@ -50,7 +50,7 @@ def test_numbers_are_those_of_their_version(tmp_path: Path) -> None:
             f"{name} has moved: {advice.format('TRAINING_VERSION')}"
         )
     assert actual["last"] == pytest.approx(expected["last"], rel=1e-4), (
-        f"a decomposition has moved: {advice.format('DECOMPOSITION_VERSION')}"
+        f"a decomposition has moved: {advice.format('version of Decomposition')}"
     )
     for name in ("training_version", "decomposition_version"):
         assert actual[name] == expected[name], "run `python tests/test_golden.py`"

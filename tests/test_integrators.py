@@ -13,13 +13,13 @@ from problems import small_problem
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from eosflow.objectives.mlp import Objective
+from eosflow.objectives.mlp import MLPObjective
 from eosflow.optimizers.integrators import exponential_euler, relaxation, stable_step_size
 from eosflow.spectra.eigenpairs import EigenPairs, random_start, top_eigenpairs
 
 
-def pairs_of(objective: Objective, theta: Tensor, count: int, rtol: float = 1e-11) -> EigenPairs:
-    point = objective.linearize(theta)
+def pairs_of(objective: MLPObjective, theta: Tensor, count: int, rtol: float = 1e-11) -> EigenPairs:
+    point = objective.evaluate(theta)
     return top_eigenpairs(point.hessian, random_start(len(theta), count, theta), rtol, 1000)
 
 
@@ -77,7 +77,7 @@ def test_error_at_fixed_flow_time_is_proportional_to_the_step_size() -> None:
     flow_time = 0.4
 
     def velocity(_: float, state: np.ndarray) -> np.ndarray:
-        return -objective.linearize(torch.from_numpy(state)).gradient.numpy()
+        return -objective.evaluate(torch.from_numpy(state)).gradient.numpy()
 
     span = (0.0, flow_time)
     exact = solve_ivp(velocity, span, theta.numpy(), "DOP853", rtol=1e-12, atol=1e-13).y[:, -1]
@@ -87,7 +87,7 @@ def test_error_at_fixed_flow_time_is_proportional_to_the_step_size() -> None:
         state = theta
         for _ in range(round(flow_time / step_size)):
             pairs = pairs_of(objective, state, 5, rtol=1e-8)
-            gradient = objective.linearize(state).gradient
+            gradient = objective.evaluate(state).gradient
             state = exponential_euler(state, gradient, pairs, step_size)
         errors.append(np.linalg.norm(state.numpy() - exact))
     order = np.polyfit(np.log(step_sizes), np.log(errors), 1)[0]
@@ -96,13 +96,13 @@ def test_error_at_fixed_flow_time_is_proportional_to_the_step_size() -> None:
 
 
 def authors_solver(
-    objective: Objective, criterion: torch.nn.Module, theta: Tensor, step_size: float
+    objective: MLPObjective, criterion: torch.nn.Module, theta: Tensor, step_size: float
 ) -> stable_solvers.ExponentialEulerSolver:
     layers: list[torch.nn.Module] = []
     sizes = objective.network.dimensions
     for into, out in itertools.pairwise(sizes):
         layers += [torch.nn.Linear(into, out, dtype=torch.float64), torch.nn.ELU()]
-    data = torch.utils.data.TensorDataset(objective.inputs, objective.labels)
+    data = torch.utils.data.TensorDataset(objective.inputs, objective.targets)
     loss = stable_solvers.LossFunction(
         data, criterion, torch.nn.Sequential(*layers[:-1]), batch_size=len(data)
     )
@@ -123,7 +123,7 @@ def test_agrees_step_by_step_with_the_authors_solver(monkeypatch: pytest.MonkeyP
     solver.eigvecs = random_start(len(theta), 5, theta)
     state, step_sizes = theta, []
     for _ in range(12):
-        point = objective.linearize(state)
+        point = objective.evaluate(state)
         pairs = pairs_of(objective, state, 5)
         # Both find the same pairs only while no negative eigenvalue dominates the fifth.
         assert -pairs.smallest < pairs.values[-1]
@@ -135,5 +135,5 @@ def test_agrees_step_by_step_with_the_authors_solver(monkeypatch: pytest.MonkeyP
         assert report.dt == pytest.approx(step_size, rel=1e-6)
         moved = (state - theta).norm()
         assert (solver.params - state).norm() <= 1e-6 * moved
-    assert point.loss < 0.9 * objective.linearize(theta).loss
+    assert point.loss < 0.9 * objective.evaluate(theta).loss
     assert min(step_sizes) < 0.5 < max(step_sizes)  # E15's bound was at work, not only the maximum

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
+from oracles import dense_hessian
 from problems import small_problem
 from scipy.integrate import quad, solve_ivp
 from torch import Tensor
 
-from eosflow.objectives.mlp import Objective
-from eosflow.optimizers.integrators import INTEGRATORS, exponential_heun, runge_kutta_4, second_phi
-from eosflow.runs.spec import expand
-from eosflow.runs.train import State, follow
+from eosflow.objectives.mlp import MLPObjective
+from eosflow.optimizers.batches import FullBatch
+from eosflow.optimizers.flow import ExplicitEuler, ExponentialEuler, ExponentialHeun, RungeKutta4
+from eosflow.optimizers.integrators import exponential_heun, runge_kutta_4, second_phi
+from eosflow.optimizers.loop import Until, begin, follow
 from eosflow.spectra.eigenpairs import EigenPairs, random_start, top_eigenpairs
 
 
@@ -31,9 +30,9 @@ def test_second_phi_equals_the_integral_it_stands_for(exponent: float) -> None:
     assert actual == pytest.approx(expected, rel=1e-9)
 
 
-def exact_flow(objective: Objective, theta: Tensor, end: float) -> np.ndarray:
+def exact_flow(objective: MLPObjective, theta: Tensor, end: float) -> np.ndarray:
     def velocity(_: float, state: np.ndarray) -> np.ndarray:
-        return -objective.linearize(torch.from_numpy(state)).gradient.numpy()
+        return -objective.evaluate(torch.from_numpy(state)).gradient.numpy()
 
     return solve_ivp(velocity, (0, end), theta.numpy(), "DOP853", rtol=1e-9, atol=1e-10).y[:, -1]
 
@@ -46,7 +45,7 @@ def test_heun_error_at_fixed_flow_time_is_of_second_order() -> None:
     for count in counts:
         state = theta
         for _ in range(count):
-            point = objective.linearize(state)
+            point = objective.evaluate(state)
             pairs = top_eigenpairs(point.hessian, start, 1e-6, 1000)
             start = pairs.vectors
             state = exponential_heun(
@@ -54,7 +53,7 @@ def test_heun_error_at_fixed_flow_time_is_of_second_order() -> None:
                 point.gradient,
                 pairs,
                 end / count,
-                lambda t: objective.linearize(t).gradient,
+                lambda t: objective.evaluate(t).gradient,
             )
         errors.append(np.linalg.norm(state.numpy() - exact))
     order = np.polyfit(np.log([end / count for count in counts]), np.log(errors), 1)[0]
@@ -97,18 +96,35 @@ def test_heun_is_exact_along_tracked_directions_of_a_quadratic(step_size: float)
     )
 
 
-def test_training_follows_the_flow_closer_by_the_second_order_scheme() -> None:
-    # The training loop itself, at the same step size and number of products.
-    config = yaml.safe_load((Path(__file__).parent.parent / "config.yaml").read_text())
-    spec = next(iter(expand(config).values()))
-    knobs = {"max_step_size": 0.02, "eigen_tolerance": 1e-5, "max_block_products": 1000}
-    spec = dataclasses.replace(spec, **knobs, max_iterations=5, target_loss=0.0)
+def test_the_loop_follows_the_flow_closer_by_the_second_order_scheme() -> None:
+    # At the same step size and number of products, to a flow time that is met exactly.
+    settings = {"max_step_size": 0.02, "eigen_tolerance": 1e-5, "max_block_products": 1000}
     objective, theta = small_problem("cross_entropy")
-    exact = exact_flow(objective, theta, 0.1)
-    errors = {}
-    for name in INTEGRATORS:
-        state = State(theta, random_start(len(theta), 5, theta))
-        follow(dataclasses.replace(spec, integrator=name), objective, state, lambda *_: None)
-        assert state.flow_time == pytest.approx(0.1)
-        errors[name] = np.linalg.norm(state.theta.numpy() - exact)
-    assert errors["exponential-heun"] < 0.1 * errors["exponential-euler"]
+    exact, errors = exact_flow(objective, theta, 0.11), {}
+    for kind in (ExponentialEuler, ExponentialHeun):
+        optimizer = kind(**settings)
+        course = begin(objective, optimizer, FullBatch(), theta, seed=0)
+        until = Until(flow_time=0.11)
+        reason = follow(objective, optimizer, FullBatch(), course, until, lambda *_: None)
+        assert (reason, course.iteration) == ("flow_time", 6)
+        assert course.flow_time == pytest.approx(0.11, rel=1e-12)
+        errors[kind] = np.linalg.norm(course.theta.numpy() - exact)
+    assert errors[ExponentialHeun] < 0.1 * errors[ExponentialEuler]
+
+
+@pytest.mark.parametrize("kind", [ExplicitEuler, RungeKutta4])
+def test_explicit_steps_are_set_by_the_sharpness(kind: type[ExplicitEuler]) -> None:
+    objective, theta = small_problem("cross_entropy")
+    optimizer = kind(fraction=0.5, max_step_size=10.0)
+    state = optimizer.init(objective, theta, 0)
+    point = objective.evaluate(theta)
+    step = optimizer.step(objective, point, state)
+    assert step is not None
+    hessian = dense_hessian(objective, "cross_entropy", theta)
+    largest = torch.linalg.eigvalsh(hessian)[-1].item()
+    assert step.step_size == pytest.approx(0.5 / largest, rel=1e-3)
+    short = optimizer.step(objective, point, state, room=1e-3)
+    assert short is not None and short.step_size == 1e-3
+    along = theta - 1e-3 * point.gradient
+    torch.testing.assert_close(short.theta, along, rtol=0, atol=1e-3 if kind is RungeKutta4 else 0)
+    assert optimizer.step(objective, point, state) is not None  # nothing was used up

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
 from oracles import reference_outputs
 from problems import small_problem
 
-from eosflow.networks.mlp import ACTIVATIONS, Network
+from eosflow.networks import NETWORKS
+from eosflow.networks.activations import ACTIVATIONS
+from eosflow.networks.mlp import ACTIVATION_NAMES
+from eosflow.networks.module import ACTIVATION_MODULES
+from eosflow.networks.perceptron import MLP
 from eosflow.spectra.randomness import generator
 
 
@@ -22,20 +28,31 @@ def test_outputs_equal_per_example_reference() -> None:
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activation_derivatives_equal_autograd(name: str) -> None:
-    activation = ACTIVATIONS[name]
-    z = torch.linspace(-4, 4, 1001, dtype=torch.float64).requires_grad_()
-    (first,) = torch.autograd.grad(activation.value_(z.clone()).sum(), z, create_graph=True)
-    (second,) = torch.autograd.grad(first.sum(), z)
-    with torch.no_grad():
-        derivative = activation.derivative(z, torch.empty_like(z))
-        torch.testing.assert_close(derivative, first.detach())
-        product = activation.curvature(z, torch.empty_like(z)) * derivative
-        torch.testing.assert_close(product, second)
+    """Also at 0, where ReLU has the derivative 0, and far out, where exponentials overflow."""
+    activation, module = ACTIVATIONS[name], ACTIVATION_MODULES[name]()
+    grid = torch.linspace(-4, 4, 1001, dtype=torch.float64)
+    far = torch.tensor([-700.0, -40.0, -15.0, 0.0, 15.0, 40.0, 700.0], dtype=torch.float64)
+    z = torch.cat([grid, far]).requires_grad_()
+    value = module(z)
+    (first,) = torch.autograd.grad(value.sum(), z, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum() + 0 * z.sum(), z)
+    z = z.detach()
+    torch.testing.assert_close(activation.value_(z.clone()), value.detach())
+    slope = activation.slope(z, torch.empty_like(z))
+    torch.testing.assert_close(slope, first.detach())
+    bend = activation.bend(z, torch.empty_like(z))
+    if name == "elu":  # at 0 ours is the derivative from the left, torch's that from the right
+        bend[z == 0] = 0
+    torch.testing.assert_close(bend * slope if activation.ratio else bend, second)
+
+
+def test_the_names_of_activations_are_one_list() -> None:
+    assert list(ACTIVATION_NAMES) == list(ACTIVATIONS) == list(ACTIVATION_MODULES)
 
 
 def test_initial_weights_are_xavier_normal_and_biases_zero() -> None:
-    network = Network((300, 200, 10))
-    (first, bias), (second, _) = network.layers(network.initialize(seed=3, gain=math.sqrt(2)))
+    network = MLP((300, 200, 10))
+    (first, bias), (second, _) = network.layers(network.initialize(seed=3))
     assert first.std().item() == pytest.approx(math.sqrt(2) * math.sqrt(2 / 500), rel=0.02)
     assert second.std().item() == pytest.approx(math.sqrt(2) * math.sqrt(2 / 210), rel=0.05)
     # Normal, not uniform: the kurtosis is 3, not 1.8.
@@ -45,12 +62,12 @@ def test_initial_weights_are_xavier_normal_and_biases_zero() -> None:
 
 
 def test_initialisation_depends_on_the_seed_alone() -> None:
-    network = Network((4, 5, 2))
+    network = MLP((4, 5, 2))
     torch.manual_seed(0)
-    first = network.initialize(1, 1.0)
+    first = network.initialize(1)
     torch.manual_seed(99)
-    assert torch.equal(first, network.initialize(1, 1.0))
-    assert not torch.equal(first, network.initialize(2, 1.0))
+    assert torch.equal(first, network.initialize(1))
+    assert not torch.equal(first, network.initialize(2))
 
 
 def test_purposes_have_streams_of_their_own() -> None:
@@ -59,9 +76,55 @@ def test_purposes_have_streams_of_their_own() -> None:
 
 
 def test_snapshot_names_round_trip() -> None:
-    network = Network((4, 5, 3, 2))
+    network = MLP((4, 5, 3, 2))
     theta = torch.arange(network.parameters, dtype=torch.float64)
     named = network.named(theta)
     assert named["layer1.weight"].shape == (5, 4)
     assert named["layer3.bias"].shape == (2,)
     assert torch.equal(network.flatten(named), theta)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 11, 14)])
+def test_settings_count_what_the_network_has(name: str, shape: tuple[int, ...]) -> None:
+    settings = NETWORKS[name]()
+    network = settings.build(shape, 7)
+    theta = network.initialize(0)
+    assert network.parameters == len(theta) == settings.parameters(shape, 7)
+    assert theta.dtype == torch.float64
+    assert torch.equal(theta, settings.build(shape, 7).initialize(0))
+    assert not torch.equal(theta, network.initialize(1))
+    inputs = torch.rand(3, math.prod(shape), dtype=torch.float64)
+    assert network.outputs(theta, inputs).shape == (3, 7)
+    named = network.named(theta)
+    assert torch.equal(network.flatten(named), theta)
+    assert settings.describe()
+
+
+def test_the_cnn_is_that_of_its_source() -> None:
+    assert NETWORKS["cnn"]().parameters((3, 32, 32), 10) == 361_898
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "words"),
+    [
+        ("cnn", (256,), "reads images (channels, height, width). Take network: mlp"),
+        ("cnn", (3, 8, 8), "8 × 8, and this network needs 10 × 10"),
+        ("resnet", (2, 128), "an input has the shape (2, 128)"),
+        ("cnn", (3, 32, 32), ""),
+        ("mlp", (256,), ""),
+    ],
+)
+def test_inputs_that_a_network_cannot_read(name: str, shape: tuple[int, ...], words: str) -> None:
+    obstacle = NETWORKS[name]().obstacle(shape)
+    assert words in obstacle if words else obstacle == ""
+
+
+def test_registries_import_neither_torch_nor_numpy() -> None:
+    """Planning reads them at every start of Snakemake and in each of its jobs."""
+    program = (
+        "import sys; import eosflow.workflow.plan; "
+        "print([m for m in ('torch', 'numpy', 'pandas', 'matplotlib') if m in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert answer.stdout.strip() == "[]", answer.stderr

@@ -7,8 +7,8 @@ import torch
 from oracles import dense_gauss_newton, dense_hessian, reference_loss
 from problems import CRITERIA, WORKSPACES, small_problem
 
-from eosflow.networks.mlp import Network
-from eosflow.objectives.mlp import Objective
+from eosflow.networks.perceptron import MLP
+from eosflow.objectives.mlp import MLPObjective
 
 every_criterion = pytest.mark.parametrize("criterion", CRITERIA)
 every_workspace = pytest.mark.parametrize("workspace", WORKSPACES)
@@ -22,7 +22,7 @@ def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-12
 @every_workspace
 def test_loss_and_gradient_equal_autograd(criterion: str, workspace: str) -> None:
     objective, theta = small_problem(criterion, workspace=workspace)
-    point = objective.linearize(theta)
+    point = objective.evaluate(theta)
     variable = theta.clone().requires_grad_()
     loss = reference_loss(objective, criterion, variable)
     (gradient,) = torch.autograd.grad(loss, variable)
@@ -35,7 +35,7 @@ def test_loss_and_gradient_equal_autograd(criterion: str, workspace: str) -> Non
 @pytest.mark.parametrize("vectors", [1, 3])
 def test_products_equal_dense_matrices(criterion: str, workspace: str, vectors: int) -> None:
     objective, theta = small_problem(criterion, workspace=workspace)
-    point = objective.linearize(theta)
+    point = objective.evaluate(theta)
     hessian = dense_hessian(objective, criterion, theta)
     gauss_newton = dense_gauss_newton(objective, criterion, theta)
     block = torch.randn(len(theta), vectors, dtype=torch.float64)
@@ -57,9 +57,9 @@ def test_hessian_product_equals_differences_of_gradients(criterion: str) -> None
     direction = torch.randn(len(theta), dtype=torch.float64)
     direction /= direction.norm()
     step = 1e-5
-    forward = objective.linearize(theta + step * direction).gradient
-    backward = objective.linearize(theta - step * direction).gradient
-    product = objective.linearize(theta).hessian(direction[:, None])[:, 0]
+    forward = objective.evaluate(theta + step * direction).gradient
+    backward = objective.evaluate(theta - step * direction).gradient
+    product = objective.evaluate(theta).hessian(direction[:, None])[:, 0]
     close(product, (forward - backward) / (2 * step), tolerance=1e-8)
 
 
@@ -67,7 +67,7 @@ def test_chunk_size_does_not_change_the_numbers() -> None:
     results = []
     for workspace in WORKSPACES:
         objective, theta = small_problem("cross_entropy", workspace=workspace)
-        point = objective.linearize(theta)
+        point = objective.evaluate(theta)
         results.append(point.hessian(point.gradient[:, None]))
     for result in results[1:]:
         close(result, results[0])
@@ -79,7 +79,7 @@ def test_products_are_taken_in_the_precision_of_the_block(criterion: str, worksp
     objective, theta = small_problem(criterion, workspace=workspace)
     block = torch.randn(len(theta), 3, dtype=torch.float64)
     for _ in range(2):  # the second time in the memory of the first
-        point = objective.linearize(theta)
+        point = objective.evaluate(theta)
         for matrix in ("hessian", "gauss_newton", "residual"):
             exact, rounded = (getattr(point, matrix)(b) for b in (block, block.float()))
             assert (exact.dtype, rounded.dtype) == (torch.float64, torch.float32)
@@ -90,7 +90,7 @@ def test_products_are_taken_in_the_precision_of_the_block(criterion: str, worksp
 
 def test_result_is_written_into_the_given_memory() -> None:
     objective, theta = small_problem("cross_entropy")
-    point = objective.linearize(theta)
+    point = objective.evaluate(theta)
     block = torch.randn(2, len(theta), dtype=torch.float64).T
     out = torch.full((2, len(theta)), float("nan"), dtype=torch.float64)
     returned = point.hessian(block, out.T)
@@ -101,14 +101,14 @@ def test_result_is_written_into_the_given_memory() -> None:
 def test_accuracy_counts_correct_labels() -> None:
     objective, theta = small_problem("cross_entropy")
     predicted = objective.network.outputs(theta, objective.inputs).argmax(1)
-    expected = (predicted == objective.labels).double().mean().item()
-    assert objective.linearize(theta).accuracy == expected
+    expected = (predicted == objective.targets).double().mean().item()
+    assert objective.evaluate(theta).accuracy == expected
     assert 0 < expected < 1
 
 
 def test_names_that_there_are_not_are_refused() -> None:
     objective, _ = small_problem("cross_entropy")
     with pytest.raises(ValueError, match="'mse' was given; allowed: cross_entropy, squared_error"):
-        Objective(objective.network, "mse", objective.inputs, objective.labels)
-    with pytest.raises(ValueError, match="'relu' was given; allowed: elu"):
-        Network((3, 4, 2), "relu")
+        MLPObjective(objective.network, "mse", objective.inputs, objective.targets)
+    with pytest.raises(ValueError, match="'swish' was given; allowed: elu"):
+        MLP((3, 4, 2), "swish")

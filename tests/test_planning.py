@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from project import ROOT, Project
 
-from eosflow.datasets import catalog
-from eosflow.runs import spec
+from eosflow.datasets.base import SUBSET_VERSION
+from eosflow.measurements.decomposition import Decomposition
+from eosflow.runs.names import index_key, step_name
+from eosflow.runs.spec import RunSpec
+from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
-from eosflow.workflow import config, plan
+from eosflow.workflow import config, gpu, plan, resources
 
 # Four times what it may take on a quiet machine, which this one may not be.
 SECONDS_ALL, SECONDS_ONE = 20.0, 12.0
@@ -26,11 +29,12 @@ def write(path: Path, content: object = None) -> None:
 
 
 def add_training(results: Path, plan: plan.Plan) -> None:
-    for dataset, settings in plan.config["datasets"].items():
+    for dataset in plan.config["datasets"]:
+        settings = {k: v for k, v in plan.data.record(dataset).items() if k != "name"}
         facts = {
             "settings": settings,
-            "size": plan.subset_size(dataset),
-            "subset_version": catalog.SUBSET_VERSION,
+            "size": plan.data.size(dataset),
+            "subset_version": SUBSET_VERSION,
         }
         for seed in range(4):
             write(results / f"data/subsets/{dataset}-subset{seed}.npz")
@@ -38,7 +42,7 @@ def add_training(results: Path, plan: plan.Plan) -> None:
     entries = [
         {
             "iteration": iteration,
-            "file": f"snapshots/{spec.step_name(iteration)}.safetensors",
+            "file": f"snapshots/{step_name(iteration)}.safetensors",
             "sha256": f"{iteration:064x}",
             "flow_time": 0.01 * iteration,
             "loss": 1.0,
@@ -52,30 +56,36 @@ def add_training(results: Path, plan: plan.Plan) -> None:
         write(results / folder / "manifest.json", manifest)
 
 
-def add_the_rest(results: Path, runs: dict[str, spec.RunSpec], figures: list[str]) -> None:
+def add_the_rest(results: Path, runs: dict[str, RunSpec], figures: list[str]) -> None:
     entries = [
-        {"iteration": iteration, "file": f"{spec.step_name(iteration)}.json", "sha256": "0" * 64}
+        {"iteration": iteration, "file": f"{step_name(iteration)}.json", "sha256": "0" * 64}
         for iteration in SNAPSHOTS
     ]
-    index = {"version": spec.DECOMPOSITION_VERSION, "snapshots": entries}
+    measurement = Decomposition()
+    index = {
+        "version": measurement.version,
+        "measurement": index_key(measurement),
+        "snapshots": entries,
+    }
     for folder in runs:
         write(results / folder / "decomposition" / "index.json", index)
     write(results / "data/dice-parameters.parquet")
     write(results / "provenance/dice-parameters.json", {})
-    specification = spec.digest(sorted(run.key for run in runs.values()))
+    specification = digest(sorted(run.key for run in runs.values()))
     write(results / "decomposition.parquet")
     write(results / "runs.parquet")
-    write(results / "provenance/collect.json", {"runs": {"specification": specification}})
+    runs_of = {"runs": {"specification": specification}}
+    write(results / "provenance/collect.json", runs_of)
     write(results / "studies/work-precision/table.csv")
     write(results / "provenance/studies/work-precision/table.json", {})
     for name in ("table1", "table2", "table3", "claims"):
         write(results / f"{name}.csv")
         write(results / f"{name}.tex")
-        write(results / f"provenance/{name}.json", {})
+        write(results / f"provenance/{name}.json", runs_of)
     for name in figures:
         for end in ("pdf", "png"):
             write(results / f"figures/{name}.{end}")
-        write(results / f"provenance/figures/{name}.json", {})
+        write(results / f"provenance/figures/{name}.json", runs_of)
     write(results / "report.html")
     write(results / "provenance/report.json", {})
     write(results / "manifest.json", {})
@@ -89,7 +99,7 @@ def paper() -> plan.Plan:
 @pytest.mark.slow
 def test_the_paper_is_planned_in_seconds_at_every_stage(paper: plan.Plan, tmp_path: Path) -> None:
     project = Project(tmp_path / "tree")
-    per_run = {"train": 368, "decompose_run": 368}
+    per_run = {"train": 368, "measure": 368}
     data = {"fetch": 3, "subset": 16, "dice_parameters": 1}
     study = {"work_precision": 1}
     tables = {"collect": 1, "table1": 1, "table2": 1, "table3": 1, "claims": 1}
@@ -105,17 +115,17 @@ def test_the_paper_is_planned_in_seconds_at_every_stage(paper: plan.Plan, tmp_pa
     assert planned("results/figures/figure05.pdf") == {"subset": 1, "figure": 1}
 
     add_training(project.results, paper)
-    everything = {"decompose_run": 368} | study | tables | drawn | {"dice_parameters": 1}
+    everything = {"measure": 368} | study | tables | drawn | {"dice_parameters": 1}
     assert planned() == everything
-    assert planned("results/table2.csv") == {"decompose_run": 368, "collect": 1, "table2": 1}
+    assert planned("results/table2.csv") == {"measure": 368, "collect": 1, "table2": 1}
     assert planned("results/figures/work-precision.pdf") == study | {"figure": 1}
     snapshot = f"results/{ONE}/decomposition/step000300.json"
-    assert planned(snapshot) == {"decompose_snapshot": 1}
+    assert planned(snapshot) == {"measure_snapshot": 1}
 
-    add_the_rest(project.results, paper.runs, paper.figures())
+    add_the_rest(project.results, paper.runs, list(paper.figures))
     assert planned() == {}
     assert planned("results/figures/figure04.pdf") == {}
-    assert planned(snapshot) == {"decompose_snapshot": 1}
+    assert planned(snapshot) == {"measure_snapshot": 1}
     (project.results / "figures" / "figure04.pdf").unlink()
     assert planned("results/figures/figure04.pdf") == {"figure": 1}
     (project.results / "report.html").unlink()
@@ -123,9 +133,9 @@ def test_the_paper_is_planned_in_seconds_at_every_stage(paper: plan.Plan, tmp_pa
 
 
 def test_the_figures_are_those_of_the_selected_experiments(paper: plan.Plan) -> None:
-    assert len(paper.figures()) == 42 + 4
+    assert len(list(paper.figures)) == 42 + 4
     settings = config.load([ROOT / "config.yaml"], {"select": ["dice-ce"]})
-    chosen = plan.Plan(settings).figures()
+    chosen = plan.Plan(settings).figures
     assert [name for name in chosen if name.startswith("figure")] == [
         f"figure{number:02d}" for number in (5, 6, 10, 14, 19, 23, 28, 33, 38)
     ]
@@ -135,8 +145,8 @@ def test_the_figures_are_those_of_the_selected_experiments(paper: plan.Plan) -> 
     ("ask", "words"),
     [
         (lambda plan: plan.run("cifar10-ce/n391/init0-subset2"), ["no run", ONE]),
-        (lambda plan: plan.figure_inputs("figure43"), ["no figure figure43", "figure42, "]),
-        (lambda plan: plan.dataset_of("x.zip"), ["no archive x.zip", "AtrialFibrillation.zip"]),
+        (lambda plan: plan.before_figure("figure43"), ["no figure figure43", "figure42, "]),
+        (lambda plan: plan.data.archive("x.zip"), ["no archive x.zip", "AtrialFibrillation.zip"]),
     ],
 )  # fmt: skip
 def test_what_does_not_exist_is_refused_by_name(paper: plan.Plan, ask, words) -> None:
@@ -162,16 +172,16 @@ def test_listed(numbers: list[int], text: str) -> None:
 
 def test_costs_grow_with_the_work(paper: plan.Plan) -> None:
     small, large = ONE, "cifar10-ce/n6250/init0-subset2"
-    assert 700 < paper.memory(small) < paper.memory(large) < 64_000
-    assert 10 < paper.training_minutes(small) < paper.training_minutes(large) < 7 * 24 * 60
-    assert 10 < paper.decomposition_minutes(small) < paper.decomposition_minutes(large)
+    low, high = paper.runs[small], paper.runs[large]
+    assert 700 < resources.memory(low) < resources.memory(high) < 64_000
+    for minutes in (resources.training_minutes, resources.measuring_minutes):
+        assert 10 < minutes(low, paper.config) < minutes(high, paper.config) < 7 * 24 * 60
 
 
 def test_a_cluster_decides_where_auto_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     def asked(device: str, found: tuple[str, ...], local: bool) -> int:
-        monkeypatch.setattr(plan.gpu, "devices", lambda: found)
-        settings = config.load([ROOT / "config.yaml"], {"device": device})
-        return plan.Plan(settings).gpus(local=local)
+        monkeypatch.setattr(gpu, "devices", lambda: found)
+        return resources.gpus(device, local=local)
 
     assert [asked("auto", found, True) for found in ((), ("0",))] == [0, 1]
     assert asked("auto", ("0",), False) == 0  # the profile's set-resources say

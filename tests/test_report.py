@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import synthetic
 
-from eosflow.results import claims, figures, report, tables
+from eosflow.results import claims, collect, figures, report, tables
 from eosflow.storage.errors import UserError
 
 WIDTHS = (360, 800, 1400)
@@ -28,6 +28,12 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     decomposition, runs = synthetic.frames(["dice-ce"], noise=0.05)
     runs.loc[0, "stopped"] = "max_iterations"
+    write_results(folder, decomposition, runs)
+    return folder
+
+
+def write_results(folder, decomposition, runs):
+    """Frames, tables, figures and report of some runs."""
     tables.write_parquet(decomposition, folder / "decomposition.parquet")
     tables.write_parquet(runs, folder / "runs.parquet")
     made = {
@@ -40,13 +46,11 @@ def results(tmp_path_factory):
         tables.write_csv(table, folder / f"{name}.csv")
     study = folder / "studies" / "work-precision" / "table.csv"
     tables.write_csv(STUDY, study)
-    for name, entry in figures.NAMES.items():
-        if entry.experiment in ("dice-ce", None):
-            data = study if name == "work-precision" else None
-            files = (folder / "figures" / f"{name}{end}" for end in (".pdf", ".png"))
-            figures.save(figures.draw(name, decomposition, runs, data), *files)
+    for name in figures.entries(runs["experiment"]):
+        data = study if name == "work-precision" else None
+        files = (folder / "figures" / f"{name}{end}" for end in (".pdf", ".png"))
+        figures.save(figures.draw(name, decomposition, runs, data), *files)
     report.render(folder, folder / "report.html")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +142,7 @@ def test_content(page, results):
 
 
 def test_a_report_without_runs_says_so(tmp_path):
-    decomposition, runs = tables.collect([])
+    decomposition, runs = collect.collect([])
     tables.write_parquet(runs, tmp_path / "runs.parquet")
     tables.write_csv(tables.table1(runs), tmp_path / "table1.csv")
     tables.write_csv(tables.table2(decomposition, runs), tmp_path / "table2.csv")
@@ -148,6 +152,21 @@ def test_a_report_without_runs_says_so(tmp_path):
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert not page.all("img")
     assert "0 of 0" in page.text and "No runs have finished." in page.text
+
+
+@pytest.mark.slow
+def test_other_experiments_have_rows_figures_and_a_section(tmp_path):
+    write_results(tmp_path, *synthetic.mixed(seeds=1))
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert not page.open
+    shown = {a["id"] for a in page.all("figure")}
+    assert {"my-conv-sharpness", "iris-gd-alignment", "figure06", "power-law"} <= shown
+    assert "experiments that are not the paper's: my-conv, iris-gd" in page.text
+    assert "No fit: " in page.text and "3 finished runs without alignments" in page.text
+    assert "3 convolutions, relu" in page.text and "gradient descent, learning rate" in page.text
+    assert "Iris flowers" in page.text
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(ids) == len(set(ids)) and {"#others"} <= {a["href"] for a in page.all("a")}
 
 
 @pytest.mark.parametrize("name", ["claims.csv", "figures/figure06.png", "runs.parquet"])

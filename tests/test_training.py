@@ -17,36 +17,31 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-import yaml
 from oracles import reference_loss
-from problems import write_noise_subset
+from problems import small_spec, write_noise_subset
 from safetensors.torch import load_file
 
-from eosflow.objectives.mlp import Linearization
+from eosflow.measurements.decomposition import Decomposition
+from eosflow.objectives.mlp import MLPPoint
+from eosflow.optimizers.base import Step
+from eosflow.optimizers.batches import Shuffled, WithReplacement
+from eosflow.optimizers.flow import RungeKutta4, downhill
+from eosflow.optimizers.gradient import Adam, GradientDescent, RMSprop
 from eosflow.optimizers.integrators import exponential_euler, stable_step_size
+from eosflow.optimizers.loop import Course
+from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs import train as training
 from eosflow.runs.folder import RunFolder, make_objective
-from eosflow.runs.measure import decompose_run, decompose_snapshot
-from eosflow.runs.spec import RunSpec, expand
-from eosflow.runs.train import State, initial_state, train
+from eosflow.runs.measure import measure_run, measure_snapshot
+from eosflow.runs.spec import RunSpec
+from eosflow.runs.train import train
 from eosflow.spectra.eigenpairs import random_start, top_eigenpairs
+from eosflow.storage.damage import DAMAGED
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, sha256
 from eosflow.storage.tensors import DamagedFile, load_tensors
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def small_spec(**changes: object) -> RunSpec:
-    """Dice at 4×4 pixels and width 8: a run of a second."""
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    config["datasets"]["dice"]["image_size"] = 4
-    config["network"] |= {"width": 8, "depth": 4}
-    config["solver"] |= {"max_step_size": 0.2, "eigen_tolerance": 0.01}
-    config["snapshots"] = {"every": 20, "also": [0, 10]}
-    spec = next(iter(expand(config).values()))
-    values: dict[str, object] = {"n": 21, "target_loss": 0.6, "max_iterations": 400}
-    return dataclasses.replace(spec, **(values | changes))
 
 
 @pytest.fixture(scope="module")
@@ -101,11 +96,11 @@ def test_trajectory_equals_a_plain_loop_of_the_scheme(subset: Path, tmp_path: Pa
     train(spec, subset, tmp_path, threads=1)
     rows = trajectory(tmp_path)
     objective = make_objective(spec, subset, torch.device("cpu"))
-    theta = objective.network.initialize(spec.init_seed, spec.gain)
+    theta = objective.network.initialize(spec.init_seed)
     for iteration in range(12):
         loss = reference_loss(objective, "cross_entropy", theta).item()
         assert rows["loss"][iteration] == pytest.approx(loss, rel=1e-7)
-        point = objective.linearize(theta)
+        point = objective.evaluate(theta)
         start = random_start(len(theta), 7, theta, seed=99)
         pairs = top_eigenpairs(point.hessian, start, 1e-8, 2000)
         for number in (1, 7):
@@ -144,7 +139,7 @@ def test_snapshots_hold_the_weights_of_their_iteration(finished: Path, subset: P
         tensors, metadata = load_tensors(finished / entry["file"])
         assert tensors["layer1.weight"].shape == (8, 16)
         assert tensors["layer1.weight"].dtype == torch.float64
-        loss = objective.linearize(objective.network.flatten(tensors)).loss
+        loss = objective.evaluate(objective.network.flatten(tensors)).loss
         assert loss == metadata["loss"] == entry["loss"]
 
 
@@ -159,23 +154,45 @@ def test_same_specification_twice_is_the_same_to_the_bit(
 
 
 CHILD = """
-import sys
+import json, sys
 from pathlib import Path
-import test_training
-from eosflow.runs import train as training
-subset, folder = map(Path, sys.argv[1:])
-train.train(test_training.small_spec(), subset, folder, threads=1, checkpoint_seconds=0.0)
+from eosflow.runs.spec import RunSpec
+from eosflow.runs.spec import RunSpec
+from eosflow.runs.train import train
+subset, folder = map(Path, sys.argv[1:3])
+spec = RunSpec.from_record(json.loads(sys.argv[3]))
+train(spec, subset, folder, threads=1, checkpoint_seconds=0.0)
 """
+GRADIENT = GradientDescent(learning_rate=0.02)
+SHUFFLED = {"batch": Shuffled(size=5), "target_loss": 1e-9, "max_iterations": 60}
+# Every kind of state that a checkpoint must hold: blocks of vectors, buffers, places in a shuffle.
+KILLED: dict[str, RunSpec] = {
+    "exponential Euler": small_spec(),
+    "exponential Rosenbrock": small_spec(optimizer=ExponentialRosenbrock(tolerance=1e-5)),
+    "RK4": small_spec(optimizer=RungeKutta4(), target_loss=1e-9, max_iterations=60),
+    "SGD": small_spec(optimizer=GRADIENT, **SHUFFLED),
+    "Nesterov momentum": small_spec(
+        optimizer=dataclasses.replace(GRADIENT, momentum=0.9, nesterov=True), **SHUFFLED
+    ),
+    "Adam": small_spec(
+        optimizer=Adam(learning_rate=0.01, warmup_steps=20, drop_at=(40,)), **SHUFFLED
+    ),
+    "RMSprop": small_spec(
+        optimizer=RMSprop(learning_rate=0.01, momentum=0.5, centered=True),
+        **(SHUFFLED | {"batch": WithReplacement(size=5)}),
+    ),
+}
 
 
+@pytest.mark.parametrize("name", KILLED)
 def test_killed_and_started_again_it_is_the_same_to_the_bit(
-    finished: Path, subset: Path, tmp_path: Path
+    name: str, subset: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "killed"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
-    command = [sys.executable, "-c", CHILD, str(subset), str(folder)]
+    spec, folder, finished = KILLED[name], tmp_path / "killed", tmp_path / "undisturbed"
+    train(spec, subset, finished, threads=1)
+    command = [sys.executable, "-c", CHILD, str(subset), str(folder), json.dumps(spec.to_brief())]
     for iteration in (7, 25):  # a kill before and one after the first resume
-        process = subprocess.Popen(command, env=environment)
+        process = subprocess.Popen(command)
         deadline = time.monotonic() + 120
         while checkpoint_iteration(folder) < iteration:
             assert process.poll() is None, "the run ended before it could be killed"
@@ -186,9 +203,11 @@ def test_killed_and_started_again_it_is_the_same_to_the_bit(
         assert not (folder / "manifest.json").exists()
         assert read_json(folder / "run.json")["status"] == "running"
         assert checkpoint_iteration(folder) >= iteration
-    train(small_spec(), subset, folder, threads=1)
+    train(spec, subset, folder, threads=1)
     assert_same_run(finished, folder)
-    assert not (folder / "checkpoint.safetensors").exists()
+    # Only a run that was cut off can go on from its end.
+    cut_off = spec.target_loss < 1e-6
+    assert (folder / "checkpoint.safetensors").exists() == cut_off
 
 
 def checkpoint_iteration(folder: Path) -> int:
@@ -221,11 +240,11 @@ def test_a_larger_bound_on_iterations_continues(
     train(small_spec(max_iterations=15), subset, tmp_path, threads=1)
     assert read_json(tmp_path / "run.json")["stopped"] == "max_iterations"
     first_iterations = []
-    follow = train.follow
+    follow = training.follow
 
-    def watch(spec: RunSpec, objective: object, state: State, observe: object) -> str:
-        first_iterations.append(state.iteration)
-        return follow(spec, objective, state, observe)  # type: ignore[arg-type]
+    def watch(*arguments: Any) -> str:
+        first_iterations.extend(a.iteration for a in arguments if isinstance(a, Course))
+        return follow(*arguments)
 
     monkeypatch.setattr(training, "follow", watch)
     train(small_spec(), subset, tmp_path, threads=1)
@@ -252,12 +271,14 @@ def test_a_damaged_snapshot_is_named_and_made_again(
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(DamagedFile, match="step000010"):
-        decompose_run(tmp_path, subset)
-    assert not (tmp_path / "manifest.json").exists()
+        measure_run(tmp_path, subset, Decomposition())
+    assert (tmp_path / "manifest.json").exists()  # others may be reading it
+    assert read_json(tmp_path / DAMAGED)["files"] == ["snapshots/step000010.safetensors"]
     train(small_spec(), subset, tmp_path, threads=1)
     assert "step000010" in caplog.text
     assert_same_run(finished, tmp_path)
-    assert decompose_run(tmp_path, subset)["snapshots"]
+    assert not (tmp_path / DAMAGED).exists()
+    assert measure_run(tmp_path, subset, Decomposition())["snapshots"]
 
 
 def test_a_run_of_another_specification_is_kept_aside(
@@ -296,32 +317,41 @@ def manifest_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_a_step_that_raises_the_loss_is_taken_again_at_half_the_size(subset: Path) -> None:
-    spec = small_spec(max_step_size=1000.0)
+    spec = small_spec()
     objective = make_objective(spec, subset, torch.device("cpu"))
-    state = initial_state(spec, objective)
-    point = objective.linearize(state.theta)
-    # Pairs that are no eigenpairs: the step they allow is far too long.
-    wrong = top_eigenpairs(lambda block, out: out.copy_(1e-6 * block), state.start, 1.0, 1)
-    following, step_size, rejected = train.advance(spec, state, objective, point, wrong)
-    assert following is not None
+    point = objective.evaluate(objective.network.initialize(spec.init_seed))
+
+    def straight(step_size: float) -> torch.Tensor:
+        return point.theta - step_size * point.gradient
+
+    found = downhill(objective, point, straight, 1000.0)
+    assert found is not None
+    following, step_size, rejected = found
     assert following.loss <= point.loss
     assert rejected > 0
     assert step_size == 1000.0 / 2**rejected
+    # The next step begins at twice the size that was left, and at no more.
+    optimizer = small_spec(max_step_size=1000.0).optimizer
+    state = {**optimizer.init(objective, point.theta, 0), "step_limit": 1e-3}
+    step = optimizer.step(objective, point, state)
+    assert isinstance(step, Step)
+    assert step.step_size == 1e-3
+    assert step.state["step_limit"] == 2e-3
 
 
 def test_a_run_that_cannot_lower_its_loss_is_reported_as_diverged(
     subset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Linearization.__init__
+    real = MLPPoint.__init__
 
-    def infinite_after_ten(self: Linearization, *args: object) -> None:
+    def infinite_after_ten(self: MLPPoint, *args: object) -> None:
         real(self, *args)  # type: ignore[arg-type]
         infinite_after_ten.calls += 1  # type: ignore[attr-defined]
         if infinite_after_ten.calls > 10:  # type: ignore[attr-defined]
             self.loss = math.nan
 
     infinite_after_ten.calls = 0  # type: ignore[attr-defined]
-    monkeypatch.setattr(Linearization, "__init__", infinite_after_ten)
+    monkeypatch.setattr(MLPPoint, "__init__", infinite_after_ten)
     manifest = train(small_spec(), subset, tmp_path, threads=1)
     record = read_json(tmp_path / "run.json")
     assert manifest["stopped"] == record["stopped"] == "diverged"
@@ -332,12 +362,11 @@ def test_a_run_that_cannot_lower_its_loss_is_reported_as_diverged(
 
 def test_a_subset_of_another_size_is_refused(subset: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"dice-subset0\.npz.*16.*1024"):
-        spec = small_spec(dataset_settings='{"image_size":32,"images_per_class":20000,"seed":0}')
-        train(spec, subset, tmp_path, threads=1)
+        train(small_spec(image_size=32), subset, tmp_path, threads=1)
 
 
 def test_decomposition_files(finished: Path, subset: Path) -> None:
-    index = decompose_run(finished, subset)
+    index = measure_run(finished, subset, Decomposition())
     manifest = read_json(finished / "manifest.json")
     assert [e["iteration"] for e in index["snapshots"]] == [
         e["iteration"] for e in manifest["snapshots"]
@@ -355,16 +384,16 @@ def test_decomposition_files(finished: Path, subset: Path) -> None:
     path = finished / "decomposition" / "step000010.json"
     before = path.read_bytes()
     path.unlink()
-    decompose_snapshot(finished, 10, subset)
+    measure_snapshot(finished, 10, subset, Decomposition())
     assert path.read_bytes() == before
     times = path.stat().st_mtime_ns
-    decompose_run(finished, subset)
+    measure_run(finished, subset, Decomposition())
     assert path.stat().st_mtime_ns == times
 
 
 def test_a_snapshot_that_does_not_exist_is_refused_by_name(finished: Path, subset: Path) -> None:
     with pytest.raises(UserError, match=r"no snapshot of iteration 301.*0, 10, 20"):
-        decompose_snapshot(finished, 301, subset)
+        measure_snapshot(finished, 301, subset, Decomposition())
 
 
 def test_a_full_disk_leaves_no_half_file(
@@ -382,3 +411,33 @@ def test_a_full_disk_leaves_no_half_file(
         files.save_snapshot({"layer1.weight": torch.ones(3)}, 0, 0.0, 1.0)
     assert [path.name for path in (tmp_path / "snapshots").iterdir()] == ["step000000.safetensors"]
     assert sha256(tmp_path / "snapshots" / "step000000.safetensors") == before
+
+
+def test_batches_are_looked_at_as_a_whole_once_an_epoch(subset: Path, tmp_path: Path) -> None:
+    """The target loss is that of all examples, and so is the loss of every snapshot."""
+    spec = small_spec(optimizer=GRADIENT, batch=Shuffled(size=5), target_loss=1.5, every=3)
+    train(spec, subset, tmp_path, threads=1)
+    record = read_json(tmp_path / "run.json")
+    assert record["stopped"] == "target_loss" and record["final_loss"] <= 1.5
+    assert record["iterations"] % 5 == 0  # 21 examples in batches of 5 are five steps an epoch
+    objective = make_objective(spec, subset, torch.device("cpu"))
+    for entry in manifest_of(tmp_path):
+        tensors, _ = load_tensors(tmp_path / entry["file"])
+        whole = objective.evaluate(objective.network.flatten(tensors))
+        assert entry["loss"] == pytest.approx(whole.loss, rel=1e-12)
+    rows = trajectory(tmp_path)
+    assert set(rows) == {*training.COLUMNS, "learning_rate", "gradient_norm"}
+    assert (np.diff(rows["loss"]) > 0).any()  # batches differ, and no step is taken back
+
+
+def test_gradient_descent_may_raise_the_loss(subset: Path, tmp_path: Path) -> None:
+    """At the edge of stability it must: no step is rejected, and the run does not end."""
+    spec = small_spec(
+        optimizer=GradientDescent(learning_rate=0.3), target_loss=1e-9, max_iterations=40
+    )
+    train(spec, subset, tmp_path, threads=1)
+    rows = trajectory(tmp_path)
+    assert read_json(tmp_path / "run.json")["stopped"] == "max_iterations"
+    assert (np.diff(rows["loss"]) > 0).sum() >= 3
+    assert (rows["step_size"] == 0.3).all()
+    np.testing.assert_allclose(rows["flow_time"], 0.3 * rows["iteration"], rtol=1e-12)

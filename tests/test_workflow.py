@@ -78,7 +78,7 @@ def test_snakemakes_own_report_holds_the_tables_and_figures(again: Project) -> N
     page = (again.root / "snakemake-report.html").read_text()
     for name in ("table2.csv", "claims.csv", "power-law.png", "figure06.png"):
         assert name in page
-    assert "One point a run that reached its target loss" in page  # the figure's caption
+    assert "One point per run that reached its target loss" in page  # the figure's caption
 
 
 def test_any_snapshot_is_a_target(again: Project) -> None:
@@ -86,7 +86,7 @@ def test_any_snapshot_is_a_target(again: Project) -> None:
     target = again.root / folder / "step000020.json"
     before = target.read_bytes()
     target.unlink()
-    assert again.jobs(f"{folder}/step000020.json") == {"decompose_snapshot": 1}
+    assert again.jobs(f"{folder}/step000020.json") == {"measure_snapshot": 1}
     again.run(f"{folder}/step000020.json")
     assert target.read_bytes() == before
 
@@ -101,7 +101,7 @@ def test_a_snapshot_that_does_not_exist_is_refused_at_planning(again: Project) -
 def test_a_snapshot_of_a_run_that_is_not_trained_is_refused_by_the_job(tmp_path: Path) -> None:
     project = Project(tmp_path / "tree")
     target = "results/dice-ce/n6/init0-subset0/decomposition/step000301.json"
-    assert project.jobs(target) == {"subset": 1, "train": 1, "decompose_snapshot": 1}
+    assert project.jobs(target) == {"subset": 1, "train": 1, "measure_snapshot": 1}
     output = project.run(target, status=1)
     assert "has no snapshot of iteration 301. It has snapshots of iterations 0, 10" in output
     assert "Traceback" not in output
@@ -115,21 +115,21 @@ def test_one_experiment_changed_reruns_what_depends_on_it(again: Project) -> Non
     )
     figures = figure_count(again) - 2  # a study's figure and Dice images hang on no run
     assert again.jobs() == SUMMARY | {
-        "train": 1, "decompose_run": 1, "collect": 1, "figure": figures,
+        "train": 1, "measure": 1, "collect": 1, "figure": figures,
     }  # fmt: skip
 
 
 def test_a_new_seed_trains_only_the_new_runs(again: Project) -> None:
     again.edit("tiny.yaml", "initialization: [0]", "initialization: [0, 1]")
     jobs = again.jobs()
-    assert (jobs["train"], jobs["decompose_run"]) == (4, 4)
+    assert (jobs["train"], jobs["measure"]) == (4, 4)
     assert "subset" not in jobs
 
 
 def test_a_larger_n_trains_only_the_new_run(again: Project) -> None:
     again.edit("tiny.yaml", "n: [6, 12, 24]", "n: [6, 12, 24, 48]")
     jobs = again.jobs()
-    assert (jobs["subset"], jobs["train"], jobs["decompose_run"]) == (1, 1, 1)
+    assert (jobs["subset"], jobs["train"], jobs["measure"]) == (1, 1, 1)
     trained = {path: path.stat().st_mtime_ns for path in again.results.rglob("run.json")}
     again.make("results/table2.csv")
     assert all(path.stat().st_mtime_ns == time for path, time in trained.items())
@@ -162,22 +162,29 @@ def test_a_study_and_its_figure_hang_on_its_version_alone(again: Project) -> Non
     figure = "results/figures/work-precision.pdf"
     (again.root / figure).unlink()
     assert again.jobs(figure) == {"figure": 1}
-    again.edit("eosflow/runs/spec.py", "\nSTUDIES_VERSION = ", "\nSTUDIES_VERSION = 1000 + ")
+    again.edit("eosflow/runs/names.py", "\nSTUDIES_VERSION = ", "\nSTUDIES_VERSION = 1000 + ")
     assert again.jobs(figure) == {"work_precision": 1, "figure": 1}
     assert again.jobs() == {"work_precision": 1, "figure": 1, "report": 1, "manifest": 1}
     assert again.jobs("results/table1.csv", "results/figures/figure06.pdf") == {}
 
 
+VERSIONS = {
+    "training": ("eosflow/runs/spec.py", "\nTRAINING_VERSION = "),
+    "decomposition": (
+        "eosflow/measurements/decomposition.py", "    version: ClassVar[int] = "
+    ),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("constant", "first"), [("TRAINING", "train"), ("DECOMPOSITION", "decompose_run")]
+    ("constant", "first"), [("training", "train"), ("decomposition", "measure")]
 )
 def test_a_raised_version_remakes_from_there_on(clone: Project, constant: str, first: str) -> None:
     """Also in a fresh clone, where Snakemake itself knows nothing of earlier versions."""
-    clone.edit(
-        "eosflow/runs/spec.py", f"\n{constant}_VERSION = ", f"\n{constant}_VERSION = 1000 + "
-    )
+    file, old = VERSIONS[constant]
+    clone.edit(file, old, f"{old}1000 + ")
     jobs = clone.jobs()
-    stages = ["subset", "train", "decompose_run", "collect"]
+    stages = ["subset", "train", "measure", "collect"]
     assert [stage for stage in stages if stage in jobs] == stages[stages.index(first) :]
 
 
@@ -206,7 +213,10 @@ def test_results_copied_without_their_times_train_nothing(clone: Project) -> Non
 def test_results_of_another_specification_are_named_and_kept(clone: Project) -> None:
     clone.edit("tiny.yaml", "width: 8", "width: 7")
     plan = clone.run("--dry-run", "results/mse/n6/init0-subset0/manifest.json")
-    assert "mse: 1 finished run (such as mse/n6/init0-subset0) cannot be used: width: 7" in plan
+    assert (
+        "mse: 1 finished run (such as mse/n6/init0-subset0) cannot be used: network.width: 7"
+        in plan
+    )
     assert "dice-ce: 3 finished runs" in plan
     old = (clone.results / "mse/n6/init0-subset0/trajectory.parquet").read_bytes()
     clone.make("results/mse/n6/init0-subset0/manifest.json")
@@ -226,11 +236,14 @@ def test_a_run_less_makes_the_tables_again(clone: Project) -> None:
 
 def test_values_from_the_command_line_are_checked_and_used(clone: Project) -> None:
     train = "results/dice-ce/n6/init0-subset0/manifest.json"
-    assert clone.jobs(train, "--config", "solver={max_step_size: 1e-1}") == {"train": 1}
-    output = clone.run(train, "--dry-run", "--config", "solver={max_step: 1}", status=1)
-    assert (
-        "solver.max_step: there is no such key; allowed here: integrator, max_step_size" in output
+    assert clone.jobs(
+        train, "--config", "optimizers={exponential-euler: {max_step_size: 1e-1}}"
+    ) == {"train": 1}
+    output = clone.run(
+        train, "--dry-run", "--config", "optimizers={exponential-euler: {max_step: 1}}", status=1
     )
+    place = "optimizers.exponential-euler"
+    assert f"{place}.max_step: there is no such key; allowed here: max_step_size" in output
     assert "Did you mean max_step_size?" in output
     assert "Traceback" not in output
     assert "File " not in output
@@ -239,7 +252,7 @@ def test_values_from_the_command_line_are_checked_and_used(clone: Project) -> No
 def test_finished_only_makes_the_tables_of_what_there_is(clone: Project) -> None:
     (clone.results / "dice-ce/n24/init0-subset0/manifest.json").unlink()
     jobs = clone.jobs("--config", "finished_only=true")
-    assert "train" not in jobs and "decompose_run" not in jobs
+    assert "train" not in jobs and "measure" not in jobs
     assert jobs["collect"] == 1
     output = clone.run("--config", "finished_only=true", "--dry-run")
     assert "made of the 3 runs that have finished, of 4" in output

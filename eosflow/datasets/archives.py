@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from eosflow.storage.errors import UserError
 
 # The largest published member is a CIFAR-10 batch of 31 MB. The bound stops archives that unpack
-# to far more than they weigh.
+# to far more than their own size.
 MEMBER_LIMIT = 64 * 2**20  # bytes
 
 

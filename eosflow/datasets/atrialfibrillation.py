@@ -5,19 +5,40 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, ClassVar
 
 from eosflow.datasets.archives import read_members
-from eosflow.datasets.catalog import CATALOG
-from eosflow.datasets.pool import Integers, Pool, Resources
+from eosflow.datasets.base import Archive, DatasetSettings, Facts, Preview, Waveforms
+from eosflow.datasets.pool import Pool, Resources
 from eosflow.storage.errors import UserError
+from eosflow.storage.settings import setting
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from eosflow.datasets.pool import Integers
 
 TRAINING_MEMBER = "AtrialFibrillation_TRAIN.ts"
+CLASSES = ("n", "s", "t")
+SERIES = 15
 CHANNELS = 2
-STEPS = 640  # 5 s at 128 samples a second
+RATE = 128  # samples per second
+STEPS = 5 * RATE
+FACTS = Facts(
+    title="AtrialFibrillation",
+    archives=(
+        Archive(
+            name="AtrialFibrillation.zip",
+            urls=("https://www.timeseriesclassification.com/aeon-toolkit/AtrialFibrillation.zip",),
+            sha256=None,
+            md5=None,
+            size_limit=64 * 2**20,
+        ),
+    ),
+    licence="UEA archive, research use; signals from PhysioNet, Open Data Commons Attribution",
+    citation="Moody 2004, Computers in Cardiology 31; Bagnall et al. 2018, arXiv:1811.00075",
+)
 
 
 @dataclass(frozen=True)
@@ -31,12 +52,14 @@ class Series:
 def parse_ts(text: str, name: str, channels: int, steps: int, classes: Sequence[str]) -> Series:
     """Read a .ts file of equally long, labelled series without time stamps or missing values.
 
-    Format: header lines `@key value`, then after `@data` one series a line, its channels and at
-    last its label divided by colons, the values of a channel by commas.
+    Format: header lines `@key value`, then `@data`, then one series per line: its channels and,
+    last, its label, separated by colons; the values of a channel are separated by commas.
     Source: Bagnall et al. 2018, arXiv:1811.00075. `name` is the file's, for messages.
 
-    Raises: UserError naming the line (and channel and step) that is not as asked for.
+    Raises: UserError naming the line (and channel and step) that is not so.
     """
+    import numpy as np
+
     values: list[list[list[float]]] = []
     labels: list[int] = []
     header: dict[str, str] = {}
@@ -102,40 +125,69 @@ def _wrong(name: str, line: int, what: str) -> UserError:
     )
 
 
-def open_pool(settings: Mapping[str, Any], resources: Resources) -> Pool:
-    """Every window of every training series, in order of series and then start; raw values.
+@dataclass(frozen=True)
+class AtrialFibrillation(DatasetSettings):
+    """Windows of two-channel ECG series: how long they are and how far apart they start."""
 
-    Window k of a series starts at step k · stride, for starts in range(640 − window). Inputs:
-    float64, D = 2 · window, the whole first channel and then the whole second.
-    Source: the UEA archive, AtrialFibrillation_TRAIN.ts; labels n, s, t are 0, 1, 2.
-    """
-    assert resources.archive is not None  # the catalog lists one archive
-    member = read_members(resources.archive, [TRAINING_MEMBER])[TRAINING_MEMBER]
-    name = f"{resources.archive}: {TRAINING_MEMBER}"
-    try:
-        text = member.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{name} is not text ({error}); delete the archive, fetch it again"
-        ) from None
-    classes = CATALOG["atrialfibrillation"].class_names
-    series = parse_ts(text, name, CHANNELS, STEPS, classes)
-    window, stride = int(settings["window"]), int(settings["stride"])
-    starts = np.arange(0, STEPS - window, stride)
+    name: ClassVar[str] = "atrialfibrillation"
+    facts: ClassVar[Facts] = FACTS
 
-    def inputs(rows: Integers) -> NDArray[np.float64]:
-        which, start = rows // len(starts), starts[rows % len(starts)]
-        # windows[i, c, s] is channel c of series i from step s on: a view, nothing is copied
-        windows = np.lib.stride_tricks.sliding_window_view(series.values, window, axis=2)
-        return windows[which, :, start].reshape(len(rows), CHANNELS * window)
-
-    return Pool(
-        labels=np.repeat(series.labels, len(starts)),
-        inputs=inputs,
-        scale=1.0,
-        preprocessing={
-            "windows": f"{window} steps, stride {stride}, starts in range({STEPS} - {window})",
-            "order": "series, then start; within an input, channel 1 then channel 2",
-            "values": "as published, not rescaled",
-        },
+    window: int = setting(128, about="samples of one window", minimum=1, maximum=STEPS - 1)
+    stride: int = setting(
+        1, about="samples from one window to the next", minimum=1, maximum=STEPS - 1
     )
+
+    def input_shape(self) -> tuple[int, ...]:
+        """(2, window): channels, samples."""
+        return (CHANNELS, self.window)
+
+    def class_names(self) -> tuple[str, ...]:
+        """Not terminating, terminating after a minute (s), terminating at once (t)."""
+        return CLASSES
+
+    def pool_size(self) -> int:
+        """The windows of all training series."""
+        return SERIES * len(range(0, STEPS - self.window, self.stride))
+
+    def preview(self, shape: tuple[int, ...]) -> Preview:
+        """Both channels of a window as curves."""
+        return Waveforms((CHANNELS, self.window), RATE)
+
+    def open_pool(self, resources: Resources) -> Pool:
+        """Every window of every training series, in order of series and then start; raw values.
+
+        Window k of a series starts at step k · stride, for starts in range(640 − window). Inputs:
+        float64, D = 2 · window, the whole first channel and then the whole second.
+        Source: the UEA archive, AtrialFibrillation_TRAIN.ts; labels n, s, t are 0, 1, 2.
+        """
+        import numpy as np
+
+        assert resources.archive is not None  # FACTS lists one archive
+        member = read_members(resources.archive, [TRAINING_MEMBER])[TRAINING_MEMBER]
+        name = f"{resources.archive}: {TRAINING_MEMBER}"
+        try:
+            text = member.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{name} is not text ({error}); delete the archive, fetch it again"
+            ) from None
+        series = parse_ts(text, name, CHANNELS, STEPS, CLASSES)
+        window, stride = self.window, self.stride
+        starts = np.arange(0, STEPS - window, stride)
+
+        def inputs(rows: Integers) -> NDArray[np.float64]:
+            which, start = rows // len(starts), starts[rows % len(starts)]
+            # windows[i, c, s] is channel c of series i from step s on: a view, nothing is copied
+            windows = np.lib.stride_tricks.sliding_window_view(series.values, window, axis=2)
+            return windows[which, :, start].reshape(len(rows), CHANNELS * window)
+
+        return Pool(
+            labels=np.repeat(series.labels, len(starts)),
+            inputs=inputs,
+            scale=1.0,
+            preprocessing={
+                "windows": f"{window} steps, stride {stride}, starts in range({STEPS} - {window})",
+                "order": "series, then start; within an input, channel 1 then channel 2",
+                "values": "as published, not rescaled",
+            },
+        )

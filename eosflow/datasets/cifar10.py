@@ -2,22 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, ClassVar
 
 from eosflow.datasets.archives import read_members
-from eosflow.datasets.catalog import CATALOG
-from eosflow.datasets.pool import Integers, Pool, Resources
+from eosflow.datasets.base import Archive, DatasetSettings, Facts, Pictures, Preview
+from eosflow.datasets.pool import Pool, Resources
 from eosflow.storage.errors import UserError
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from eosflow.datasets.pool import Integers
+
+CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+SHAPE = (3, 32, 32)
 BATCHES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 NAMES = "batches.meta.txt"
 RECORDS = 10_000  # in each batch
 PIXELS = 3 * 32 * 32
+FACTS = Facts(
+    title="CIFAR-10",
+    archives=(
+        Archive(
+            name="cifar-10-binary.tar.gz",
+            urls=("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",),
+            sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+            md5="c32a1d4ab5d03f1284b67883e8d87530",
+            size_limit=256 * 2**20,
+        ),
+    ),
+    licence="none stated by its authors; research use with citation",
+    citation="Krizhevsky 2009, Learning multiple layers of features from tiny images",
+)
 
 
 def parse_batch(content: bytes, name: str) -> tuple[Integers, NDArray[np.uint8]]:
@@ -28,6 +58,8 @@ def parse_batch(content: bytes, name: str) -> tuple[Integers, NDArray[np.uint8]]
 
     Raises: UserError where the size or a label is wrong.
     """
+    import numpy as np
+
     size = RECORDS * (1 + PIXELS)
     if len(content) != size:
         raise UserError(
@@ -36,45 +68,69 @@ def parse_batch(content: bytes, name: str) -> tuple[Integers, NDArray[np.uint8]]
         )
     records = np.frombuffer(content, dtype=np.uint8).reshape(RECORDS, 1 + PIXELS)
     labels = records[:, 0].astype(np.int64)
-    classes = len(CATALOG["cifar10"].class_names)
-    if (wrong := np.flatnonzero(labels >= classes)).size:
+    if (wrong := np.flatnonzero(labels >= len(CLASSES))).size:
         raise UserError(
-            f"{name}, record {wrong[0]}: label {labels[wrong[0]]}, expected 0 to {classes - 1}; "
-            "delete the archive and fetch it again"
+            f"{name}, record {wrong[0]}: label {labels[wrong[0]]}, expected 0 to "
+            f"{len(CLASSES) - 1}; delete the archive and fetch it again"
         )
     return labels, records[:, 1:]
 
 
 def _check_names(content: bytes, archive: Path) -> None:
     names = tuple(content.decode("ascii", "replace").split())
-    if names != CATALOG["cifar10"].class_names:
+    if names != CLASSES:
         raise UserError(
             f"{archive}: {NAMES} names the classes {' '.join(names)}, expected "
-            f"{' '.join(CATALOG['cifar10'].class_names)}: this is another archive"
+            f"{' '.join(CLASSES)}: this is another archive"
         )
 
 
-def open_pool(settings: Mapping[str, Any], resources: Resources) -> Pool:
-    """The 50,000 training images in the order of the five batches. Inputs: uint8, D = 3072.
+@dataclass(frozen=True)
+class CIFAR10(DatasetSettings):
+    """CIFAR-10 as published; there is nothing to set."""
 
-    An input is the red, then the green, then the blue plane; the run sees values in [0, 1].
-    """
-    assert resources.archive is not None  # the catalog lists one archive
-    members = read_members(resources.archive, [*BATCHES, NAMES])
-    _check_names(members[NAMES], resources.archive)
-    batches = [parse_batch(members[name], f"{resources.archive}: {name}") for name in BATCHES]
-    pixels = [batch for _, batch in batches]
+    name: ClassVar[str] = "cifar10"
+    facts: ClassVar[Facts] = FACTS
 
-    def inputs(rows: Integers) -> NDArray[np.uint8]:
-        chosen = np.empty((len(rows), PIXELS), dtype=np.uint8)
-        for number, batch in enumerate(pixels):
-            here = rows // RECORDS == number
-            chosen[here] = batch[rows[here] % RECORDS]
-        return chosen
+    def input_shape(self) -> tuple[int, ...]:
+        """(3, 32, 32): colours, rows, columns."""
+        return SHAPE
 
-    return Pool(
-        labels=np.concatenate([labels for labels, _ in batches]),
-        inputs=inputs,
-        scale=1 / 255,
-        preprocessing={"pixels": "red, green, blue planes by rows, in [0, 1]; not centred"},
-    )
+    def class_names(self) -> tuple[str, ...]:
+        """The ten classes."""
+        return CLASSES
+
+    def pool_size(self) -> int:
+        """The published training images."""
+        return 50_000
+
+    def preview(self, shape: tuple[int, ...]) -> Preview:
+        """Colour pictures."""
+        return Pictures(SHAPE, (0.0, 1.0))
+
+    def open_pool(self, resources: Resources) -> Pool:
+        """The 50,000 training images in the order of the five batches. Inputs: uint8, D = 3072.
+
+        An input is the red, then the green, then the blue plane; the run sees values in [0, 1].
+        """
+        import numpy as np
+
+        assert resources.archive is not None  # FACTS lists one archive
+        members = read_members(resources.archive, [*BATCHES, NAMES])
+        _check_names(members[NAMES], resources.archive)
+        batches = [parse_batch(members[name], f"{resources.archive}: {name}") for name in BATCHES]
+        pixels = [batch for _, batch in batches]
+
+        def inputs(rows: Integers) -> NDArray[np.uint8]:
+            chosen = np.empty((len(rows), PIXELS), dtype=np.uint8)
+            for number, batch in enumerate(pixels):
+                here = rows // RECORDS == number
+                chosen[here] = batch[rows[here] % RECORDS]
+            return chosen
+
+        return Pool(
+            labels=np.concatenate([labels for labels, _ in batches]),
+            inputs=inputs,
+            scale=1 / 255,
+            preprocessing={"pixels": "red, green, blue planes by rows, in [0, 1]; not centred"},
+        )

@@ -10,19 +10,30 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from eosflow.datasets.catalog import CATALOG
-from eosflow.datasets.pool import Integers, Pool, Resources
+from eosflow.datasets.base import DatasetSettings, Facts, Pictures, Preview
+from eosflow.datasets.pool import Pool, Resources
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import replacing
+from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow
+    from numpy.typing import NDArray
+
+    from eosflow.datasets.pool import Integers
+
+CLASSES = ("one", "two", "three", "four", "five", "six")
+FACTS = Facts(
+    title="Dice",
+    archives=(),
+    licence="generated here; MIT, as the project",
+    citation="Lowell & Kastner 2024, arXiv:2406.00127, section 7.3 and Table 3",
+)
 
 # Table 3: what each class draws from, all uniform. `lend` (the line ends) is drawn where there is
 # a line, from LINE_ENDS with equal chances.
@@ -54,6 +65,8 @@ def parameters(seed: int, class_number: int, indices: Integers) -> dict[str, NDA
     on (seed, class, i) alone. Names are those of PARAMETERS, NaN where the class has none, and
     `lend`, an index into LINE_ENDS (−1 where the class has no line).
     """
+    import numpy as np
+
     count = int(indices.max()) + 1 if len(indices) else 0
     first = int(indices.min()) if len(indices) else 0
     stream = np.random.Philox(key=np.array([seed, class_number], dtype=np.uint64))
@@ -77,6 +90,8 @@ def training_split(seed: int, images_per_class: int) -> NDArray[np.bool_]:
     Image j is number j mod images_per_class of class 1 + j // images_per_class. The first half of
     one permutation, of PCG64 seeded with (seed, "dice split"), is the training split.
     """
+    import numpy as np
+
     total = len(RANGES) * images_per_class
     purpose = int.from_bytes(hashlib.sha256(b"dice split").digest()[:8], "big")
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, purpose])))
@@ -85,11 +100,12 @@ def training_split(seed: int, images_per_class: int) -> NDArray[np.bool_]:
     return training
 
 
-def parameter_table(settings: Mapping[str, Any]) -> pyarrow.Table:
+def parameter_table(dice: Dice) -> pyarrow.Table:
     """The parameters of every image: class (1–6), index, split, x, y, cex, lwd, lend, dx, dy."""
+    import numpy as np
     import pyarrow
 
-    seed, per_class = int(settings["seed"]), int(settings["images_per_class"])
+    seed, per_class = dice.seed, dice.images_per_class
     indices = np.arange(per_class)
     columns: dict[str, list[NDArray[Any]]] = {name: [] for name in (*PARAMETERS, "lend")}
     for class_number in RANGES:
@@ -111,12 +127,12 @@ def parameter_table(settings: Mapping[str, Any]) -> pyarrow.Table:
     return pyarrow.table(table)
 
 
-def write_parameters(settings: Mapping[str, Any], path: Path) -> None:
+def write_parameters(dice: Dice, path: Path) -> None:
     """Write `parameter_table` to the parquet file `path`."""
     from pyarrow import parquet
 
     with replacing(path) as temporary:
-        parquet.write_table(parameter_table(settings), temporary)
+        parquet.write_table(parameter_table(dice), temporary)
 
 
 def draw(
@@ -130,6 +146,8 @@ def draw(
 
     Raises: UserError where the cairo library is not installed.
     """
+    import numpy as np
+
     cairo = _cairo()
     surface = cairo.ImageSurface(cairo.FORMAT_RGB24, image_size, image_size)
     context = cairo.Context(surface)
@@ -209,32 +227,66 @@ def _cairo() -> Any:
     return cairocffi
 
 
-def open_pool(settings: Mapping[str, Any], resources: Resources) -> Pool:
-    """The training half of the Dice images, in order of class and index; drawn when asked for.
+@dataclass(frozen=True)
+class Dice(DatasetSettings):
+    """Generated pictures of dice: size of an image, how many there are, and the seed of all."""
 
-    Source: Lowell & Kastner 2024, section 7.3. Inputs: the image's rows from top to bottom, uint8,
-    D = image_size²; white is 1 at the run and ink is 0.
-    """
-    seed, per_class = int(settings["seed"]), int(settings["images_per_class"])
-    image_size = int(settings["image_size"])
-    members = np.flatnonzero(training_split(seed, per_class))  # image numbers of the pool's rows
+    name: ClassVar[str] = "dice"
+    facts: ClassVar[Facts] = FACTS
 
-    def inputs(rows: Integers) -> NDArray[np.uint8]:
-        images = np.empty((len(rows), image_size**2), dtype=np.uint8)
-        classes, indices = np.divmod(members[rows], per_class)
-        for label in np.unique(classes):
-            chosen = classes == label
-            drawn = parameters(seed, int(label) + 1, indices[chosen])
-            images[chosen] = draw(int(label) + 1, drawn, image_size).reshape(-1, image_size**2)
-        return images
-
-    return Pool(
-        labels=members // per_class,
-        inputs=inputs,
-        scale=1 / 255,
-        preprocessing={
-            "images": f"{image_size} x {image_size}, rows from top to bottom, white 1, ink 0",
-            "total": len(CATALOG["dice"].class_names) * per_class,
-            "renderer": f"cairo {_cairo().cairo_version_string()}",
-        },
+    image_size: int = setting(32, about="side of an image in pixels", minimum=4, maximum=1024)
+    images_per_class: int = setting(
+        20_000,
+        about="images generated of each class; half of all are for training",
+        minimum=1,
+        maximum=10_000_000,
     )
+    seed: int = setting(0, about="seed of all images", minimum=0)
+
+    def input_shape(self) -> tuple[int, ...]:
+        """(1, size, size): one grey plane, by rows from top to bottom."""
+        return (1, self.image_size, self.image_size)
+
+    def class_names(self) -> tuple[str, ...]:
+        """The six faces."""
+        return CLASSES
+
+    def pool_size(self) -> int:
+        """Half of all images."""
+        return len(CLASSES) * self.images_per_class // 2
+
+    def preview(self, shape: tuple[int, ...]) -> Preview:
+        """Grey pictures."""
+        return Pictures((1, self.image_size, self.image_size), (0.0, 1.0))
+
+    def open_pool(self, resources: Resources) -> Pool:
+        """The training half of the Dice images, in order of class and index; drawn when asked for.
+
+        Source: Lowell & Kastner 2024, section 7.3. Inputs: the image's rows from top to bottom,
+        uint8, D = image_size²; white is 1 at the run and ink is 0.
+        """
+        import numpy as np
+
+        seed, per_class, image_size = self.seed, self.images_per_class, self.image_size
+        # Image numbers of the pool's rows
+        members = np.flatnonzero(training_split(seed, per_class))
+
+        def inputs(rows: Integers) -> NDArray[np.uint8]:
+            images = np.empty((len(rows), image_size**2), dtype=np.uint8)
+            classes, indices = np.divmod(members[rows], per_class)
+            for label in np.unique(classes):
+                chosen = classes == label
+                drawn = parameters(seed, int(label) + 1, indices[chosen])
+                images[chosen] = draw(int(label) + 1, drawn, image_size).reshape(-1, image_size**2)
+            return images
+
+        return Pool(
+            labels=members // per_class,
+            inputs=inputs,
+            scale=1 / 255,
+            preprocessing={
+                "images": f"{image_size} x {image_size}, rows from top to bottom, white 1, ink 0",
+                "total": len(CLASSES) * per_class,
+                "renderer": f"cairo {_cairo().cairo_version_string()}",
+            },
+        )

@@ -1,4 +1,4 @@
-"""Fetching archives: streamed, resumed, retried, verified, and whole or absent under their name."""
+"""Fetching archives: streamed, resumed, retried, verified, and under their names only if whole."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import requests
 from filelock import FileLock
 
-from eosflow.datasets.catalog import Archive
+from eosflow.datasets.base import Archive
 from eosflow.datasets.transfer import (
     Patience,
     Session,
@@ -47,8 +47,8 @@ def fetch(
     """Fetch `archive` to `output` and its record to `output`.json; returns the record.
 
     From the official hosts in turn or, where `mirror` (a folder or a base URL) is given, from there
-    alone. `sha256`, where given, goes before any other checksum. What has been received stays in
-    `output`.partial, from which the next call goes on. Calls at the same time fetch once.
+    alone. `sha256`, where given, counts before any other checksum. What has been received stays in
+    `output`.partial, from which the next call goes on. Of calls at the same time one fetches.
 
     Raises: UserError with what each source answered and what can be done.
     """
@@ -123,8 +123,8 @@ def _checksum(
         listed = _listed(session, mirror).get(archive.name)
         return Checksum("sha256", listed, "the mirror's SHA256SUMS") if listed else None
     if archive.sha256 is not None:
-        return Checksum("sha256", archive.sha256, "the catalog")
-    return Checksum("md5", archive.md5, "the catalog") if archive.md5 else None
+        return Checksum("sha256", archive.sha256, "the official archive")
+    return Checksum("md5", archive.md5, "the official archive") if archive.md5 else None
 
 
 def _listed(session: Session, mirror: str) -> dict[str, str]:
@@ -147,7 +147,7 @@ def _listed(session: Session, mirror: str) -> dict[str, str]:
 
 
 def _verify(path: Path, checksum: Checksum | None) -> dict[str, str]:
-    """Digests of the file; puts it aside as .refused where one is not as announced."""
+    """Digests of the file, which is renamed to .refused if one is not as announced."""
     digests = {}
     for algorithm in ("sha256", "md5"):
         with path.open("rb") as file:
@@ -175,7 +175,7 @@ def _write_record(
         verified = f"{checksum.algorithm} of {checksum.origin}"
         log.info("%s: verified by the %s", output.name, verified)
     elif official:
-        verified = "checksum of the catalog: identical to the official archive"
+        verified = "identical to the official archive"
         log.info("%s: %s", output.name, verified)
     else:
         verified = None

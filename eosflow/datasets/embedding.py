@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from eosflow.storage.errors import UserError
 from eosflow.storage.files import replacing, sha256
 from eosflow.storage.progress import count_progress
 
+if TYPE_CHECKING:
+    from eosflow.datasets.sst import SST
+
 log = logging.getLogger(__name__)
 
 BATCH = 64  # phrases that go through the model together
@@ -29,7 +32,7 @@ Vectors = dict[str, NDArray[np.float32]]  # phrase -> (positions, hidden)
 
 
 def embed_phrases(
-    phrases: Sequence[str], settings: Mapping[str, Any], cache: Path, device: str = "auto"
+    phrases: Sequence[str], settings: SST, cache: Path, device: str = "auto"
 ) -> NDArray[np.float32]:
     """Word vectors of each phrase, flattened: float32 (n, words · hidden).
 
@@ -40,7 +43,7 @@ def embed_phrases(
 
     Raises: UserError where the model can neither be found nor fetched.
     """
-    words = int(settings["words"])
+    words = settings.words
     folder = cache / _cache_key(settings)
     vectors = _cached(folder, phrases)
     missing = sorted(set(phrases) - set(vectors), key=lambda phrase: (len(phrase), phrase))
@@ -54,15 +57,15 @@ def embed_phrases(
     return inputs.reshape(len(phrases), words * hidden)
 
 
-def _cache_key(settings: Mapping[str, Any]) -> str:
-    """Names what the vectors depend on: the model's very files or revision, and the treatment."""
-    model = Path(settings["model"])
+def _cache_key(settings: SST) -> str:
+    """A name for what the vectors depend on: the model's files or revision, and the treatment."""
+    model = Path(settings.model)
     if model.is_dir():
         files = sorted(path for path in model.iterdir() if path.suffix in (".json", ".safetensors"))
         identity: Any = {path.name: sha256(path) for path in [*files, *model.glob("merges.txt")]}
     else:
-        identity = [settings["model"], settings["revision"]]
-    return digest([EMBEDDING_VERSION, identity, int(settings["words"]), settings["tokens"]])
+        identity = [settings.model, settings.revision]
+    return digest([EMBEDDING_VERSION, identity, settings.words, settings.tokens])
 
 
 def _name(phrase: str) -> str:
@@ -79,13 +82,11 @@ def _cached(folder: Path, phrases: Sequence[str]) -> Vectors:
     return vectors
 
 
-def _embed(
-    phrases: Sequence[str], settings: Mapping[str, Any], folder: Path, device: str
-) -> Vectors:
-    """Embed `phrases`, written to the cache every SHARD batches, so that a stop loses little."""
+def _embed(phrases: Sequence[str], settings: SST, folder: Path, device: str) -> Vectors:
+    """Embed `phrases`, writing to the cache every SHARD batches, so that a stop loses little."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    tokenizer, model = load_model(settings["model"], settings["revision"])
+    tokenizer, model = load_model(settings.model, settings.revision)
     model.to(device)
     vectors: Vectors = {}
     progress = count_progress(f"embedding on {device}", len(phrases), " phrases")
@@ -103,10 +104,10 @@ def _embed(
     return vectors
 
 
-def load_model(model: str, revision: str) -> tuple[Any, Any]:
+def load_model(model: str, revision: str | None) -> tuple[Any, Any]:
     """The tokenizer and encoder in folder `model` or of that name on the Hugging Face Hub.
 
-    Only safetensors weights are read and no code of the model's is run. What was fetched once is
+    Only safetensors weights are read, and no code of the model's is run. What was fetched once is
     found again without a network.
 
     Raises: UserError where it can neither be found nor fetched.
@@ -114,7 +115,7 @@ def load_model(model: str, revision: str) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
-    # of reading weights into memory; downloads show theirs
+    # for reading weights into memory; downloads keep theirs
     disable_progress_bar()  # type: ignore[no-untyped-call]
 
     def load(**where: Any) -> tuple[Any, Any]:
@@ -149,10 +150,10 @@ def load_model(model: str, revision: str) -> tuple[Any, Any]:
 
 
 def encode(
-    tokenizer: Any, model: Any, phrases: Sequence[str], settings: Mapping[str, Any]
+    tokenizer: Any, model: Any, phrases: Sequence[str], settings: SST
 ) -> list[NDArray[np.float32]]:
     """Vectors (positions, hidden) of a batch of phrases; each is the same in any batch."""
-    words = int(settings["words"])
+    words = settings.words
     tokens = [phrase.split(" ")[:words] for phrase in phrases]  # at the ASCII space alone
     batch = tokenizer(tokens, is_split_into_words=True, padding=True, return_tensors="pt")
     with torch.inference_mode():
@@ -162,7 +163,7 @@ def encode(
         # word_ids: the word that each piece is of, None for the markers and the padding
         ids = batch.word_ids(row)
         pieces = [position for position, word in enumerate(ids) if word is not None]
-        if settings["tokens"] == "piece":
+        if settings.tokens == "piece":
             vectors.append(state[pieces[:words]].numpy().copy())
             continue
         of = torch.tensor([ids[position] for position in pieces])

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, ClassVar
 
 from eosflow.datasets.archives import read_members
-from eosflow.datasets.pool import Integers, Pool, Resources
+from eosflow.datasets.base import Archive, DatasetSettings, Facts, Phrases, Preview
+from eosflow.datasets.pool import Pool, Resources
 from eosflow.storage.errors import UserError
+from eosflow.storage.settings import setting
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from eosflow.datasets.pool import Integers
+
+CLASSES = {
+    5: ("very negative", "negative", "neutral", "positive", "very positive"),
+    2: ("negative", "positive"),
+}
+DISTINCT = {5: 159_274, 2: 77_616}  # phrases of the training trees; two classes drop the neutral
+HIDDEN = 768  # of RoBERTa-base, length of the vector at each position
+FACTS = Facts(
+    title="SST",
+    archives=(
+        Archive(
+            name="trainDevTestTrees_PTB.zip",
+            urls=("https://nlp.stanford.edu/sentiment/trainDevTestTrees_PTB.zip",),
+            sha256="5c613a4f673fc74097d523a2c83f38e0cc462984d847b82c7aaf36b01cbbbfcc",
+            md5="5c3b23ce88089053fd3efeb4a34f614d",
+            size_limit=64 * 2**20,
+        ),
+    ),
+    licence="none stated by its authors; research use with citation",
+    citation="Socher et al. 2013, Recursive deep models for semantic compositionality",
+)
 TRAINING_MEMBER = "train.txt"
 LABELS = ("0", "1", "2", "3", "4")
 NEUTRAL = 2
@@ -24,7 +49,7 @@ TOKEN = r"[^ ()]+"
 def parse_trees(text: str, name: str) -> dict[str, int]:
     """Phrase -> label 0 … 4, over all nodes of all trees, each phrase once, in order of appearance.
 
-    Format: one tree a line, `(label child child)` or `(label token)`. A phrase is its tokens as
+    Format: one tree per line, `(label child child)` or `(label token)`. A phrase is its tokens as
     published, joined by spaces. Source: Socher et al. 2013. `name` is the file's, for messages.
 
     Raises: UserError naming the line that is not a tree, or that contradicts an earlier label.
@@ -33,7 +58,7 @@ def parse_trees(text: str, name: str) -> dict[str, int]:
 
     shapes = ([str], [Tree, Tree])
     labels: dict[str, int] = {}
-    # Not splitlines(), which would also split at a no-break space's relatives (U+0085, U+2028).
+    # Not splitlines(), which would also split at U+0085 and U+2028.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip("\r "):
             continue
@@ -65,6 +90,8 @@ def read_phrases(archive: Path, classes: int) -> tuple[list[str], Integers]:
     5 classes: from very negative to very positive. 2 classes: the neutral phrases are left out,
     negative is 0 and positive is 1.
     """
+    import numpy as np
+
     content = read_members(archive, [TRAINING_MEMBER])[TRAINING_MEMBER]
     name = f"{archive}: {TRAINING_MEMBER}"
     try:
@@ -80,32 +107,72 @@ def read_phrases(archive: Path, classes: int) -> tuple[list[str], Integers]:
     return list(phrases), np.array(list(phrases.values()), dtype=np.int64)
 
 
-def open_pool(settings: Mapping[str, Any], resources: Resources) -> Pool:
-    """Every distinct phrase of the training trees; only those asked for are embedded.
+@dataclass(frozen=True)
+class SST(DatasetSettings):
+    """Embedded phrases: their classes, how many positions, and the model that embeds them."""
 
-    Inputs: float32, D = words · 768, word by word, zeros after the last word.
-    """
-    assert resources.archive is not None  # the catalog lists one archive
-    phrases, labels = read_phrases(resources.archive, int(settings["classes"]))
+    name: ClassVar[str] = "sst"
+    facts: ClassVar[Facts] = FACTS
 
-    def inputs(rows: Integers) -> NDArray[np.float32]:
-        from eosflow.datasets.embedding import embed_phrases  # costs seconds: torch, transformers
-
-        chosen = [phrases[row] for row in rows.tolist()]
-        return embed_phrases(chosen, settings, resources.cache, resources.device)
-
-    return Pool(
-        labels=labels,
-        inputs=inputs,
-        scale=1.0,
-        preprocessing={
-            "phrases": "all nodes of the training trees, each distinct phrase once, in order of "
-            "appearance; tokens as published",
-            "embedding": f"last hidden states of {settings['model']}, revision "
-            f"{settings['revision']}; phrases cropped to {settings['words']} words, then zeros",
-            "positions": "a word, its sub-word pieces averaged"
-            if settings["tokens"] == "word"
-            else "a sub-word piece",
-        },
-        texts=phrases,
+    classes: int = setting(
+        5, about="five sentiments or negative against positive", enum=sorted(CLASSES)
     )
+    words: int = setting(32, about="positions of the embedded phrase", minimum=1, maximum=512)
+    model: str = setting(
+        "FacebookAI/roberta-base", about="name of the RoBERTa model or its folder", minLength=1
+    )
+    revision: str | None = setting(
+        "e2da8e2f811d1448a5b465c236feacd80ffbac7b",
+        about="commit of the model on its hub",
+        minLength=1,
+    )
+    # word: sub-word pieces averaged; piece: the sub-word pieces themselves
+    tokens: str = setting("word", about="what fills a position", enum=["word", "piece"])
+
+    def input_shape(self) -> tuple[int, ...]:
+        """(words, 768): positions, the model's hidden states."""
+        return (self.words, HIDDEN)
+
+    def class_names(self) -> tuple[str, ...]:
+        """From very negative to very positive, or negative and positive."""
+        return CLASSES[self.classes]
+
+    def pool_size(self) -> int:
+        """The distinct phrases of the training trees."""
+        return DISTINCT[self.classes]
+
+    def preview(self, shape: tuple[int, ...]) -> Preview:
+        """The phrases themselves."""
+        return Phrases()
+
+    def open_pool(self, resources: Resources) -> Pool:
+        """Every distinct phrase of the training trees; only those asked for are embedded.
+
+        Inputs: float32, D = words · 768, word by word, zeros after the last word.
+        """
+        assert resources.archive is not None  # FACTS lists one archive
+        phrases, labels = read_phrases(resources.archive, self.classes)
+
+        def inputs(rows: Integers) -> NDArray[np.float32]:
+            from eosflow.datasets.embedding import (
+                embed_phrases,
+            )  # costs seconds: torch, transformers
+
+            chosen = [phrases[row] for row in rows.tolist()]
+            return embed_phrases(chosen, self, resources.cache, resources.device)
+
+        return Pool(
+            labels=labels,
+            inputs=inputs,
+            scale=1.0,
+            preprocessing={
+                "phrases": "all nodes of the training trees, each distinct phrase once, in order "
+                "of appearance; tokens as published",
+                "embedding": f"last hidden states of {self.model}, revision "
+                f"{self.revision}; phrases cropped to {self.words} words, then zeros",
+                "positions": "a word, its sub-word pieces averaged"
+                if self.tokens == "word"
+                else "a sub-word piece",
+            },
+            texts=phrases,
+        )

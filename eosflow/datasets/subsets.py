@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import logging
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eosflow.datasets import catalog
-from eosflow.datasets.pool import Integers, Pool, Resources
+from eosflow.datasets.base import SUBSET_VERSION, DatasetSettings
+from eosflow.datasets.pool import Pool, Resources
+from eosflow.storage import settings
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, replacing, sha256, write_json
+
+if TYPE_CHECKING:
+    from eosflow.datasets.pool import Integers, Targets
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +30,7 @@ DRAW = (
 )
 
 
-def draw_rows(dataset: str, seed: int, pool: int, size: int) -> Integers:
+def draw_rows(name: str, seed: int, pool: int, size: int) -> Integers:
     """Rows of the training split in subset `seed`: `size` of `pool`, without replacement.
 
     A smaller size gives the first rows of a larger one. int64 (size,); the algorithm is DRAW.
@@ -35,18 +39,17 @@ def draw_rows(dataset: str, seed: int, pool: int, size: int) -> Integers:
     """
     if size > pool:
         raise UserError(
-            f"{dataset}: a subset of {size} was asked for, but the training split has {pool}. "
+            f"{name}: a subset of {size} was asked for, but the training split has {pool}. "
             f"Ask for at most {pool} in `experiments`."
         )
-    name = int.from_bytes(hashlib.sha256(dataset.encode()).digest()[:8], "big")
-    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, name])))
+    stream = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, stream])))
     return generator.permutation(pool)[:size]
 
 
 def write_subset(
-    open_pool: Callable[[Mapping[str, Any], Resources], Pool],
-    dataset: str,
-    settings: Mapping[str, Any],
+    name: str,
+    dataset: DatasetSettings,
     seed: int,
     size: int,
     resources: Resources,
@@ -54,49 +57,55 @@ def write_subset(
 ) -> dict[str, Any]:
     """Draw subset `seed` of `size` rows, write it to `output` (.npz) and its record beside it.
 
-    The .npz holds inputs (size, D), labels (size,), indices (size,) into the training split, and
-    `scale`, the factor that makes inputs of stored values. Returns the record, the .json beside it.
+    `name` is what the config calls the dataset. The .npz holds inputs (size, D), labels int64
+    (size,) or float64 (size,) or (size, C), indices (size,) into the training split, and `scale`,
+    the factor that makes inputs of stored values. Returns the record, the .json beside it.
 
-    Raises: UserError where the dataset's content is not what the catalog says.
+    Raises: UserError where the dataset's content is not what its module says.
     """
-    facts = catalog.CATALOG[dataset]
+    facts = dataset.described()
     if facts.archives and resources.archive is None:
         raise UserError(
-            f"{dataset} is read from {facts.archives[0].name}: fetch it with scripts/fetch.py and "
+            f"{name} is read from {facts.archives[0].name}: fetch it with scripts/fetch.py and "
             "say with --archive where it is"
         )
-    pool = open_pool(settings, resources)
-    _check_pool(dataset, settings, pool)
-    rows = draw_rows(dataset, seed, len(pool.labels), size)
+    pool = dataset.open_pool(resources)
+    _check_pool(name, dataset, pool)
+    rows = draw_rows(name, seed, len(pool.labels), size)
     labels = pool.labels[rows]
     inputs = pool.inputs(rows)
-    if inputs.shape[1] != (dimension := catalog.input_dimension(dataset, settings)):
+    given = settings.record(dataset)
+    kind = given.pop("name")
+    if inputs.shape[1] != dataset.dimension():
         raise UserError(
-            f"{dataset}: an input has {inputs.shape[1]} values, expected {dimension} with the "
-            f"settings {dict(settings)}"
+            f"{name}: an input has {inputs.shape[1]} values, expected {dataset.dimension()} with "
+            f"the settings {given}"
         )
-    log.info("%s subset %d: %d of %d", dataset, seed, size, len(pool.labels))
-    contents = _contents(catalog.class_names(dataset, settings), inputs, labels)
+    _check_finite(name, inputs, "The source is damaged or holds gaps: mend it and draw again.")
+    log.info("%s subset %d: %d of %d", name, seed, size, len(pool.labels))
+    contents = _contents(dataset.class_names(), inputs, labels)
     write_arrays(
         output,
         {"inputs": inputs, "labels": labels, "indices": rows, "scale": np.float64(pool.scale)},
     )
     record = {
-        "dataset": dataset,
-        "settings": dict(settings),
+        "dataset": name,
+        "kind": kind,
+        "settings": given,
         "subset_seed": seed,
         "size": size,
         "pool": len(pool.labels),
         "draw": DRAW,
         **contents,
+        "shape": list(dataset.input_shape()),
         "inputs": {"dtype": str(inputs.dtype), "dimension": inputs.shape[1], "scale": pool.scale},
         "preprocessing": pool.preprocessing,
-        "source": _source(facts, resources.archive),
+        "source": _source(dataset, resources.archive),
         "licence": facts.licence,
         "citation": facts.citation,
         "sha256": sha256(output),
         "numpy": np.__version__,
-        "subset_version": catalog.SUBSET_VERSION,
+        "subset_version": SUBSET_VERSION,
     }
     if pool.texts is not None:
         record["texts"] = [
@@ -107,12 +116,26 @@ def write_subset(
     return record
 
 
-def _contents(names: Sequence[str], inputs: NDArray[Any], labels: Integers) -> dict[str, Any]:
-    """`class_counts` and `cross_entropy_floor` of the record, which are said in the log too."""
+def _contents(names: Sequence[str] | None, inputs: NDArray[Any], labels: Targets) -> dict[str, Any]:
+    """What the record says of the targets, and the log too.
+
+    For classes `class_counts` and `cross_entropy_floor`; for numbers `targets`, the least, the mean
+    and the largest value of each output.
+    """
+    if names is None:
+        columns = labels.reshape(len(labels), -1)
+        summary = {
+            "min": columns.min(axis=0).tolist(),
+            "mean": columns.mean(axis=0).tolist(),
+            "max": columns.max(axis=0).tolist(),
+        }
+        for output, (low, mean, high) in enumerate(zip(*summary.values(), strict=True), start=1):
+            log.info("  number %d: %g to %g, mean %g", output, low, high, mean)
+        return {"targets": summary}
     counts = np.bincount(labels, minlength=len(names)).tolist()
     for name, count in zip(names, counts, strict=True):
         log.info("  %-16s %6d  %5.1f %%", name, count, 100 * count / len(labels))
-    floor = cross_entropy_floor(inputs, labels)
+    floor = cross_entropy_floor(inputs, labels.astype(np.int64))
     if floor > 0:
         log.warning(
             "equal inputs with different labels: no network gets below a cross-entropy of %.4f on "
@@ -143,26 +166,46 @@ def cross_entropy_floor(inputs: NDArray[Any], labels: Integers) -> float:
     return total / len(labels) + 0.0  # without the sign of a negative zero
 
 
-def _check_pool(dataset: str, settings: Mapping[str, Any], pool: Pool) -> None:
-    expected = catalog.pool_size(dataset, settings)
+def _check_pool(name: str, dataset: DatasetSettings, pool: Pool) -> None:
+    expected = dataset.pool_size()
     if len(pool.labels) != expected:
         raise UserError(
-            f"{dataset}: the training split has {len(pool.labels)} examples, where the published "
+            f"{name}: the training split has {len(pool.labels)} examples, where the published "
             f"one has {expected}. The archive is incomplete or another one: delete it and fetch "
             "it again."
         )
-    names = catalog.class_names(dataset, settings)
-    missing = sorted(set(range(len(names))) - set(pool.labels.tolist()))
+    names = dataset.class_names()
+    if names is None:
+        return
+    present = set(pool.labels.tolist())
+    if strange := sorted(present - set(range(len(names)))):
+        raise UserError(
+            f"{name}: label {strange[0]} in the training split, expected 0 to {len(names) - 1}. "
+            "The source is damaged: mend it or fetch it again."
+        )
+    missing = sorted(set(range(len(names))) - present)
     if missing:
         raise UserError(
-            f"{dataset}: no example of class {', '.join(names[label] for label in missing)} in the "
+            f"{name}: no example of class {', '.join(names[label] for label in missing)} in the "
             "training split. The archive is incomplete: delete it and fetch it again."
         )
 
 
-def _source(facts: catalog.DatasetFacts, archive: Path | None) -> dict[str, Any]:
+def _check_finite(what: object, values: NDArray[Any], remedy: str) -> None:
+    if values.dtype.kind in "biu" or (fine := np.isfinite(values)).all():
+        return
+    rows = np.flatnonzero(~fine.reshape(len(values), -1).all(axis=1))
+    raise UserError(
+        f"{what}: {len(rows)} of {len(values)} rows hold NaN or infinity, the first is row "
+        f"{rows[0]}; only finite numbers can be trained on. {remedy}"
+    )
+
+
+def _source(dataset: DatasetSettings, archive: Path | None) -> dict[str, Any]:
+    for path in map(Path, dataset.sources()):
+        return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
     if archive is None:
-        return {"generated": f"by eosflow.datasets.{facts.name}"}
+        return {"generated": f"by {type(dataset).__module__}"}
     record = archive.with_name(archive.name + ".json")
     fetched = read_json(record) if record.exists() else {"file": archive.name}
     return {**fetched, "sha256": sha256(archive)}
@@ -180,10 +223,13 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
                 np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
-def load_subset(path: Path | str, n: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The first n rows of a subset file: inputs float64 (n, D) and labels int64 (n,).
+def load_subset(path: Path | str, n: int) -> tuple[NDArray[np.float64], Targets]:
+    """The first n rows of a subset file: inputs float64 (n, D) and targets.
 
-    Raises: UserError where the file is absent, damaged or holds fewer than n rows.
+    Targets: classes as int64 (n,), or numbers to fit as float64 (n, C).
+
+    Raises: UserError where the file is absent, damaged or holds fewer than n rows, or where inputs
+    or numbers to fit are not finite, or a label is none of the classes in the record beside it.
     """
     path = Path(path)
     try:
@@ -193,14 +239,44 @@ def load_subset(path: Path | str, n: int) -> tuple[NDArray[np.float64], NDArray[
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; make it with scripts/subset.py") from error
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path} is not a subset file or is damaged ({error}); delete it and make it again "
-            "with scripts/subset.py"
-        ) from error
+        raise _damaged(path, str(error)) from error
     if not 0 < n <= len(labels) or len(inputs) != len(labels):
         raise UserError(
             f"{path} has {len(labels)} rows, {n} were asked for; ask for 1 to {len(labels)}, or "
             "make the file again with a larger size"
         )
+    if labels.dtype.kind not in "iuf" or labels.ndim > (2 if labels.dtype.kind == "f" else 1):
+        raise _damaged(path, f"its labels are {labels.dtype} of shape {labels.shape}")
     # The product in float64, once: compact storage must not cost precision at the run.
-    return inputs[:n].astype(np.float64) * scale, labels[:n].astype(np.int64)
+    values = inputs[:n].astype(np.float64) * scale
+    remedy = "Delete the file, mend its source and make it again with scripts/subset.py."
+    _check_finite(path, values, remedy)
+    if labels.dtype.kind == "f":
+        numbers = labels[:n].astype(np.float64).reshape(n, -1)
+        _check_finite(path, numbers, remedy)
+        return values, numbers
+    classes = labels[:n].astype(np.int64)
+    _check_labels(path, classes)
+    return values, classes
+
+
+def _check_labels(path: Path, labels: Integers) -> None:
+    record = path.with_suffix(".json")
+    try:
+        names = read_json(record).get("class_counts") if record.exists() else None
+    except (ValueError, AttributeError) as error:
+        raise _damaged(record, str(error)) from error
+    # Without a record there is no telling how many classes there are, but none is negative.
+    count = len(names) if names else int(labels.max()) + 1
+    if (wrong := np.flatnonzero((labels < 0) | (labels >= max(count, 1)))).size:
+        raise UserError(
+            f"{path}, row {wrong[0]}: label {labels[wrong[0]]}, expected 0 to {max(count, 1) - 1}; "
+            "delete the file and make it again with scripts/subset.py"
+        )
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(
+        f"{path} is not a subset file or is damaged ({reason}); delete it and make it again with "
+        "scripts/subset.py"
+    )

@@ -15,15 +15,15 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from eosflow.datasets.catalog import Archive
+from eosflow.datasets.base import Archive
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, write_json
 from eosflow.storage.progress import count_progress
 
 log = logging.getLogger(__name__)
 
-CHUNK = 2**13  # what arrived of an unfinished chunk is lost when a connection breaks
-BUSY = (429, 500, 502, 503, 504)  # answers that may be different a moment later
+CHUNK = 2**13  # bytes; a broken connection loses the chunk that was under way
+BUSY = (429, 500, 502, 503, 504)  # answers that may differ a moment later
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -128,7 +128,7 @@ def receive(session: Session, source: str, archive: Archive, output: Path) -> Pa
 def _download(session: Session, url: str, archive: Archive, partial: Path) -> None:
     """One request for what is still missing; appends to the partial file."""
     notes = read_json(notes_of(partial)) if notes_of(partial).exists() else {}
-    if notes.get("url") != url:  # of another source, or of nobody knows which
+    if notes.get("url") != url:  # of another or an unknown source
         _discard(partial)
     have = _size(partial)
     headers = {}
@@ -148,7 +148,7 @@ def _download(session: Session, url: str, archive: Archive, partial: Path) -> No
             _discard(partial)
             have = 0
             write_json(notes_of(partial), {"url": url, "version": _version(response)})
-        elif response.status_code in (206, 416):  # not the range asked for: what we have is wrong
+        elif response.status_code in (206, 416):  # not the range asked for: what is here is wrong
             _discard(partial)
             raise requests.ConnectionError("the server does not have the range asked for")
         else:

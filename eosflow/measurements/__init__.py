@@ -1,1 +1,20 @@
-"""What is measured of a point in parameter space."""
+"""What is measured of a point in parameter space.
+
+To add a measurement: a module with a frozen dataclass as in `eosflow.measurements.base`, and a line
+here. Standard library alone: torch is imported when something is measured.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eosflow.measurements.decomposition import Decomposition
+from eosflow.measurements.top_eigenvalues import TopEigenvalues
+
+MEASUREMENTS: dict[str, type[Any]] = {
+    kind.name: kind
+    for kind in (
+        Decomposition,
+        TopEigenvalues,
+    )
+}

@@ -1,231 +1,52 @@
-"""The sharpness of one weight snapshot, taken apart into its factors (E1–E12)."""
+"""The sharpness of one weight snapshot, taken apart into its factors: what can be set of it."""
 
 from __future__ import annotations
 
-import itertools
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor
+from eosflow.storage.settings import setting
 
-from eosflow.networks.mlp import Network
-from eosflow.objectives.criteria import square_root
-from eosflow.objectives.mlp import WORKSPACE_BYTES, Linearization, Objective
-from eosflow.spectra.eigenpairs import EigenPairs, Operator, random_start, top_eigenpairs
-from eosflow.spectra.lanczos import top_vectors
+if TYPE_CHECKING:
+    from torch import Tensor
 
-# Relative residuals at which the estimators stop. An eigenvalue is at most its residual off, and
-# to second order in it where it is apart from its neighbours.
-SHARPNESS_TOLERANCE = 1e-4
-SHARPNESS_PRODUCTS = 300
-# The search in float32: Lanczos vectors held at once, and how often it begins again from its best.
-SEARCH_STEPS = 48
-SEARCH_ROUNDS = 5
-JACOBIAN_TOLERANCE = 1e-3
-JACOBIAN_STEPS = 120
-# Up to this many rows a Gram matrix per example is cheaper than an iteration, and exact.
-EXACT_GRAM_ROWS = 64
+    from eosflow.objectives.base import Objective
 
 
-def decompose(objective: Objective, theta: Tensor) -> dict[str, Any]:
-    """All the quantities of a snapshot, one flat record with the names of docs/method.md.
+@dataclass(frozen=True)
+class Decomposition:
+    """λ₁ of 𝓗, G and R, E‖M‖², the overlap, the layers' norms, and the five factors of an MLP.
 
-    Implements: E1–E5 (sharpness and overlap), E7–E8 (layers), E10–E12 (factors). Every expectation
-    is the mean over the objective's examples. `residual_*` are relative residuals of the
-    estimators, 0 for closed forms; `converged` is true where all met their tolerance.
-    """
-    point = objective.linearize(theta)
-    record: dict[str, Any] = {"loss": point.loss}
-    record |= layerwise(objective, theta)
-    record |= sharpness(point)
-    # E5: λ₁(G) = E‖M‖² · ω. Where E‖M‖² = 0, G = 0 and any ω will do; 1 keeps its bounds.
-    norm = record["m_norm2"]
-    record["overlap"] = record["sharpness_gauss_newton"] / norm if norm > 0 else 1.0
-    record["converged"] = (
-        max(record[f"residual_{name}"] for name in ("hessian", "gauss_newton", "residual"))
-        <= SHARPNESS_TOLERANCE
-        and record["residual_jacobian"] <= JACOBIAN_TOLERANCE
-    )
-    return record
-
-
-def sharpness(point: Linearization) -> dict[str, float]:
-    """λ₁ of 𝓗, G and R, the largest algebraic eigenvalues, and λ_P of R, the smallest.
-
-    Implements: E1–E3. The eigenvector of G starts the search for that of 𝓗, which is close to it.
-    `residual_*` of the λ₁ are relative to them. λ_P(R) is a by-product of the search for λ₁(R):
-    a Ritz value, with ‖Rv − λv‖/λ₁(R) as `residual_smallest`.
-    """
-    start = random_start(len(point.theta), 1, point.theta)
-    gauss_newton, _ = _top_pair(point.gauss_newton, start)
-    hessian, _ = _top_pair(point.hessian, gauss_newton.vectors)
-    residual, (smallest, error) = _top_pair(point.residual, start)
-    found = {"hessian": hessian, "gauss_newton": gauss_newton, "residual": residual}
-    record = {f"sharpness_{name}": pairs.values[0].item() for name, pairs in found.items()}
-    record |= {f"residual_{name}": pairs.relative_residual for name, pairs in found.items()}
-    scale = abs(record["sharpness_residual"])
-    record["smallest_eigenvalue_residual"] = smallest
-    record["residual_smallest"] = error / scale if scale > 0 else 0.0
-    return record
-
-
-def _top_pair(operator: Operator, start: Tensor) -> tuple[EigenPairs, tuple[float, float]]:
-    """Found in float32, which is twice as fast; value and residual are those of a float64 product.
-
-    Where float32 was not precise enough, the search goes on in float64. Also the smallest Ritz
-    value of the first search, and the residual ‖Av − λv‖ of its vector.
+    The numbers are those of `eosflow.measurements.factors.decompose`; the columns are listed in
+    docs/method.md.
     """
 
-    def rows_operator(rows: Tensor, _: Tensor) -> Tensor:
-        return operator(rows.T, torch.empty_like(rows).T).T
+    name: ClassVar[str] = "decomposition"
+    version: ClassVar[int] = 2
 
-    rtol = SHARPNESS_TOLERANCE / 2
-    top = first = top_vectors(rows_operator, start.T.float(), rtol, SEARCH_STEPS)
-    for _ in range(SEARCH_ROUNDS - 1):
-        if top.residual <= rtol:
-            break
-        top = top_vectors(rows_operator, top.vectors, rtol, SEARCH_STEPS)
-    vectors = top.vectors.T.to(start.dtype)
-    pairs = top_eigenpairs(operator, vectors, SHARPNESS_TOLERANCE, SHARPNESS_PRODUCTS)
-    return pairs, (first.lowest.item(), first.lowest_error.item())
+    every: int = setting(0, about="iterations between two; 0: every snapshot", minimum=0)
 
+    def columns(self, outputs: int) -> tuple[str, ...]:
+        """Those that every network has; the norms of the layers depend on how many there are."""
+        return (
+            "loss",
+            "m_norm2",
+            "criterion_norm2",
+            "sharpness_hessian",
+            "sharpness_gauss_newton",
+            "sharpness_residual",
+            "overlap",
+            "converged",
+        )
 
-def layerwise(objective: Objective, theta: Tensor) -> dict[str, Any]:
-    """Everything that has a closed form per layer, summed over chunks of examples.
+    def applies_to(self, network: str) -> bool:
+        """To any; the five factors are those of an MLP."""
+        return True
 
-    Implements: E6–E8 and E10–E12. No weight Jacobian is ever built: ‖M_l‖² needs C×C matrices.
-    """
-    totals: dict[str, Any] = {}
-    worst = 0.0
-    count, size = objective.examples, _chunk_size(objective)
-    for start in range(0, count, size):
-        rows = slice(start, start + size)
-        sums, residual = _chunk_sums(objective, theta, objective.inputs[rows])
-        worst = max(worst, residual)
-        for name, value in sums.items():
-            totals[name] = totals.get(name, 0.0) + value
-    means = {name: value / count for name, value in totals.items()}
-    record = {name: value.item() for name, value in means.items() if value.ndim == 0}
-    layer, activation = means["layer_norm2"], means["activation_norm2"]
-    preactivation, jacobian = means["preactivation_norm2"], means["jacobian_norm2"]
-    # E10. An expectation that is 0 means a dead layer; its ratio counts as 0, and E12 still holds.
-    alignment = _ratio(preactivation[:-1], preactivation[1:] * jacobian)
-    lists = {
-        "layer_norm2": layer,
-        "activation_norm2": activation,
-        "activation_ratio": _ratio(layer, activation * preactivation),  # E11
-        "activation_growth": means["activation_growth"],
-        "preactivation_norm2": preactivation,
-        "jacobian_norm2": jacobian,
-        "alignment": alignment,
-    }
-    for name, values in lists.items():
-        record |= {f"{name}_{number}": value for number, value in enumerate(values.tolist(), 1)}
-    record["alignment_product"] = alignment.prod().item()  # 1 where there is but one layer
-    record["residual_jacobian"] = worst
-    return record
+    def measure(
+        self, objective: Objective, theta: Tensor, iteration: int, seed: int
+    ) -> dict[str, Any]:
+        """The numbers at θ (P,). The searches start from one fixed vector."""
+        from eosflow.measurements.factors import decompose
 
-
-def _chunk_size(objective: Objective) -> int:
-    """Examples whose Lanczos basis, the largest array here, fits the workspace."""
-    numbers = (JACOBIAN_STEPS + 1) * max(objective.network.dimensions[1:])
-    return max(1, WORKSPACE_BYTES // (numbers * objective.inputs.element_size()))
-
-
-def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    return torch.where(denominator > 0, numerator / denominator, 0.0)
-
-
-def _chunk_sums(
-    objective: Objective, theta: Tensor, inputs: Tensor
-) -> tuple[dict[str, Tensor], float]:
-    """Sums over some examples of the squared norms, and the worst residual of ‖D_l‖²."""
-    network = objective.network
-    layers = network.layers(theta)
-    states, slopes = _forward(network, theta, inputs)
-    outputs = states.pop()
-    root = square_root(objective.criterion.hessian(outputs))  # B_L, [n, C, C]
-    squares = torch.stack([state.square().sum(1) for state in states])  # ‖a_{l−1}‖², [L, n]
-    backward = root
-    grams = [root @ root.mT]  # B_l B_lᵀ, [n, C, C], from l = L down to 1
-    for index in range(network.depth - 1, 0, -1):
-        backward = (backward @ layers[index][0]) * slopes[index - 1][:, None, :]  # E6
-        grams.append(backward @ backward.mT)
-    stacked = torch.stack(grams[::-1])  # [L, n, C, C]
-    norms = torch.linalg.eigvalsh(stacked)[..., -1].clamp(min=0)  # ‖B_l‖², [L, n]
-    scale = 1 + squares
-    total = (scale[:, :, None, None] * stacked).sum(0)  # E8: M Mᵀ, [n, C, C]
-    jacobians = [
-        squared_jacobian_norms(layers[index + 1][0], slopes[index])
-        for index in range(network.depth - 1)
-    ]
-    # An input that is all zeros has no growth ratio; it counts as 0 rather than as infinite.
-    growth = [_ratio(after, before) for before, after in itertools.pairwise(squares)]
-    empty = outputs.new_zeros(0)
-    return {
-        "m_norm2": torch.linalg.eigvalsh(total)[:, -1].clamp(min=0).sum(),
-        "criterion_norm2": norms[-1].sum(),
-        "layer_norm2": (scale * norms).sum(1),  # E7
-        "activation_norm2": scale.sum(1),
-        "preactivation_norm2": norms.sum(1),
-        "activation_growth": torch.stack(growth).sum(1) if growth else empty,
-        "jacobian_norm2": torch.stack([n.sum() for n, _ in jacobians]) if jacobians else empty,
-    }, max((residual for _, residual in jacobians), default=0.0)
-
-
-def _forward(network: Network, theta: Tensor, inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """a_0 … a_{L−1}, z_L, and φ'(z_1) … φ'(z_{L−1}), each (n, d_l)."""
-    states, slopes = [inputs], []
-    layers = network.layers(theta)
-    for number, (weight, bias) in enumerate(layers, start=1):
-        affine = torch.addmm(bias, states[-1], weight.T)
-        if number < network.depth:
-            slopes.append(network.activation.derivative(affine, torch.empty_like(affine)))
-            network.activation.value_(affine)
-        states.append(affine)
-    return states, slopes
-
-
-def squared_jacobian_norms(weight: Tensor, slopes: Tensor) -> tuple[Tensor, float]:
-    """‖D‖² (n,) of D = W diag(s) for each row s of slopes (n, d), W (d', d); worst residual.
-
-    One eigenvalue problem an example, DᵀD v = λ v, all solved at once: a product is two matrix
-    products with W for all examples together. Lanczos iteration, from the top
-    right singular vector of W. The residual is ‖DᵀD v − λ v‖/λ in the precision of W, 0 where the
-    answer is exact.
-    """
-    if min(weight.shape) <= EXACT_GRAM_ROWS:
-        if weight.shape[0] <= weight.shape[1]:
-            grams = (weight * slopes.square()[:, None, :]) @ weight.T
-        else:
-            grams = (weight.T @ weight) * slopes[:, :, None] * slopes[:, None, :]
-        return torch.linalg.eigvalsh(grams)[:, -1].clamp(min=0), 0.0
-    # Searched in float32, which is twice as fast, and in float64 where that is too coarse.
-    for precision in (torch.float32, torch.float64):
-        vectors = _top_right_singular_vectors(weight.to(precision), slopes.to(precision))
-        norms, residual = _rayleigh(weight, slopes, vectors.to(slopes.dtype))
-        if residual <= JACOBIAN_TOLERANCE:
-            break
-    return norms, residual
-
-
-def _top_right_singular_vectors(weight: Tensor, slopes: Tensor) -> Tensor:
-    """Those of W diag(s) for each row s of slopes (n, d), not normalised."""
-    gram = weight.T @ weight
-    start = torch.linalg.eigh(gram).eigenvectors[:, -1] * slopes
-
-    def squared(rows: Tensor, examples: Tensor) -> Tensor:
-        scales = slopes[examples]
-        return ((rows * scales) @ gram).mul_(scales)
-
-    return top_vectors(squared, start, JACOBIAN_TOLERANCE / 2, JACOBIAN_STEPS).vectors
-
-
-def _rayleigh(weight: Tensor, slopes: Tensor, vectors: Tensor) -> tuple[Tensor, float]:
-    """λ = vᵀDᵀDv (n,) for the rows v of (n, d), and the worst ‖DᵀD v − λ v‖/λ."""
-    norms = vectors.norm(dim=1, keepdim=True)
-    vectors = vectors / norms.clamp(min=torch.finfo(norms.dtype).tiny)
-    half = (vectors * slopes) @ weight.T
-    values = half.square().sum(1)
-    residuals = ((half @ weight) * slopes - values[:, None] * vectors).norm(dim=1)
-    return values, _ratio(residuals, values).max().item()
+        return decompose(objective, theta)

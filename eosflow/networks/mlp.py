@@ -1,106 +1,78 @@
-"""The multi-layer perceptron on one flat parameter vector, and its initialisation."""
+"""The multi-layer perceptron: its settings, and what planning asks. Standard library only."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
+from eosflow.networks.base import Shape
+from eosflow.storage.settings import setting
 
-from eosflow.spectra.randomness import generator
+if TYPE_CHECKING:
+    from eosflow.networks.perceptron import MLP
+
+# The names of `eosflow.networks.activations.ACTIVATIONS`, which costs torch.
+ACTIVATION_NAMES = ("elu", "tanh", "gelu", "softplus", "relu", "sigmoid", "silu")
 
 
 @dataclass(frozen=True)
-class Activation:
-    """φ with the two derivatives that curvature needs, each a function of z of any shape.
+class MLPSettings:
+    """Affine layers with a function between them, all hidden layers of one width."""
 
-    `value_` overwrites z with φ(z); `derivative(z, out)` writes φ'; `curvature(z, out)` writes
-    φ''/φ', not φ'': block products hold φ'·ż and need φ''·ż, and one buffer less is then enough.
-    It asks for φ' > 0, which holds for ELU and for every other smooth, strictly increasing φ.
-    """
+    name: ClassVar[str] = "mlp"
 
-    value_: Callable[[Tensor], Tensor]
-    derivative: Callable[[Tensor, Tensor], Tensor]
-    curvature: Callable[[Tensor, Tensor], Tensor]
+    width: int = setting(512, about="units of each hidden layer", minimum=1, maximum=65536)
+    depth: int = setting(6, about="affine layers", minimum=2, maximum=64)
+    activation: str = setting(
+        "elu", about="function between the layers", enum=list(ACTIVATION_NAMES)
+    )
+    gain: float = setting(
+        1.4142135623730951, about="gain of the Xavier normal initialisation", exclusiveMinimum=0
+    )
 
+    def dimensions(self, shape: Shape, outputs: int) -> tuple[int, ...]:
+        """d_0 … d_L: D inputs, L−1 hidden layers of one width, C outputs."""
+        return (math.prod(shape), *(self.width,) * (self.depth - 1), outputs)
 
-ACTIVATIONS: dict[str, Activation] = {
-    "elu": Activation(  # φ = z for z > 0, e^z − 1 for z ≤ 0 (Clevert et al. 2016, α = 1)
-        value_=lambda z: torch.nn.functional.elu(z, inplace=True),
-        derivative=lambda z, out: torch.clamp(z, max=0, out=out).exp_(),
-        curvature=lambda z, out: out.copy_(z <= 0),
-    ),
-}
+    def obstacle(self, shape: Shape) -> str:
+        """Empty: inputs of any shape are read as one vector."""
+        return ""
 
+    def parameters(self, shape: Shape, outputs: int) -> int:
+        """P = Σ_l d_l (d_{l−1} + 1)."""
+        pairs = itertools.pairwise(self.dimensions(shape, outputs))
+        return sum(out * (into + 1) for into, out in pairs)
 
-class Network:
-    """z_l = W_l a_{l−1} + b_l for l = 1..L, a_l = φ(z_l) for l < L, a_0 = x; the output is z_L.
+    def activations(self, shape: Shape, outputs: int) -> int:
+        """Σ_{l≥1} d_l."""
+        return sum(self.dimensions(shape, outputs)[1:])
 
-    Parameters are one vector θ (P,): W_1 (d_1, d_0) row by row, b_1 (d_1,), W_2, … b_L.
-    Raises: ValueError for an activation that is not in `ACTIVATIONS`. Source: LK24 section 2.1.
-    """
+    def gradient_operations(self, shape: Shape, outputs: int) -> int:
+        """Three passes over each weight, two in the first layer."""
+        weights = self._weights(shape, outputs)
+        return 2 * (3 * sum(weights) - weights[0])
 
-    def __init__(self, dimensions: Sequence[int], activation: str = "elu") -> None:
-        self.dimensions = tuple(dimensions)
-        if activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation: {activation!r} was given; allowed: {', '.join(ACTIVATIONS)}"
-            )
-        self.activation = ACTIVATIONS[activation]
-        sizes = zip(self.dimensions[1:], self.dimensions[:-1], strict=True)
-        self._shapes = [shape for out, into in sizes for shape in ((out, into), (out,))]
-        self._sizes = [math.prod(shape) for shape in self._shapes]
-        self.parameters = sum(self._sizes)
+    def product_operations(self, shape: Shape, outputs: int) -> int:
+        """Six passes over each weight, two over those of layer 1.
 
-    @property
-    def depth(self) -> int:
-        """L, the number of affine layers."""
-        return len(self.dimensions) - 1
-
-    def layers(self, theta: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Views of (W_l, b_l) for l = 1..L in θ (P,).
-
-        For a block of k vectors, (k, P), the views are (k, d_l, d_{l−1}) and (k, d_l).
+        Ẇa and Wȧ on the way forward; two outer products, δ̇ aᵀ and δ ȧᵀ, and Wᵀδ̇, Ẇᵀδ on the way
+        back. In layer 1 only Ẇa and δ̇ aᵀ are left: its input does not change.
         """
-        parts = torch.split(theta, self._sizes, dim=-1)
-        views = [
-            part.view(*part.shape[:-1], *shape)
-            for part, shape in zip(parts, self._shapes, strict=True)
-        ]
-        return list(zip(views[0::2], views[1::2], strict=True))
+        weights = self._weights(shape, outputs)
+        return 2 * (6 * sum(weights) - 4 * weights[0])
 
-    def named(self, theta: Tensor) -> dict[str, Tensor]:
-        """The layer views under the names of a snapshot: `layer1.weight`, `layer1.bias`, …"""
-        names: dict[str, Tensor] = {}
-        for number, (weight, bias) in enumerate(self.layers(theta), start=1):
-            names[f"layer{number}.weight"] = weight
-            names[f"layer{number}.bias"] = bias
-        return names
+    def _weights(self, shape: Shape, outputs: int) -> list[int]:
+        pairs = itertools.pairwise(self.dimensions(shape, outputs))
+        return [out * into for into, out in pairs]
 
-    def flatten(self, named: dict[str, Tensor]) -> Tensor:
-        """θ (P,) from the tensors of a snapshot; the inverse of `named`."""
-        numbers = range(1, self.depth + 1)
-        keys = [f"layer{number}.{part}" for number in numbers for part in ("weight", "bias")]
-        return torch.cat([named[key].reshape(-1) for key in keys])
+    def describe(self) -> str:
+        """Such as `6 affine layers of width 512, elu`."""
+        return f"{self.depth} affine layers of width {self.width}, {self.activation}"
 
-    def initialize(self, seed: int, gain: float) -> Tensor:
-        """θ (P,) float64 on the CPU: Xavier normal weights, zero biases.
+    def build(self, shape: Shape, outputs: int) -> MLP:
+        """The network itself."""
+        from eosflow.networks.perceptron import MLP
 
-        W_l ~ N(0, gain² · 2/(d_{l−1} + d_l)). Source: LK24 section 3; Glorot & Bengio 2010.
-        """
-        theta = torch.zeros(self.parameters, dtype=torch.float64)
-        stream = generator(seed, "initialisation")
-        for weight, _ in self.layers(theta):
-            torch.nn.init.xavier_normal_(weight, gain=gain, generator=stream)
-        return theta
-
-    def outputs(self, theta: Tensor, inputs: Tensor) -> Tensor:
-        """z_L (N, C) for inputs (N, D)."""
-        *hidden, (weight, bias) = self.layers(theta)
-        state = inputs
-        for hidden_weight, hidden_bias in hidden:
-            state = torch.nn.functional.linear(state, hidden_weight, hidden_bias)
-            state = self.activation.value_(state)
-        return torch.nn.functional.linear(state, weight, bias)
+        return MLP(self.dimensions(shape, outputs), self.activation, self.gain)

@@ -8,59 +8,94 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from eosflow.objectives import OF_CLASSES
+
 
 @dataclass(frozen=True)
 class Criterion:
-    """ℓ per example, for outputs z (N, C) and labels y (N,) int64.
+    """ℓ per example, for outputs z (N, C) and targets y, classes (N,) int64 or numbers (N, C).
 
     value(z, y) (N,); gradient(z, y) = ∂ℓ/∂z (N, C); hessian(z) = H_ℓ (N, C, C), which depends on
     z alone for each criterion; hessian_product(z, ż) = H_ℓ ż for ż (k, N, C).
     """
 
+    name: str
     value: Callable[[Tensor, Tensor], Tensor]
     gradient: Callable[[Tensor, Tensor], Tensor]
     hessian: Callable[[Tensor], Tensor]
     hessian_product: Callable[[Tensor, Tensor], Tensor]
 
+    def check(self, targets: Tensor) -> None:
+        """Raises: ValueError where these targets cannot be the criterion's."""
+        if targets.is_floating_point() and self.name in OF_CLASSES:
+            raise ValueError(
+                f"{self.name} compares classes, whole numbers (N,) int64; these targets are "
+                f"{targets.dtype} of shape {tuple(targets.shape)}. For numbers take squared_error."
+            )
 
-def _one_hot(outputs: Tensor, labels: Tensor) -> Tensor:
-    return torch.nn.functional.one_hot(labels, outputs.shape[1]).to(outputs.dtype)
+
+def _targets(outputs: Tensor, targets: Tensor) -> Tensor:
+    """What outputs are compared with (N, C): numbers as they are, classes as one-hot vectors."""
+    if targets.is_floating_point():
+        return targets.to(outputs.dtype).reshape(outputs.shape)
+    return torch.nn.functional.one_hot(targets, outputs.shape[-1]).to(outputs.dtype)
 
 
 def _cross_entropy_hessian(outputs: Tensor) -> Tensor:
-    probabilities = outputs.softmax(1)
-    return torch.diag_embed(probabilities) - probabilities[:, :, None] * probabilities[:, None, :]
+    probabilities = outputs.softmax(-1)
+    outer = probabilities[..., :, None] * probabilities[..., None, :]
+    return torch.diag_embed(probabilities) - outer
 
 
 def _cross_entropy_product(outputs: Tensor, tangents: Tensor) -> Tensor:
-    probabilities = outputs.softmax(1)
+    probabilities = outputs.softmax(-1)
     weighted = probabilities * tangents
-    return weighted.sub_(probabilities * weighted.sum(-1, keepdim=True))
+    return weighted - probabilities * weighted.sum(-1, keepdim=True)
 
 
-def _squared_error(weight: Callable[[Tensor], float]) -> Criterion:
-    """ℓ = w Σ_c (z_c − [c = y])², w = weight(z); H_ℓ = 2w I."""
+def _squared_error(name: str, weight: Callable[[Tensor], float]) -> Criterion:
+    """ℓ = w Σ_c (z_c − y_c)², w = weight(z); H_ℓ = 2w I."""
     return Criterion(
-        value=lambda z, y: weight(z) * (z - _one_hot(z, y)).square().sum(1),
-        gradient=lambda z, y: 2 * weight(z) * (z - _one_hot(z, y)),
+        name=name,
+        value=lambda z, y: weight(z) * (z - _targets(z, y)).square().sum(-1),
+        gradient=lambda z, y: 2 * weight(z) * (z - _targets(z, y)),
         hessian=lambda z: (
-            2 * weight(z) * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-        ).repeat(len(z), 1, 1),
+            2 * weight(z) * torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
+        ).expand(*z.shape, z.shape[-1]),
         hessian_product=lambda z, tangents: 2 * weight(z) * tangents,
     )
 
 
-CRITERIA: dict[str, Criterion] = {
-    # ℓ = −log softmax(z)_y; H_ℓ = diag(p) − p pᵀ
-    "cross_entropy": Criterion(
-        value=lambda z, y: torch.nn.functional.cross_entropy(z, y, reduction="none"),
-        gradient=lambda z, y: z.softmax(1) - _one_hot(z, y),
-        hessian=_cross_entropy_hessian,
-        hessian_product=_cross_entropy_product,
-    ),
-    "squared_error": _squared_error(lambda z: 1.0),  # summed over the outputs
-    "mean_squared_error": _squared_error(lambda z: 1 / z.shape[1]),  # averaged over them
+LOSSES: dict[str, Criterion] = {
+    criterion.name: criterion
+    for criterion in (
+        # ℓ = −log softmax(z)_y; H_ℓ = diag(p) − p pᵀ
+        Criterion(
+            name="cross_entropy",
+            value=lambda z, y: torch.nn.functional.cross_entropy(z, y, reduction="none"),
+            gradient=lambda z, y: z.softmax(-1) - _targets(z, y),
+            hessian=_cross_entropy_hessian,
+            hessian_product=_cross_entropy_product,
+        ),
+        _squared_error("squared_error", lambda z: 1.0),  # summed over the outputs
+        _squared_error("mean_squared_error", lambda z: 1 / z.shape[-1]),  # averaged over them
+        _squared_error("half_squared_error", lambda z: 0.5),
+    )
 }
+
+
+def criterion_of(name: str) -> Criterion:
+    """A criterion by its name. Raises: ValueError naming those there are."""
+    if name not in LOSSES:
+        raise ValueError(f"criterion: {name!r} was given; allowed: {', '.join(LOSSES)}")
+    return LOSSES[name]
+
+
+def accuracy(outputs: Tensor, targets: Tensor) -> float:
+    """Share of examples whose largest output (N, C) is that of their class; NaN for numbers."""
+    if targets.is_floating_point():
+        return float("nan")
+    return (outputs.argmax(1) == targets).sum().item() / len(targets)
 
 
 def square_root(hessians: Tensor) -> Tensor:

@@ -1,17 +1,15 @@
-"""The training loss at a point: value, gradient and block products with 𝓗, G and R."""
+"""The loss of an MLP in closed form: value, gradient and block products with 𝓗, G and R."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from eosflow.networks.mlp import Network
-from eosflow.objectives.criteria import CRITERIA
-
-Matrix = Literal["hessian", "gauss_newton", "residual"]
+from eosflow.networks.perceptron import MLP
+from eosflow.objectives.base import Matrix, Objective, Pieces, Point
+from eosflow.objectives.criteria import accuracy, criterion_of, square_root
 
 # Working memory of a block product; examples are taken in chunks that fit it. Larger chunks make
 # larger matrix products, which stop getting faster well below this.
@@ -22,7 +20,8 @@ WORKSPACE_BYTES = 256 * 2**20
 class _Passes:
     """What a block product reads of some examples (n of them), for l = 1..L−1 in the lists.
 
-    `back` is ∂𝓛/∂z_l, and `bend` is ∂𝓛/∂a_l ∘ φ''/φ', both already divided by N.
+    `back` is ∂𝓛/∂z_l, and `bend` is ∂𝓛/∂a_l ∘ φ''/φ', or ∂𝓛/∂a_l ∘ φ'' where the activation gives
+    no ratio; both already divided by N.
     """
 
     states: list[Tensor]  # a_0 … a_{L−1}, (n, d_l)
@@ -50,44 +49,73 @@ class _Passes:
         return _Passes(states, slopes, back, bend, self.outputs[part])
 
 
-class Objective:
-    """𝓛(θ) = E[ℓ(z_L, y)] over N examples: network, criterion and data (E0).
+class MLPObjective(Objective):
+    """𝓛(θ) = E[ℓ(z_L, y)] over N examples of an MLP (E0), see `Objective`.
 
-    inputs (N, D) and labels (N,) must be on the device and of the dtype that θ will have.
-
-    Raises: ValueError for a criterion that is not in `CRITERIA`.
+    Raises: ValueError for a criterion that there is not, or one that the targets do not fit.
     """
+
+    network: MLP
 
     def __init__(
         self,
-        network: Network,
+        network: MLP,
         criterion: str,
         inputs: Tensor,
-        labels: Tensor,
+        targets: Tensor,
         workspace_bytes: int = WORKSPACE_BYTES,
     ) -> None:
-        if criterion not in CRITERIA:
-            raise ValueError(f"criterion: {criterion!r} was given; allowed: {', '.join(CRITERIA)}")
         self.network = network
-        self.criterion = CRITERIA[criterion]
+        self.criterion = criterion_of(criterion)
+        self.criterion.check(targets)
         self.inputs = inputs
-        self.labels = labels
+        self.targets = targets
         self._workspace_bytes = workspace_bytes
         self._buffers: dict[tuple[int, torch.dtype], Tensor] = {}
         self._inputs = {inputs.dtype: inputs}
         self._spare: dict[torch.dtype, list[_Passes]] = {}
 
-    @property
-    def examples(self) -> int:
-        """N."""
-        return len(self.inputs)
-
-    def linearize(self, theta: Tensor) -> Linearization:
+    def evaluate(self, theta: Tensor) -> MLPPoint:
         """Loss, accuracy and gradient at θ (P,), and what block products there need."""
-        return Linearization(self, theta)
+        return MLPPoint(self, theta)
+
+    def batch(self, rows: Tensor) -> MLPObjective:
+        """The same loss over the examples `rows` (n,) int64 alone."""
+        data = self.inputs[rows], self.targets[rows]
+        return MLPObjective(self.network, self.criterion.name, *data, self._workspace_bytes)
+
+    def pieces(self, theta: Tensor, start: int, stop: int) -> Pieces:
+        """M_l M_lᵀ = (1 + ‖a_{l−1}‖²) B_l B_lᵀ, layer by layer. Implements: E6–E7."""
+        factors = self.factors(theta, start, stop)
+        grams = factors.scales[:, :, None, None] * factors.grams
+        return Pieces(factors.outputs, grams)
+
+    def piece_numbers(self) -> int:
+        """What `factors` holds of one example: a layer's states, slopes and B_l, and the Grams."""
+        widths = self.network.dimensions
+        outputs = widths[-1]
+        return 2 * sum(widths) + 2 * outputs * max(widths) + self.network.depth * outputs**2
+
+    def factors(self, theta: Tensor, start: int, stop: int) -> Factors:
+        """B_l B_lᵀ, ‖a_{l−1}‖² and φ' of the examples start … stop − 1. Implements: E6."""
+        network, layers = self.network, self.network.layers(theta)
+        slopes: list[Tensor] = []
+
+        def look(_: int, affine: Tensor) -> None:
+            slopes.append(network.activation.slope(affine, torch.empty_like(affine)))
+
+        *states, outputs = network.forward(theta, self.inputs[start:stop], look)
+        root = square_root(self.criterion.hessian(outputs))  # B_L, [n, C, C]
+        backward = root
+        grams = [root @ root.mT]  # B_l B_lᵀ, [n, C, C], from l = L down to 1
+        for index in range(network.depth - 1, 0, -1):
+            backward = (backward @ layers[index][0]) * slopes[index - 1][:, None, :]
+            grams.append(backward @ backward.mT)
+        squares = torch.stack([state.square().sum(1) for state in states])
+        return Factors(outputs, squares, slopes, torch.stack(grams[::-1]))
 
     def take_passes(self, dtype: torch.dtype) -> _Passes:
-        """Memory for a linearization: released by an earlier one, or new."""
+        """Memory for a point: released by an earlier one, or new."""
         if self._spare.get(dtype):
             return self._spare[dtype].pop()
         if dtype not in self._inputs:
@@ -102,41 +130,65 @@ class Objective:
         return _Passes([inputs, *states], slopes, back, bend, outputs)
 
     def give_back(self, passes: _Passes) -> None:
-        """Keep the memory of a linearization that is no longer used."""
+        """Keep the memory of a point that is no longer used."""
         self._spare.setdefault(passes.outputs.dtype, []).append(passes)
 
     def chunk_size(self, vectors: int, dtype: torch.dtype) -> int:
         """How many examples a block product with that many vectors takes at once."""
         widths = self.network.dimensions[1:]
         numbers = vectors * (sum(widths) + 2 * max(widths))
+        if not self.network.activation.ratio:
+            numbers += vectors * sum(widths[:-1])
         size = self._workspace_bytes // (numbers * dtype.itemsize)
         return max(1, min(self.examples, size))
 
     def buffers(
         self, vectors: int, examples: int, dtype: torch.dtype
-    ) -> tuple[list[Tensor], Tensor, Tensor]:
+    ) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
         """Reused memory: ȧ_1 … ȧ_{L−1}, ż_L (k, n, d_l), and two of the widest layer's size.
 
+        Second are the φ'' terms of the hidden layers, where the activation gives no ratio φ''/φ'.
         Fresh pages are slow on many machines, slower than the products they would serve.
         """
         widths = self.network.dimensions[1:]
-        numbers = [vectors * examples * width for width in (*widths, max(widths), max(widths))]
+        bent = () if self.network.activation.ratio else widths[:-1]
+        wanted = (*widths, *bent, max(widths), max(widths))
+        numbers = [vectors * examples * width for width in wanted]
         flat = self._buffers.get((vectors, dtype))
         if flat is None or flat.numel() < sum(numbers):
             flat = torch.empty(sum(numbers), dtype=dtype, device=self.inputs.device)
             self._buffers[vectors, dtype] = flat
-        *tangents, first, second = torch.split(flat[: sum(numbers)], numbers)
+        *pieces, first, second = torch.split(flat[: sum(numbers)], numbers)
         shaped = [
-            tangent.view(vectors, examples, width)
-            for tangent, width in zip(tangents, widths, strict=True)
+            piece.view(vectors, examples, width)
+            for piece, width in zip(pieces, (*widths, *bent), strict=True)
         ]
-        return shaped, first, second
+        return shaped[: len(widths)], shaped[len(widths) :], first, second
 
 
-class Linearization:
-    """𝓛 at one θ. `loss` and `accuracy` are floats, `gradient` is ∇𝓛 (P,)."""
+@dataclass(frozen=True)
+class Factors:
+    """What the factors of the sharpness are made of, for n examples and l = 1..L.
 
-    def __init__(self, objective: Objective, theta: Tensor) -> None:
+    outputs z_L (n, C); squares ‖a_{l−1}‖² (L, n); slopes φ'(z_l), L−1 of (n, d_l); grams B_l B_lᵀ
+    (L, n, C, C).
+    """
+
+    outputs: Tensor
+    squares: Tensor
+    slopes: list[Tensor]
+    grams: Tensor
+
+    @property
+    def scales(self) -> Tensor:
+        """1 + ‖a_{l−1}‖² (L, n): the squared norm of what W_l and b_l act on."""
+        return 1 + self.squares
+
+
+class MLPPoint(Point):
+    """𝓛 of an MLP at one θ, see `Point`."""
+
+    def __init__(self, objective: MLPObjective, theta: Tensor) -> None:
         self.objective = objective
         self.theta = theta
         self.gradient = torch.empty_like(theta)
@@ -144,14 +196,13 @@ class Linearization:
         # θ and the passes, rounded to the precisions that products have been asked for.
         self._rounded = {theta.dtype: (theta, self._passes)}
         self._forward()
-        outputs, labels = self._passes.outputs, objective.labels
-        self.loss = objective.criterion.value(outputs, labels).sum().item() / objective.examples
-        correct = (outputs.argmax(1) == labels).sum().item()
-        self.accuracy = correct / objective.examples
+        outputs, targets = self._passes.outputs, objective.targets
+        self.loss = objective.criterion.value(outputs, targets).sum().item() / objective.examples
+        self.accuracy = accuracy(outputs, targets)
         self._backward()
 
     def release(self) -> None:
-        """Let the next linearization reuse this one's memory; no product may follow."""
+        """Let the next point reuse this one's memory; no product may follow."""
         for _, passes in self._rounded.values():
             self.objective.give_back(passes)
         del self._passes, self._rounded
@@ -162,15 +213,15 @@ class Linearization:
         for index, (hidden_weight, hidden_bias) in enumerate(hidden):
             affine = passes.states[index + 1]
             torch.addmm(hidden_bias, passes.states[index], hidden_weight.T, out=affine)
-            activation.derivative(affine, passes.slopes[index])
-            activation.curvature(affine, passes.bend[index])
+            activation.slope(affine, passes.slopes[index])
+            activation.bend(affine, passes.bend[index])
             activation.value_(affine)
         torch.addmm(bias, passes.states[-1], weight.T, out=passes.outputs)
 
     def _backward(self) -> None:
         passes, network = self._passes, self.objective.network
         layers, gradients = network.layers(self.theta), network.layers(self.gradient)
-        gradient = self.objective.criterion.gradient(passes.outputs, self.objective.labels)
+        gradient = self.objective.criterion.gradient(passes.outputs, self.objective.targets)
         torch.div(gradient, self.objective.examples, out=passes.back[-1])
         for index in range(network.depth - 1, -1, -1):
             back = passes.back[index]
@@ -206,26 +257,14 @@ class Linearization:
             self._rounded[dtype] = self.theta.to(dtype), passes
         return self._rounded[dtype]
 
-    def hessian(self, block: Tensor, out: Tensor | None = None) -> Tensor:
-        """𝓗V for V (P, k). Implements: E1."""
-        return self.product("hessian", block, out)
-
-    def gauss_newton(self, block: Tensor, out: Tensor | None = None) -> Tensor:
-        """GV for V (P, k). Implements: E2."""
-        return self.product("gauss_newton", block, out)
-
-    def residual(self, block: Tensor, out: Tensor | None = None) -> Tensor:
-        """RV for V (P, k). Implements: E3."""
-        return self.product("residual", block, out)
-
     def _chunk_product(
         self, matrix: Matrix, theta: Tensor, chunk: _Passes, rows: Tensor, result: Tensor
     ) -> None:
         vectors, examples = len(rows), len(chunk.outputs)
         layers = self.objective.network.layers(theta)
         tangent_layers = self.objective.network.layers(rows)
-        tangents, first, second = self.objective.buffers(vectors, examples, rows.dtype)
-        _push_forward(chunk, layers, tangent_layers, tangents)
+        tangents, bent, first, second = self.objective.buffers(vectors, examples, rows.dtype)
+        _push_forward(chunk, layers, tangent_layers, tangents, bent)
         if matrix == "residual":
             back_tangent = tangents[-1].zero_()
         else:
@@ -250,7 +289,11 @@ class Linearization:
                 for j in range(vectors):
                     incoming[j].addmm_(chunk.back[index], tangent_layers[index][0][j])
             back_tangent = incoming.mul_(chunk.slopes[index - 1])
-            if matrix != "gauss_newton":
+            if matrix == "gauss_newton":
+                continue
+            if bent:
+                back_tangent.add_(bent[index - 1])
+            else:
                 bend = chunk.bend[index - 1].expand_as(incoming)
                 back_tangent.addcmul_(bend, tangents[index - 1])
 
@@ -260,8 +303,12 @@ def _push_forward(
     layers: list[tuple[Tensor, Tensor]],
     tangent_layers: list[tuple[Tensor, Tensor]],
     tangents: list[Tensor],
+    bent: list[Tensor],
 ) -> None:
-    """ȧ_1 … ȧ_{L−1}, ż_L into `tangents`: ż_l = W_l ȧ_{l−1} + Ẇ_l a_{l−1} + ḃ_l, ȧ_l = φ' ∘ ż_l."""
+    """ȧ_1 … ȧ_{L−1}, ż_L into `tangents`: ż_l = W_l ȧ_{l−1} + Ẇ_l a_{l−1} + ḃ_l, ȧ_l = φ' ∘ ż_l.
+
+    Where there is room in `bent`, also ∂𝓛/∂a_l ∘ φ'' ∘ ż_l, before φ' is multiplied in.
+    """
     for index, tangent in enumerate(tangents):
         weight_tangent, bias_tangent = tangent_layers[index]
         if index > 0:
@@ -274,4 +321,6 @@ def _push_forward(
         for j in range(len(tangent)):
             tangent[j].addmm_(chunk.states[index], weight_tangent[j].T)
         if index < len(tangents) - 1:
+            if bent:
+                torch.mul(tangent, chunk.bend[index], out=bent[index])
             tangent.mul_(chunk.slopes[index])

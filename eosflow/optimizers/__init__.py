@@ -1,1 +1,26 @@
-"""Optimizers as pure functions of their state, and the one loop that runs them."""
+"""Optimizers as pure functions of their state, and the one loop that runs them.
+
+To add one: a module with a frozen dataclass as in `eosflow.optimizers.base`, and a line here.
+Standard library alone: torch is imported when an optimizer is used.
+"""
+
+from __future__ import annotations
+
+from eosflow.optimizers.base import Optimizer
+from eosflow.optimizers.flow import ExplicitEuler, ExponentialEuler, ExponentialHeun, RungeKutta4
+from eosflow.optimizers.gradient import Adam, GradientDescent, RMSprop
+from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    kind.name: kind
+    for kind in (
+        ExponentialEuler,
+        ExponentialHeun,
+        ExponentialRosenbrock,
+        ExplicitEuler,
+        RungeKutta4,
+        GradientDescent,
+        Adam,
+        RMSprop,
+    )
+}

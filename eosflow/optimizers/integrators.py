@@ -108,12 +108,3 @@ def runge_kutta_4(
     third = gradient_at(theta - step_size / 2 * second)
     fourth = gradient_at(theta - step_size * third)
     return theta - step_size / 6 * (gradient + 2 * second + 2 * third + fourth)
-
-
-# step(θ, ∇𝓛(θ), pairs, η, ∇𝓛) by the name that the configuration gives it.
-INTEGRATORS: dict[str, Callable[[Tensor, Tensor, EigenPairs, float, Gradient], Tensor]] = {
-    "exponential-euler": lambda theta, gradient, pairs, step_size, _: exponential_euler(
-        theta, gradient, pairs, step_size
-    ),
-    "exponential-heun": exponential_heun,
-}

@@ -1,7 +1,7 @@
-"""The evidence of finished runs as a few small files, and all that can be drawn from them.
+"""The evidence of finished runs as a few small files, and all that can be made from them.
 
-`keep` takes out of a results folder what figures, tables and claims are made of; `redraw` makes
-them again of these files alone, without the runs, their snapshots or a GPU.
+`keep` copies from a results folder what figures, tables and claims are made of; `redraw` makes
+them again from these files alone, without the runs, their snapshots or a GPU.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ ORIGINS = {
 }
 NEEDED = (*(Path(name).name for name in ORIGINS), "trajectories.parquet")
 DICE_EXAMPLES = ("dice-examples.npz", "dice-examples.json")
-# Tables of their own that some figures are drawn from; kept and drawn where they were made.
+# Tables of studies, from which some figures are drawn; kept and drawn if they were made.
 STUDIES = [e.data for e in figures.NAMES.values() if e.data is not None and e.data != "dice"]
 
-# Of each trajectory: what runs.parquet, and so the claims, are read from, and the course of a run.
+# Of each trajectory, as far as its optimizer records it: the course of the run, and what
+# runs.parquet and so the claims are read from.
 TRAJECTORY = [
     *("iteration", "flow_time", "step_size", "loss", "eigenvalue_1", "residual"),
     *("converged", "rejected_steps", "negative_dominant"),
@@ -49,15 +50,15 @@ PARAMETERS = [
     *dict.fromkeys(name for ranges in tables.DICE_SPECIFIED.values() for name in ranges),
 ]
 ANEW = "Delete it and start the workflow again."
-LARGE = 5_000_000  # bytes; more does not belong into a repository
+LARGE = 5_000_000  # bytes; more does not belong in a repository
 
 
 def keep(results: Path | str, folder: Path | str) -> None:
     """Write to `folder` what `redraw` needs of a results folder, and evidence.json beside it.
 
     Kept are the tidy frames, the courses of all their runs as trajectories.parquet (float64, as
-    they are), the Dice parameters and ten Dice images a class, the tables and the claims. The same
-    results give the same bytes. Files of an earlier `keep` are replaced.
+    they are), the Dice parameters and ten Dice images per class, the tables and the claims. The
+    same results give the same bytes. Files of an earlier `keep` are replaced.
 
     Raises: UserError where a file is missing or damaged, where the tables are not what the frames
     give, and where `folder` holds anything else.
@@ -89,7 +90,7 @@ def keep(results: Path | str, folder: Path | str) -> None:
     }
     images = _dice_examples(results, sources)
 
-    (folder / MANIFEST).unlink(missing_ok=True)  # half a folder must not look whole
+    (folder / MANIFEST).unlink(missing_ok=True)  # an unfinished folder must not look whole
     for name in (*DICE_EXAMPLES, *STUDIES):
         (folder / name).unlink(missing_ok=True)
     for name, frame in frames.items():
@@ -104,16 +105,21 @@ def keep(results: Path | str, folder: Path | str) -> None:
 
 
 def redraw(folder: Path | str, output: Path | str) -> None:
-    """Make every figure, the tables, the claims and report.html of a folder of `keep`.
+    """Make every figure, the tables, the claims and report.html from a folder that `keep` wrote.
 
     `output` is laid out like a results folder; what an earlier `redraw` left there is replaced.
 
     Raises: UserError where a file of `folder` is missing or damaged, where `output` holds anything
-    else, and, when all is written, where a table is not the kept one to the last byte.
+    else and, after all is written, where a table differs from the kept one in any byte.
     """
     folder, output = Path(folder), Path(output)
     kept = _verified(folder)
-    drawn = {f"figures/{name}{end}" for name in figures.NAMES for end in (".pdf", ".png")}
+    decomposition, runs, parameters = (
+        pd.read_parquet(folder / f"{name}.parquet")
+        for name in ("decomposition", "runs", "dice-parameters")
+    )
+    listed = figures.entries([*figures.EXPERIMENTS, *runs["experiment"]])
+    drawn = {f"figures/{name}{end}" for name in listed for end in (".pdf", ".png")}
     made = {f"{name}.csv" for name in report.TABLES} | {"report.html"}
     frames = ("decomposition.parquet", "runs.parquet")
     _refuse_others(output, {*drawn, *made, *frames, *STUDIES})
@@ -121,20 +127,16 @@ def redraw(folder: Path | str, output: Path | str) -> None:
         (output / name).unlink(missing_ok=True)
     for name in (*frames, *kept.intersection(STUDIES)):
         _copy(folder / name, output / name)
-    decomposition, runs, parameters = (
-        pd.read_parquet(folder / f"{name}.parquet")
-        for name in ("decomposition", "runs", "dice-parameters")
-    )
     _write_tables(output, decomposition, runs, parameters)
     data: dict[str | None, Path | None] = {name: folder / name for name in kept}
     data |= {None: None, "dice": data.get(DICE_EXAMPLES[0])}
-    sources = {name: data.get(entry.data) for name, entry in figures.NAMES.items()}
-    absent = [name for name in sources if figures.NAMES[name].data and sources[name] is None]
-    # The report shows what is there, and none of the figures that say they have nothing to show.
+    sources = {name: data.get(entry.data) for name, entry in listed.items()}
+    absent = [name for name in sources if listed[name].data and sources[name] is None]
+    # The report shows every figure that is there, so those with nothing to show come after it.
     _draw(sources.keys() - absent, decomposition, runs, sources, output / "figures")
     report.render(output, output / "report.html")
     _draw(absent, decomposition, runs, sources, output / "figures")
-    log.info("%d figures, 3 tables, the claims and report.html: %s", len(figures.NAMES), output)
+    log.info("%d figures, 3 tables, the claims and report.html: %s", len(listed), output)
     if different := _different_tables(output, folder):
         raise UserError(
             f"All is drawn, but {', '.join(different)} in {output} are not the kept ones. Other "
@@ -211,7 +213,10 @@ def _different_tables(first: Path, second: Path) -> list[str]:
 
 
 def _trajectories(results: Path, runs: pd.DataFrame, sources: dict[str, str]) -> pd.DataFrame:
-    """The trajectories of all runs, one row an iteration: `IDENTITY`, then `TRAJECTORY`."""
+    """The trajectories of all runs, one row per iteration: `IDENTITY`, then `TRAJECTORY`.
+
+    What the optimizer of a run does not record is missing.
+    """
     courses = []
     for name, (_, run) in zip(run_names(runs), runs.iterrows(), strict=True):
         try:
@@ -229,9 +234,11 @@ def _trajectories(results: Path, runs: pd.DataFrame, sources: dict[str, str]) ->
             )
         path = results / name / manifest["file"]
         sources[path.relative_to(results).as_posix()] = _checked(path, manifest["sha256"], ANEW)
-        course = pd.read_parquet(path, columns=TRAJECTORY)
+        course = pd.read_parquet(path)
+        course = course[[column for column in TRAJECTORY if column in course]]
         courses.append(course.assign(**{column: run[column] for column in IDENTITY}))
-    return pd.concat(courses, ignore_index=True)[[*IDENTITY, *TRAJECTORY]]
+    joined = pd.concat(courses, ignore_index=True)
+    return joined.reindex(columns=[*IDENTITY, *TRAJECTORY])
 
 
 def _dice_examples(
@@ -255,7 +262,7 @@ def _dice_examples(
 
 
 def _write_frame(frame: pd.DataFrame, path: Path) -> None:
-    """Write a frame without loss, as small as it gets: the bytes of all numbers, place by place."""
+    """Write a frame without loss, as small as it gets: all first bytes, then all second bytes, …"""
     reals = [name for name in frame.columns if frame[name].dtype == np.float64]
     others = [name for name in frame.columns if name not in reals]
     with replacing(path) as temporary:
@@ -277,7 +284,7 @@ def _copy(source: Path, target: Path) -> None:
 def _write_manifest(
     folder: Path, kept: Iterable[str], records: dict[str, Any], sources: dict[str, str]
 ) -> None:
-    """Write evidence.json: the files kept, by which programs they were made, and of which runs."""
+    """Write evidence.json: the files kept, the programs that made them, the runs they are from."""
     files: list[dict[str, Any]] = [
         {"file": name, "sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size}
         for name in sorted(kept)

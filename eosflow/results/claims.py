@@ -16,7 +16,7 @@ from eosflow.results.claim_measures import Evidence
 
 HOLDS, CONTRADICTED, NOT_ENOUGH = "holds", "contradicted", "not enough runs"
 
-# One run can contradict a claim about all runs; to support it takes some.
+# One run can contradict a claim about all runs; supporting it takes at least these.
 FEWEST_RUNS = 3
 LOST = "(number not transcribed)"  # the paper gives one; only the claim's words are checked
 
@@ -45,13 +45,13 @@ class Claim:
 
 
 def check(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Check every claim on the finished runs; one row a claim.
+    """Check every claim on the finished runs; one row per claim.
 
     A claim about all runs is `contradicted` by a single run, and `holds` if at least three runs
     were looked at and all agree. `measured` is the number of the worst run, `worst_run` its folder,
     `by_experiment` the worst number of each experiment.
 
-    Returns: `COLUMNS`, texts but for `runs`.
+    Returns: `COLUMNS`, all text except `runs`.
     """
     finished = courses.finished(decomposition, runs)
     done = runs[runs["stopped"] == "target_loss"]

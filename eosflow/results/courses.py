@@ -1,7 +1,9 @@
-"""What is read off the course of each run: one row a run out of one row a snapshot.
+"""What the course of each run amounts to: one row per run, from its snapshots.
 
 Everything here leaves out the transient, as the paper does: "the start" of a run is its first
-snapshot at iteration 10 or later.
+snapshot at iteration 10 or later, and its first of all where the optimizer has none. Runs of
+different networks can share a frame: what the network of a run does not have, such as the alignment
+of one that is no chain of layers, is missing (NaN).
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-TRANSIENT = 10  # iterations; the snapshots before this one are in no analysis
+# Iterations; earlier snapshots are in no analysis. Where an optimizer has another number, the frame
+# says so in its column `transient`.
+TRANSIENT = 10
 
 IDENTITY = ["experiment", "dataset", "criterion", "n", "init_seed", "subset_seed"]
 
@@ -24,44 +28,75 @@ FACTORS = (
 
 
 def run_names(frame: pd.DataFrame) -> pd.Series:
-    """Each row's run folder below the results folder, `EXP/nN/init{i}-subset{s}`."""
+    """The run folder of each row, below the results folder: `EXP/nN/init{i}-subset{s}`."""
     text = frame[IDENTITY].astype(str)
     seeds = "init" + text["init_seed"] + "-subset" + text["subset_seed"]
     return text["experiment"] + "/n" + text["n"] + "/" + seeds
 
 
 def finished(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The snapshots of the runs that reached their target loss; others may have peaks to come."""
+    """The snapshots of the runs that reached their target loss; other runs may not have peaked."""
     done = runs.loc[runs["stopped"] == "target_loss", IDENTITY]
     return decomposition.merge(done, on=IDENTITY, how="inner")
 
 
+def transient(decomposition: pd.DataFrame) -> pd.Series:
+    """How many iterations the transient of each snapshot's run has, 10 where nothing is said."""
+    return column(decomposition, "transient").fillna(TRANSIENT).astype(int)
+
+
 def after_transient(decomposition: pd.DataFrame) -> pd.DataFrame:
-    """The snapshots at iteration 10 and later, in the order of run and iteration."""
-    kept = decomposition[decomposition["iteration"] >= TRANSIENT]
+    """The snapshots beyond the transient, in the order of run and iteration."""
+    kept = decomposition[decomposition["iteration"] >= transient(decomposition)]
     return kept.sort_values([*IDENTITY, "iteration"], ignore_index=True)
 
 
+def column(frame: pd.DataFrame, name: str) -> pd.Series:
+    """A column of numbers; all are missing where the frame has no such column."""
+    return frame[name] if name in frame else pd.Series(np.nan, index=frame.index, name=name)
+
+
 def layer_count(decomposition: pd.DataFrame) -> int:
-    """L, from the columns `layer_norm2_1` … `layer_norm2_L`."""
-    return sum(name.startswith("layer_norm2_") for name in decomposition.columns)
+    """L of the deepest network, from the columns `layer_norm2_1` … `layer_norm2_L`."""
+    return len(_layer_columns(decomposition))
+
+
+def _layer_columns(decomposition: pd.DataFrame) -> list[str]:
+    return [name for name in decomposition.columns if name.startswith("layer_norm2_")]
+
+
+def _depths(decomposition: pd.DataFrame) -> pd.Series:
+    """L of each snapshot's own network."""
+    return decomposition[_layer_columns(decomposition)].notna().sum(axis="columns")
+
+
+def _product_above(decomposition: pd.DataFrame, name: str, layer: int) -> pd.Series:
+    """The product over j from `layer` to L − 1 of the columns `name`_j, L of each snapshot.
+
+    Missing where one of them is, and where the network has no such layer.
+    """
+    above = range(layer, layer_count(decomposition))
+    factors = decomposition[[f"{name}_{j}" for j in above if f"{name}_{j}" in decomposition]]
+    wanted = _depths(decomposition) - layer
+    return factors.prod(axis="columns").where(factors.notna().sum(axis="columns") == wanted)
 
 
 def cumulative_alignment(decomposition: pd.DataFrame, layer: int) -> pd.Series:
-    """A_l = Π_{j≥l} α_j (E10) of each snapshot; A_L = 1, for there is no Jacobian above layer L."""
-    columns = [f"alignment_{j}" for j in range(layer, layer_count(decomposition))]
-    return decomposition[columns].prod(axis="columns")
+    """A_l = Π_{j≥l} α_j (E10) of each snapshot; A_L = 1, for there is no Jacobian above layer L.
+
+    Missing where the network is no chain of layers, and where it has no layer l.
+    """
+    return _product_above(decomposition, "alignment", layer)
 
 
 def factors(decomposition: pd.DataFrame, layer: int = 1) -> pd.DataFrame:
     """The five factors of E‖M_l‖² (E12) of each snapshot, one column each, named as `FACTORS`."""
-    jacobians = [f"jacobian_norm2_{j}" for j in range(layer, layer_count(decomposition))]
     return pd.DataFrame(
         {
-            "activation_ratio": decomposition[f"activation_ratio_{layer}"],
-            "activation_norm2": decomposition[f"activation_norm2_{layer}"],
-            "criterion_norm2": decomposition["criterion_norm2"],
-            "jacobian_product": decomposition[jacobians].prod(axis="columns"),
+            "activation_ratio": column(decomposition, f"activation_ratio_{layer}"),
+            "activation_norm2": column(decomposition, f"activation_norm2_{layer}"),
+            "criterion_norm2": column(decomposition, "criterion_norm2"),
+            "jacobian_product": _product_above(decomposition, "jacobian_norm2", layer),
             "alignment": cumulative_alignment(decomposition, layer),
         }
     )
@@ -70,52 +105,50 @@ def factors(decomposition: pd.DataFrame, layer: int = 1) -> pd.DataFrame:
 def alignment_peaks(decomposition: pd.DataFrame) -> pd.DataFrame:
     """Peak of A_1 over the iterations from 10 on, the A of the power law (E14), of each run.
 
+    Runs without alignments are left out.
+
     Returns: `IDENTITY`, `iteration` (of the peak), `alignment` (A_1 there).
     """
     later = after_transient(decomposition)
-    peak = later.loc[later.groupby(IDENTITY)["alignment_product"].idxmax()]
-    peak = peak.rename(columns={"alignment_product": "alignment"})
+    later = later.assign(alignment=column(later, "alignment_product")).dropna(subset="alignment")
+    peak = later.loc[later.groupby(IDENTITY)["alignment"].idxmax()]
     return peak[[*IDENTITY, "iteration", "alignment"]].reset_index(drop=True)
 
 
 def growth(decomposition: pd.DataFrame, peak_of: str = "layer_norm2_1") -> pd.DataFrame:
     """By what factor each quantity grew from the start of the run to the peak of `peak_of`.
 
-    Measured at one snapshot, so that the growths of the factors multiply to that of their product:
-    E‖M‖² · ω to λ₁(G) (E5), the five of `FACTORS` to E‖M_1‖² (E12).
+    All are taken at that one snapshot, so that the factors' growths multiply to their product's:
+    E‖M‖² · ω to λ₁(G) (E5), the five of `FACTORS` to E‖M_1‖² (E12). Runs without `peak_of` are left
+    out.
 
-    Returns: `IDENTITY`, `start` and `peak` (iterations), then one ratio (no unit) a quantity:
-    `sharpness_hessian`, `sharpness_gauss_newton`, `m_norm2`, `overlap`, `layer_norm2_1` and the
-    five of `FACTORS`.
+    Returns: `IDENTITY`, then for each quantity its ratio (no unit): `sharpness_gauss_newton`,
+    `m_norm2`, `overlap`, `layer_norm2_1` and the five of `FACTORS`; missing as they are.
     """
     later = after_transient(decomposition)
-    quantities = [
-        "sharpness_hessian",
-        "sharpness_gauss_newton",
-        "m_norm2",
-        "overlap",
-        "layer_norm2_1",
-    ]
-    values = pd.concat([later[quantities], factors(later)], axis="columns")
+    later = later[column(later, peak_of).notna()].reset_index(drop=True)
+    quantities = ["sharpness_gauss_newton", "m_norm2", "overlap", "layer_norm2_1"]
+    known = pd.DataFrame({name: column(later, name) for name in quantities})
+    values = pd.concat([known, factors(later)], axis="columns")
     groups = later.groupby(IDENTITY)
     first = groups["iteration"].idxmin()
-    top = groups[peak_of].idxmax()
+    top = column(later, peak_of).groupby([later[name] for name in IDENTITY]).idxmax()
     ratios = values.loc[top].reset_index(drop=True) / values.loc[first].reset_index(drop=True)
     identity = later.loc[first, IDENTITY].reset_index(drop=True)
-    identity["start"] = later.loc[first, "iteration"].to_numpy()
-    identity["peak"] = later.loc[top, "iteration"].to_numpy()
     return pd.concat([identity, ratios], axis="columns")
 
 
 def largest_growth(decomposition: pd.DataFrame) -> pd.DataFrame:
-    """The most that λ₁(𝓗), ω and each of the five factors exceeded its start during the run.
+    """How far λ₁(𝓗) and each of the five factors rose at most above its start during the run.
 
     Unlike in `growth`, each quantity is taken at its own peak.
 
-    Returns: `IDENTITY`, then one ratio ≥ 1 (no unit) a quantity.
+    Returns: `IDENTITY`, then for `sharpness_hessian` and each of `FACTORS` its ratio ≥ 1 (no unit);
+    missing as they are.
     """
     later = after_transient(decomposition)
-    values = pd.concat([later[["sharpness_hessian", "overlap"]], factors(later)], axis="columns")
+    sharpness = column(later, "sharpness_hessian").rename("sharpness_hessian")
+    values = pd.concat([sharpness, factors(later)], axis="columns")
     groups = later.groupby(IDENTITY)
     first = groups["iteration"].idxmin()
     keys = [later[name] for name in IDENTITY]
@@ -125,24 +158,32 @@ def largest_growth(decomposition: pd.DataFrame) -> pd.DataFrame:
 
 
 def stable_steps(decomposition: pd.DataFrame) -> pd.DataFrame:
-    """Largest step at which gradient descent is stable throughout, and had alignment stood still.
+    """Largest step at which gradient descent stays stable: as it was, and with alignment frozen.
 
     Implements: E13. The counterfactual sharpness at time t is
     ω Σ_l E‖M_l‖² A_l(10)/A_l(t) + max(λ₁(R), 0), an upper bound; s_cf is its maximum.
 
     Returns: `IDENTITY`, `max_sharpness` (of 𝓗), `counterfactual_sharpness` (s_cf), `stable_step`
-    = 2/max λ₁(𝓗), `counterfactual_step` = 2/s_cf (units of flow time).
+    = 2/max λ₁(𝓗), `counterfactual_step` = 2/s_cf (units of flow time); s_cf and its step are
+    missing of runs without alignments.
     """
     later = after_transient(decomposition)
     keys = [later[name] for name in IDENTITY]
+    depths = _depths(later)
     total = pd.Series(0.0, index=later.index)
     for layer in range(1, layer_count(later) + 1):
         alignment = cumulative_alignment(later, layer)
         start = alignment.groupby(keys).transform("first")
-        total += later[f"layer_norm2_{layer}"] * start / alignment
-    bound = later["overlap"] * total + later["sharpness_residual"].clip(lower=0.0)
+        term = later[f"layer_norm2_{layer}"] * start / alignment
+        total += term.where(depths >= layer, 0.0)
+    total = total.where(depths > 0)
+    overlap, residual = column(later, "overlap"), column(later, "sharpness_residual")
+    bound = overlap * total + residual.clip(lower=0.0)
     summary = pd.DataFrame(
-        {"max_sharpness": later["sharpness_hessian"], "counterfactual_sharpness": bound}
+        {
+            "max_sharpness": column(later, "sharpness_hessian"),
+            "counterfactual_sharpness": bound,
+        }
     )
     rows = summary.groupby(keys).max().reset_index()
     # A sharpness of zero or less puts no bound on the step.

@@ -10,6 +10,7 @@ import pandas as pd
 import statsmodels.api as sm
 
 from eosflow.results import courses
+from eosflow.results.figures import EXPERIMENTS
 
 # Table 2 of Lowell & Kastner 2024: (dataset, criterion) -> a, b, R².
 PAPER: dict[tuple[str, str], tuple[float, float, float]] = {
@@ -19,6 +20,9 @@ PAPER: dict[tuple[str, str], tuple[float, float, float]] = {
     ("atrialfibrillation", "cross_entropy"): (0.0026, 0.45, 0.93),
     ("sst", "cross_entropy"): (0.0001, 0.67, 0.98),
 }
+
+# The experiment of each; no other experiment is the paper's.
+OF_EXPERIMENT = dict(zip(EXPERIMENTS, PAPER, strict=True))
 
 FEWEST_RUNS = 3  # two points determine the line and leave nothing to judge it by
 COLUMNS = ["a", "b", "r_squared", "a_low", "a_high", "b_low", "b_high"]
@@ -90,24 +94,32 @@ def fit(n: pd.Series, alignment: pd.Series) -> PowerLaw:
     )
 
 
+def paper_fit(experiment: str, dataset: str, criterion: str) -> tuple[float, float, float] | None:
+    """The paper's a, b, R² of an experiment; None of one that is not the paper's."""
+    key = (dataset, criterion)
+    return PAPER[key] if OF_EXPERIMENT.get(experiment) == key else None
+
+
 def fits(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """One fit a (dataset, criterion): the paper's five in its order, then any others.
+    """One fit per experiment: the paper's five in its order, then any others.
 
-    Only runs that stopped at their target loss count; `runs_left_out` says how many others there
-    are. Where no fit can be made its columns are empty and `note` says why.
+    Only runs that stopped at their target loss and have alignments count; `runs_left_out` says how
+    many others there are. Where no fit can be made its columns are empty and `note` says why.
 
-    Returns: `dataset`, `criterion`, `COLUMNS`, `runs`, `paper_a`, `paper_b`, `paper_r_squared`,
-    `runs_left_out`, `note`.
+    Returns: `dataset`, `criterion`, `COLUMNS`, `runs`, `paper_a`, `paper_b`, `paper_r_squared`
+    (missing of other experiments), `runs_left_out`, `note`; where there are other experiments than
+    the paper's, also `experiment`.
     """
-    peaks = courses.alignment_peaks(courses.finished(decomposition, runs))
-    present = runs[["dataset", "criterion"]].drop_duplicates().itertuples(index=False, name=None)
+    finished = courses.finished(decomposition, runs)
+    peaks = courses.alignment_peaks(finished)
     rows = []
-    for dataset, criterion in dict.fromkeys([*PAPER, *present]):
-        chosen = peaks[(peaks["dataset"] == dataset) & (peaks["criterion"] == criterion)]
-        every = runs[(runs["dataset"] == dataset) & (runs["criterion"] == criterion)]
-        note = obstacle(chosen["n"], chosen["alignment"])
-        law = None if note else fit(chosen["n"], chosen["alignment"])
-        paper = PAPER.get((dataset, criterion), (np.nan, np.nan, np.nan))
+    for experiment, (dataset, criterion) in (OF_EXPERIMENT | _present(runs)).items():
+        chosen = peaks[peaks["experiment"] == experiment]
+        every = runs[runs["experiment"] == experiment]
+        reached = int((every["stopped"] == "target_loss").sum())
+        points = chosen["n"], chosen["alignment"]
+        law = None if obstacle(*points) else fit(*points)
+        paper = paper_fit(experiment, dataset, criterion) or (np.nan, np.nan, np.nan)
         rows.append(
             {
                 "dataset": dataset,
@@ -116,7 +128,36 @@ def fits(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
                 "runs": len(chosen),
                 **dict(zip(("paper_a", "paper_b", "paper_r_squared"), paper, strict=True)),
                 "runs_left_out": len(every) - len(chosen),
-                "note": note,
+                "note": _note(chosen, reached),
+                "experiment": experiment,
             }
         )
-    return pd.DataFrame(rows)
+    return without_own_column(pd.DataFrame(rows))
+
+
+def without_own_column(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without its column `experiment` if all are the paper's: it then says nothing new.
+
+    The paper has one experiment of each dataset and criterion; others can share both.
+    """
+    own = set(table["experiment"]) - set(OF_EXPERIMENT)
+    return table if own else table.drop(columns="experiment")
+
+
+def _present(runs: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """Dataset and criterion of each experiment that was run."""
+    columns = ["experiment", "dataset", "criterion"]
+    rows = runs[columns].drop_duplicates().itertuples(index=False, name=None)
+    return {experiment: (dataset, criterion) for experiment, dataset, criterion in rows}
+
+
+def _note(peaks: pd.DataFrame, reached: int) -> str:
+    """Why there is no fit, and how many finished runs have no alignment."""
+    lacking = reached - len(peaks)
+    without = f"{lacking} finished run{'s' if lacking > 1 else ''} without alignments"
+    if not lacking:
+        return obstacle(peaks["n"], peaks["alignment"])
+    if peaks.empty:
+        return without
+    parts = [obstacle(peaks["n"], peaks["alignment"]), f"{without} left out"]
+    return "; ".join(filter(None, parts))

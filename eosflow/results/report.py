@@ -11,12 +11,23 @@ import jinja2
 import pandas as pd
 
 from eosflow.results import claims
-from eosflow.results.figures import EXPERIMENTS, EXTRAS, FIGURES, NAMES, Entry, file_name
-from eosflow.results.tables import VERSIONED, readable
+from eosflow.results.collect import VERSIONED
+from eosflow.results.figures import (
+    EXPERIMENTS,
+    EXTRAS,
+    FIGURES,
+    NAMES,
+    Entry,
+    entries,
+    file_name,
+    title_of,
+)
+from eosflow.results.tables import given_titles, readable
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import write_text
 
 TABLES = ("table1", "table2", "table3", "claims")
+FULL_BATCH = "all examples"  # what a run's `batch` says where nothing is drawn
 _PNG_SIZE = slice(16, 24)  # width and height in a PNG's first chunk, big-endian
 
 
@@ -41,16 +52,18 @@ def render(results: Path | str, output: Path | str) -> None:
     """Write the report of a results folder.
 
     Reads runs.parquet, table1.csv to table3.csv, claims.csv and figures/*.png below `results`.
-    Figures of experiments without runs are left out and listed; links to files are relative, so
-    they work where the page lies in the results folder.
+    Figures of the paper's experiments without runs are left out and listed; links to files are
+    relative, so they work where the page lies in the results folder.
 
     Raises: UserError where one of these files is missing.
     """
     results = Path(results)
     runs = _load(results / "runs.parquet")
-    tables = {name: readable(_load(results / f"{name}.csv")) for name in TABLES}
-    shown = [name for name, entry in NAMES.items() if _has_content(results, name, entry, runs)]
-    pictures = {name: _picture(results, name, runs) for name in shown}
+    titles = given_titles(runs)
+    tables = {name: readable(_load(results / f"{name}.csv"), titles) for name in TABLES}
+    listed = entries([*EXPERIMENTS, *runs["experiment"]])
+    shown = {n: entry for n, entry in listed.items() if _has_content(results, n, entry, runs)}
+    pictures = {name: _picture(results, name, entry, runs) for name, entry in shown.items()}
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("eosflow.results"),
         autoescape=True,
@@ -68,7 +81,8 @@ def render(results: Path | str, output: Path | str) -> None:
         laws=_laws(tables["table2"]),
         headline=pictures.get("power-law"),
         extras=[pictures[name] for name in EXTRAS if name in pictures and name != "power-law"],
-        numbered=[p for name, p in pictures.items() if name not in EXTRAS],
+        numbered=[p for name, p in pictures.items() if name in NAMES and name not in EXTRAS],
+        others=[p for name, p in pictures.items() if name not in NAMES],
         absent=_absent(set(shown)),
         experiments=EXPERIMENTS,
         claims=claims,
@@ -93,7 +107,7 @@ def _has_content(results: Path, name: str, entry: Entry, runs: pd.DataFrame) -> 
     )
 
 
-def _picture(results: Path, name: str, runs: pd.DataFrame) -> Picture:
+def _picture(results: Path, name: str, entry: Entry, runs: pd.DataFrame) -> Picture:
     path = results / "figures" / f"{name}.png"
     try:
         data = path.read_bytes()
@@ -101,7 +115,6 @@ def _picture(results: Path, name: str, runs: pd.DataFrame) -> Picture:
         raise UserError(
             f"{path} is missing, and the report shows it. Make it with: snakemake {path}"
         ) from None
-    entry = NAMES[name]
     size = data[_PNG_SIZE]
     chosen = runs if entry.experiment is None else runs[runs["experiment"] == entry.experiment]
     sizes = ", ".join(f"{n:,}" for n in sorted(chosen["n"].unique()))
@@ -109,13 +122,18 @@ def _picture(results: Path, name: str, runs: pd.DataFrame) -> Picture:
     return Picture(
         name=name,
         entry=entry,
-        label=f"Figure {int(name[-2:])}" if name not in EXTRAS else "Beyond the paper",
+        label=_label(name),
         source="data:image/png;base64," + base64.b64encode(data).decode("ascii"),
         width=int.from_bytes(size[:4], "big"),
         height=int.from_bytes(size[4:], "big"),
         description=f"{what}: {entry.title}",
         data={None: "decomposition.parquet", "dice": None}.get(entry.data, entry.data),
     )
+
+
+def _label(name: str) -> str:
+    numbered = name in NAMES and name not in EXTRAS
+    return f"Figure {int(name.removeprefix('figure'))}" if numbered else "Beyond the paper"
 
 
 def _absent(shown: set[str]) -> list[tuple[str, str]]:
@@ -132,32 +150,21 @@ def _summary(runs: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> dict[str, A
     return {
         "runs": len(runs),
         "reached": int((runs["stopped"] == "target_loss").sum()),
-        "experiments": [EXPERIMENTS.get(name, name) for name in runs["experiment"].unique()],
+        "experiments": [title_of(name) for name in runs["experiment"].unique()],
+        "others": [name for name in runs["experiment"].unique() if name not in EXPERIMENTS],
         "claims": len(verdicts),
         "hold": int((verdicts == claims.HOLDS).sum()),
         "contradicted": int((verdicts == claims.CONTRADICTED).sum()),
         "undecided": int((verdicts == claims.NOT_ENOUGH).sum()),
         "fitted": int(tables["table2"]["b"].notna().sum()),
         "rising": int((tables["table2"]["b"] > 0).sum()),
-        "networks": sorted(
-            {
-                f"{r.depth} affine layers of width {r.width}, {r.activation}"
-                for r in runs.itertuples()
-            }
-        ),
-        "solvers": sorted(
-            f"{_scheme(integrator)} with steps of at most {step:g}, eigenpairs in {dtype}"
-            for integrator, step, dtype in set(
-                zip(runs["integrator"], runs["max_step_size"], runs["eigen_dtype"], strict=True)
-            )
-        ),
+        "networks": sorted(runs["network"].unique()),
+        "solvers": sorted(set(map(_solver, runs["optimizer"], runs["batch"]))),
     }
 
 
-def _scheme(integrator: str) -> str:
-    """`exponential Euler` of exponential-euler."""
-    kind, _, author = integrator.partition("-")
-    return f"{kind} {author.title()}"
+def _solver(optimizer: str, batch: str) -> str:
+    return optimizer if batch == FULL_BATCH else f"{optimizer}, {batch}"
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -165,9 +172,10 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _laws(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Table 2 with each interval beside its estimate."""
+    """Table 2 with each interval beside its estimate, and `fitted`: whether there is a fit."""
     rows = _records(table)
     for row in rows:
+        row["fitted"] = pd.notna(row["b"])
         for name in ("a", "b"):
             interval = f"{number(row[f'{name}_low'], 2)}, {number(row[f'{name}_high'], 2)}"
             row[name] = f"{number(row[name])} [{interval}]" if pd.notna(row[name]) else "–"
@@ -189,8 +197,8 @@ def _cost(runs: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _origin(runs: pd.DataFrame) -> list[tuple[str, str]]:
-    """On what the runs were made: every value that occurs, with the number of its runs."""
-    names = {"device": "Device", "threads": "Threads a run"}
+    """What the runs were made on: every value that occurs, with the number of its runs."""
+    names = {"device": "Device", "threads": "Threads per run"}
     names |= {f"version_{name}": name for name in VERSIONED} | {"commit": "Commit"}
     lines = []
     for column, label in names.items():
@@ -204,7 +212,7 @@ def _origin(runs: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """A cell's text: thousands apart, `digits` significant digits, a dash for what is missing."""
+    """A cell's text: thousands separated, `digits` significant digits, a dash where missing."""
     if isinstance(value, str):
         return value
     if pd.isna(value):

@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from eosflow.datasets import load_subset
-from eosflow.networks.mlp import Network
-from eosflow.objectives.mlp import Objective
-from eosflow.runs.spec import RunSpec, step_name
+from eosflow import objectives
+from eosflow.datasets.subsets import load_subset
+from eosflow.objectives.base import Objective
+from eosflow.runs.names import step_name
+from eosflow.runs.spec import RunSpec
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, replacing, sha256, write_json
 from eosflow.storage.tensors import DamagedFile, load_tensors, save_tensors
@@ -27,18 +28,22 @@ CHECKPOINT = "checkpoint.safetensors"
 
 
 def make_objective(spec: RunSpec, subset_path: Path, device: torch.device) -> Objective:
-    """The run's loss: the first N rows of its subset, in float64 on the device."""
-    inputs, labels = load_subset(subset_path, spec.n)
-    if inputs.shape[1] != spec.dimensions[0]:
+    """The run's loss: the first N rows of its subset, in float64 on the device.
+
+    Raises: UserError where the subset holds inputs of another size.
+    """
+    inputs, targets = load_subset(subset_path, spec.n)
+    dimension = int(np.prod(spec.shape))
+    if inputs.shape[1] != dimension:
         raise UserError(
             f"{subset_path} holds inputs of {inputs.shape[1]} numbers, the run {spec.folder} wants "
-            f"{spec.dimensions[0]}. Delete it and run again."
+            f"{dimension}. Delete it and run again."
         )
-    return Objective(
-        Network(spec.dimensions, spec.activation),
+    return objectives.make(
+        spec.network.build(spec.shape, spec.outputs),
         spec.criterion,
         torch.from_numpy(inputs).to(device),
-        torch.from_numpy(labels).to(device),
+        torch.from_numpy(targets).to(device),
     )
 
 
@@ -91,7 +96,7 @@ class RunFolder:
         try:
             other = RunSpec.from_record(record["spec"])
             knobs = "; ".join(self.spec.differences(other)) or "an older training version"
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, ValueError):
             knobs = "an older form of specification"
         return (
             f"{self.path} held a run of another specification ({knobs}). It was kept as {aside}; "
@@ -144,7 +149,7 @@ class RunFolder:
             return None
         if (
             metadata["trajectory_key"] != self.spec.trajectory_key
-            or metadata["iteration"] > self.spec.max_iterations
+            or metadata["iteration"] > self.spec.stop.max_iterations
         ):
             return None
         damaged = self.damaged(metadata["snapshots"])
@@ -156,15 +161,13 @@ class RunFolder:
         """Forget the checkpoint, which a finished run no longer needs."""
         (self.path / CHECKPOINT).unlink(missing_ok=True)
 
-    def save_trajectory(self, columns: list[str], rows: list[list[float]]) -> dict[str, Any]:
-        """Write trajectory.parquet; returns its entry for the manifest."""
-        table = np.array(rows, dtype=np.float64).reshape(-1, len(columns))
-        kinds = {"iteration": "int64", "power_iterations": "int64", "rejected_steps": "int64"}
-        kinds |= {"converged": "bool", "negative_dominant": "bool"}
-        arrays = {
-            name: table[:, index].astype(kinds.get(name, "float64"))
-            for index, name in enumerate(columns)
-        }
+    def save_trajectory(self, kinds: Mapping[str, str], rows: list[list[float]]) -> dict[str, Any]:
+        """Write trajectory.parquet; returns its entry for the manifest.
+
+        `kinds` gives each column's NumPy type, in the order of the rows' numbers.
+        """
+        table = np.array(rows, dtype=np.float64).reshape(-1, len(kinds))
+        arrays = {name: table[:, i].astype(kind) for i, (name, kind) in enumerate(kinds.items())}
         path = self.path / "trajectory.parquet"
         with replacing(path) as temporary:
             pq.write_table(pa.table(arrays), temporary)

@@ -1,4 +1,4 @@
-"""Decomposition of the snapshots of one run: which, from what, into which files."""
+"""Measurements of the snapshots of one run: which, from what, into which files."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eosflow.measurements.decomposition import decompose
-from eosflow.networks.mlp import Network
-from eosflow.objectives.mlp import Objective
+from eosflow.measurements.base import Measurement
+from eosflow.objectives.base import Objective
 from eosflow.runs.folder import make_objective
-from eosflow.runs.spec import DECOMPOSITION_VERSION, RunSpec, step_name
+from eosflow.runs.names import index_key, place_of, snapshot_key, step_name
+from eosflow.runs.spec import RunSpec
+from eosflow.storage.damage import DAMAGED, note_damage, noted
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, sha256, write_json
 from eosflow.storage.tensors import DamagedFile, load_tensors
 
 
-def snapshot_key(entry: dict[str, Any]) -> str:
-    """What the decomposition of a snapshot depends on: its contents and how it is computed."""
-    return digest([entry["sha256"], DECOMPOSITION_VERSION])
+class RunMeasurer:
+    """Takes one measurement of the snapshots that a run's manifest lists."""
 
-
-class RunDecomposer:
-    """Decomposes the snapshots that a run's manifest lists, into its `decomposition` folder."""
-
-    def __init__(self, folder: Path, subset_path: Path, device: str = "cpu") -> None:
+    def __init__(
+        self, folder: Path, subset_path: Path, measurement: Measurement, device: str = "cpu"
+    ) -> None:
         self.folder = folder
+        self.measurement = measurement
+        self.place = folder / place_of(measurement.name)
+        self._damaged = noted(self.place)
         record = read_json(folder / "run.json")
         self.spec = RunSpec.from_record(record["spec"])
         self.manifest = read_json(folder / "manifest.json")
@@ -48,36 +49,54 @@ class RunDecomposer:
             )
         return dict(entries[iteration])
 
+    def chosen(self) -> list[dict[str, Any]]:
+        """The manifest's entries of the snapshots that the measurement's cadence takes."""
+        every = self.measurement.every
+        entries: list[dict[str, Any]] = self.manifest["snapshots"]
+        return [e for e in entries if every == 0 or e["iteration"] % every == 0]
+
     def snapshot(self, entry: dict[str, Any]) -> dict[str, Any]:
-        """Decompose one snapshot, or read it where that was done; returns its index entry."""
-        path = self.folder / "decomposition" / f"{step_name(entry['iteration'])}.json"
-        key = snapshot_key(entry)
-        if _stored_key(path) != key:
-            theta = self._load(entry)
+        """Measure one snapshot, or read it where that was done; returns its index entry."""
+        path = self.place / f"{step_name(entry['iteration'])}.json"
+        key = snapshot_key(entry, self.measurement)
+        if _stored_key(path) != key or path.name in self._damaged:
+            theta = self._load(entry).to(self._device)
             if self._objective is None:
                 self._objective = make_objective(self.spec, self._subset_path, self._device)
+            iteration, seed = entry["iteration"], self.spec.init_seed
             record = {
-                "iteration": entry["iteration"],
+                "iteration": iteration,
                 "flow_time": entry["flow_time"],
-                **decompose(self._objective, theta.to(self._device)),
-                "version": DECOMPOSITION_VERSION,
+                **self.measurement.measure(self._objective, theta, iteration, seed),
+                "version": self.measurement.version,
                 "key": key,
             }
             write_json(path, record)
         return {"iteration": entry["iteration"], "file": path.name, "sha256": sha256(path)}
 
+    def run(self) -> dict[str, Any]:
+        """Measure every chosen snapshot that has not been, then write index.json; returns it."""
+        entries = [self.snapshot(entry) for entry in self.chosen()]
+        index = {
+            "key": digest(entries),
+            "measurement": index_key(self.measurement),
+            "version": self.measurement.version,
+            "snapshots": entries,
+        }
+        write_json(self.place / "index.json", index)
+        (self.place / DAMAGED).unlink(missing_ok=True)
+        return index
+
     def _load(self, entry: dict[str, Any]) -> Tensor:
         path = self.folder / entry["file"]
         if not path.is_file() or sha256(path) != entry["sha256"]:
-            # Without the manifest the next run of the workflow trains this run again.
-            (self.folder / "manifest.json").unlink(missing_ok=True)
+            reason = "it is missing or does not match the manifest's checksum"
+            note_damage(self.folder, [entry["file"]], reason)
             raise DamagedFile(
-                path,
-                "it is missing or does not match the manifest's checksum. The run's manifest was "
-                "removed: start the workflow again and the snapshot is made anew",
+                path, f"{reason}. Start the workflow again: the run is trained again where needed"
             )
         tensors, _ = load_tensors(path)
-        return Network(self.spec.dimensions, self.spec.activation).flatten(tensors)
+        return self.spec.network.build(self.spec.shape, self.spec.outputs).flatten(tensors)
 
 
 def _stored_key(path: Path) -> str | None:
@@ -87,18 +106,16 @@ def _stored_key(path: Path) -> str | None:
         return None
 
 
-def decompose_snapshot(
-    folder: Path, iteration: int, subset_path: Path, device: str = "cpu"
+def measure_snapshot(
+    folder: Path, iteration: int, subset_path: Path, measurement: Measurement, device: str = "cpu"
 ) -> dict[str, Any]:
-    """Make `decomposition/stepNNNNNN.json` of one snapshot; returns its index entry."""
-    run = RunDecomposer(folder, subset_path, device)
+    """Make `stepNNNNNN.json` of one snapshot; returns its index entry."""
+    run = RunMeasurer(folder, subset_path, measurement, device)
     return run.snapshot(run.entry(iteration))
 
 
-def decompose_run(folder: Path, subset_path: Path, device: str = "cpu") -> dict[str, Any]:
-    """Make every snapshot's decomposition that is missing, then `decomposition/index.json`."""
-    run = RunDecomposer(folder, subset_path, device)
-    entries = [run.snapshot(entry) for entry in run.manifest["snapshots"]]
-    index = {"key": digest(entries), "version": DECOMPOSITION_VERSION, "snapshots": entries}
-    write_json(folder / "decomposition" / "index.json", index)
-    return index
+def measure_run(
+    folder: Path, subset_path: Path, measurement: Measurement, device: str = "cpu"
+) -> dict[str, Any]:
+    """Make every snapshot's record that is missing, then `index.json`; returns it."""
+    return RunMeasurer(folder, subset_path, measurement, device).run()

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line now and then in a log."""
+"""Progress of long work: a bar on a terminal, occasional lines in a log."""
 
 from __future__ import annotations
 
@@ -52,8 +52,13 @@ class LossProgress:
         self._start = time.monotonic()
         self._first_iteration: int | None = None
 
-    def update(self, iteration: int, loss: float, loss_at_half: float, sharpness: float) -> None:
-        """Show the newest iteration; `loss_at_half` is that of half as many iterations."""
+    def update(
+        self, iteration: int, loss: float, loss_at_half: float, sharpness: float | None
+    ) -> None:
+        """Show the newest iteration; `loss_at_half` is that of half as many iterations.
+
+        `sharpness` is None where the optimizer does not look at it.
+        """
         if self._first_iteration is None:
             self._first_iteration = iteration
         shown = not self._bar.disable
@@ -63,9 +68,10 @@ class LossProgress:
         rate = (iteration - self._first_iteration) / elapsed if elapsed > 0 else 0.0
         needed = iterations_needed(iteration, loss, loss_at_half, self._target)
         left = _left([(end - iteration) / rate for end in needed]) if rate > 0 else "time unknown"
+        seen = f"sharpness {sharpness:.4g}  " if sharpness is not None else ""
         text = (
             f"iteration {iteration}  loss {loss:.4g} (target {self._target:g})  "
-            f"sharpness {sharpness:.4g}  {rate:.2f} iterations/s  {left}"
+            f"{seen}{rate:.2f} iterations/s  {left}"
         )
         if shown:
             self._bar.n = 100 * iteration / max(needed[1], 1)

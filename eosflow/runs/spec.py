@@ -1,79 +1,80 @@
-"""What one training run is, where its files lie, and which runs a config asks for. Stdlib only."""
+"""What one training run is, and where its files lie. Standard library only."""
 
 from __future__ import annotations
 
 import functools
-import itertools
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Any, ClassVar
 
-from eosflow.datasets import catalog
-from eosflow.storage.digests import canonical_json, digest
+from eosflow.datasets import configured
+from eosflow.datasets.base import DatasetSettings
+from eosflow.networks import NETWORKS
+from eosflow.networks.base import NetworkSettings
+from eosflow.optimizers import OPTIMIZERS
+from eosflow.optimizers.base import Optimizer
+from eosflow.optimizers.batches import BATCHES, Batches, FullBatch
+from eosflow.runs.snapshots import SNAPSHOTS, EveryIterations, Snapshots
+from eosflow.storage import settings
+from eosflow.storage.digests import digest
+from eosflow.storage.settings import setting
 
-# Raise these when the numbers move, or the form of their records: what was made before is then
+# Raise this when the numbers of a run move, or the form of its files: what was made before is then
 # made again.
 TRAINING_VERSION = 1
-DECOMPOSITION_VERSION = 2
-TABLES_VERSION = 3
-STUDIES_VERSION = 2
 
-CRITERIA: dict[str, str] = {
-    "cross_entropy": "CE",
-    "squared_error": "MSE",
-    "mean_squared_error": "MSE, mean of outputs",
-}
-# Knobs that say only when a run ends: two runs that differ in nothing else share a trajectory.
-STOPPING_KNOBS = ("target_loss", "max_iterations")
+
+@dataclass(frozen=True)
+class Stop:
+    """When a run ends: at the target loss, or after so many iterations."""
+
+    name: ClassVar[str] = "stop"
+
+    max_iterations: int = setting(200000, about="most iterations of a run", minimum=1)
+
+
+# Parts that a specification need not name.
+DEFAULTS: dict[str, Any] = {"batch": FullBatch(), "stop": Stop(), "snapshots": EveryIterations()}
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """Every knob that changes the numbers of one training run.
+    """Everything that changes the numbers of one training run.
 
-    `dataset_settings` is the dataset's part of the config as canonical JSON, so that the dataclass
-    stays hashable. `integrator` to `snapshot_also` are explained in config.yaml.
+    `dataset` is the name of the dataset, which its subset files carry, and `data` what it is;
+    network, optimizer, batch and snapshots are names with settings, see
+    `eosflow.storage.settings`.
     """
 
     experiment: str
     dataset: str
-    dataset_settings: str
-    criterion: Literal["cross_entropy", "squared_error", "mean_squared_error"]
+    data: DatasetSettings
+    criterion: str
     n: int
     init_seed: int
     subset_seed: int
-    width: int
-    depth: int
-    activation: str
-    gain: float
-    integrator: str
-    max_step_size: float
-    eigen_tolerance: float
-    eigen_dtype: Literal["float32", "float64"]
-    max_block_products: int
+    network: NetworkSettings
+    optimizer: Optimizer
     target_loss: float
-    max_iterations: int
-    snapshot_every: int
-    snapshot_also: tuple[int, ...]
+    batch: Batches = DEFAULTS["batch"]
+    stop: Stop = DEFAULTS["stop"]
+    snapshots: Snapshots = DEFAULTS["snapshots"]
 
     @property
-    def dimensions(self) -> tuple[int, ...]:
-        """d_0 … d_L: D inputs, L−1 hidden layers of one width, C outputs."""
-        settings = json.loads(self.dataset_settings)
-        hidden = (self.width,) * (self.depth - 1)
-        return (
-            catalog.input_dimension(self.dataset, settings),
-            *hidden,
-            catalog.class_count(self.dataset, settings),
-        )
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one input."""
+        return self.data.input_shape()
+
+    @property
+    def outputs(self) -> int:
+        """C, the number of network outputs."""
+        return self.data.outputs()
 
     @property
     def parameters(self) -> int:
-        """P = Σ_l d_l (d_{l−1} + 1)."""
-        sizes = self.dimensions
-        return sum(out * (into + 1) for into, out in itertools.pairwise(sizes))
+        """P."""
+        return self.network.parameters(self.shape, self.outputs)
 
     @property
     def run(self) -> str:
@@ -87,93 +88,96 @@ class RunSpec:
 
     @functools.cached_property  # planning asks for it again and again
     def key(self) -> str:
-        """Digest of every knob and the training version: equal keys, equal results."""
-        return digest({**self.to_record(), "training_version": TRAINING_VERSION})
+        """Digest of what the run is and of the training version: equal keys, equal results.
+
+        What is at its default is left out, so that a new setting leaves the keys of old runs alone.
+        """
+        return digest({**self._short(settings.essence), "training_version": TRAINING_VERSION})
 
     @property
     def trajectory_key(self) -> str:
-        """Digest of what determines each step, that is all but the stopping knobs."""
-        record = {**self.to_record(), "training_version": TRAINING_VERSION}
-        for knob in STOPPING_KNOBS:
-            del record[knob]
-        return digest(record)
+        """Digest of what determines each step: runs that differ only in their end share it."""
+        essence = self._short(settings.essence)
+        steps = {
+            name: part for name, part in essence.items() if name not in ("target_loss", "stop")
+        }
+        return digest({**steps, "training_version": TRAINING_VERSION})
+
+    def _short(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """`_written` without the parts that are at their default."""
+        whole = self._written(write)
+        return {
+            name: part
+            for name, part in whole.items()
+            if name not in DEFAULTS or getattr(self, name) != DEFAULTS[name]
+        }
+
+    def _written(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """The specification as a JSON object, each part as `write` puts it."""
+        data = write(self.data)
+        kind = data.pop("name")
+        # A dataset goes by its own name; `kind` says what it is where the name does not.
+        named = {"name": self.dataset} | ({"kind": kind} if kind != self.dataset else {})
+        return {
+            "experiment": self.experiment,
+            "dataset": {**named, **data},
+            "criterion": self.criterion,
+            "n": self.n,
+            "init_seed": self.init_seed,
+            "subset_seed": self.subset_seed,
+            "network": write(self.network),
+            "optimizer": write(self.optimizer),
+            "batch": write(self.batch),
+            "target_loss": self.target_loss,
+            "stop": _nameless(write(self.stop)),
+            "snapshots": write(self.snapshots),
+        }
 
     def to_record(self) -> dict[str, Any]:
-        """The specification as a JSON object; `from_record` reads it back."""
-        # Not dataclasses.asdict, whose deep copies take a tenth of the time that planning takes.
-        record = {field.name: getattr(self, field.name) for field in fields(self)}
-        record["dataset_settings"] = json.loads(self.dataset_settings)
-        record["snapshot_also"] = list(self.snapshot_also)
-        return record
+        """The specification as a JSON object, defaults and all; `from_record` reads it back."""
+        return self._written(settings.record)
+
+    def to_brief(self) -> dict[str, Any]:
+        """The same without what is at its default: a new setting leaves it as it is."""
+        return self._short(settings.brief)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> RunSpec:
-        """The specification that `to_record` wrote. Raises: TypeError where a knob is missing."""
+        """The specification that `to_record` or `to_brief` wrote.
+
+        Raises: KeyError or TypeError where a part is missing or unknown.
+        """
         values = dict(record)
-        values["dataset_settings"] = canonical_json(values["dataset_settings"])
-        values["snapshot_also"] = tuple(values["snapshot_also"])
-        return cls(**values)
+        data = dict(values.pop("dataset"))
+        name = data.pop("name")
+        parts: dict[str, Callable[[Any], Any]] = {
+            "network": lambda part: settings.from_record(NETWORKS, part),
+            "optimizer": lambda part: settings.from_record(OPTIMIZERS, part),
+            "batch": lambda part: settings.from_record(BATCHES, part),
+            "stop": lambda part: settings.make({"stop": Stop}, "stop", part),
+            "snapshots": lambda part: settings.from_record(SNAPSHOTS, part),
+        }
+        made = {part: read(values[part]) for part, read in parts.items() if part in values}
+        return cls(**{**values, **made, "dataset": name, "data": configured(name, data)})
 
     def differences(self, other: RunSpec) -> list[str]:
-        """The knobs in which two specifications differ, as `name: mine, theirs` lines."""
+        """The knobs in which two specifications differ, as `name: mine, there theirs` lines."""
+        mine, theirs = (dict(_leaves(spec.to_record())) for spec in (self, other))
+        absent = "not there"
         return [
-            f"{field.name}: {getattr(self, field.name)!r}, there {getattr(other, field.name)!r}"
-            for field in fields(self)
-            if getattr(self, field.name) != getattr(other, field.name)
+            f"{name}: {mine.get(name, absent)!r}, there {theirs.get(name, absent)!r}"
+            for name in dict.fromkeys((*mine, *theirs))
+            if mine.get(name, absent) != theirs.get(name, absent)
         ]
 
 
-def expand(config: Mapping[str, Any]) -> dict[str, RunSpec]:
-    """Every run of the selected experiments, by its folder (`EXP/nN/RUN`), in the paper's order.
-
-    The config must have passed `eosflow.workflow.config.check`.
-    """
-    runs: dict[str, RunSpec] = {}
-    for name in config["select"]:
-        experiment = config["experiments"][name]
-        settings = canonical_json(config["datasets"][experiment["dataset"]])
-        solver = {**config["solver"], **experiment.get("solver", {})}
-        for n in experiment["n"]:
-            for init_seed in config["seeds"]["initialization"]:
-                for subset_seed in config["seeds"]["subset"]:
-                    spec = RunSpec(
-                        experiment=name,
-                        dataset=experiment["dataset"],
-                        dataset_settings=settings,
-                        criterion=experiment["criterion"],
-                        n=int(n),
-                        init_seed=int(init_seed),
-                        subset_seed=int(subset_seed),
-                        width=int(config["network"]["width"]),
-                        depth=int(config["network"]["depth"]),
-                        activation=config["network"]["activation"],
-                        gain=float(config["network"]["gain"]),
-                        integrator=solver["integrator"],
-                        max_step_size=float(solver["max_step_size"]),
-                        eigen_tolerance=float(solver["eigen_tolerance"]),
-                        eigen_dtype=solver["eigen_dtype"],
-                        max_block_products=int(solver["max_block_products"]),
-                        target_loss=float(experiment["target_loss"]),
-                        max_iterations=int(solver["max_iterations"]),
-                        snapshot_every=int(config["snapshots"]["every"]),
-                        snapshot_also=tuple(sorted(config["snapshots"]["also"])),
-                    )
-                    runs[str(spec.folder)] = spec
-    return runs
+def _nameless(written: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in written.items() if key != "name"}
 
 
-def subset_sizes(config: Mapping[str, Any]) -> dict[str, int]:
-    """N_max of each dataset: the rows its subset files hold, the largest N that an experiment uses.
-
-    All experiments count, selected or not, so that selecting one leaves the files as they are.
-    """
-    sizes: dict[str, int] = {}
-    for experiment in config["experiments"].values():
-        name = experiment["dataset"]
-        sizes[name] = max(sizes.get(name, 0), *(int(n) for n in experiment["n"]))
-    return sizes
-
-
-def step_name(iteration: int) -> str:
-    """The name of a snapshot, `step` and six digits; a seventh digit just makes it longer."""
-    return f"step{iteration:06d}"
+def _leaves(value: Any, path: str = "") -> Any:
+    if isinstance(value, Mapping):
+        for key, child in value.items():
+            yield from _leaves(child, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value

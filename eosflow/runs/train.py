@@ -1,4 +1,4 @@
-"""Training along the gradient flow: prepare, observe, advance; snapshots, checkpoint, resume."""
+"""Train one run into its folder: rows of the trajectory, snapshots, checkpoint, resume."""
 
 from __future__ import annotations
 
@@ -6,172 +6,50 @@ import logging
 import math
 import platform
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from eosflow.objectives.mlp import Linearization, Objective
-from eosflow.optimizers.integrators import INTEGRATORS, stable_step_size
+from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
 from eosflow.runs.folder import RunFolder, make_objective
 from eosflow.runs.progress import LossProgress
 from eosflow.runs.spec import RunSpec
-from eosflow.spectra.eigenpairs import EigenPairs, Workspace, random_start, top_eigenpairs
+from eosflow.storage.damage import DAMAGED
 from eosflow.storage.files import sha256, write_json
 from eosflow.storage.provenance import versions
 
 CHECKPOINT_SECONDS = 120.0
-# The first block starts from noise; the bound on products is this much wider there.
-FIRST_STEP_FACTOR = 10
-# A step that raises the loss is halved this often before the run counts as diverged.
-MAX_HALVINGS = 40
+# The first columns of every trajectory; those of the optimizer follow.
+COLUMNS = {
+    "iteration": "int64",
+    "flow_time": "float64",
+    "step_size": "float64",
+    "loss": "float64",
+    "train_accuracy": "float64",
+}
 
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class State:
-    """All that the next step depends on; a checkpoint holds exactly this.
-
-    `start` (P, K+1) starts the next eigenpairs, `previous` (P, K+1) holds the last vectors;
-    `step_limit` is the step size that a rejected step left behind; `rows` is the trajectory so
-    far, one list of numbers an iteration; `snapshots` the manifest's entries so far.
-    """
-
-    theta: Tensor
-    start: Tensor
-    previous: Tensor | None = None
-    iteration: int = 0
-    flow_time: float = 0.0
-    step_limit: float = math.inf
-    seconds: float = 0.0
-    rows: list[list[float]] = field(default_factory=list)
-    snapshots: list[dict[str, Any]] = field(default_factory=list)
+def columns(spec: RunSpec) -> dict[str, str]:
+    """The trajectory's columns with their NumPy types."""
+    return COLUMNS | spec.optimizer.columns(spec.parameters, spec.outputs)
 
 
-@dataclass(frozen=True)
-class Observation:
-    """One iteration as the observers see it: the point, its eigenpairs, and the accepted step."""
-
-    linearization: Linearization
-    pairs: EigenPairs
-    step_size: float
-    rejected: int
-
-
-def columns(eigenvalues: int) -> list[str]:
-    """Names of the trajectory's columns, for K+1 tracked eigenvalues."""
-    return [
-        "iteration",
-        "flow_time",
-        "step_size",
-        "loss",
-        "train_accuracy",
-        *(f"eigenvalue_{m}" for m in range(1, eigenvalues + 1)),
-        "residual",
-        "power_iterations",
-        "converged",
-        "rejected_steps",
-        "negative_dominant",
-    ]
-
-
-def initial_state(spec: RunSpec, objective: Objective) -> State:
-    """θ at iteration 0 and a random block to start the eigenpairs from."""
-    theta = objective.network.initialize(spec.init_seed, spec.gain).to(objective.inputs)
-    tracked = min(spec.dimensions[-1] + 1, len(theta))
-    like = theta.new_empty(0, dtype=getattr(torch, spec.eigen_dtype))
-    return State(theta=theta, start=random_start(len(theta), tracked, like, spec.init_seed))
-
-
-def prepare(spec: RunSpec, state: State, point: Linearization, workspace: Workspace) -> EigenPairs:
-    """The top K+1 eigenpairs of 𝓗 at the point, K = C."""
-    limit = spec.max_block_products * (FIRST_STEP_FACTOR if state.iteration == 0 else 1)
-    return top_eigenpairs(point.hessian, state.start, spec.eigen_tolerance, limit, workspace)
-
-
-def advance(
-    spec: RunSpec, state: State, objective: Objective, point: Linearization, pairs: EigenPairs
-) -> tuple[Linearization | None, float, int]:
-    """Step to the next point: (its linearization, η, rejected tries); None if it diverged.
-
-    The flow never raises the loss. A step that does is an error of the discretisation, seen in the
-    first iterations of stiff problems, and is taken again with half the step size.
-    """
-    step_size = min(stable_step_size(pairs, spec.max_step_size), state.step_limit)
-    step = INTEGRATORS[spec.integrator]
-
-    def gradient_at(theta: Tensor) -> Tensor:
-        between = objective.linearize(theta)
-        between.release()
-        return between.gradient
-
-    for rejected in range(MAX_HALVINGS + 1):
-        theta = step(state.theta, point.gradient, pairs, step_size, gradient_at)
-        if math.isfinite(theta.sum().item()):  # in one pass; any inf or nan shows in the sum
-            following = objective.linearize(theta)
-            if following.loss <= point.loss:
-                return following, step_size, rejected
-            following.release()
-        step_size /= 2
-    return None, step_size, MAX_HALVINGS
-
-
-def follow(
-    spec: RunSpec,
-    objective: Objective,
-    state: State,
-    observe: Callable[[State, Observation | None, Linearization], None],
-) -> str:
-    """Run the loop from `state` until it stops; returns why.
-
-    `observe(state, observation, point)` is called once an iteration with the point and the step
-    taken from it, and at the end with None for the step.
-    """
-    point = objective.linearize(state.theta)
-    workspace = Workspace(len(state.theta), state.start.shape[1], state.start)
-    while True:
-        if not math.isfinite(point.loss):
-            return "diverged"
-        if point.loss <= spec.target_loss or state.iteration >= spec.max_iterations:
-            observe(state, None, point)
-            return "target_loss" if point.loss <= spec.target_loss else "max_iterations"
-        pairs = prepare(spec, state, point, workspace)
-        following, step_size, rejected = advance(spec, state, objective, point, pairs)
-        if following is None:
-            observe(state, None, point)
-            return "diverged"
-        observe(state, Observation(point, pairs, step_size, rejected), point)
-        state.theta = following.theta
-        pairs.warm_start(state.previous, out=state.start)
-        state.previous = workspace.exchange(state.previous)
-        state.step_limit = 2 * step_size if rejected or step_size == state.step_limit else math.inf
-        state.flow_time += step_size
-        state.iteration += 1
-        point.release()
-        point = following
-
-
-def row_of(state: State, observation: Observation) -> list[float]:
-    """One row of the trajectory, in the order of `columns`."""
-    pairs = observation.pairs
-    eigenvalues = pairs.values.tolist()
-    return [
-        state.iteration,
-        state.flow_time,
-        observation.step_size,
-        observation.linearization.loss,
-        observation.linearization.accuracy,
-        *eigenvalues,
-        pairs.relative_residual,
-        pairs.applications,
-        pairs.converged,
-        observation.rejected,
-        -pairs.smallest > eigenvalues[0],
-    ]
+def row_of(course: Course, sight: Sight, names: dict[str, str]) -> list[float]:
+    """One row of the trajectory, in the order of `columns`; of a step that was taken."""
+    assert sight.step is not None
+    known: dict[str, float] = {
+        "iteration": course.iteration,
+        "flow_time": course.flow_time,
+        "step_size": sight.step.step_size,
+        "loss": sight.point.loss,
+        "train_accuracy": sight.point.accuracy,
+        **sight.step.facts,
+    }
+    return [known[name] for name in names]
 
 
 def train(
@@ -200,6 +78,7 @@ def train(
     else:
         log.info("%s is finished already", folder)
     write_json(folder / "manifest.json", manifest)
+    (folder / DAMAGED).unlink(missing_ok=True)
     return manifest
 
 
@@ -211,7 +90,10 @@ class _Recorder:
     ) -> None:
         self.spec = spec
         self.files = files
+        self.columns = columns(spec)
         self.objective = make_objective(spec, subset_path, device)
+        self.rows: list[list[float]] = []
+        self.snapshots: list[dict[str, Any]] = []
         self.record: dict[str, Any] = {
             "spec": spec.to_record(),
             "key": spec.key,
@@ -223,103 +105,138 @@ class _Recorder:
             "versions": versions(),
             "subset": {"file": subset_path.name, "sha256": sha256(subset_path)},
         }
+        self._seconds = 0.0
         self._final_loss: float | None = None
 
     def run(self, checkpoint_seconds: float) -> dict[str, Any]:
         """Train to the end; returns the manifest, which run.json holds too."""
-        state = self._resume() or initial_state(self.spec, self.objective)
+        course = self._resume() or self._begin()
         self.files.write_record(self.record)
         progress = LossProgress(str(self.spec.folder), self.spec.target_loss)
-        started, last_checkpoint = time.monotonic() - state.seconds, time.monotonic()
+        started, last_checkpoint = time.monotonic() - self._seconds, time.monotonic()
 
-        def observe(state: State, observation: Observation | None, point: Linearization) -> None:
+        def observe(course: Course, sight: Sight) -> None:
             nonlocal last_checkpoint
-            self._save_snapshot(state, point, last=observation is None)
-            state.seconds = time.monotonic() - started
-            if observation is None:
-                self._final_loss = point.loss
+            self._save_snapshot(course, sight)
+            self._seconds = time.monotonic() - started
+            if sight.step is None:
+                self._final_loss = sight.point.loss
                 return
-            # Before this iteration's row is added: a checkpoint is the state before its step.
+            # Before this iteration's row is added: a checkpoint is the course before its step.
             if time.monotonic() - last_checkpoint >= checkpoint_seconds:
-                self._save_checkpoint(state)
+                self._save_checkpoint(course)
                 last_checkpoint = time.monotonic()
-            state.rows.append(row_of(state, observation))
-            losses = (point.loss, state.rows[state.iteration // 2][3])
-            progress.update(state.iteration, *losses, observation.pairs.values[0].item())
+            self.rows.append(row_of(course, sight, self.columns))
+            half = self.rows[course.iteration // 2][list(self.columns).index("loss")]
+            sharpness = sight.step.facts.get("eigenvalue_1")
+            progress.update(course.iteration, sight.point.loss, half, sharpness)
 
+        until = Until(self.spec.target_loss, self.spec.stop.max_iterations)
+        parts = self.objective, self.spec.optimizer, self.spec.batch
         try:
-            stopped = follow(self.spec, self.objective, state, observe)
+            stopped = follow(*parts, course, until, observe)
         finally:
             progress.close()
-        return self._finish(state, stopped)
+        return self._finish(course, stopped)
 
-    def _resume(self) -> State | None:
+    def _begin(self) -> Course:
+        theta = self.objective.network.initialize(self.spec.init_seed).to(self.objective.inputs)
+        parts = self.objective, self.spec.optimizer, self.spec.batch
+        return begin(*parts, theta, self.spec.init_seed)
+
+    def _resume(self) -> Course | None:
         checkpoint = self.files.load_checkpoint()
         if checkpoint is None:
             return None
         tensors, metadata = checkpoint
         log.info("%s continues from iteration %d", self.files.path, metadata["iteration"])
         # The last snapshot of a run that was cut off is one only if it would have been anyway.
-        kept = [entry for entry in metadata["snapshots"] if self._regular(entry["iteration"])]
-        return State(
-            theta=tensors["theta"].to(self.objective.inputs.device),
-            start=tensors["start"].to(self.objective.inputs.device).T,
-            previous=tensors["previous"].to(self.objective.inputs.device).T
-            if "previous" in tensors
-            else None,
-            rows=tensors["rows"].tolist(),
-            step_limit=metadata["step_limit"] or math.inf,
-            snapshots=kept,
-            **{name: metadata[name] for name in ("iteration", "flow_time", "seconds")},
+        for entry in metadata["snapshots"]:
+            if self._wanted(entry["iteration"], entry["flow_time"]):
+                self.snapshots.append(entry)
+        self.rows = tensors.pop("rows").tolist()
+        self._seconds = metadata["seconds"]
+        device = self.objective.inputs.device
+        placed = {name: tensor.to(device) for name, tensor in tensors.items()}
+        return Course(
+            theta=placed["theta"],
+            optimizer=_under("optimizer.", placed) | metadata["optimizer"],
+            batch=_under("batch.", placed) | metadata["batch"],
+            iteration=metadata["iteration"],
+            flow_time=metadata["flow_time"],
         )
 
-    def _save_checkpoint(self, state: State) -> None:
-        width = len(columns(state.start.shape[1]))
-        rows = torch.tensor(state.rows, dtype=torch.float64).reshape(-1, width)
-        names = ("iteration", "flow_time", "seconds", "snapshots")
-        metadata = {name: getattr(state, name) for name in names}
-        metadata["step_limit"] = state.step_limit if math.isfinite(state.step_limit) else None
-        tensors = {"theta": state.theta, "start": state.start.T, "rows": rows}
-        if state.previous is not None:
-            tensors["previous"] = state.previous.T
+    def _save_checkpoint(self, course: Course) -> None:
+        rows = torch.tensor(self.rows, dtype=torch.float64).reshape(-1, len(self.columns))
+        tensors = {"theta": course.theta, "rows": rows}
+        metadata: dict[str, Any] = {
+            "iteration": course.iteration,
+            "flow_time": course.flow_time,
+            "seconds": self._seconds,
+            "snapshots": self.snapshots,
+        }
+        for part, state in (("optimizer", course.optimizer), ("batch", course.batch)):
+            held = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+            tensors |= {f"{part}.{name}": value for name, value in held.items()}
+            metadata[part] = {name: state[name] for name in state if name not in held}
         self.files.save_checkpoint(tensors, metadata)
 
-    def _regular(self, iteration: int) -> bool:
-        return iteration % self.spec.snapshot_every == 0 or iteration in self.spec.snapshot_also
+    def _wanted(self, iteration: int, flow_time: float) -> bool:
+        last = self.snapshots[-1]["flow_time"] if self.snapshots else -math.inf
+        return self.spec.snapshots.wanted(iteration, flow_time, last)
 
-    def _save_snapshot(self, state: State, point: Linearization, last: bool) -> None:
-        saved = {entry["iteration"] for entry in state.snapshots}
-        if state.iteration in saved or not (last or self._regular(state.iteration)):
+    def _save_snapshot(self, course: Course, sight: Sight) -> None:
+        saved = {entry["iteration"] for entry in self.snapshots}
+        last = sight.step is None
+        if course.iteration in saved:
             return
-        tensors = self.objective.network.named(state.theta)
-        place = (state.iteration, state.flow_time, point.loss)
-        state.snapshots.append(self.files.save_snapshot(tensors, *place))
+        if not (last or self._wanted(course.iteration, course.flow_time)):
+            return
+        loss = sight.point.loss
+        if not sight.whole:
+            whole = self.objective.evaluate(course.theta)
+            loss = whole.loss
+            whole.release()
+        tensors = self.objective.network.named(course.theta)
+        place = (course.iteration, course.flow_time, loss)
+        self.snapshots.append(self.files.save_snapshot(tensors, *place))
 
-    def _finish(self, state: State, stopped: str) -> dict[str, Any]:
+    def _finish(self, course: Course, stopped: str) -> dict[str, Any]:
         if stopped == "max_iterations":
-            self._save_checkpoint(state)  # a larger max_iterations goes on from here
-        names = columns(state.start.shape[1])
-        trajectory = self.files.save_trajectory(names, state.rows)
+            self._save_checkpoint(course)  # a larger max_iterations goes on from here
+        trajectory = self.files.save_trajectory(self.columns, self.rows)
         manifest = {
             "key": self.spec.key,
             "stopped": stopped,
             "trajectory": trajectory,
-            "snapshots": state.snapshots,
+            "snapshots": self.snapshots,
         }
         self.record |= {
             "status": "finished",
             "stopped": stopped,
-            "iterations": state.iteration,
-            "flow_time": state.flow_time,
+            "iterations": course.iteration,
+            "flow_time": course.flow_time,
             "final_loss": self._final_loss,
-            "seconds": state.seconds,
-            "block_products": int(sum(row[names.index("power_iterations")] for row in state.rows)),
+            "seconds": self._seconds,
+            "block_products": self._total("power_iterations"),
             "manifest": manifest,
         }
         self.files.write_record(self.record)
         if stopped != "max_iterations":
             self.files.remove_checkpoint()
         return manifest
+
+    def _total(self, column: str) -> int:
+        names = list(self.columns)
+        return sum(int(row[names.index(column)]) for row in self.rows) if column in names else 0
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def _device_name(device: torch.device) -> str:

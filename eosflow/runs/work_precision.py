@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import math
 import tempfile
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,54 +14,39 @@ from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from eosflow.datasets import DATASETS
+from eosflow.datasets.dice import Dice
 from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import write_subset
-from eosflow.networks.costs import gradient_operations, product_operations
-from eosflow.objectives.mlp import Objective
-from eosflow.optimizers.integrators import (
-    exponential_euler,
-    exponential_heun,
-    runge_kutta_4,
-    stable_step_size,
-)
+from eosflow.networks.mlp import MLPSettings
+from eosflow.objectives.base import Objective, Pieces, Point
+from eosflow.optimizers.base import Optimizer
+from eosflow.optimizers.batches import FullBatch
+from eosflow.optimizers.flow import ExplicitEuler, ExponentialEuler, ExponentialHeun, RungeKutta4
+from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
+from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs.folder import make_objective
 from eosflow.runs.spec import RunSpec
-from eosflow.runs.train import follow, initial_state
-from eosflow.spectra.eigenpairs import Workspace, random_start, top_eigenpairs
-from eosflow.storage.digests import canonical_json
 
 log = logging.getLogger(__name__)
 
-SETTINGS = {"image_size": 16, "images_per_class": 20000, "seed": 0}
 # The same under any configuration: a problem whose flow a general solver can follow in a minute.
 PROBLEM = RunSpec(
     experiment="work-precision",
     dataset="dice",
-    dataset_settings=canonical_json(SETTINGS),
+    data=Dice(image_size=16),
     criterion="cross_entropy",
     n=60,
     init_seed=0,
     subset_seed=0,
-    width=64,
-    depth=6,
-    activation="elu",
-    gain=math.sqrt(2),
-    integrator="exponential-euler",
-    max_step_size=0.01,
-    eigen_tolerance=0.003,
-    eigen_dtype="float64",
-    max_block_products=12,
+    network=MLPSettings(width=64),
+    optimizer=ExponentialEuler(eigen_dtype="float64"),
     target_loss=0.02,
-    max_iterations=200000,
-    snapshot_every=100,
-    snapshot_also=(),
 )
 SETTLED = 20  # steps of the paper's scheme: the diagram starts beyond the transient
 FLOW_TIMES = (0.25, 1.0)
 STEP_SIZES = (0.05, 0.02, 0.01, 0.005, 0.002)
+TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 RK4_FRACTIONS = (2.0, 1.0, 0.5)  # of 1/λ₁
-EXPONENTIAL = ("exponential Euler", "exponential Heun")
 
 
 def problem() -> Objective:
@@ -72,117 +54,120 @@ def problem() -> Objective:
     with tempfile.TemporaryDirectory() as folder:
         subset = Path(folder) / "subset.npz"
         resources = Resources(archive=None, cache=Path(folder), device="cpu")
-        seed, size = PROBLEM.subset_seed, PROBLEM.n
-        write_subset(DATASETS["dice"], "dice", SETTINGS, seed, size, resources, subset)
+        name, seed, size = PROBLEM.dataset, PROBLEM.subset_seed, PROBLEM.n
+        write_subset(name, PROBLEM.data, seed, size, resources, subset)
         return make_objective(PROBLEM, subset, torch.device("cpu"))
 
 
+class Counted(Objective):
+    """An objective that counts how often it is evaluated."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self.network, self.criterion = objective.network, objective.criterion
+        self.inputs, self.targets = objective.inputs, objective.targets
+        self.evaluations = 0
+
+    def evaluate(self, theta: Tensor) -> Point:
+        """As the objective's own."""
+        self.evaluations += 1
+        return self._objective.evaluate(theta)
+
+    def pieces(self, theta: Tensor, start: int, stop: int) -> Pieces:
+        """As the objective's own."""
+        return self._objective.pieces(theta, start, stop)
+
+    def piece_numbers(self) -> int:
+        """As the objective's own."""
+        return self._objective.piece_numbers()
+
+    def batch(self, rows: Tensor) -> Objective:
+        """As the objective's own; what is done with it is not counted."""
+        return self._objective.batch(rows)
+
+
 class Flow:
-    """θ' = −∇𝓛(θ) from beyond the run's transient, counting gradients and block products."""
+    """θ' = −∇𝓛(θ) from beyond the run's transient, counting gradients and products."""
 
     def __init__(self, spec: RunSpec, objective: Objective) -> None:
         self.spec = spec
-        self.objective = objective
-        state = initial_state(spec, objective)
-        transient = dataclasses.replace(spec, max_iterations=SETTLED)
-        follow(transient, objective, state, lambda *_: None)
-        self.start = state.theta
-        self.gradients = 0
-        self.products = 0.0
-
-    def gradient(self, theta: Tensor) -> Tensor:
-        """∇𝓛(θ)."""
-        self.gradients += 1
-        point = self.objective.linearize(theta)
-        point.release()
-        return point.gradient
+        self.objective = Counted(objective)
+        theta = objective.network.initialize(spec.init_seed).to(objective.inputs)
+        course = begin(objective, spec.optimizer, FullBatch(), theta, spec.init_seed)
+        until = Until(iterations=SETTLED)
+        follow(objective, spec.optimizer, FullBatch(), course, until, lambda *_: None)
+        self.start = course.theta
 
     def reference(self, times: tuple[float, ...]) -> list[Tensor]:
         """θ at each flow time, by DOP853 with tight tolerances."""
 
         def velocity(_: float, state: NDArray[np.float64]) -> NDArray[np.float64]:
-            return -self.gradient(torch.from_numpy(state)).numpy()
+            point = self.objective.evaluate(torch.from_numpy(state))
+            point.release()
+            velocity: NDArray[np.float64] = -point.gradient.numpy()
+            return velocity
 
         solution = solve_ivp(
             velocity, (0, times[-1]), self.start.numpy(), "DOP853", times, rtol=1e-9, atol=1e-11
         )
         return [torch.from_numpy(column) for column in solution.y.T]
 
-    def exponential(self, scheme: str, step_size: float, end: float) -> Tensor:
-        """θ at the flow time `end`, by an exponential scheme with η ≤ step_size."""
-        theta, time = self.start, 0.0
-        block = random_start(len(theta), self.spec.dimensions[-1] + 1, theta)
-        workspace, previous = Workspace(len(theta), block.shape[1], theta), None
-        limit = 10 * self.spec.max_block_products
-        while time < end * (1 - 1e-12):
-            point = self.objective.linearize(theta)
-            self.gradients += 1
-            tolerance = self.spec.eigen_tolerance
-            pairs = top_eigenpairs(point.hessian, block, tolerance, limit, workspace)
-            limit = self.spec.max_block_products
-            self.products += pairs.applications
-            step = min(stable_step_size(pairs, step_size), end - time)
-            if scheme == "exponential Euler":
-                theta = exponential_euler(theta, point.gradient, pairs, step)
-            else:
-                theta = exponential_heun(theta, point.gradient, pairs, step, self.gradient)
-            pairs.warm_start(previous, out=block)
-            previous = pairs.vectors.clone()
-            point.release()
-            time += step
-        return theta
+    def follow(self, optimizer: Optimizer, end: float) -> tuple[Tensor, int, int]:
+        """θ at the flow time `end`; how many gradients and applications of 𝓗 that took."""
+        applications = 0
 
-    def explicit(self, scheme: str, fraction: float, end: float) -> Tensor:
-        """θ at `end` with the step fraction/λ₁, λ₁ brought up to date at every tenth step."""
-        theta, time, count = self.start, 0.0, 0
-        block = random_start(len(theta), 1, theta)
-        sharpness = math.nan
-        while time < end * (1 - 1e-12):
-            point = self.objective.linearize(theta)
-            if count % 10 == 0 or count < 10:
-                pairs = top_eigenpairs(point.hessian, block, 0.01, 50)
-                block, sharpness = pairs.vectors, pairs.values[0].item()
-                self.products += pairs.products / (self.spec.dimensions[-1] + 1)
-            self.gradients += 1
-            step = min(fraction / sharpness, end - time)
-            if scheme == "RK4":
-                theta = runge_kutta_4(theta, point.gradient, step, self.gradient)
-            else:
-                theta = theta - step * point.gradient
-            point.release()
-            time, count = time + step, count + 1
-        return theta
+        def count(_: Course, sight: Sight) -> None:
+            nonlocal applications
+            if sight.step is not None:
+                applications += int(sight.step.facts["power_iterations"])
+
+        self.objective.evaluations = 0
+        course = begin(self.objective, optimizer, FullBatch(), self.start, self.spec.init_seed)
+        until = Until(flow_time=end)
+        follow(self.objective, optimizer, FullBatch(), course, until, count)
+        # The loop also looks at the end point, which no scheme needs.
+        return course.theta, self.objective.evaluations - 1, applications
 
 
-def schemes(flow: Flow) -> Iterator[tuple[str, float, Callable[[float], Tensor]]]:
-    """(scheme, its step parameter, θ at a flow time)."""
-    for scheme in EXPONENTIAL:
-        for size in STEP_SIZES:
-            yield scheme, size, partial(flow.exponential, scheme, size)
+def schemes(euler: ExponentialEuler) -> Iterator[tuple[str, float, Optimizer]]:
+    """(scheme, its step parameter, the optimizer that it is); eigenpairs are searched as by one."""
+    search = {name: value for name, value in vars(euler).items() if name != "max_step_size"}
+    for size in STEP_SIZES:
+        yield "exponential Euler", size, ExponentialEuler(max_step_size=size, **search)
+    for size in STEP_SIZES:
+        yield "exponential Heun", size, ExponentialHeun(max_step_size=size, **search)
+    for tolerance in TOLERANCES:
+        yield "exponential Rosenbrock", tolerance, ExponentialRosenbrock(tolerance=tolerance)
     for fraction in RK4_FRACTIONS:
-        yield "RK4", fraction, partial(flow.explicit, "RK4", fraction)
-    yield "gradient descent", 1.0, partial(flow.explicit, "gradient descent", 1.0)
+        yield "RK4", fraction, RungeKutta4(fraction=fraction)
+    yield "gradient descent", 1.0, ExplicitEuler(fraction=1.0)
 
 
 def study(spec: RunSpec, objective: Objective) -> list[dict[str, Any]]:
-    """One row a (scheme, step parameter, flow time): relative error and work in block products.
+    """One row per (scheme, step parameter, flow time): relative error and work in block products.
 
-    The error is the distance to the reference over the distance that the reference travelled; a
-    gradient counts as the share of a block product that its operations are.
+    The error is the distance to the reference over the distance that the reference travelled. A
+    block product is that of K+1 vectors, and a gradient counts as the share of one that its
+    operations are.
     """
-    share = gradient_operations(spec.dimensions, 1) / product_operations(
-        spec.dimensions, 1, spec.dimensions[-1] + 1
+    sizes = spec.shape, spec.outputs
+    block = spec.outputs + 1
+    share = spec.network.gradient_operations(*sizes) / (
+        block * spec.network.product_operations(*sizes)
     )
     flow = Flow(spec, objective)
     exact = flow.reference(FLOW_TIMES)
     log.info("a gradient counts as %.3f block products", share)
-    log.info("reference: %d gradients", flow.gradients)
+    log.info("reference: %d gradients", flow.objective.evaluations)
     rows = []
-    for scheme, parameter, solve in schemes(flow):
+    assert isinstance(spec.optimizer, ExponentialEuler)
+    for scheme, parameter, optimizer in schemes(spec.optimizer):
         for end, target in zip(FLOW_TIMES, exact, strict=True):
-            flow.gradients, flow.products = 0, 0.0
-            error = ((solve(end) - target).norm() / (target - flow.start).norm()).item()
-            work = flow.products + share * flow.gradients
+            theta, gradients, applications = flow.follow(optimizer, end)
+            error = ((theta - target).norm() / (target - flow.start).norm()).item()
+            vectors = block if isinstance(optimizer, ExponentialEuler) else 1
+            products = applications * vectors / block
+            work = products + share * gradients
             rows.append(
                 {
                     "scheme": scheme,
@@ -190,8 +175,8 @@ def study(spec: RunSpec, objective: Objective) -> list[dict[str, Any]]:
                     "flow_time": end,
                     "relative_error": error,
                     "work": work,
-                    "block_products": flow.products,
-                    "gradients": flow.gradients,
+                    "block_products": products,
+                    "gradients": gradients,
                 }
             )
             line = "%-18s %-6g t = %-4g error %.2e work %.0f"

@@ -13,9 +13,9 @@ from eosflow.spectra.randomness import generator
 # operator(V, out): A V for V (P, k) with contiguous columns, written into out (P, k).
 Operator = Callable[[Tensor, Tensor], Tensor]
 
-# Long rows are transformed in place this many columns at a time: what is read stays in cache.
+# Long rows are transformed in place, this many columns at a time so that they stay in cache.
 COLUMNS = 16384
-# How far a start block goes beyond plain power iteration, and along with the last change.
+# How far a start block goes beyond plain power iteration, and how far along the last change.
 RELAXATION = 1.5
 DRIFT = 0.7
 
@@ -27,8 +27,7 @@ class EigenPairs:
     values (k,) descending, float64; vectors V (P, k) orthonormal; images AV (P, k); residuals
     (k,) = ‖A v − λ v‖, and some eigenvalue lies within each residual of its value; `converged`
     where all of them met the tolerance; `applications` block products were used, `products` vectors
-    in all; `smallest` is the smallest Ritz value that was met, an upper bound of the smallest
-    eigenvalue.
+    in all; `smallest` is the smallest Ritz value seen, an upper bound of the smallest eigenvalue.
     """
 
     values: Tensor
@@ -51,12 +50,12 @@ class EigenPairs:
 
         V + 1.5 (AV − VΛ)(Λ − σ)⁻¹ + 0.7 (V − V_p Q): over-relaxed power iteration, and the drift
         since the vectors V_p (P, k) of the operator before, with Q the rotation that brings V_p
-        closest to V. σ ≤ 0 is the smallest Ritz value met, so that negative eigenvalues are not
+        closest to V. σ ≤ 0 is the smallest Ritz value seen, so that negative eigenvalues are not
         amplified. Factors measured in docs/performance.md.
         """
         start = torch.empty_like(self.vectors) if out is None else out
         shift = min(0.0, self.smallest)
-        # Values far below the first would make more of their residual than it can bear.
+        # Where λ_m is far below λ_1, 1/(λ_m − σ) is large and would make noise of the residual.
         values = self.values.to(start)
         distance = (values - shift).clamp(min=0.05 * (values[0].item() - shift))
         gain = torch.where(distance > 0, RELAXATION / distance, 0.0)[:, None]
@@ -95,10 +94,10 @@ class Workspace:
         self.ritz_vectors = like.new_empty(k, size)
         self.ritz_images = like.new_empty(k, size)
 
-    def exchange(self, block: Tensor | None) -> Tensor:
-        """The vectors (P, k) found last, to be kept; `block` takes their place in the workspace."""
+    def take_vectors(self) -> Tensor:
+        """The vectors (P, k) found last, to be kept; others take their place in the workspace."""
         vectors = self.ritz_vectors
-        self.ritz_vectors = torch.empty_like(vectors) if block is None else block.T
+        self.ritz_vectors = torch.empty_like(vectors)
         return vectors.T
 
 
@@ -117,7 +116,7 @@ def top_eigenpairs(
     the residual. Power iteration, which LK24 uses, orders by |λ| and stalls on ties ±λ.
 
     Stops when each residual is at most rtol·|λ_1|, or after max_applications block products:
-    `converged` says which. Cost: one product a round, and some (P, 3k) passes.
+    `converged` says which. Cost: one product per round, and some (P, 3k) passes.
 
     Raises: ValueError where more pairs are asked for than the operator has.
     """

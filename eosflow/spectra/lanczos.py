@@ -10,15 +10,16 @@ from torch import Tensor
 
 from eosflow.spectra.eigenpairs import parts
 
-# operator(X, i): A_i x for each row x of X (m, d) and the i in its place of (m,), in new memory.
+# operator(X, i): A_i x for each row x of X (m, d) and its entry of i (m,), in new memory.
 RowOperator = Callable[[Tensor, Tensor], Tensor]
 
-# The eigenproblems of hundreds of matrices cost about as much as a product; that of one, nothing.
+# Products between two looks at the residuals of many matrices, whose small eigenproblems together
+# cost about as much as a product; that of a single matrix costs nothing and is solved each time.
 CHECK_EVERY = 16
 
 
 class Top(NamedTuple):
-    """What a search found of the top of n spectra, and met of their other end on the way.
+    """What a search found at the top of n spectra, and what it saw of the bottom on the way.
 
     `vectors` (n, d), not normalised, of the largest eigenvalues λ; `residual`, the worst
     ‖A_i v − λ v‖/|λ|; `lowest` (n,), the smallest Ritz values, and `lowest_error` (n,), the
@@ -38,9 +39,9 @@ def top_vectors(operator: RowOperator, start: Tensor, rtol: float, max_steps: in
     Stops at residuals of rtol or after max_steps products. All vectors of the basis are held,
     max_steps times the memory of `start`.
 
-    The three-term recurrence without reorthogonalisation: what that would keep out are second
-    copies of pairs that have been found, and the first is what is wanted. A product costs three
-    passes over the rows beside it, where a basis kept orthogonal costs as many as it has vectors.
+    The three-term recurrence without reorthogonalisation, which would only keep out second copies
+    of pairs that have been found; the first copy is all that is wanted. So each product comes with
+    three passes over the rows; a basis kept orthogonal would take a pass for each of its vectors.
     """
     tiny = torch.finfo(start.dtype).tiny  # a row of zeros stays one, and not 0/0
     basis = [start / _norms(start).clamp(min=tiny)[:, None].to(start)]

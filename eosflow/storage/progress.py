@@ -1,4 +1,4 @@
-"""Progress of a count towards a known total: a bar on a terminal, a line now and then in a log."""
+"""Progress of a count towards a known total: a bar on a terminal, occasional lines in a log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LINE = "{desc}: {n_fmt}/{total_fmt} ({percentage:.0f} %), {rate_fmt}, {remainin
 
 
 class _Lines:
-    """A stream that ends each of tqdm's redrawings with a new line instead of overwriting it."""
+    """A stream on which each of tqdm's redrawings is a new line instead of overwriting the last."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

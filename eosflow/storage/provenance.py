@@ -1,4 +1,4 @@
-"""Which program made a result, out of what, and whether it is still what was made."""
+"""Which program made a result and from what, and whether the result is still as it was made."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from eosflow import __version__
-from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, sha256, write_json
 
@@ -40,7 +39,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def versions(*packages: str) -> dict[str, str | None]:
-    """Versions of what determines the numbers, of further packages, and the commit."""
+    """Versions of the programs that determine the numbers, of `packages`, and the commit."""
     return {
         "eosflow": __version__,
         "python": platform.python_version(),
@@ -51,29 +50,6 @@ def versions(*packages: str) -> dict[str, str | None]:
     }
 
 
-def of_runs(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the run.json records of several runs say in common: one list of values a fact.
-
-    Returns: `runs` (how many), `specification` (digest of all their keys), `device`, `threads`, and
-    for each of their versions the values that occur.
-    """
-    records = list(records)
-    found = sorted({name for record in records for name in record["versions"]})
-    return {
-        "runs": len(records),
-        "specification": digest(sorted(record["key"] for record in records)),
-        "device": _distinct(record["device"] for record in records),
-        "threads": _distinct(record["threads"] for record in records),
-        "versions": {
-            name: _distinct(record["versions"].get(name) for record in records) for name in found
-        },
-    }
-
-
-def _distinct(values: Iterable[Any]) -> list[Any]:
-    return sorted(set(values), key=str)
-
-
 def seal(
     record: Path,
     made: Sequence[Path],
@@ -81,18 +57,18 @@ def seal(
     runs: Mapping[str, Any] | None = None,
     packages: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write down what was made, out of which files, of which runs, by which program.
+    """Write down what was made, from which files and runs, and by which program.
 
-    `runs` is what `of_runs` returns; without it, it is taken over from the first source record
-    (a .json among `sources`) that has it. What was made is named relative to the record, so that
-    both can be moved together. Returns: the record.
+    `runs` says of which runs; where it is not given, it is taken from the first record (a .json
+    among `sources`) that has one. Paths of what was made are relative to the record, so that both
+    can be moved together. Returns: the record.
     """
     for source in sources:
         if runs is None and source.suffix == ".json":
             runs = read_json(source).get("runs")
     content = {
-        "made": [_entry(path) | {"file": os.path.relpath(path, record.parent)} for path in made],
-        "sources": [_entry(path) for path in sources],
+        "made": [entry(path) | {"file": os.path.relpath(path, record.parent)} for path in made],
+        "sources": [entry(path) for path in sources],
         "runs": runs,
         "versions": versions(*packages),
         "platform": platform.platform(),
@@ -103,20 +79,20 @@ def seal(
 
 
 def verify(record: Path) -> None:
-    """Compare the files that a record tells of with their checksums.
+    """Compare the files that a record lists with their checksums.
 
     A damaged one is removed, so that the workflow makes it again.
 
     Raises: UserError naming the file.
     """
     try:
-        entries = _made(record)
+        files = contents(record)
     except (OSError, ValueError, KeyError):
         record.unlink(missing_ok=True)
         raise UserError(
             f"{record} was damaged and has been removed. Start the workflow again: it is made anew."
         ) from None
-    for path, checksum in entries:
+    for path, checksum in files:
         if path.is_file() and sha256(path) == checksum:
             continue
         path.unlink(missing_ok=True)
@@ -126,90 +102,14 @@ def verify(record: Path) -> None:
         )
 
 
-def _made(record: Path) -> list[tuple[Path, str]]:
-    """The files that a record tells of, and their checksums."""
-    entries = read_json(record)["made"]
+def contents(record: Path) -> list[tuple[Path, str]]:
+    """The files that a record lists, and their checksums."""
     return [
-        (Path(os.path.normpath(record.parent / entry["file"])), entry["sha256"])
-        for entry in entries
+        (Path(os.path.normpath(record.parent / each["file"])), each["sha256"])
+        for each in read_json(record)["made"]
     ]
 
 
-def verify_runs(folders: Iterable[Path]) -> None:
-    """Compare the trajectory and the decompositions of each run with their checksums.
-
-    Where one is damaged, the list that vouches for it is removed too, so that the workflow makes
-    it again: the index.json of the run's decompositions and, for the trajectory, the manifest.json.
-
-    Raises: UserError naming all damaged files.
-    """
-    damaged: list[Path] = []
-    for folder in folders:
-        manifest, index = folder / "manifest.json", folder / "decomposition" / "index.json"
-        trajectory = _damaged(manifest, lambda content: [content["trajectory"]])
-        parts = _damaged(index, lambda content: content["snapshots"])
-        # The index goes in both cases: Snakemake makes no missing manifest of a complete run.
-        removed = [*trajectory, *parts, index] if trajectory or parts else []
-        removed += [manifest] if trajectory else []
-        for path in removed:
-            path.unlink(missing_ok=True)
-        damaged += trajectory + parts
-    if damaged:
-        raise UserError(
-            "These files are missing or do not match their checksums, and have been removed:\n  "
-            + "\n  ".join(map(str, damaged))
-            + "\nStart the workflow again: they are made anew."
-        )
-
-
-def _damaged(record: Path, entries: Callable[[Any], list[dict[str, Any]]]) -> list[Path]:
-    try:
-        listed = entries(read_json(record))
-    except (OSError, ValueError, KeyError, TypeError):
-        return [record]
-    paths = [(record.parent / entry["file"], entry["sha256"]) for entry in listed]
-    return [path for path, expected in paths if not path.is_file() or sha256(path) != expected]
-
-
-def _entry(path: Path) -> dict[str, Any]:
+def entry(path: Path) -> dict[str, Any]:
+    """How a file is listed: its path as given, its checksum, its size in bytes."""
     return {"file": str(path), "sha256": sha256(path), "bytes": path.stat().st_size}
-
-
-def results_manifest(results: Path, runs: Iterable[str], manifest: Path) -> None:
-    """List every file of the results with its checksum and the record that tells its origin.
-
-    Snapshots and decompositions come with the checksums taken when they were written; reading
-    hundreds of gigabytes again is left to `sha256sum`.
-    """
-    files: list[dict[str, Any]] = []
-    for record in sorted((results / "provenance").rglob("*.json")):
-        for path, _ in _made(record):
-            if not path.is_file():
-                raise UserError(
-                    f"{path} is missing, of which {record} tells. Remove that record and start the "
-                    "workflow again: both are made anew."
-                )
-            files.append({**_entry(path), "record": str(record)})
-    for path in sorted((results / "data" / "subsets").glob("*")):
-        if path.suffix in (".npz", ".json"):
-            files.append({**_entry(path), "record": str(path.with_suffix(".json"))})
-    for run in runs:
-        files.extend(_files_of_run(results / run))
-    content = {"eosflow": __version__, "commit": commit(), "files": files}
-    write_json(manifest, content)
-
-
-def _files_of_run(folder: Path) -> list[dict[str, Any]]:
-    record, manifest = folder / "run.json", read_json(folder / "manifest.json")
-    index = folder / "decomposition" / "index.json"
-    listed = [
-        *((folder / entry["file"], entry) for entry in manifest["snapshots"]),
-        (folder / manifest["trajectory"]["file"], manifest["trajectory"]),
-        *((index.parent / entry["file"], entry) for entry in read_json(index)["snapshots"]),
-    ]
-    known = [
-        {"file": str(path), "sha256": entry["sha256"], "bytes": path.stat().st_size}
-        for path, entry in listed
-    ]
-    own = [_entry(path) for path in (record, folder / "manifest.json", index)]
-    return [{**entry, "record": str(record)} for entry in (*own, *known)]

@@ -38,7 +38,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
         try:
             safetensors.torch.save_file(contiguous, temporary, metadata=texts)
         except safetensors.SafetensorError as error:
-            # Its text is all that is left of the system's error, such as a full disk.
+            # The library keeps only the text of the system's error, such as a full disk.
             number = re.search(r"os error (\d+)", str(error))
             if number is None:
                 raise
@@ -47,8 +47,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
 
 def _sort_header(path: Path) -> None:
-    """Put the header's keys in order: the library writes them in a random one, and equal
-    contents should be equal files. Format: 8 bytes of length, that much JSON, then the data.
+    """Sort the header's keys, which the library writes in random order: equal contents should be
+    equal files. Format: 8 bytes of length, that much JSON, then the data.
     """
     with path.open("r+b") as file:
         length = int.from_bytes(file.read(8), "little")

@@ -13,11 +13,11 @@ from eosflow.storage.errors import UserError
 def run(main: Callable[[], None]) -> None:
     """Call `main` and turn its end into an exit status: 0, 1 for a message, 130 for Ctrl-C.
 
-    A `UserError` is printed alone on stderr, a full disk too. Any other exception is a defect and
-    goes through, with its traceback.
+    A `UserError`, or a full disk, is a message on stderr. Any other exception is a defect and keeps
+    its traceback.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("eosflow").setLevel(logging.INFO)  # ours; libraries tell of warnings only
+    logging.getLogger("eosflow").setLevel(logging.INFO)  # of ours; of libraries only warnings
     try:
         main()
     except UserError as error:

@@ -1,13 +1,12 @@
-"""What a config may say, and a message that helps for everything else. No science, fast to import.
+"""What a config may say, and a helpful message for all else. No science, fast to import.
 
-`config/schema.yaml` holds the rules for single keys; `check` adds those that need several.
+`eosflow.workflow.schema` holds the rules for single keys; `check` adds those that need several.
 """
 
 from __future__ import annotations
 
 import copy
 import difflib
-import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,13 +15,20 @@ from typing import Any
 import jsonschema
 import yaml
 
-from eosflow.datasets.catalog import CATALOG, pool_size
+from eosflow.objectives import OF_CLASSES
+from eosflow.storage import settings
 from eosflow.storage.errors import UserError
+from eosflow.workflow import expand
+from eosflow.workflow.schema import SECTIONS, schema
 
-SCHEMA = Path(__file__).resolve().parents[2] / "config" / "schema.yaml"
-
-# What rounding leaves of a relative residual is a few times 1e-6 in float32.
-FLOAT32_TOLERANCE = 1e-5
+# Where the keys of an earlier form have gone.
+MOVED = {
+    "solver": "The solver is now `optimizer: exponential-euler`; its settings are below "
+    "optimizers.exponential-euler, and max_iterations is below stop.",
+    "snapshots.every": "It is now snapshots.iterations.every.",
+    "snapshots.also": "It is now snapshots.iterations.also.",
+    "network": "The settings of a network are now below networks, such as networks.mlp.width.",
+}
 
 _KIND_NAMES = {
     "array": "a list",
@@ -71,7 +77,7 @@ def clean(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises: UserError, see `check`.
     """
     cleaned: dict[str, Any] = copy.deepcopy(dict(config))
-    for error in jsonschema.Draft202012Validator(_schema()).iter_errors(cleaned):
+    for error in _validator(cleaned).iter_errors(cleaned):
         if error.validator in ("type", "enum") and isinstance(error.instance, str):
             *most, last = error.absolute_path
             place: Any = cleaned
@@ -95,7 +101,7 @@ def check(config: Mapping[str, Any]) -> None:
         lines = "\n".join(f"  {problem}" for problem in problems)
         raise UserError(
             f"{count} of the configuration cannot be used:\n{lines}\n"
-            "What is allowed is written in config/schema.yaml, what the paper uses in config.yaml."
+            "docs/configuration.md lists what is allowed; config.yaml holds what the paper uses."
         )
 
 
@@ -129,23 +135,24 @@ def missing_archives(config: Mapping[str, Any], dataset: str) -> list[str]:
     if config["mirror"] is not None:
         return []
     folder = Path(config["results_dir"]) / "data" / "archives"
-    names = [archive.name for archive in CATALOG[dataset].archives]
+    names = [archive.name for archive in expand.dataset(config, dataset).facts.archives]
     return [name for name in names if not (folder / name).exists()]
 
 
-@functools.cache
-def _schema() -> dict[str, Any]:
-    schema: dict[str, Any] = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    return schema
+def _validator(config: Mapping[str, Any]) -> Any:
+    datasets = config.get("datasets")
+    rules = schema(datasets if isinstance(datasets, Mapping) else {})
+    return jsonschema.Draft202012Validator(rules)
 
 
 def _schema_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    validator = jsonschema.Draft202012Validator(_schema())
-    for error in sorted(validator.iter_errors(config), key=lambda error: list(error.path)):
+    validator = _validator(config)
+    problems = validator.iter_errors(config)
+    for error in sorted(problems, key=lambda error: list(map(str, error.absolute_path))):
         path = ".".join(str(part) for part in error.absolute_path)
         match error.validator:
             case "additionalProperties":
-                yield from _unknown_keys(error, path)
+                yield from _unknown_keys(error, path, validator.schema)
             case "required":
                 missing = [key for key in error.validator_value if key not in error.instance]
                 verb = "is" if len(missing) == 1 else "are"
@@ -154,46 +161,48 @@ def _schema_problems(config: Mapping[str, Any]) -> Iterator[str]:
                 yield _refused_value(error, path)
 
 
-def _unknown_keys(error: Any, path: str) -> Iterator[str]:
+def _unknown_keys(error: Any, path: str, whole: Mapping[str, Any]) -> Iterator[str]:
     legal = list(error.schema.get("properties", {}))
     for key in error.instance:
         if key in legal:
             continue
         full = f"{path}.{key}" if path else str(key)
-        elsewhere = [known for known in _all_keys() if known.split(".")[-1] == key]
+        elsewhere = [known for known in _all_keys(whole) if known.split(".")[-1] == key]
         near = difflib.get_close_matches(str(key), legal, n=1)
-        if near:
+        if full in MOVED:
+            hint = MOVED[full]
+        elif near:
             hint = f"Did you mean {near[0]}?"
         elif elsewhere:
             hint = f"It belongs to {_listed(elsewhere, 'or')}."
         else:
             hint = "Remove it."
+        if path == "datasets":
+            hint += " Data of your own say what they are with `kind: table`."
         allowed = f"allowed here: {', '.join(legal)}" if legal else "no key is allowed here"
         yield f"{full}: there is no such key; {allowed}. {hint}"
 
 
-@functools.cache
-def _all_keys() -> tuple[str, ...]:
+def _all_keys(whole: Mapping[str, Any]) -> tuple[str, ...]:
     """Every legal key with its path; `EXPERIMENT` stands for the name of an experiment."""
 
-    def below(schema: Mapping[str, Any], path: str) -> Iterator[str]:
-        if "$ref" in schema:
-            schema = {**_schema()["$defs"][schema["$ref"].rsplit("/", 1)[1]], **schema}
-        children = dict(schema.get("properties", {}))
-        if isinstance(schema.get("additionalProperties"), dict):
-            children["EXPERIMENT"] = schema["additionalProperties"]
+    def below(part: Mapping[str, Any], path: str) -> Iterator[str]:
+        children = dict(part.get("properties", {}))
+        if path == "experiments." and isinstance(part.get("additionalProperties"), dict):
+            children["EXPERIMENT"] = part["additionalProperties"]
         for key, child in children.items():
             yield f"{path}{key}"
-            yield from below(child, f"{path}{key}.")
+            if "$ref" not in child:
+                yield from below(child, f"{path}{key}.")
 
-    return tuple(below(_schema(), ""))
+    return tuple(below(whole, ""))
 
 
 def _refused_value(error: Any, path: str) -> str:
     given = _shown(error.instance)
     meaning = error.schema.get("description")
     about = f" ({meaning})" if meaning else ""
-    hint = ""
+    hint = f" {MOVED[path]}" if path in MOVED and isinstance(error.instance, Mapping) else ""
     if error.validator == "enum" and isinstance(error.instance, str):
         near = difflib.get_close_matches(error.instance, map(str, error.validator_value), n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
@@ -243,29 +252,94 @@ def _meaning_problems(config: Mapping[str, Any]) -> Iterator[str]:
             f"mirror: '{mirror}' was given; it must be the URL (https://…) or the path of a folder "
             f"that holds the archives. There is no folder {Path(mirror).resolve()}."
         )
-    for path, solver in _solvers(config):
-        if solver["eigen_dtype"] == "float32" and solver["eigen_tolerance"] < FLOAT32_TOLERANCE:
-            yield (
-                f"{path}.eigen_tolerance: {solver['eigen_tolerance']} was given; it must be at "
-                f"least {FLOAT32_TOLERANCE} with eigen_dtype float32. Set eigen_dtype: float64."
-            )
-    for name, experiment in experiments.items():
-        dataset = experiment["dataset"]
-        pool = pool_size(dataset, config["datasets"][dataset])
-        for n in experiment["n"]:
-            if n > pool:
+    if "decomposition" not in config["measure"]:
+        yield (
+            "measure: decomposition is missing; every table and figure is made of it. Name it "
+            "beside what else is to be measured."
+        )
+    for name in experiments:
+        yield from _experiment_problems(config, name)
+
+
+def _experiment_problems(config: Mapping[str, Any], name: str) -> Iterator[str]:
+    """What is wrong with one experiment and with the parts that it is made of."""
+    experiment, path = config["experiments"][name], f"experiments.{name}"
+    chosen = experiment["dataset"]
+    if chosen not in config["datasets"]:
+        near = difflib.get_close_matches(chosen, config["datasets"], n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        known = ", ".join(config["datasets"])
+        yield f"{path}.dataset: '{chosen}' was given; allowed: {known}.{hint}"
+        return
+    for section, (table, registry) in SECTIONS.items():
+        for kind in expand.names(config, experiment, section):
+            given = expand.given(config, experiment, table, kind)
+            needed = settings.schema(registry[kind]).get("required", [])
+            if missing := [key for key in needed if key not in given]:
+                verb = "is" if len(missing) == 1 else "are"
                 yield (
-                    f"experiments.{name}.n: {n} was given; the training split of {dataset} has "
-                    f"{pool} examples with the settings in datasets.{dataset}."
+                    f"{path}: {table}.{kind}: {_listed(missing)} {verb} missing; {kind} cannot do "
+                    "without."
                 )
+                return
+    yield from _unfit_parts(config, name, path)
 
 
-def _solvers(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The solver's settings, and what an experiment makes of them where it has its own."""
-    yield "solver", config["solver"]
-    for name, experiment in config["experiments"].items():
-        if "solver" in experiment:
-            yield f"experiments.{name}.solver", {**config["solver"], **experiment["solver"]}
+def _unfit_parts(config: Mapping[str, Any], name: str, path: str) -> Iterator[str]:
+    experiment = config["experiments"][name]
+    try:
+        parts = expand.Parts(config, name)
+    except UserError as error:  # settings that do not go together
+        yield f"{path}: {error}"
+        return
+    try:
+        shape, pool = parts.data.input_shape(), parts.data.pool_size()
+        of_classes = parts.data.class_names() is not None
+    except UserError as error:  # a file of the user's own that cannot be read
+        yield f"datasets.{experiment['dataset']}: {error}"
+        return
+    if experiment["criterion"] in OF_CLASSES and not of_classes:
+        yield (
+            f"{path}.criterion: {experiment['criterion']} was given, but the labels of "
+            f"{experiment['dataset']} are numbers, not classes; take squared_error."
+        )
+    for n in experiment["n"]:
+        if n > pool:
+            yield (
+                f"{path}.n: {n} was given; the training split of {experiment['dataset']} has "
+                f"{pool} examples with the settings in datasets.{experiment['dataset']}."
+            )
+    # Another network or optimizer on the command line is for the experiments that are to be run.
+    if name in config["select"]:
+        yield from _unfit_training(config, parts, path, shape)
+
+
+def _unfit_training(
+    config: Mapping[str, Any], parts: expand.Parts, path: str, shape: tuple[int, ...]
+) -> Iterator[str]:
+    experiment = config["experiments"][path.removeprefix("experiments.")]
+    network, optimizer, batch = parts.network, parts.optimizer, parts.batch
+    if obstacle := network.obstacle(shape):
+        yield f"{path}: the network {network.name} cannot read {experiment['dataset']}: {obstacle}"
+    if obstacle := optimizer.obstacle():
+        yield f"{path}: optimizers.{optimizer.name}.{obstacle}"
+    if optimizer.follows_flow and batch.name != "full":
+        yield (
+            f"{path}: {optimizer.name} follows the flow of the whole loss and cannot be given "
+            f"batches; set batch: full, or take an optimizer such as gradient-descent."
+        )
+    for measurement in parts.measurements:
+        if not measurement.applies_to(network.name):
+            yield (
+                f"{path}: {measurement.name} is not defined for the network {network.name}; take "
+                "it out of `measure`."
+            )
+    for n in experiment["n"]:
+        if batch.name != "full" and batch.steps_per_epoch(n) < 2:
+            yield (
+                f"{path}: batches.{batch.name}: a batch must be smaller than the {n} examples of "
+                f"{path}.n; for all of them set batch: full."
+            )
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -62,10 +62,10 @@ def _installed() -> dict[str, str]:
 def lease(device: str, count: int) -> Iterator[str]:
     """Hold `count` GPUs for this process alone and yield what torch is to use: `cuda` or `cpu`.
 
-    `device` is auto, cpu or cuda; a count of 0 is the CPU with any of them. Waits until enough GPUs
-    are free and sets CUDA_VISIBLE_DEVICES, so it must be entered before CUDA starts. The locks are
-    the kernel's: a killed process holds none. A name that is no UUID means another device in each
-    job of a scheduler, hence the job's number in the lock's name.
+    `device` is auto, cpu or cuda; with a count of 0 it is the CPU in any case. Waits until enough
+    GPUs are free and sets CUDA_VISIBLE_DEVICES, so it must be entered before CUDA starts. The locks
+    are the kernel's: a killed process holds none. An index, unlike a UUID, means another device in
+    each job of a scheduler, so the lock's name then holds the job's number.
 
     Raises: UserError where `cuda` is demanded, or more GPUs are than there are.
     """

@@ -14,9 +14,9 @@ log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Hold the only permission to work in `folder`, waiting until it is free.
+    """Be the only one to work in `folder`: wait for its lock, and hold it.
 
-    It lies beside the folder, which may be moved away meanwhile. A job that outlived a killed
+    The lock lies beside the folder, which may be moved away meanwhile. A job that outlived a killed
     Snakemake still holds it, so that its successor waits instead of writing the same files.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)

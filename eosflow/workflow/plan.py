@@ -1,4 +1,4 @@
-"""What a config asks for, as the workflow's rules need it: paths, runs, costs, and what is stale.
+"""One configuration as the rules need it: its runs, its files, and what each file is made from.
 
 No science and no heavy import: this is run at every start of Snakemake and in each of its jobs.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import math
 import os
 import shlex
 import sys
@@ -17,30 +16,19 @@ from typing import Any, ParamSpec, TypeVar
 
 from filelock import FileLock, Timeout
 
-from eosflow.datasets.catalog import CATALOG, SUBSET_VERSION, input_dimension
-from eosflow.networks.costs import product_operations
-from eosflow.results.figures import NAMES, Entry
-from eosflow.runs.spec import DECOMPOSITION_VERSION, RunSpec, expand, subset_sizes
-from eosflow.storage.digests import digest
+from eosflow.results import figures
+from eosflow.runs.names import place_of
+from eosflow.runs.spec import RunSpec
+from eosflow.storage import settings
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json
 from eosflow.workflow import config as configuration
-from eosflow.workflow import gpu
+from eosflow.workflow import expand
+from eosflow.workflow.data import Data
+from eosflow.workflow.stale import Stale
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-# Bytes of a job before it has read anything: Python, torch and its libraries.
-BASE_MEGABYTES = 700
-# Float64 operations a second that a job reaches on one CPU thread and on a GPU, on the safe side.
-CPU_RATE = 1e10
-GPU_RATE = 5e12
-# Seen so far, on the safe side: gradient-flow time to the target loss grows in proportion to N, and
-# a step takes little more than one block product, with what else it does not quite two.
-FLOW_TIME_PER_EXAMPLE = 0.35
-PRODUCTS_PER_STEP = 2.0
-# A longer run is cut off and goes on from its checkpoint; few clusters allow more at a time.
-MOST_MINUTES = 24 * 60
 
 
 def plain(function: Callable[P, T]) -> Callable[P, T]:
@@ -61,24 +49,29 @@ def plain(function: Callable[P, T]) -> Callable[P, T]:
 
 
 class Plan:
-    """One configuration, expanded. Raises: UserError for a config that cannot be run."""
+    """One configuration, expanded. Raises: UserError for a config that cannot be run.
+
+    `runs` are the runs by their folders, `data` their datasets, `measurements` what is measured by
+    name, and `stale` says what must be made again.
+    """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config, self._left_out = configuration.available(configuration.clean(config))
         self.results = os.path.normpath(self.config["results_dir"])
-        self.runs = expand(self.config)
-        self._sizes = subset_sizes(self.config)
+        self.runs = expand.expand(self.config)
+        self.measurements = {item.name: item for item in expand.measurements(self.config)}
+        self.figures = figures.entries(self.config["select"])
+        self.stale = Stale(self.results, self.runs)
+        self.data = Data(self.config, self.results, self.stale)
         if self.config["finished_only"]:
             self._leave_out_unfinished()
 
     def _leave_out_unfinished(self) -> None:
         asked = len(self.runs)
-        self.runs = {
-            folder: run
-            for folder, run in self.runs.items()
-            if Path(self.results, folder, "manifest.json").exists()
-            and self.remake_reason(folder) is None
-        }
+        for folder in list(self.runs):
+            there = Path(self.results, folder, "manifest.json").exists()
+            if not there or self.stale.run(folder) is not None:
+                del self.runs[folder]
         if not self.runs:
             raise UserError(
                 f"finished_only: none of the {asked} runs of the configuration has finished in "
@@ -101,99 +94,98 @@ class Plan:
                 "those of config.yaml and of the files and values laid over it."
             ) from None
 
-    # Data
+    # What the jobs of a run wait for
 
-    def dataset_of(self, archive: str) -> str:
-        """The dataset that an archive belongs to. Raises: UserError naming all archives."""
-        owners = {item.name: name for name, facts in CATALOG.items() for item in facts.archives}
-        if archive not in owners:
-            raise UserError(f"There is no archive {archive}; known are {', '.join(owners)}.")
-        return owners[archive]
+    def before_training(self, folder: str) -> list[str]:
+        """The inputs of training: the subset if it must be drawn, and a request if there is one."""
+        self.run(folder)
+        target = f"{folder}/manifest.json"
+        return self._subset(folder, target) + self.stale.request(target, self.stale.run(folder))
 
-    def checksum(self, archive: str) -> str:
-        """The option that passes on the SHA-256 that the config holds of an archive, if any."""
-        known = self.config["checksums"].get(archive)
-        return f"--sha256 {known}" if known else ""
+    def before_measuring(self, folder: str, place: str) -> list[str]:
+        """The same of one measurement of all snapshots; `place` is its folder below the run's."""
+        target = f"{folder}/{place}/index.json"
+        reason = self.stale.measured(folder, self.measurement(place))
+        return self._subset(folder, target, reason) + self.stale.request(target, reason)
 
-    def archives(self, dataset: str) -> list[str]:
-        """The downloads that a dataset is made of."""
-        return [f"{self.results}/data/archives/{item.name}" for item in CATALOG[dataset].archives]
+    def before_one_snapshot(self, folder: str, place: str, step: str) -> list[str]:
+        """The same of one snapshot. Raises: UserError where the run has no such snapshot."""
+        self.measurement(place)
+        self._check_step(folder, step)
+        return self._subset(folder, f"{folder}/{place}/step{step}.json")
 
-    def archives_to_fetch(self, dataset: str, seed: str) -> list[str]:
-        """The downloads that must be there before a subset can be drawn; none if it is drawn."""
-        return self.archives(dataset) if self.redraw(dataset, seed) else []
+    def _subset(self, folder: str, target: str, reason: str | None = None) -> list[str]:
+        """The run's subset if it must be drawn before `target` can be made.
+
+        A finished run does not depend on its subset: a larger one begins with the same rows, and
+        other settings give the run another key. Snakemake's `ancient` says nearly that, but where
+        an ancient input is made again, Snakemake forgets what else its dependents need.
+        """
+        run = self.run(folder)
+        done = Path(self.results, target).exists() and not (reason or self.stale.run(folder))
+        drawn = self.data.stale(run.dataset, run.subset_seed) is None
+        return [] if done or drawn else [self.subset(folder)]
 
     def subset(self, folder: str) -> str:
         """The subset file that a run reads."""
         run = self.run(folder)
-        return self._subset(run.dataset, run.subset_seed)
+        return f"{self.results}/{self.data.subset(run.dataset, run.subset_seed)}"
 
-    def _subset(self, dataset: str, seed: int) -> str:
-        return f"{self.results}/data/subsets/{dataset}-subset{seed}.npz"
+    def measurement(self, place: str) -> Any:
+        """The measurement whose records lie in `place` below a run's folder.
 
-    def subset_to_draw(self, folder: str, made: str) -> list[str]:
-        """The run's subset if it must be drawn before the run's file `made` can be.
-
-        A finished run does not hang on its subset: a larger one begins with the same rows, and
-        other settings give the run another key. Snakemake's `ancient` says nearly that, but where
-        an ancient input is made again, it forgets whatever else its dependents need.
+        Raises: UserError where the configuration takes no such measurement.
         """
-        run = self.run(folder)
-        done = Path(self.results, folder, made).exists() and not (
-            self.remake_reason(folder) or self.redecompose_reason(folder)
-        )
-        drawn = not self.redraw(run.dataset, str(run.subset_seed))
-        return [] if done or drawn else [self.subset(folder)]
-
-    def subset_size(self, dataset: str) -> int:
-        """Rows of a dataset's subset files. Raises: UserError where no experiment uses it."""
-        if dataset not in self._sizes:
-            raise UserError(f"No experiment of the configuration uses the dataset {dataset}.")
-        return self._sizes[dataset]
-
-    def subset_memory(self, dataset: str) -> int:
-        """Megabytes that drawing a subset takes: the dataset as it is parsed, and the rows."""
-        settings = self.config["datasets"][dataset]
-        rows = self.subset_size(dataset) * input_dimension(dataset, settings) * 8
-        return 4000 + math.ceil(2 * rows / 1e6)
-
-    @functools.cache  # noqa: B019  (there is one plan in a process)
-    def redraw(self, dataset: str, seed: str) -> bool:
-        """Whether a subset is missing, has other settings, too few rows, or another version."""
-        path = Path(self._subset(dataset, int(seed)))
-        record = _read(path.with_suffix(".json"))
-        return (
-            not path.exists()
-            or record is None
-            or record["settings"] != self.config["datasets"][dataset]
-            or record["size"] < self.subset_size(dataset)
-            or record["subset_version"] != SUBSET_VERSION
+        for name, measurement in self.measurements.items():
+            if place_of(name) == place:
+                return measurement
+        raise UserError(
+            f"{place}: the configuration measures {', '.join(self.measurements)}. What is measured "
+            "is said with `measure` in the config."
         )
 
-    # Figures
+    def measured(self, place: str) -> dict[str, Any]:
+        """The measurement of a place as a record, for its job."""
+        return settings.record(self.measurement(place))
 
-    def figures(self) -> list[str]:
-        """Names of the figures of the selected experiments, and of those that show them all."""
-        return [name for name, entry in NAMES.items() if self._wanted(entry)]
+    def _check_step(self, folder: str, step: str) -> None:
+        self.run(folder)
+        if self.stale.run(folder) is not None:
+            return
+        try:
+            record = read_json(Path(self.results, folder, "manifest.json"))
+        except (OSError, ValueError):  # it is trained first
+            return
+        known = sorted(int(entry["iteration"]) for entry in record["snapshots"])
+        if int(step) not in known:
+            raise UserError(
+                f"{self.results}/{folder} has no snapshot of iteration {int(step)}. It has "
+                f"those of iterations {listed(known)}."
+            )
 
-    def _wanted(self, entry: Entry) -> bool:
-        return entry.experiment is None or entry.experiment in self.config["select"]
+    # Tables and figures
+
+    def before_table(self, target: str, record: str) -> list[str]:
+        """The request for a table or figure that was made of other runs, by its provenance."""
+        keys = (run.key for run in self.runs.values())
+        return self.stale.request(target, self.stale.made_of(record, keys))
 
     def figure_sources(self, name: str) -> dict[str, str]:
         """The files that a figure is drawn from, by the option that tells its job of each.
 
         Raises: UserError naming all figures.
         """
-        if name not in NAMES:
-            near = difflib.get_close_matches(name, NAMES, n=1)
+        known = figures.entries(self.config["experiments"])
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
-            extras = ", ".join(name for name in NAMES if not name.startswith("figure"))
+            extras = ", ".join(name for name in known if not name.startswith("figure"))
             raise UserError(
                 f"There is no figure {name}; there are figure01 to figure42, {extras}.{hint}"
             )
-        data = NAMES[name].data
+        data = known[name].data
         if data == "dice":
-            return {"--data": self._subset("dice", self.config["seeds"]["subset"][0])}
+            return {"--data": f"{self.results}/{self.data.subset('dice', self._first_seed)}"}
         if data is not None:
             return {
                 "--data": f"{self.results}/{data}",
@@ -205,94 +197,55 @@ class Plan:
             "--source-record": f"{self.results}/provenance/collect.json",
         }
 
+    @property
+    def _first_seed(self) -> int:
+        return int(self.config["seeds"]["subset"][0])
+
+    def figure_caption(self, name: str) -> str:
+        """What is drawn in a figure, and what to see in it."""
+        return figures.entries(self.config["experiments"])[name].caption
+
     def figure_options(self, name: str) -> str:
         """The options that tell a figure's job of the files it is drawn from."""
         sources = self.figure_sources(name)
         return " ".join(f"{option} {shlex.quote(path)}" for option, path in sources.items())
 
-    def figure_inputs(self, name: str) -> list[str]:
+    def before_figure(self, name: str) -> list[str]:
         """The files that a figure waits for: its sources, a subset only if it must be drawn."""
         sources = self.figure_sources(name)
-        if NAMES[name].data == "dice":
-            current = not self.redraw("dice", str(self.config["seeds"]["subset"][0]))
+        if "--decomposition" in sources:
+            requests = self.before_table(f"figures/{name}.pdf", f"provenance/figures/{name}.json")
+            return [*sources.values(), *requests]
+        if "--source-record" not in sources:
+            current = self.data.stale("dice", self._first_seed) is None
             # A figure that is there outlives its subset, but not a change of the images.
             gone = not Path(sources["--data"]).exists()
             if current or (gone and Path(self.results, "figures", f"{name}.pdf").exists()):
-                del sources["--data"]
+                return []
         return list(sources.values())
 
-    # Runs that are there already
-
-    def manifest(self, folder: str, step: str) -> str:
-        """The manifest of the run that a snapshot belongs to.
-
-        Raises: UserError where the run is trained and has no such snapshot.
-        """
-        path = f"{self.results}/{self.run(folder).folder}/manifest.json"
-        record = _read(Path(path))
-        if record is not None and self.remake_reason(folder) is None:
-            known = sorted(int(entry["iteration"]) for entry in record["snapshots"])
-            if int(step) not in known:
-                raise UserError(
-                    f"{self.results}/{folder} has no snapshot of iteration {int(step)}. It has "
-                    f"those of iterations {listed(known)}."
-                )
-        return path
-
-    @functools.cache  # noqa: B019  (there is one plan in a process)
-    def remake_reason(self, folder: str) -> str | None:
-        """Why the run in a folder cannot stand for the one asked for; None where it can.
-
-        A run that has not finished needs no reason: its manifest is not there.
-        """
-        place = Path(self.results, folder)
-        if not (place / "manifest.json").exists():
-            return None
-        record = _read(place / "run.json")
-        if record is None or "key" not in record:
-            return f"{place}/run.json is missing or damaged"
-        if record["key"] != self.runs[folder].key:
-            return _difference(self.runs[folder], record)
-        if record.get("manifest") != _read(place / "manifest.json"):
-            return f"{place}/manifest.json is damaged"
-        return None
-
-    @functools.cache  # noqa: B019  (there is one plan in a process)
-    def redecompose_reason(self, folder: str) -> str | None:
-        """Why the decompositions that a run has must be made again; None where they are good."""
-        path = Path(self.results, folder, "decomposition", "index.json")
-        if not path.exists():
-            return None
-        index = _read(path)
-        if index is None:
-            return f"{path} is damaged"
-        if index.get("version") != DECOMPOSITION_VERSION:
-            return "its decompositions were made by another version"
-        return None
-
-    def collected_others(self) -> bool:
-        """Whether the tables were made of other runs than those asked for."""
-        record = _read(Path(self.results, "provenance", "collect.json"))
-        wanted = digest(sorted(run.key for run in self.runs.values()))
-        return record is not None and record["runs"]["specification"] != wanted
+    # What a user is told, and who else is at work
 
     def notes(self) -> list[str]:
-        """What a user should know before the work starts, one line each."""
+        """What a user should know before the work starts, in lines."""
         lines = list(self._left_out)
-        for reasons, way_out in (
-            (self.remake_reason, "It is trained anew when it is its turn; nothing is deleted"),
-            (self.redecompose_reason, "It is decomposed anew when it is its turn"),
-        ):
-            stale: dict[tuple[str, str], list[str]] = {}
-            for folder, run in self.runs.items():
-                if reason := reasons(folder):
-                    stale.setdefault((run.experiment, reason), []).append(folder)
-            lines += [
-                f"{experiment}: {len(folders)} finished run{'s' if len(folders) > 1 else ''} "
-                f"(such as {folders[0]}) cannot be used: {reason}. {way_out}."
-                for (experiment, reason), folders in stale.items()
-            ]
-        return lines
+        found: list[tuple[str, str, str, str]] = []
+        for folder, run in self.runs.items():
+            if reason := self.stale.run(folder):
+                way_out = "It is trained anew when it is its turn; nothing is deleted"
+                found.append((run.experiment, reason, way_out, folder))
+            for measurement in self.measurements.values():
+                if reason := self.stale.measured(folder, measurement):
+                    way_out = "It is measured anew when it is its turn"
+                    found.append((run.experiment, reason, way_out, folder))
+        groups: dict[tuple[str, str, str], list[str]] = {}
+        for *about, folder in found:
+            groups.setdefault((about[0], about[1], about[2]), []).append(folder)
+        return lines + [
+            f"{experiment}: {len(folders)} finished run{'s' if len(folders) > 1 else ''} "
+            f"(such as {folders[0]}) cannot be used: {reason}. {way_out}."
+            for (experiment, reason, way_out), folders in groups.items()
+        ]
 
     def lock(self) -> None:
         """Keep a second Snakemake out of the results folder for as long as this process lives.
@@ -312,63 +265,6 @@ class Plan:
                 "choose another folder with --config results_dir=FOLDER."
             ) from None
 
-    # Costs
-
-    def gpus(self, local: bool) -> int:
-        """GPUs that a training or decomposition job asks for.
-
-        Jobs sent to a cluster with `device: auto` ask for what the cluster's profile says.
-        """
-        device = self.config["device"]
-        if device == "cpu" or (device == "auto" and not local):
-            return 0
-        return int(device == "cuda" or bool(gpu.devices()))
-
-    def device_note(self) -> str | None:
-        """A line for the user where a GPU could be used and there is none.
-
-        Raises: UserError where one is demanded.
-        """
-        if self.config["device"] == "cpu" or gpu.devices():
-            return None
-        if self.config["device"] == "cuda":
-            raise UserError(gpu.NO_DEVICE)
-        return "No GPU was found here: training and decomposition run on the CPU."
-
-    def memory(self, folder: str) -> int:
-        """Megabytes of main memory of a training or decomposition job.
-
-        K+1 directions are pushed through the network at once, so that activations count K+1 times;
-        the constants are those of a block product of the Hessian.
-        """
-        run = self.run(folder)
-        block = run.dimensions[-1] + 1
-        parameters = run.parameters * (8 * block + 8)
-        activations = run.n * (run.dimensions[0] + 6 * block * sum(run.dimensions[1:]))
-        return BASE_MEGABYTES + math.ceil(8 * (parameters + activations) / 1e6)
-
-    def training_minutes(self, folder: str) -> int:
-        """Minutes to allow for training, on the safe side; a longer run goes on when retried."""
-        run = self.run(folder)
-        return self._minutes(_iterations(run) * PRODUCTS_PER_STEP * self._product(run))
-
-    def decomposition_minutes(self, folder: str) -> int:
-        """Minutes to allow for the decomposition of all snapshots of a run."""
-        run = self.run(folder)
-        return self._minutes(_iterations(run) / run.snapshot_every * 100 * self._product(run))
-
-    def _product(self, run: RunSpec) -> int:
-        return product_operations(run.dimensions, run.n, vectors=run.dimensions[-1] + 1)
-
-    def _minutes(self, operations: float) -> int:
-        on_cpu = self.config["device"] == "cpu"
-        rate = CPU_RATE * self.config["threads"] if on_cpu else GPU_RATE
-        return min(10 + math.ceil(operations / rate / 60), MOST_MINUTES)
-
-
-def _iterations(run: RunSpec) -> float:
-    return min(10 + FLOW_TIME_PER_EXAMPLE * run.n / run.max_step_size, run.max_iterations)
-
 
 def listed(numbers: list[int]) -> str:
     """Ascending numbers for people: `0, 10, 100 to 1200 in steps of 100, 1234`."""
@@ -386,18 +282,3 @@ def listed(numbers: list[int]) -> str:
             parts.append(str(numbers[first]))
             first += 1
     return ", ".join(parts)
-
-
-def _difference(run: RunSpec, record: Mapping[str, Any]) -> str:
-    try:
-        changed = run.differences(RunSpec.from_record(record["spec"]))
-    except (KeyError, TypeError):  # knobs were added or renamed since
-        changed = []
-    return "; ".join(changed) or "it was made by another version of the program"
-
-
-def _read(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except (OSError, ValueError):
-        return None

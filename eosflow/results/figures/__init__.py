@@ -1,13 +1,18 @@
-"""The paper's list of figures: which kind of drawing, of which experiment, and what to see in it.
+"""The list of figures: which kind of drawing, of which experiment, and what to see in it.
 
-Stdlib only, so that planning can read it; pandas and Matplotlib are imported by `draw` and `save`.
+The paper's figures have its numbers; those of any other experiment are named after it and their
+kind, such as `my-experiment-sharpness`. Standard library only, so that planning can read it; pandas
+and Matplotlib are imported by `draw` and `save`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from eosflow.storage.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,18 +30,25 @@ EXPERIMENTS: dict[str, str] = {
 }
 
 
+def title_of(experiment: str) -> str:
+    """What people call an experiment: its own name where it is not one of the paper's."""
+    return EXPERIMENTS.get(experiment, experiment)
+
+
 @dataclass(frozen=True)
 class Kind:
     """One way of drawing: the function `module:function`, a title, and what to see.
 
     `data` is None where it is drawn from the tidy tables; otherwise `dice` for a Dice subset, or
-    the path of a study's table in the results folder.
+    the path of a study's table in the results folder. `needs` are the columns of the decomposition
+    without which there is nothing to draw.
     """
 
     function: str
     title: str
     caption: str
     data: str | None = None
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,7 @@ class Entry:
     def title(self) -> str:
         """What is drawn, and of which experiment."""
         title = KINDS[self.kind].title
-        return title if self.experiment is None else f"{title}: {EXPERIMENTS[self.experiment]}"
+        return title if self.experiment is None else f"{title}: {title_of(self.experiment)}"
 
     @property
     def caption(self) -> str:
@@ -70,6 +82,7 @@ KINDS: dict[str, Kind] = {
         "The largest eigenvalues of the Hessian 𝓗, of its Gauss–Newton part G and of the residual "
         "R, on one logarithmic scale. 𝓗 = G + R: where R lies far below the other two, the rise of "
         "the sharpness is the rise of λ₁(G).",
+        needs=("sharpness_hessian", "sharpness_gauss_newton", "sharpness_residual"),
     ),
     "overlap": Kind(
         "eosflow.results.figures.curves:overlap",
@@ -77,6 +90,7 @@ KINDS: dict[str, Kind] = {
         "λ₁(G) is the product of the two panels, which span the same number of decades, so that "
         "slopes compare. The overlap ratio ω says how far the examples share one direction; it "
         "lies between 0 and 1.",
+        needs=("m_norm2", "overlap"),
     ),
     "layers_three": Kind(
         "eosflow.results.figures.curves:layers_three",
@@ -84,6 +98,7 @@ KINDS: dict[str, Kind] = {
         "The share of E‖M‖² that comes from the parameters of one layer, on one logarithmic "
         "scale. In the paper layer 1 is usually the largest, so that its factors are the ones to "
         "look at.",
+        needs=("layer_norm2_1",),
     ),
     "factors": Kind(
         "eosflow.results.figures.curves:factors",
@@ -91,11 +106,12 @@ KINDS: dict[str, Kind] = {
         "The last panel is the product of the other five. All panels span the same number of "
         "decades, so that slopes compare: look for the panel that climbs as the product does. In "
         "the paper it is that of the alignment A₁.",
+        needs=("activation_ratio_1", "activation_norm2_1", "criterion_norm2", "alignment_product"),
     ),
     "dice_examples": Kind(
         "eosflow.results.figures.examples:dice_examples",
         "Dice: examples of the six classes",
-        "One row a class: one point, two points, a line for three, an outline for four, the "
+        "One row per class: one point, two points, a line for three, an outline for four, the "
         "outline with its centre for five, two parallel lines for six. Place, size and line width "
         "are drawn at random.",
         data="dice",
@@ -105,6 +121,7 @@ KINDS: dict[str, Kind] = {
         "Mean squared norm of M, by layer",
         "All layers on one logarithmic scale, input side first. Compare each panel with the first: "
         "in the paper no later layer lies more than 37 % above it.",
+        needs=("layer_norm2_1",),
     ),
     "activation_ratios": Kind(
         "eosflow.results.figures.curves:activation_ratios",
@@ -112,6 +129,7 @@ KINDS: dict[str, Kind] = {
         "Above, ρ: how far examples with large activations are also those with large "
         "preactivation Jacobians (1 where the two are unrelated). Below, γ: by how much a layer "
         "changes the squared norm of its input.",
+        needs=("activation_ratio_1",),
     ),
     "alignment": Kind(
         "eosflow.results.figures.curves:alignment",
@@ -119,23 +137,26 @@ KINDS: dict[str, Kind] = {
         "The part of the largest possible gain that the signal sent back through layer l "
         "realises; 1 would be perfect alignment with the top singular vectors of that layer's "
         "Jacobian.",
+        needs=("alignment_1",),
     ),
     "jacobian_norms": Kind(
         "eosflow.results.figures.curves:jacobian_norms",
         "Mean squared norm of each layerwise Jacobian",
         "Squared operator norms of ∂z(l+1)/∂z(l), averaged over the examples, on one logarithmic "
         "scale: the largest gain that a signal sent back through the layer could have.",
+        needs=("jacobian_norm2_1",),
     ),
     "cumulative_alignment": Kind(
         "eosflow.results.figures.curves:cumulative_alignment",
         "Cumulative alignment from each layer to the output",
         "The product of the alignment ratios of layer l and of all layers above it: the part of "
         "the largest possible gain that a signal keeps on its way from the output to layer l.",
+        needs=("alignment_1",),
     ),
     "power_law": Kind(
         "eosflow.results.figures.summaries:power_law",
         "Peak alignment against the number of examples",
-        "One point a run that reached its target loss; the line is the least-squares power law "
+        "One point per run that reached its target loss; the line is the least-squares power law "
         "with its 95 % band, the dashed line the paper's fit. On these logarithmic scales a power "
         "law is a straight line, and its slope the exponent.",
     ),
@@ -159,9 +180,9 @@ KINDS: dict[str, Kind] = {
         "eosflow.results.figures.work_precision:work_precision",
         "How near to the true flow, for how much work",
         "On one small problem, the distance of a scheme's end point to the true flow over the "
-        "distance travelled, against the work in block products; one panel a flow time. Lower left "
-        "is better. Along a line the steps get smaller: the error of exponential Euler falls in "
-        "proportion to them (first order), that of exponential Heun with their square (second "
+        "distance travelled, against the work in block products; one panel per flow time. Lower "
+        "left is better. Along a line the steps get smaller: the error of exponential Euler falls "
+        "in proportion to them (first order), that of exponential Heun with their square (second "
         "order). Steps of RK4 and of gradient descent are set by 1/λ₁, so that their work grows "
         "with the sharpness; that of the exponential schemes does not.",
         data="studies/work-precision/table.csv",
@@ -194,6 +215,20 @@ EXTRAS: dict[str, Entry] = {
     "work-precision": Entry("work_precision", None),
 }
 
+# What is drawn of an experiment that is not the paper's: the last word or words of the name, and
+# the kind. The longest come first, since names are taken apart from their end.
+SUFFIXES: dict[str, str] = {
+    f"-{kind.replace('_', '-')}": kind
+    for kind in sorted(
+        (
+            *("sharpness", "overlap", "layers", "factors", "activation_ratios", "alignment"),
+            *("jacobian_norms", "cumulative_alignment"),
+        ),
+        key=len,
+        reverse=True,
+    )
+}
+
 
 def file_name(figure: int | str) -> str:
     """`figure04` of 4; the name itself of one of `EXTRAS`."""
@@ -206,6 +241,50 @@ NAMES: dict[str, Entry] = {
 }
 
 
+def entries(experiments: Iterable[str]) -> dict[str, Entry]:
+    """The figures of these experiments, by name, and those that show all experiments or none.
+
+    The paper's experiments have its numbered figures; of any other, `EXP-sharpness`, `EXP-overlap`,
+    `EXP-layers`, `EXP-factors`, `EXP-activation-ratios`, `EXP-alignment`, `EXP-jacobian-norms` and
+    `EXP-cumulative-alignment`.
+
+    Raises: UserError where two figures would have the same name.
+    """
+    chosen = list(dict.fromkeys(experiments))
+    found = {
+        name: entry
+        for name, entry in NAMES.items()
+        if entry.experiment is None or entry.experiment in chosen
+    }
+    for experiment in chosen:
+        if experiment in EXPERIMENTS:
+            continue
+        for kind in (kind for kind in KINDS if kind in SUFFIXES.values()):
+            name = f"{experiment}-{kind.replace('_', '-')}"
+            if name in NAMES or name in found or entry_of(name) != Entry(kind, experiment):
+                raise UserError(
+                    f"The figure {name} could be of two experiments: rename {experiment}."
+                )
+            found[name] = Entry(kind, experiment)
+    return found
+
+
+def entry_of(name: str) -> Entry:
+    """The figure of a name, of the paper, beyond it, or of an experiment that is not the paper's.
+
+    Raises: UserError for a name that is none of these.
+    """
+    if name in NAMES:
+        return NAMES[name]
+    for suffix, kind in SUFFIXES.items():
+        if name.endswith(suffix) and name != suffix:
+            return Entry(kind, name.removesuffix(suffix))
+    raise UserError(
+        f"There is no figure {name!r}. There are figure01 to figure42, {', '.join(EXTRAS)} and, of "
+        f"an experiment EXP that is not the paper's, EXP{', EXP'.join(SUFFIXES)}."
+    )
+
+
 def draw(
     name: str,
     decomposition: pd.DataFrame,
@@ -215,9 +294,9 @@ def draw(
 ) -> Figure:
     """Draw one figure: a pure function of the tidy frames, or of the file `data` alone.
 
-    `name` is a key of `NAMES`, such as `figure04` or `power-law`; `data` is what its kind says, a
-    Dice subset or a study's table; `against`, the horizontal axis of the curves, is `iteration` or
-    `flow_time`.
+    `name` is one of `entries`, such as `figure04`, `power-law` or `my-experiment-sharpness`; `data`
+    is what its kind says, a Dice subset or a study's table; `against`, the horizontal axis of the
+    curves, is `iteration` or `flow_time`. A figure with nothing to show says why.
 
     Raises: UserError for a name or an axis that does not exist.
     """

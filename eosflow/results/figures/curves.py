@@ -13,7 +13,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from eosflow.results import courses
-from eosflow.results.courses import IDENTITY, TRANSIENT
+from eosflow.results.courses import IDENTITY, transient
 from eosflow.results.figures import style
 
 AXES_OF_TIME = {
@@ -24,7 +24,7 @@ AXES_OF_TIME = {
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel: its title and the quantity it shows, one value a row of the frame.
+    """One panel: its title and the quantity it shows, one value per row of the frame.
 
     `bound` is a value that the quantity cannot exceed.
     """
@@ -56,7 +56,7 @@ def overlap(frame: pd.DataFrame, title: str, against: str) -> Figure:
 def layers_three(frame: pd.DataFrame, title: str, against: str) -> Figure:
     """E‖M_l‖² (E7) for the first, a middle and the last hidden layer: l = 1, 3, 5 of 6."""
     last = courses.layer_count(frame) - 1
-    shown = sorted({1, (last + 1) // 2, last})
+    shown = sorted({1, (last + 1) // 2, last} - {0})
     return _grid(frame, title, against, _layer_panels(frame, shown), columns=3, shared=True)
 
 
@@ -138,12 +138,12 @@ def _grid(
     shared: bool,
     groups: Sequence[int] = (),
 ) -> Figure:
-    """Draw the panels; vertically they share limits, or else the number of decades.
+    """Draw the panels, which share their vertical limits, or else only the number of decades.
 
     `groups` cuts the panels, at these places, into sets that each share their limits.
     """
     colors = style.size_colors(frame["n"])
-    drawn = frame["iteration"] >= TRANSIENT
+    drawn = frame["iteration"] >= transient(frame)
     figure, axes, cell = style.panels(len(contents), columns, title)
     for panel, content in zip(axes, contents, strict=True):
         _curves(panel, frame[drawn], content.values[drawn], against, colors)
@@ -161,14 +161,14 @@ def _grid(
     for panel in axes:
         style.log_axis(panel)
     cut_off = bool((frame["stopped"] != "target_loss").any())
-    style.size_legend(figure, colors, cut_off, cell)
+    style.size_legend(figure, colors, cut_off, cell, bool((transient(frame) > 0).any()))
     return figure
 
 
 def _curves(
     panel: Axes, frame: pd.DataFrame, values: pd.Series, against: str, colors: dict[int, str]
 ) -> None:
-    """One line collection a (N, reached its target or not), labelled with N."""
+    """One line collection per N and way to end (at the target or above it), labelled with N."""
     panel.set_yscale("log", nonpositive="mask")
     # A logarithm has no place for λ₁(R) ≤ 0: the curve has a gap there.
     positive = values.where(values > 0)
@@ -201,7 +201,7 @@ def _curves(
 
 def _cut(axes: Sequence[Axes], places: Sequence[int]) -> list[Sequence[Axes]]:
     edges = [0, *places, len(axes)]
-    return [axes[start:end] for start, end in itertools.pairwise(edges)]
+    return [axes[start:end] for start, end in itertools.pairwise(edges) if start < end]
 
 
 def _share_limits(group: Sequence[Axes]) -> None:
@@ -213,7 +213,7 @@ def _share_limits(group: Sequence[Axes]) -> None:
 
 
 def _below_bounds(axes: Sequence[Axes], contents: Sequence[Panel]) -> None:
-    """Move limits down, over as many decades, where they leave room above what can be."""
+    """Move the limits down, over as many decades, where they reach above what is possible."""
     for panel, content in zip(axes, contents, strict=True):
         low, high = panel.get_ylim()
         if content.bound is not None and high > 1.1 * content.bound:
@@ -222,10 +222,11 @@ def _below_bounds(axes: Sequence[Axes], contents: Sequence[Panel]) -> None:
 
 def _finish_time_axis(axes: Sequence[Axes], frame: pd.DataFrame, against: str) -> None:
     if against == "iteration":
-        transient_end = float(TRANSIENT)
+        transient_end = float(transient(frame).max())
     else:
-        later = frame[frame["iteration"] >= TRANSIENT]
+        later = frame[frame["iteration"] >= transient(frame)]
         transient_end = float(later.groupby(IDENTITY)["flow_time"].min().max())
     for panel in axes:
         panel.set_xlim(0, float(frame[against].max()) * 1.01)
-        style.mark_transient(panel, transient_end)
+        if transient_end > 0:
+            style.mark_transient(panel, transient_end)

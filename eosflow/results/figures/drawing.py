@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from eosflow.results.courses import IDENTITY, TRANSIENT
-from eosflow.results.figures import EXPERIMENTS, KINDS, NAMES, style
+from eosflow.results.courses import IDENTITY, transient
+from eosflow.results.figures import KINDS, Entry, entry_of, style, title_of
 from eosflow.results.figures.curves import AXES_OF_TIME
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import replacing
@@ -27,16 +27,11 @@ def draw(
     against: str,
 ) -> Figure:
     """See `eosflow.results.figures.draw`."""
-    if name not in NAMES:
-        raise UserError(
-            f"There is no figure {name!r}. There are figure01 to figure42 and "
-            f"{', '.join(extra for extra in NAMES if not extra.startswith('figure'))}."
-        )
+    entry = entry_of(name)
     if against not in AXES_OF_TIME:
         raise UserError(
             f"Curves cannot be drawn against {against!r}; choose one of {', '.join(AXES_OF_TIME)}."
         )
-    entry = NAMES[name]
     if entry.data is not None and data is None:
         with style.applied():
             return style.notice(entry.title, "What it shows has not been made.")
@@ -49,13 +44,27 @@ def draw(
                 return style.notice(entry.title, "No runs have finished.")
             return function(decomposition, runs, entry.title)
         frame = _of_experiment(decomposition, runs, entry.experiment)
-        if frame.empty:
-            return style.notice(
-                entry.title,
-                f"No runs of {EXPERIMENTS[entry.experiment]} have finished.\n"
-                f"Add {entry.experiment} to `select` in the configuration to run them.",
-            )
+        if reason := _nothing_to_show(entry, entry.experiment, frame, runs):
+            return style.notice(entry.title, reason)
         return function(frame, entry.title, against)
+
+
+def _nothing_to_show(entry: Entry, experiment: str, frame: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """Why the curves of an experiment cannot be drawn; empty where they can."""
+    title = title_of(experiment)
+    if experiment not in set(runs["experiment"]):
+        return (
+            f"No runs of {title} have finished.\n"
+            f"Add {experiment} to `select` in the configuration to run them."
+        )
+    if frame.empty:
+        return f"No run of {title} has a decomposition after the transient."
+    if missing := [name for name in KINDS[entry.kind].needs if name not in frame]:
+        return (
+            f"The decomposition of {title} has no {', '.join(missing)}:\n"
+            "only a network that is a chain of layers has all factors."
+        )
+    return ""
 
 
 def _function(kind: str) -> Callable[..., Figure]:
@@ -67,9 +76,14 @@ def _function(kind: str) -> Callable[..., Figure]:
 def _of_experiment(
     decomposition: pd.DataFrame, runs: pd.DataFrame, experiment: str
 ) -> pd.DataFrame:
-    """Snapshots of one experiment with how their run stopped; only runs that left the transient."""
+    """Snapshots of one experiment with how their run stopped; only runs that left the transient.
+
+    Columns that its network does not have, but that of another experiment, are left out.
+    """
     chosen = decomposition[decomposition["experiment"] == experiment]
-    chosen = chosen[chosen.groupby(IDENTITY)["iteration"].transform("max") >= TRANSIENT]
+    last = chosen.groupby(IDENTITY)["iteration"].transform("max")
+    chosen = chosen[last >= transient(chosen)]
+    chosen = chosen.dropna(axis="columns", how="all") if len(chosen) else chosen
     return chosen.merge(runs[[*IDENTITY, "stopped"]], on=IDENTITY, how="left")
 
 

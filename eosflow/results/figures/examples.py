@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,18 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from eosflow.datasets.catalog import CATALOG
+from eosflow.datasets import DATASETS, DatasetSettings
+from eosflow.datasets.base import Pictures, Waveforms
 from eosflow.datasets.subsets import load_subset
 from eosflow.results.figures import style
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json
+from eosflow.storage.settings import make
 
 COLUMNS = 10
 # Okabe and Ito's green beside the two that the other figures use.
 CLASS_COLORS = (style.FIRST, style.SECOND, "#009e73")
-SAMPLES_PER_SECOND = 128  # of AtrialFibrillation
+TRACES_PER_CLASS = 4
 PHRASES_PER_CLASS = 5
 
 Examples = list[NDArray[np.float64]]  # for each class, the first few inputs (k, D)
@@ -29,41 +32,82 @@ Examples = list[NDArray[np.float64]]  # for each class, the first few inputs (k,
 def sheet(subset: Path | str) -> Figure:
     """The contact sheet of any dataset's subset file; its record lies beside it.
 
-    Images in a grid, ECG traces coloured by class, or phrases with labels and lengths.
+    Pictures in a grid, curves coloured by class, or phrases with labels and lengths, one row per
+    class; a single row where the targets are numbers. How a dataset looks is its `preview`.
     """
     subset = Path(subset)
     record = read_json(subset.with_suffix(".json"))
-    dataset, names = record["dataset"], list(record["class_counts"])
-    title = f"{CATALOG[dataset].title}: {len(names)} classes, subset {record['subset_seed']}"
-    if dataset == "sst":
-        return _phrases(record["texts"], names, title)
-    if dataset == "atrialfibrillation":
-        return _traces(_examples(subset, record["size"], len(names), 4), names, title)
-    rows = _examples(subset, record["size"], len(names), COLUMNS)
-    if dataset == "cifar10":
-        # stored plane by plane, (3, 32, 32); drawn with the colours last
-        images = [np.moveaxis(row.reshape(-1, 3, 32, 32), 1, -1) for row in rows]
-        return _images(images, names, title)
-    return dice_examples(subset)
+    dataset = _dataset(record)
+    names = _names(record, dataset)
+    classes = f"{len(names)} classes" if names else "numbers to fit"
+    title = f"{dataset.described().title}: {classes}, subset {record['subset_seed']}"
+    return _draw(subset, record, dataset, names, title)
 
 
 def dice_examples(subset: Path | str) -> Figure:
-    """Ten Dice images of each class, one row a class, from a subset file (Figure 5)."""
-    names = CATALOG["dice"].class_names
-    record = read_json(Path(subset).with_suffix(".json"))
-    rows = _examples(Path(subset), record["size"], len(names), COLUMNS)
-    size = int(record["settings"]["image_size"])
-    images = [row.reshape(-1, size, size) for row in rows]
-    return _images(images, names, "Dice: examples of the six classes")
+    """Ten Dice images of each class, one row per class, from a subset file (Figure 5)."""
+    subset = Path(subset)
+    record = read_json(subset.with_suffix(".json"))
+    dataset = _dataset(record)
+    title = "Dice: examples of the six classes"
+    return _draw(subset, record, dataset, _names(record, dataset), title)
+
+
+def _dataset(record: Mapping[str, Any]) -> DatasetSettings:
+    """The dataset of a subset's record; in older records the name is also the kind."""
+    return make(DATASETS, record.get("kind", record["dataset"]), record["settings"])
+
+
+def _names(record: Mapping[str, Any], dataset: DatasetSettings) -> list[str]:
+    """The classes, none where the targets are numbers; a user's file may be gone by now."""
+    if "targets" in record:
+        return []
+    return list(record.get("class_counts") or dataset.class_names() or ())
+
+
+def _draw(
+    subset: Path,
+    record: Mapping[str, Any],
+    dataset: DatasetSettings,
+    names: Sequence[str],
+    title: str,
+) -> Figure:
+    shape = tuple(record["shape"]) if "shape" in record else dataset.input_shape()
+    match dataset.preview(shape):
+        case Pictures(picture, limits):
+            rows = _examples(subset, record["size"], len(names), COLUMNS)
+            low, high = limits or _limits(rows)
+            scaled = [(row.reshape(-1, *picture) - low) / (high - low) for row in rows]
+            # stored plane by plane; drawn with the colours last, and grey without that axis
+            images = [np.moveaxis(row, 1, -1) for row in scaled]
+            return _images(
+                [image[..., 0] if picture[0] == 1 else image for image in images],
+                names or [""],
+                title,
+            )
+        case Waveforms(wave, rate):
+            rows = _examples(subset, record["size"], len(names), TRACES_PER_CLASS)
+            return _traces([row.reshape(-1, *wave) for row in rows], rate, names or [""], title)
+        case _:
+            return _phrases(record["texts"], names, title)
 
 
 def _examples(subset: Path, size: int, classes: int, count: int) -> Examples:
     inputs, labels = load_subset(subset, size)
+    if not classes:
+        return [inputs[:count]]
     return [inputs[labels == label][:count] for label in range(classes)]
 
 
+def _limits(rows: Examples) -> tuple[float, float]:
+    """The least and the largest value that is shown."""
+    values = np.concatenate([row.reshape(-1) for row in rows])
+    low, high = float(values.min()), float(values.max())
+    return (low, high) if high > low else (low, low + 1.0)
+
+
 def _images(rows: Sequence[NDArray[np.float64]], names: Sequence[str], title: str) -> Figure:
-    """One row of images (k, height, width[, 3]) a class, nothing resampled or rescaled."""
+    """One row of images (k, height, width[, 3]) per class, nothing resampled or rescaled."""
     figure = Figure(figsize=(style.WIDTH, 0.35 + 0.62 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), COLUMNS, squeeze=False)
     for axes_row, images, name in zip(grid, rows, names, strict=True):
@@ -82,22 +126,23 @@ def _images(rows: Sequence[NDArray[np.float64]], names: Sequence[str], title: st
     return figure
 
 
-def _traces(rows: Examples, names: Sequence[str], title: str) -> Figure:
-    """One row of ECG windows a class; both channels of a window in one panel."""
+def _traces(rows: Examples, rate: float, names: Sequence[str], title: str) -> Figure:
+    """One row of curves (k, channels, samples) per class; an example's channels share a panel."""
     columns = max(1, *(len(row) for row in rows))
     figure = Figure(figsize=(style.WIDTH, 0.5 + 1.1 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False, sharex=True, sharey=True)
-    for axes_row, windows, name, color in zip(grid, rows, names, CLASS_COLORS, strict=True):
-        for axes, window in zip(axes_row, windows, strict=False):
-            channels = window.reshape(2, -1)
-            seconds = np.arange(channels.shape[1]) / SAMPLES_PER_SECOND
-            axes.plot(seconds, channels[0], color=color, linewidth=0.9)
-            axes.plot(seconds, channels[1], color=color, linewidth=0.9, alpha=0.45)
-        axes_row[0].set_ylabel(f"class {name}", color=color)
+    colors = itertools.cycle(CLASS_COLORS)
+    for axes_row, windows, name, color in zip(grid, rows, names, colors, strict=False):
+        for axes, channels in zip(axes_row, windows, strict=False):
+            seconds = np.arange(channels.shape[1]) / rate
+            for number, channel in enumerate(channels):
+                pale = {} if number == 0 else {"alpha": 0.45}
+                axes.plot(seconds, channel, color=color, linewidth=0.9, **pale)
+        axes_row[0].set_ylabel(f"class {name}" if name else "", color=color)
     for axes in grid[-1]:
         axes.set_xlabel("seconds")
     figure.suptitle(
-        f"{title} (channel 1 strong, channel 2 pale; values as published)",
+        f"{title} (channel 1 strong, the others pale; values as stored)",
         x=0.01,
         ha="left",
         color=style.INK,

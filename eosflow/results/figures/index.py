@@ -9,13 +9,21 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from eosflow.results.figures import EXPERIMENTS, EXTRAS, FIGURES, KINDS, NAMES, Entry
+from eosflow.results.figures import (
+    EXPERIMENTS,
+    EXTRAS,
+    FIGURES,
+    KINDS,
+    NAMES,
+    SUFFIXES,
+    Entry,
+)
 from eosflow.storage.files import replacing, write_text
 
 DOCS = Path(__file__).parents[3] / "docs"
 PICTURE_DPI = 100
 
-# For each kind the figure that the demo makes of it, and what is seen there.
+# For each kind of figure, the one that the demo makes, and what is seen there.
 GALLERY: dict[str, tuple[str, str]] = {
     "sharpness": (
         "figure06",
@@ -102,12 +110,18 @@ Curves are one run each, darker for more examples, dashed where the run stopped 
 loss. The first ten iterations, a transient, are shaded and no curve is drawn in them. With
 `figures: {against: flow_time}` in the configuration the curves are drawn against gradient-flow
 time instead of iterations.
+
+An experiment EXP that is not the paper's has figures of its own: {own}.
+Where its network lacks the numbers (only an MLP has alignments), the figure says so. Figures that
+show all experiments show it beside the paper's.
 """
 
 
 def page() -> str:
     """The page: the paper's list by number, the figures beyond it, and the gallery."""
-    lines = [_HEAD, "## By number", "", *_table({str(n): e for n, e in FIGURES.items()})]
+    own = ", ".join(f"`EXP{suffix}`" for suffix in sorted(SUFFIXES))
+    head = _HEAD.replace("{own}", own)
+    lines = [head, "## By number", "", *_table({str(n): e for n, e in FIGURES.items()})]
     lines += ["", "## Beyond the paper", "", *_table(dict(EXTRAS))]
     lines += ["", "## Gallery: each kind, and what it shows on the demo"]
     for name, kind in KINDS.items():

@@ -64,7 +64,7 @@ _SETTINGS: dict[str, Any] = {
 
 @contextmanager
 def applied() -> Iterator[None]:
-    """The style, for the drawing done inside; the user's own settings stay out and come back."""
+    """The style, for the drawing done inside; the user's own settings are restored after it."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(cast(Any, _SETTINGS))
@@ -92,7 +92,7 @@ def panels(count: int, columns: int, title: str) -> tuple[Figure, list[Axes], Ax
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
     axes = list(grid.flat)
     for panel in axes:
-        # Apart from the axis, the transient stays visible beside it where it is narrow.
+        # Off the axis, a narrow transient stays visible beside it.
         panel.spines["left"].set_position(("outward", 3))
     for cell in axes[count:]:
         cell.set_axis_off()
@@ -156,7 +156,11 @@ def mark_transient(axes: Axes, end: float = TRANSIENT) -> None:
 
 
 def size_legend(
-    figure: Figure, colors: dict[int, str], cut_off: bool, cell: Axes | None = None
+    figure: Figure,
+    colors: dict[int, str],
+    cut_off: bool,
+    cell: Axes | None = None,
+    transient: bool = True,
 ) -> None:
     """The legend, in an empty cell or below the panels: each N, cut-off runs, the transient."""
     handles: list[Any] = [
@@ -169,7 +173,9 @@ def size_legend(
                 [], [], color=MUTED, linewidth=1.0, linestyle="--", label="above its target loss"
             )
         )
-    handles.append(Patch(color=TRANSIENT_GREY, label=f"transient (iteration < {TRANSIENT})"))
+    if transient:
+        label = f"transient (iteration < {TRANSIENT})"
+        handles.append(Patch(color=TRANSIENT_GREY, label=label))
     if cell is None:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 7))
     else:

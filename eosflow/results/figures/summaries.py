@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from eosflow.results import courses, power_laws
-from eosflow.results.figures import EXPERIMENTS, style
+from eosflow.results.figures import EXPERIMENTS, style, title_of
 
 QUANTITIES = {
     "layer_norm2_1": r"$\mathrm{E}\,\Vert M_1\Vert^2$",
@@ -27,7 +27,8 @@ QUANTITIES = {
 
 def power_law(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Figure:
     """Peak A_1 of each finished run against N, the fit (E14) with its band, and the paper's."""
-    peaks = courses.alignment_peaks(courses.finished(decomposition, runs))
+    finished = courses.finished(decomposition, runs)
+    peaks = courses.alignment_peaks(finished)
 
     def panel(axes: Axes, rows: pd.DataFrame) -> None:
         colors = style.size_colors(rows["n"])
@@ -42,7 +43,7 @@ def power_law(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Fi
                 alpha=0.8,
                 mew=0,
             )
-        key = (str(rows["dataset"].iloc[0]), str(rows["criterion"].iloc[0]))
+        key = [str(rows[name].iloc[0]) for name in ("experiment", "dataset", "criterion")]
         sizes = np.geomspace(rows["n"].min() / 1.25, rows["n"].max() * 1.25, 50)
         reason = power_laws.obstacle(rows["n"], rows["alignment"])
         if reason:
@@ -58,8 +59,8 @@ def power_law(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Fi
                 f"{law.runs} runs, $b$ = {law.b:.2f} [{law.b_low:.2f}, {law.b_high:.2f}]\n"
                 f"$a$ = {law.a:.2g}, $R^2$ = {law.r_squared:.2f}"
             )
-        if key in power_laws.PAPER:
-            a, b, _ = power_laws.PAPER[key]
+        if paper := power_laws.paper_fit(*key):
+            a, b, _ = paper
             axes.plot(sizes, a * sizes**b, color=style.SECOND, lw=1.0, ls="--", zorder=1.4)
             text += f"\npaper: $b$ = {b:.2f}, $a$ = {a:.2g}"
         axes.set_yscale("log")
@@ -74,12 +75,13 @@ def power_law(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Fi
         Line2D([], [], color=style.INK, lw=1.0, label="fit, with 95 % band"),
         Line2D([], [], color=style.SECOND, lw=1.0, ls="--", label="paper (Table 2)"),
     ]
-    return _by_experiment(peaks, title, panel, handles)
+    return _by_experiment(finished, peaks, title, panel, handles)
 
 
 def stable_step(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Figure:
     """2 / max λ₁(𝓗) and 2 / s_cf (E13) of each finished run against N."""
-    steps = courses.stable_steps(courses.finished(decomposition, runs))
+    finished = courses.finished(decomposition, runs)
+    steps = courses.stable_steps(finished).dropna(subset="stable_step")
 
     def panel(axes: Axes, rows: pd.DataFrame) -> None:
         axes.plot(rows["n"] / 1.03, rows["stable_step"], "o", color=style.FIRST, ms=3.4, mew=0)
@@ -110,12 +112,13 @@ def stable_step(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> 
             label="alignment frozen after the transient (lower bound)",
         ),
     ]
-    return _by_experiment(steps, title, panel, handles)
+    return _by_experiment(finished, steps, title, panel, handles)
 
 
 def growth(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Figure:
     """How E‖M_1‖² and its five factors changed up to the peak of E‖M_1‖²: bars by N."""
-    grown = courses.growth(courses.finished(decomposition, runs))
+    finished = courses.finished(decomposition, runs)
+    grown = courses.growth(finished).dropna(subset=list(QUANTITIES))
 
     def panel(axes: Axes, rows: pd.DataFrame) -> None:
         colors = style.size_colors(rows["n"])
@@ -136,17 +139,21 @@ def growth(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Figur
         axes.legend(handles=handles, loc="upper center", fontsize=6.3, handlelength=1.0, ncols=2)
         axes.set_ylim(axes.get_ylim()[0], axes.get_ylim()[1] * _headroom(axes, 0.25))
 
-    return _by_experiment(grown, title, panel, [])
+    return _by_experiment(finished, grown, title, panel, [])
 
 
 def _by_experiment(
+    finished: pd.DataFrame,
     rows: pd.DataFrame,
     title: str,
     draw: Callable[[Axes, pd.DataFrame], None],
     handles: list[Line2D],
 ) -> Figure:
-    """One panel an experiment: the paper's, in its order, then any others."""
-    present = set(rows["experiment"])
+    """One panel per experiment with finished runs: the paper's, in its order, then any others.
+
+    `rows` has one row per run that has the numbers; a panel without any says so.
+    """
+    present = set(courses.after_transient(finished)["experiment"])
     names = [name for name in EXPERIMENTS if name in present]
     names += sorted(present - set(names))
     if not names:
@@ -158,12 +165,23 @@ def _by_experiment(
     for spare in list(grid.flat)[len(names) :]:
         spare.remove()
     for axes, name in zip(grid.flat, names, strict=False):
-        draw(axes, rows[rows["experiment"] == name])
-        axes.set_title(EXPERIMENTS.get(name, name), loc="left")
+        chosen = rows[rows["experiment"] == name]
+        if chosen.empty:
+            _say_nothing_to_show(axes)
+        else:
+            draw(axes, chosen)
+        axes.set_title(title_of(name), loc="left")
     figure.suptitle(title, x=0.01, ha="left", color=style.INK, fontweight="bold")
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
+
+
+def _say_nothing_to_show(axes: Axes) -> None:
+    """A panel that says why it is empty."""
+    text = "The networks of these runs\nhave no such numbers."
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=6.8)
+    axes.set(xticks=[], yticks=[])
 
 
 def _size_axis(axes: Axes, sizes: pd.Series) -> None:
@@ -177,6 +195,6 @@ def _size_axis(axes: Axes, sizes: pd.Series) -> None:
 
 
 def _headroom(axes: Axes, share: float) -> float:
-    """The factor on the upper limit that leaves `share` of a logarithmic axis free above."""
+    """The factor on the upper limit that leaves `share` of a logarithmic axis free at its top."""
     low, high = axes.get_ylim()
     return float((high / low) ** (share / (1 - share)))

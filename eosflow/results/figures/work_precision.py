@@ -13,24 +13,27 @@ from eosflow.results.figures import KINDS, style
 MARKERS = {
     "exponential Euler": "o-",
     "exponential Heun": "s-",
+    "exponential Rosenbrock": "D-",
     "RK4": "^--",
     "gradient descent": "X",
 }
-COLORS = (style.FIRST, style.SECOND, "#009e73", style.INK)
+COLORS = (style.FIRST, style.SECOND, "#cc79a7", "#009e73", style.INK)
 
 
 def work_precision(table: Path | str) -> Figure:
-    """Relative distance to the true flow against work in block products, a panel a flow time.
+    """Relative distance to the true flow against work in block products, one panel per flow time.
 
     table: CSV with scheme, step, flow_time, relative_error, work. Lower left is better. Runs that
     did not stay on the flow (errors above 1 or not finite) lie on the upper edge, hollow.
     """
     frame = pd.read_csv(table)
     times = sorted(frame["flow_time"].unique())
+    looks = zip(MARKERS.items(), COLORS, strict=True)
+    drawn = [look for look in looks if look[0][0] in set(frame["scheme"])]
     figure = Figure(figsize=(style.WIDTH, 3.2), layout="constrained")
     panels = figure.subplots(1, len(times), sharey=True, squeeze=False)[0]
     for axes, time in zip(panels, times, strict=True):
-        for (scheme, marker), color in zip(MARKERS.items(), COLORS, strict=True):
+        for (scheme, marker), color in drawn:
             rows = frame[(frame["scheme"] == scheme) & (frame["flow_time"] == time)]
             rows = rows.sort_values("step")
             good = rows[rows["relative_error"] <= 1]
@@ -45,7 +48,9 @@ def work_precision(table: Path | str) -> Figure:
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_locator(NullLocator())
     panels[0].set_ylabel("distance to the flow / distance travelled")
-    figure.legend(*panels[-1].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    columns = len(drawn) if len(drawn) <= 4 else 3
+    handles = panels[-1].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=columns)
     title = KINDS["work_precision"].title
     figure.suptitle(title, x=0.01, ha="left", color=style.INK, fontweight="bold")
     return figure

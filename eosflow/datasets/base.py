@@ -1,0 +1,112 @@
+"""What every dataset says of itself before its data are read. Standard library only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from eosflow.datasets.pool import Pool, Resources
+
+# Raise this when the rows of a subset change, or a part of its record that others read, and
+# TRAINING_VERSION of `eosflow.runs.spec` with it: runs do not look at this one.
+SUBSET_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One official download: `name` is also its name in a mirror."""
+
+    name: str
+    urls: tuple[str, ...]
+    sha256: str | None  # of the official archive; None where it is not known
+    md5: str | None
+    size_limit: int  # bytes; a larger answer is refused
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A dataset's name for people, what it is downloaded as, its licence and its citation."""
+
+    title: str
+    archives: tuple[Archive, ...]
+    licence: str
+    citation: str
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Examples look like pictures: `shape` is (1 or 3, height, width), grey or red, green, blue.
+
+    `limits` are the values drawn as black and as white; None: the least and the largest shown.
+    """
+
+    shape: tuple[int, int, int]
+    limits: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Waveforms:
+    """Examples look like curves: `shape` is (channels, samples), `rate` in samples per second."""
+
+    shape: tuple[int, int]
+    rate: float
+
+
+@dataclass(frozen=True)
+class Phrases:
+    """Examples are texts, which stand in the subset's record."""
+
+
+Preview = Pictures | Waveforms | Phrases
+
+
+class DatasetSettings(Protocol):
+    """A dataset with its settings: a frozen dataclass whose fields are made by `setting`.
+
+    A dataset inherits from this, for the methods that have a body, and has a line in `DATASETS`.
+    The methods raise UserError where they read a user's file that is absent or unfit.
+    """
+
+    name: ClassVar[str]
+    facts: ClassVar[Facts]
+
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input; a subset stores it flattened, the last axis fastest."""
+        ...
+
+    def class_names(self) -> tuple[str, ...] | None:
+        """The names of labels 0 … C−1; None where the targets are numbers to fit."""
+        ...
+
+    def pool_size(self) -> int:
+        """Size of the training split that subsets are drawn from; the largest N."""
+        ...
+
+    def open_pool(self, resources: Resources) -> Pool:
+        """The training split. Raises: UserError where its source is not what it should be."""
+        ...
+
+    def outputs(self) -> int:
+        """C, the number of network outputs: one for each class, or for each number to fit."""
+        names = self.class_names()
+        if names is None:
+            raise NotImplementedError(f"{type(self).__name__} has no classes and must count them")
+        return len(names)
+
+    def dimension(self) -> int:
+        """D, the length of one flattened input."""
+        return math.prod(self.input_shape())
+
+    def described(self) -> Facts:
+        """`facts`, or those of the user's own data."""
+        return self.facts
+
+    def sources(self) -> tuple[str, ...]:
+        """Paths of the user's own files that the data are read from."""
+        return ()
+
+    def preview(self, shape: tuple[int, ...]) -> Preview:
+        """How a contact sheet draws inputs of this shape: by default as one row of grey pixels."""
+        return Pictures((1, 1, math.prod(shape)))

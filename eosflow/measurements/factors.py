@@ -1,0 +1,239 @@
+"""The sharpness of one weight snapshot, taken apart into its factors (E1–E12)."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eosflow.objectives.base import Objective, Point
+from eosflow.objectives.mlp import WORKSPACE_BYTES, Factors, MLPObjective
+from eosflow.spectra.eigenpairs import EigenPairs, Operator, random_start, top_eigenpairs
+from eosflow.spectra.lanczos import top_vectors
+
+# Relative residuals at which the estimators stop. An eigenvalue is off by at most its
+# residual; where it is apart from its neighbours, the error is of second order in the residual.
+SHARPNESS_TOLERANCE = 1e-4
+SHARPNESS_PRODUCTS = 300
+# The search in float32: Lanczos vectors held at once, and how often it begins again from its best.
+SEARCH_STEPS = 48
+SEARCH_ROUNDS = 5
+JACOBIAN_TOLERANCE = 1e-3
+JACOBIAN_STEPS = 120
+# Up to this many rows a Gram matrix per example is cheaper than an iteration, and exact.
+EXACT_GRAM_ROWS = 64
+
+
+def decompose(objective: Objective, theta: Tensor) -> dict[str, Any]:
+    """All the quantities of a snapshot, one flat record with the names of docs/method.md.
+
+    Implements: E1–E5 (sharpness and overlap), E7–E8 (layers), for an MLP also E10–E12 (factors).
+    Every expectation is the mean over the objective's examples. `residual_*` are relative residuals
+    of the estimators, 0 for closed forms; `converged` is true where all met their tolerance.
+    """
+    point = objective.evaluate(theta)
+    record: dict[str, Any] = {"loss": point.loss}
+    if isinstance(objective, MLPObjective):
+        record |= layerwise(objective, theta)
+    else:
+        record |= groupwise(objective, theta)
+    record |= sharpness(point)
+    # E5: λ₁(G) = E‖M‖² · ω. Where E‖M‖² = 0, G = 0 and any ω will do; 1 keeps its bounds.
+    norm = record["m_norm2"]
+    record["overlap"] = record["sharpness_gauss_newton"] / norm if norm > 0 else 1.0
+    record["converged"] = (
+        max(record[f"residual_{name}"] for name in ("hessian", "gauss_newton", "residual"))
+        <= SHARPNESS_TOLERANCE
+        and record.get("residual_jacobian", 0.0) <= JACOBIAN_TOLERANCE
+    )
+    point.release()
+    return record
+
+
+def sharpness(point: Point) -> dict[str, float]:
+    """λ₁ of 𝓗, G and R, the largest algebraic eigenvalues, and λ_P of R, the smallest.
+
+    Implements: E1–E3. The eigenvector of G starts the search for that of 𝓗, which is close to it.
+    `residual_*` of the λ₁ are relative to them. λ_P(R) is a by-product of the search for λ₁(R):
+    a Ritz value, with ‖Rv − λv‖/λ₁(R) as `residual_smallest`.
+    """
+    start = random_start(len(point.theta), 1, point.theta)
+    gauss_newton, _ = _top_pair(point.gauss_newton, start)
+    hessian, _ = _top_pair(point.hessian, gauss_newton.vectors)
+    residual, (smallest, error) = _top_pair(point.residual, start)
+    found = {"hessian": hessian, "gauss_newton": gauss_newton, "residual": residual}
+    record = {f"sharpness_{name}": pairs.values[0].item() for name, pairs in found.items()}
+    record |= {f"residual_{name}": pairs.relative_residual for name, pairs in found.items()}
+    scale = abs(record["sharpness_residual"])
+    record["smallest_eigenvalue_residual"] = smallest
+    record["residual_smallest"] = error / scale if scale > 0 else 0.0
+    return record
+
+
+def _top_pair(operator: Operator, start: Tensor) -> tuple[EigenPairs, tuple[float, float]]:
+    """Found in float32, which is twice as fast; value and residual are those of a float64 product.
+
+    Where float32 was not precise enough, the search goes on in float64. Also the smallest Ritz
+    value of the first search, and the residual ‖Av − λv‖ of its vector.
+    """
+
+    def rows_operator(rows: Tensor, _: Tensor) -> Tensor:
+        return operator(rows.T, torch.empty_like(rows).T).T
+
+    rtol = SHARPNESS_TOLERANCE / 2
+    top = first = top_vectors(rows_operator, start.T.float(), rtol, SEARCH_STEPS)
+    for _ in range(SEARCH_ROUNDS - 1):
+        if top.residual <= rtol:
+            break
+        top = top_vectors(rows_operator, top.vectors, rtol, SEARCH_STEPS)
+    vectors = top.vectors.T.to(start.dtype)
+    pairs = top_eigenpairs(operator, vectors, SHARPNESS_TOLERANCE, SHARPNESS_PRODUCTS)
+    return pairs, (first.lowest.item(), first.lowest_error.item())
+
+
+def groupwise(objective: Objective, theta: Tensor) -> dict[str, Any]:
+    """E‖M‖², E‖H_ℓ^{1/2}‖² and E‖M_l‖² of each parameter group l, for any network.
+
+    Implements: E4, E7, E8, from the C×C matrices M_l M_lᵀ of each example.
+    """
+    count, totals = objective.examples, dict.fromkeys(("m", "criterion"), 0.0)
+    groups: Tensor | float = 0.0
+    for start in range(0, count, size := _rows_at_once(objective)):
+        pieces = objective.pieces(theta, start, min(start + size, count))
+        hessians = objective.criterion.hessian(pieces.outputs)
+        totals["criterion"] += _largest(hessians).sum().item()
+        totals["m"] += _largest(pieces.grams.sum(0)).sum().item()
+        groups = groups + _largest(pieces.grams).sum(1)
+    record = {"m_norm2": totals["m"] / count, "criterion_norm2": totals["criterion"] / count}
+    norms = (torch.as_tensor(groups) / count).tolist()
+    return record | {f"layer_norm2_{number}": norm for number, norm in enumerate(norms, 1)}
+
+
+def _rows_at_once(objective: Objective) -> int:
+    numbers = objective.piece_numbers() * objective.inputs.element_size()
+    return max(1, WORKSPACE_BYTES // numbers)
+
+
+def _largest(matrices: Tensor) -> Tensor:
+    """λ₁ ≥ 0 of symmetric PSD matrices (…, C, C)."""
+    values: Tensor = torch.linalg.eigvalsh(matrices)
+    return values[..., -1].clamp(min=0)
+
+
+def layerwise(objective: MLPObjective, theta: Tensor) -> dict[str, Any]:
+    """Everything that has a closed form per layer, summed over chunks of examples.
+
+    Implements: E6–E8 and E10–E12. No weight Jacobian is ever built: ‖M_l‖² needs C×C matrices.
+    """
+    totals: dict[str, Any] = {}
+    worst = 0.0
+    count, size = objective.examples, _chunk_size(objective)
+    for start in range(0, count, size):
+        factors = objective.factors(theta, start, start + size)
+        sums, residual = _chunk_sums(objective, theta, factors)
+        worst = max(worst, residual)
+        for name, value in sums.items():
+            totals[name] = totals.get(name, 0.0) + value
+    means = {name: value / count for name, value in totals.items()}
+    record = {name: value.item() for name, value in means.items() if value.ndim == 0}
+    layer, activation = means["layer_norm2"], means["activation_norm2"]
+    preactivation, jacobian = means["preactivation_norm2"], means["jacobian_norm2"]
+    # E10. An expectation that is 0 means a dead layer; its ratio counts as 0, and E12 still holds.
+    alignment = _ratio(preactivation[:-1], preactivation[1:] * jacobian)
+    lists = {
+        "layer_norm2": layer,
+        "activation_norm2": activation,
+        "activation_ratio": _ratio(layer, activation * preactivation),  # E11
+        "activation_growth": means["activation_growth"],
+        "preactivation_norm2": preactivation,
+        "jacobian_norm2": jacobian,
+        "alignment": alignment,
+    }
+    for name, values in lists.items():
+        record |= {f"{name}_{number}": value for number, value in enumerate(values.tolist(), 1)}
+    record["alignment_product"] = alignment.prod().item()  # 1 where there is but one layer
+    record["residual_jacobian"] = worst
+    return record
+
+
+def _chunk_size(objective: MLPObjective) -> int:
+    """Examples whose Lanczos basis, the largest array here, fits the workspace."""
+    numbers = (JACOBIAN_STEPS + 1) * max(objective.network.dimensions[1:])
+    return max(1, WORKSPACE_BYTES // (numbers * objective.inputs.element_size()))
+
+
+def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    return torch.where(denominator > 0, numerator / denominator, 0.0)
+
+
+def _chunk_sums(
+    objective: MLPObjective, theta: Tensor, factors: Factors
+) -> tuple[dict[str, Tensor], float]:
+    """Sums over some examples of the squared norms, and the worst residual of ‖D_l‖²."""
+    layers = objective.network.layers(theta)
+    squares, scale = factors.squares, factors.scales  # ‖a_{l−1}‖² and 1 more, [L, n]
+    norms = _largest(factors.grams)  # ‖B_l‖², [L, n]
+    total = (scale[:, :, None, None] * factors.grams).sum(0)  # E8: M Mᵀ, [n, C, C]
+    jacobians = [
+        squared_jacobian_norms(layers[index + 1][0], slopes)
+        for index, slopes in enumerate(factors.slopes)
+    ]
+    # An input that is all zeros has no growth ratio; it counts as 0 rather than as infinite.
+    growth = [_ratio(after, before) for before, after in itertools.pairwise(squares)]
+    empty = theta.new_zeros(0)
+    return {
+        "m_norm2": _largest(total).sum(),
+        "criterion_norm2": norms[-1].sum(),
+        "layer_norm2": (scale * norms).sum(1),  # E7
+        "activation_norm2": scale.sum(1),
+        "preactivation_norm2": norms.sum(1),
+        "activation_growth": torch.stack(growth).sum(1) if growth else empty,
+        "jacobian_norm2": torch.stack([n.sum() for n, _ in jacobians]) if jacobians else empty,
+    }, max((residual for _, residual in jacobians), default=0.0)
+
+
+def squared_jacobian_norms(weight: Tensor, slopes: Tensor) -> tuple[Tensor, float]:
+    """‖D‖² (n,) of D = W diag(s) for each row s of slopes (n, d), W (d', d); worst residual.
+
+    One eigenvalue problem per example, DᵀD v = λ v, all solved at once: a product is two matrix
+    products with W for all examples together. Lanczos iteration starts from the top right singular
+    vector of W. The residual is ‖DᵀD v − λ v‖/λ in the precision of W, 0 where the
+    answer is exact.
+    """
+    if min(weight.shape) <= EXACT_GRAM_ROWS:
+        if weight.shape[0] <= weight.shape[1]:
+            grams = (weight * slopes.square()[:, None, :]) @ weight.T
+        else:
+            grams = (weight.T @ weight) * slopes[:, :, None] * slopes[:, None, :]
+        return torch.linalg.eigvalsh(grams)[:, -1].clamp(min=0), 0.0
+    # Searched in float32, which is twice as fast, and in float64 where that is too coarse.
+    for precision in (torch.float32, torch.float64):
+        vectors = _top_right_singular_vectors(weight.to(precision), slopes.to(precision))
+        norms, residual = _rayleigh(weight, slopes, vectors.to(slopes.dtype))
+        if residual <= JACOBIAN_TOLERANCE:
+            break
+    return norms, residual
+
+
+def _top_right_singular_vectors(weight: Tensor, slopes: Tensor) -> Tensor:
+    """Those of W diag(s) for each row s of slopes (n, d), not normalised."""
+    gram = weight.T @ weight
+    start = torch.linalg.eigh(gram).eigenvectors[:, -1] * slopes
+
+    def squared(rows: Tensor, examples: Tensor) -> Tensor:
+        scales = slopes[examples]
+        return ((rows * scales) @ gram).mul_(scales)
+
+    return top_vectors(squared, start, JACOBIAN_TOLERANCE / 2, JACOBIAN_STEPS).vectors
+
+
+def _rayleigh(weight: Tensor, slopes: Tensor, vectors: Tensor) -> tuple[Tensor, float]:
+    """λ = vᵀDᵀDv (n,) for the rows v of (n, d), and the worst ‖DᵀD v − λ v‖/λ."""
+    norms = vectors.norm(dim=1, keepdim=True)
+    vectors = vectors / norms.clamp(min=torch.finfo(norms.dtype).tiny)
+    half = (vectors * slopes) @ weight.T
+    values = half.square().sum(1)
+    residuals = ((half @ weight) * slopes - values[:, None] * vectors).norm(dim=1)
+    return values, _ratio(residuals, values).max().item()

@@ -1,0 +1,80 @@
+"""The largest eigenvalues of the Hessian or one of its parts, each with its residual."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+
+from eosflow.storage.settings import setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eosflow.objectives.base import Objective
+
+MAX_PRODUCTS = 300  # block products with k vectors
+
+
+@dataclass(frozen=True)
+class TopEigenvalues:
+    """The k largest algebraic eigenvalues of 𝓗, G or R at a snapshot."""
+
+    name: ClassVar[str] = "top-eigenvalues"
+    version: ClassVar[int] = 1
+
+    k: int = setting(5, about="how many eigenvalues", minimum=1)
+    matrix: str = setting(
+        "hessian", about="of which matrix", enum=["hessian", "gauss_newton", "residual"]
+    )
+    tolerance: float = setting(
+        0.001,
+        about="largest residual, relative to the first eigenvalue",
+        exclusiveMinimum=0,
+        exclusiveMaximum=1,
+    )
+    every: int = setting(0, about="iterations between two; 0: every snapshot", minimum=0)
+
+    def columns(self, outputs: int) -> tuple[str, ...]:
+        """λ_m and ‖Av − λv‖/|λ_1| of each pair, block products, and whether all converged."""
+        numbers = range(1, self.k + 1)
+        values = (f"eigenvalue_{m}" for m in numbers)
+        residuals = (f"residual_{m}" for m in numbers)
+        return (*values, *residuals, "products", "converged")
+
+    def applies_to(self, network: str) -> bool:
+        """To any."""
+        return True
+
+    def measure(
+        self, objective: Objective, theta: Tensor, iteration: int, seed: int
+    ) -> dict[str, Any]:
+        """The numbers at θ (P,), from a start block of its own for each (seed, iteration).
+
+        A network with fewer than k parameters gives as many as it has.
+        """
+        import torch
+
+        from eosflow.spectra.eigenpairs import top_eigenpairs
+        from eosflow.spectra.randomness import generator
+
+        point = objective.evaluate(theta)
+        count = min(self.k, len(theta))
+        stream = generator(seed, f"{self.name} {iteration}")
+        rows = torch.randn(count, len(theta), generator=stream, dtype=torch.float64).to(theta)
+        matrix = cast(Literal["hessian", "gauss_newton", "residual"], self.matrix)
+        pairs = top_eigenpairs(
+            lambda block, out: point.product(matrix, block, out),
+            rows.T,
+            self.tolerance,
+            MAX_PRODUCTS,
+        )
+        point.release()
+        values = pairs.values.tolist()
+        scale = max(abs(values[0]), torch.finfo(torch.float64).tiny)
+        residuals = (pairs.residuals / scale).tolist()
+        return {
+            **{f"eigenvalue_{m}": value for m, value in enumerate(values, 1)},
+            **{f"residual_{m}": value for m, value in enumerate(residuals, 1)},
+            "products": pairs.applications,
+            "converged": pairs.converged,
+        }

@@ -1,0 +1,63 @@
+"""What every network offers: its settings to those who plan, its function to those who compute."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Shape = tuple[int, ...]
+
+
+class Network(Protocol):
+    """A function of one flat parameter vector θ (P,): z = f(x; θ), outputs (N, C).
+
+    `parameters` is P. Inputs are (N, D), as subsets store them; a network that wants images gives
+    them their shape itself.
+    """
+
+    parameters: int
+
+    def initialize(self, seed: int) -> Tensor:
+        """θ (P,) float64 on the CPU, drawn from a stream of its own for each seed."""
+
+    def outputs(self, theta: Tensor, inputs: Tensor) -> Tensor:
+        """z (N, C) for inputs (N, D)."""
+
+    def named(self, theta: Tensor) -> dict[str, Tensor]:
+        """Views of θ under the names that a snapshot gives them, in the order of θ."""
+
+    def flatten(self, named: dict[str, Tensor]) -> Tensor:
+        """θ (P,) from the tensors of a snapshot; the inverse of `named`."""
+
+
+class NetworkSettings(Protocol):
+    """The settings of one kind of network: a frozen dataclass, see `eosflow.storage.settings`.
+
+    `shape` is that of one input, such as (3, 32, 32) for colour images; `outputs` is C. All but
+    `build` are asked for while planning, so a module with settings imports torch in `build` alone.
+    """
+
+    name: ClassVar[str]
+
+    def obstacle(self, shape: Shape) -> str:
+        """Why the network cannot read inputs of this shape, and what to do; empty if it can."""
+
+    def parameters(self, shape: Shape, outputs: int) -> int:
+        """P."""
+
+    def activations(self, shape: Shape, outputs: int) -> int:
+        """Numbers that one example leaves in memory on its way forward."""
+
+    def gradient_operations(self, shape: Shape, outputs: int) -> int:
+        """Floating-point operations of the loss and its gradient, for one example."""
+
+    def product_operations(self, shape: Shape, outputs: int) -> int:
+        """Floating-point operations of one product with 𝓗, for one example and vector."""
+
+    def describe(self) -> str:
+        """The network in words, for the report: `6 affine layers of width 512, elu`."""
+
+    def build(self, shape: Shape, outputs: int) -> Network:
+        """The network itself."""

@@ -1,0 +1,86 @@
+"""A convolutional network without normalisation, the SimpleCNN of Jastrzębski et al. 2019."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from eosflow.networks import images
+from eosflow.networks.base import Shape
+from eosflow.networks.mlp import ACTIVATION_NAMES
+from eosflow.storage.settings import setting
+
+if TYPE_CHECKING:
+    from eosflow.networks.module import ModuleNetwork
+
+
+@dataclass(frozen=True)
+class CNNSettings(images.ImageSettings):
+    """Four 3×3 convolutions, two of them pooled, and two dense layers.
+
+    Source: Jastrzębski et al., ICLR 2019, SimpleCNN: Glorot uniform weights, zero biases.
+    """
+
+    name: ClassVar[str] = "cnn"
+
+    channels: int = setting(
+        32, about="channels of the first two convolutions; the others have twice as many", minimum=1
+    )
+    dense: int = setting(128, about="units of the dense hidden layer", minimum=1)
+    activation: str = setting(
+        "relu", about="function between the layers", enum=list(ACTIVATION_NAMES)
+    )
+
+    def obstacle(self, shape: Shape) -> str:
+        """Empty for images of at least 10 × 10 pixels."""
+        return images.obstacle(shape, 10)
+
+    def _pooled(self, shape: Shape) -> tuple[int, int]:
+        height, width = (((side - 2) // 2 - 2) // 2 for side in shape[1:])
+        return height, width
+
+    def _layers(self, shape: Shape, outputs: int) -> list[images.Layer]:
+        depth, height, width = shape
+        few, many = self.channels, 2 * self.channels
+        middle = (height - 2) // 2, (width - 2) // 2
+        last = self._pooled(shape)
+        return [
+            images.convolution(depth, few, 3, height, width),
+            images.convolution(few, few, 3, height - 2, width - 2),
+            images.convolution(few, many, 3, *middle),
+            images.convolution(many, many, 3, middle[0] - 2, middle[1] - 2),
+            images.affine(many * last[0] * last[1], self.dense),
+            images.affine(self.dense, outputs),
+        ]
+
+    def describe(self) -> str:
+        """Such as `CNN with 32 and 64 channels, 128 dense units, relu`."""
+        few = self.channels
+        return f"CNN with {few} and {2 * few} channels, {self.dense} dense units, {self.activation}"
+
+    def build(self, shape: Shape, outputs: int) -> ModuleNetwork:
+        """The network itself."""
+        from torch import nn
+
+        from eosflow.networks.module import ACTIVATION_MODULES, ModuleNetwork, glorot_uniform
+
+        few, many = self.channels, 2 * self.channels
+        activation = ACTIVATION_MODULES[self.activation]
+        height, width = self._pooled(shape)
+        module = nn.Sequential(
+            nn.Conv2d(shape[0], few, 3, padding=1),
+            activation(),
+            nn.Conv2d(few, few, 3),
+            activation(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(few, many, 3, padding=1),
+            activation(),
+            nn.Conv2d(many, many, 3),
+            activation(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(many * height * width, self.dense),
+            activation(),
+            nn.Linear(self.dense, outputs),
+        )
+        return ModuleNetwork(module, shape, glorot_uniform)

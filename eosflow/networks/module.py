@@ -1,0 +1,152 @@
+"""Any `torch.nn.Module` as a function of one flat parameter vector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from eosflow.networks.base import Shape
+from eosflow.spectra.randomness import generator
+from eosflow.storage.errors import UserError
+
+# initialize(module, stream): draw all parameters of a module anew, in place.
+Initialize = Callable[[nn.Module, torch.Generator], None]
+
+ACTIVATION_MODULES: dict[str, type[nn.Module]] = {
+    "elu": nn.ELU,
+    "tanh": nn.Tanh,
+    "gelu": nn.GELU,
+    "softplus": nn.Softplus,
+    "relu": nn.ReLU,
+    "sigmoid": nn.Sigmoid,
+    "silu": nn.SiLU,
+}
+
+
+class ModuleNetwork:
+    """z = f(x; θ) of a module, whose parameters θ (P,) are those of `named_parameters`, in order.
+
+    Inputs (N, D) are given to it as (N, *shape). `groups` are the parts of θ that belong to one
+    submodule, such as a layer's weight and bias, as slices in the order of θ.
+
+    Raises: UserError for a module whose outputs are no fixed function of single examples.
+    """
+
+    def __init__(self, module: nn.Module, shape: Shape, initialize: Initialize) -> None:
+        refuse(module)
+        self.module = module
+        self.shape = shape
+        self._initialize = initialize
+        named = dict(module.named_parameters())
+        self._names = list(named)
+        self._shapes = [tuple(parameter.shape) for parameter in named.values()]
+        self._sizes = [parameter.numel() for parameter in named.values()]
+        self.parameters = sum(self._sizes)
+        self.groups = self._grouped()
+
+    def _grouped(self) -> list[slice]:
+        groups: list[slice] = []
+        owner, start = None, 0
+        for name, size in zip(self._names, self._sizes, strict=True):
+            module = name.rpartition(".")[0]
+            if groups and module == owner:
+                groups[-1] = slice(groups[-1].start, start + size)
+            else:
+                groups.append(slice(start, start + size))
+            owner, start = module, start + size
+        return groups
+
+    def named(self, theta: Tensor) -> dict[str, Tensor]:
+        """Views of θ (P,) by the names that the module gives its parameters."""
+        parts = torch.split(theta, self._sizes)
+        views = (part.view(shape) for part, shape in zip(parts, self._shapes, strict=True))
+        return dict(zip(self._names, views, strict=True))
+
+    def flatten(self, named: dict[str, Tensor]) -> Tensor:
+        """θ (P,) from the tensors of a snapshot; the inverse of `named`."""
+        return torch.cat([named[name].reshape(-1) for name in self._names])
+
+    def initialize(self, seed: int) -> Tensor:
+        """θ (P,) float64 on the CPU, from a stream of its own for each seed."""
+        self.module.to(dtype=torch.float64, device="cpu")
+        with torch.no_grad():
+            self._initialize(self.module, generator(seed, "initialisation"))
+            parameters: dict[str, Tensor] = dict(self.module.named_parameters())
+            return self.flatten(parameters).detach().clone()
+
+    def outputs(self, theta: Tensor, inputs: Tensor) -> Tensor:
+        """z (N, C) for inputs (N, D), in the dtype and on the device of θ."""
+        held = self.named(theta) | {
+            name: buffer.to(theta) if buffer.is_floating_point() else buffer.to(theta.device)
+            for name, buffer in self.module.named_buffers()
+        }
+        images = inputs.reshape(len(inputs), *self.shape)
+        outputs: Tensor = functional_call(self.module, held, (images,))
+        return outputs
+
+    def numbers(self) -> int:
+        """Numbers that all submodules together put out for one example."""
+        count = 0
+
+        def add(_: nn.Module, __: object, output: object) -> None:
+            nonlocal count
+            count += output.numel() if isinstance(output, Tensor) else 0
+
+        handles = [module.register_forward_hook(add) for module in self.module.modules()]
+        try:
+            like = next(self.module.parameters())
+            with torch.no_grad():
+                self.module(like.new_zeros(1, *self.shape))
+        finally:
+            for handle in handles:
+                handle.remove()
+        return count
+
+
+def refuse(module: nn.Module) -> None:
+    """Raises: UserError for a layer that has no place in a fixed function of single examples."""
+    for name, layer in module.named_modules():
+        place = f"the layer {name or 'itself'} ({type(layer).__name__})"
+        if layer.training and isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            raise UserError(
+                f"The network cannot be used: {place} mixes the examples of a batch while it "
+                "trains. Call .eval() on the module, or take GroupNorm in its place."
+            )
+        if layer.training and isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0:
+            raise UserError(
+                f"The network cannot be used: {place} draws random numbers at every call. Call "
+                ".eval() on the module, or set p=0."
+            )
+    for name, parameter in module.named_parameters():
+        if not parameter.is_floating_point():
+            raise UserError(
+                f"The network cannot be used: its parameter {name} is {parameter.dtype}. "
+                "Parameters must be real numbers; make it a buffer."
+            )
+
+
+def glorot_uniform(module: nn.Module, stream: torch.Generator) -> None:
+    """Glorot uniform weights and zero biases, in place. Source: Glorot & Bengio 2010."""
+    for parameter in module.parameters():
+        if parameter.ndim > 1:
+            nn.init.xavier_uniform_(parameter, generator=stream)
+        else:
+            parameter.zero_()
+
+
+def he_normal(scale: float) -> Initialize:
+    """Normal weights of variance scale · 2/fan-in and zero biases. Source: He et al. 2015."""
+
+    def initialize(module: nn.Module, stream: torch.Generator) -> None:
+        for parameter in module.parameters():
+            if parameter.ndim > 1:
+                fan = math.prod(parameter.shape[1:])
+                parameter.normal_(0, math.sqrt(scale * 2 / fan), generator=stream)
+            else:
+                parameter.zero_()
+
+    return initialize

@@ -1,0 +1,105 @@
+"""What every objective offers: the training loss at a point, its derivatives, its pieces."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from torch import Tensor
+
+from eosflow.networks.base import Network
+from eosflow.objectives.criteria import Criterion
+
+T = TypeVar("T")
+Matrix = Literal["hessian", "gauss_newton", "residual"]
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """What single examples contribute to G, for n of them.
+
+    outputs (n, C); grams (L, n, C, C): M_l M_lᵀ of each parameter group l = 1..L, with
+    M_l = H_ℓ^{1/2} ∂z/∂θ_l. Their sum over l is M Mᵀ (E8), and λ₁ of each is ‖M_l‖² (E7).
+    """
+
+    outputs: Tensor
+    grams: Tensor
+
+
+class Point(ABC):
+    """𝓛 at one θ (P,): `loss` and `accuracy` are floats, `gradient` is ∇𝓛 (P,).
+
+    `accuracy` is the share of examples whose largest output is that of their class; NaN where the
+    targets are not classes.
+    """
+
+    theta: Tensor
+    loss: float
+    accuracy: float
+    gradient: Tensor
+
+    @abstractmethod
+    def product(self, matrix: Matrix, block: Tensor, out: Tensor | None = None) -> Tensor:
+        """𝓗V, GV or RV for V (P, k), with contiguous columns, in `out` if given (E1–E3)."""
+
+    def hessian(self, block: Tensor, out: Tensor | None = None) -> Tensor:
+        """𝓗V for V (P, k). Implements: E1."""
+        return self.product("hessian", block, out)
+
+    def gauss_newton(self, block: Tensor, out: Tensor | None = None) -> Tensor:
+        """GV for V (P, k). Implements: E2."""
+        return self.product("gauss_newton", block, out)
+
+    def residual(self, block: Tensor, out: Tensor | None = None) -> Tensor:
+        """RV for V (P, k). Implements: E3."""
+        return self.product("residual", block, out)
+
+    def release(self) -> None:  # noqa: B027  (most have no memory to give back)
+        """Let the next point reuse this one's memory; no product may follow."""
+
+
+class Objective(ABC):
+    """𝓛(θ) = E[ℓ(z, y)] over N examples: network, criterion and data (E0).
+
+    inputs (N, D); targets (N,) classes 0 … C−1, int64, or (N, C) numbers for a criterion that
+    compares outputs with them. Both on the device and inputs of the dtype that θ will have.
+    """
+
+    network: Network
+    criterion: Criterion
+    inputs: Tensor
+    targets: Tensor
+
+    @property
+    def examples(self) -> int:
+        """N."""
+        return len(self.inputs)
+
+    def scratch(self, name: str, make: Callable[[], T]) -> T:
+        """Memory that is made once and reused from call to call; it carries nothing between them.
+
+        Fresh pages can cost more than the arithmetic done in them.
+        """
+        kept: dict[str, Any] = self.__dict__.setdefault("_scratch", {})
+        if name not in kept:
+            kept[name] = make()
+        memory: T = kept[name]
+        return memory
+
+    @abstractmethod
+    def evaluate(self, theta: Tensor) -> Point:
+        """Loss, accuracy and gradient at θ (P,), and what products there need."""
+
+    @abstractmethod
+    def pieces(self, theta: Tensor, start: int, stop: int) -> Pieces:
+        """The contributions of the examples start … stop − 1 at θ (P,)."""
+
+    @abstractmethod
+    def piece_numbers(self) -> int:
+        """Numbers that `pieces` holds in memory for one example; callers choose their chunks."""
+
+    @abstractmethod
+    def batch(self, rows: Tensor) -> Objective:
+        """The same loss over the examples `rows` (n,) int64 alone."""

@@ -1,0 +1,166 @@
+"""The loss of any network by automatic differentiation, in chunks of examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.func import grad, grad_and_value, jacrev, jvp, vjp, vmap
+
+from eosflow.networks.module import ModuleNetwork
+from eosflow.objectives.base import Matrix, Objective, Pieces, Point
+from eosflow.objectives.criteria import accuracy, criterion_of, square_root
+from eosflow.objectives.mlp import WORKSPACE_BYTES
+
+# Copies of a network's numbers that one product holds: forward and backward, each with its tangent.
+COPIES = 6
+
+
+class ModuleObjective(Objective):
+    """𝓛(θ) = E[ℓ(z, y)] over N examples of a network that is a torch module (E0).
+
+    Examples are taken in chunks that fit `workspace_bytes`, and may lie on another device than θ:
+    each chunk is moved when it is its turn.
+
+    Raises: ValueError for a criterion that there is not, or one that the targets do not fit.
+    """
+
+    network: ModuleNetwork
+
+    def __init__(
+        self,
+        network: ModuleNetwork,
+        criterion: str,
+        inputs: Tensor,
+        targets: Tensor,
+        workspace_bytes: int = WORKSPACE_BYTES,
+    ) -> None:
+        self.network = network
+        self.criterion = criterion_of(criterion)
+        self.criterion.check(targets)
+        self.inputs = inputs
+        self.targets = targets
+        self._workspace_bytes = workspace_bytes
+        self._numbers = network.numbers()
+
+    def evaluate(self, theta: Tensor) -> ModulePoint:
+        """Loss, accuracy and gradient at θ (P,)."""
+        return ModulePoint(self, theta)
+
+    def batch(self, rows: Tensor) -> ModuleObjective:
+        """The same loss over the examples `rows` (n,) int64 alone."""
+        chosen = rows.to(self.inputs.device)
+        data = self.inputs[chosen], self.targets[chosen]
+        return ModuleObjective(self.network, self.criterion.name, *data, self._workspace_bytes)
+
+    def room(self, theta: Tensor) -> int:
+        """Examples, each with one tangent, that fit the workspace in θ's dtype; at least one."""
+        return max(1, self._workspace_bytes // (COPIES * self._numbers * theta.element_size()))
+
+    def chunks(self, theta: Tensor, columns: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and targets of so many examples as fit, in θ's dtype and on its device.
+
+        `columns` is how many tangents each of them carries.
+        """
+        length = max(1, min(self.examples, self.room(theta) // columns))
+        for start in range(0, self.examples, length):
+            part = slice(start, start + length)
+            yield self.inputs[part].to(theta), self.targets[part].to(theta.device)
+
+    def pieces(self, theta: Tensor, start: int, stop: int) -> Pieces:
+        """M_l M_lᵀ from the Jacobians of single examples. Implements: E4."""
+        inputs = self.inputs[start:stop].to(theta)
+
+        def outputs_of(parameters: Tensor, example: Tensor) -> Tensor:
+            return self.network.outputs(parameters, example[None])[0]
+
+        jacobians = vmap(jacrev(outputs_of), in_dims=(None, 0))(theta, inputs)  # [n, C, P]
+        with torch.no_grad():
+            outputs = self.network.outputs(theta, inputs)
+        m = square_root(self.criterion.hessian(outputs)) @ jacobians
+        grams = [m[..., group] @ m[..., group].mT for group in self.network.groups]
+        return Pieces(outputs, torch.stack(grams))
+
+    def piece_numbers(self) -> int:
+        """Two Jacobians, and what the network holds for each output."""
+        outputs = self.network.outputs(
+            self.inputs.new_zeros(self.network.parameters), self.inputs[:1]
+        ).shape[1]
+        return outputs * (2 * self.network.parameters + 2 * self._numbers)
+
+
+class ModulePoint(Point):
+    """𝓛 of a module at one θ, see `Point`."""
+
+    def __init__(self, objective: ModuleObjective, theta: Tensor) -> None:
+        self.objective = objective
+        self.theta = theta
+        self.gradient = torch.zeros_like(theta)
+        total, correct = 0.0, 0.0
+        for inputs, targets in objective.chunks(theta):
+
+            def loss(
+                parameters: Tensor, inputs: Tensor = inputs, targets: Tensor = targets
+            ) -> tuple[Tensor, Tensor]:
+                outputs = objective.network.outputs(parameters, inputs)
+                return objective.criterion.value(outputs, targets).sum(), outputs
+
+            gradient, (value, outputs) = grad_and_value(loss, has_aux=True)(theta)
+            self.gradient += gradient
+            total += value.item()
+            correct += accuracy(outputs, targets) * len(inputs)
+        self.gradient /= objective.examples
+        self.loss = total / objective.examples
+        self.accuracy = correct / objective.examples
+
+    def product(self, matrix: Matrix, block: Tensor, out: Tensor | None = None) -> Tensor:
+        """𝓗V, GV or RV for V (P, k), all columns at once: what they share is computed once.
+
+        Implements: E1 by the derivative of the gradient along each column; E2 as Jᵀ H_ℓ J v; E3 as
+        the Hessian of Σ_c g_c z_c with g = ∂ℓ/∂z held fast. In the block's precision.
+        """
+        rows = block.T.contiguous()
+        result = torch.empty_like(rows) if out is None else out.T
+        result.zero_()
+        theta = self.theta.to(block.dtype)
+        room = self.objective.room(theta)
+        for inputs, targets in self.objective.chunks(theta, len(rows)):
+            apply = self._linear(matrix, theta, inputs, targets)
+            result += vmap(apply, chunk_size=room)(rows)
+        result /= self.objective.examples
+        return result.T
+
+    def _linear(
+        self, matrix: Matrix, theta: Tensor, inputs: Tensor, targets: Tensor
+    ) -> Callable[[Tensor], Tensor]:
+        """v ↦ the product with the sum over these examples, for v (P,)."""
+        network, criterion = self.objective.network, self.objective.criterion
+
+        def outputs_of(parameters: Tensor) -> Tensor:
+            return network.outputs(parameters, inputs)
+
+        if matrix == "gauss_newton":
+            outputs, back = vjp(outputs_of, theta)  # type: ignore[misc]
+
+            def gauss_newton(vector: Tensor) -> Tensor:
+                tangent: Tensor = jvp(outputs_of, (theta,), (vector,))[1]
+                weighted = criterion.hessian_product(outputs, tangent[None])[0]
+                product: Tensor = back(weighted)[0]
+                return product
+
+            return gauss_newton
+        with torch.no_grad():
+            fixed = criterion.gradient(outputs_of(theta), targets)
+
+        def value(parameters: Tensor) -> Tensor:
+            outputs = outputs_of(parameters)
+            if matrix == "residual":
+                return (fixed * outputs).sum()
+            return criterion.value(outputs, targets).sum()
+
+        def second(vector: Tensor) -> Tensor:
+            product: Tensor = jvp(grad(value), (theta,), (vector,))[1]
+            return product
+
+        return second

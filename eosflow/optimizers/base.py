@@ -1,0 +1,76 @@
+"""What every optimizer offers: a first state, and a step from one state to the next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eosflow.objectives.base import Objective, Point
+
+# Everything that the next step depends on, besides θ; a checkpoint holds exactly this. Tensors of
+# any shape, or numbers that JSON can hold.
+State = Mapping[str, "Tensor | float | int | bool"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One accepted step.
+
+    `theta` (P,) is where it leads and `state` what the next step needs; `step_size` is by how much
+    the flow time goes on; `facts` are the further columns of the trajectory, as `columns` names
+    them. `point` is the objective at `theta`, if the step had to look at it: the loop then need not
+    evaluate it again.
+    """
+
+    theta: Tensor
+    state: State
+    step_size: float
+    facts: Mapping[str, float] = field(default_factory=dict)
+    point: Point | None = None
+
+
+class Optimizer(Protocol):
+    """Settings and step rule: a frozen dataclass, see `eosflow.storage.settings`.
+
+    Pure: `step` changes neither its arguments nor itself, and equal arguments give equal results to
+    the last bit. Planning reads the settings, so a module with an optimizer imports torch, and what
+    needs torch, inside its methods alone. `follows_flow` says that the path is that of θ' = −∇𝓛,
+    which asks for the whole objective at every step; others may be given batches. Long steps go
+    beyond the target loss; with `lands_on_target` the last one is made as short as it takes.
+    `transient` is how many iterations at the start are no part of any analysis, for their steps are
+    too long for what they follow: 10 as in the paper, 0 where the error is controlled.
+    """
+
+    name: ClassVar[str]
+    follows_flow: ClassVar[bool]
+    lands_on_target: ClassVar[bool]
+    transient: ClassVar[int]
+
+    def describe(self) -> str:
+        """The optimizer in words, for the report."""
+
+    def obstacle(self) -> str:
+        """Why these settings cannot be used together, as `setting: …`; empty if they can."""
+
+    def columns(self, parameters: int, outputs: int) -> dict[str, str]:
+        """The facts of a step and their NumPy types, for P parameters and C outputs."""
+
+    def products_per_step(self, outputs: int) -> float:
+        """Single-vector products with 𝓗 that a step takes, roughly; 0 for gradients alone."""
+
+    def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
+        """The state before the first step from θ (P,)."""
+
+    def step(
+        self, objective: Objective, point: Point, state: State, room: float = math.inf
+    ) -> Step | None:
+        """One step from a point of the objective; None where no step can be taken (diverged).
+
+        `room` is the flow time left to where the path must stop exactly: no step of a flow is
+        longer. Others need not look at it.
+        """

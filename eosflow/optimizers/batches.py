@@ -1,0 +1,163 @@
+"""Which examples each step sees: pure functions of a small state of whole numbers.
+
+Random numbers come from the seed and a counter, not from a stream that moves on. So the state is
+all there is to keep: a run that is taken up again sees the same examples.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from eosflow.storage.errors import UserError
+from eosflow.storage.settings import setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# All that the next draw depends on; JSON can hold it.
+State = Mapping[str, int]
+
+
+class Batches(Protocol):
+    """Settings and the rule of drawing: a frozen dataclass, see `eosflow.storage.settings`.
+
+    Pure: `draw` leaves its argument as it is, and equal states give equal rows on every machine.
+    """
+
+    name: ClassVar[str]
+
+    def describe(self) -> str:
+        """The batches in words, for the report."""
+
+    def init(self, examples: int, seed: int) -> State:
+        """The state before the first draw from N examples.
+
+        Raises: UserError for batches of more examples than there are.
+        """
+
+    def steps_per_epoch(self, examples: int) -> int:
+        """Steps that see N examples in all; 1 where each sees every example."""
+
+    def draw(self, state: State) -> tuple[Tensor | None, State]:
+        """The rows (n,) int64, on the CPU, of the next batch and the state after it.
+
+        None stands for all N examples in their order.
+        """
+
+
+@dataclass(frozen=True)
+class FullBatch:
+    """Every example in every step."""
+
+    name: ClassVar[str] = "full"
+
+    def describe(self) -> str:
+        """`all examples`."""
+        return "all examples"
+
+    def steps_per_epoch(self, examples: int) -> int:
+        """1."""
+        return 1
+
+    def init(self, examples: int, seed: int) -> State:
+        """An empty state: every draw is the same."""
+        return {}
+
+    def draw(self, state: State) -> tuple[Tensor | None, State]:
+        """None, for all examples."""
+        return None, state
+
+
+@dataclass(frozen=True)
+class Shuffled:
+    """Every example once per epoch, in a new order in each.
+
+    The last batch of an epoch is smaller where the size does not divide N.
+    """
+
+    name: ClassVar[str] = "shuffled"
+
+    size: int = setting(about="examples per batch", minimum=1)
+
+    def describe(self) -> str:
+        """Such as `batches of 128 in a new order every epoch`."""
+        return f"batches of {self.size} in a new order every epoch"
+
+    def steps_per_epoch(self, examples: int) -> int:
+        """⌈N/size⌉."""
+        return math.ceil(examples / self.size)
+
+    def init(self, examples: int, seed: int) -> State:
+        """`examples` and `seed`, and the place: `position` in `epoch`. Raises: as `Batches`."""
+        _check(self.size, examples)
+        return {"examples": examples, "seed": seed, "epoch": 0, "position": 0}
+
+    def draw(self, state: State) -> tuple[Tensor | None, State]:
+        """The next `size` rows (n,) of the epoch's order, or what is left of it."""
+        examples, epoch, start = state["examples"], state["epoch"], state["position"]
+        stop = min(start + self.size, examples)
+        # A copy: the order itself is shared by all draws of the epoch.
+        rows = _order(examples, state["seed"], epoch)[start:stop].clone()
+        ended = stop == examples
+        place = {"epoch": epoch + ended, "position": 0 if ended else stop}
+        return rows, {**state, **place}
+
+
+@dataclass(frozen=True)
+class WithReplacement:
+    """Independent draws, each example as likely as any other, also within one batch."""
+
+    name: ClassVar[str] = "with-replacement"
+
+    size: int = setting(about="examples per batch", minimum=1)
+
+    def describe(self) -> str:
+        """Such as `batches of 128 drawn with replacement`."""
+        return f"batches of {self.size} drawn with replacement"
+
+    def steps_per_epoch(self, examples: int) -> int:
+        """⌈N/size⌉."""
+        return math.ceil(examples / self.size)
+
+    def init(self, examples: int, seed: int) -> State:
+        """`examples` and `seed`, and the number of draws so far, `draws`. Raises: as `Batches`."""
+        _check(self.size, examples)
+        return {"examples": examples, "seed": seed, "draws": 0}
+
+    def draw(self, state: State) -> tuple[Tensor | None, State]:
+        """Rows (size,), each uniform in 0 … N − 1."""
+        import torch
+
+        from eosflow.spectra.randomness import generator
+
+        draws = state["draws"]
+        stream = generator(state["seed"], f"batch {draws}")
+        rows = torch.randint(state["examples"], (self.size,), generator=stream)
+        return rows, {**state, "draws": draws + 1}
+
+
+BATCHES: dict[str, type[Batches]] = {
+    plugin.name: plugin for plugin in (FullBatch, Shuffled, WithReplacement)
+}
+
+
+@functools.lru_cache(maxsize=2)  # an epoch draws from its order many times
+def _order(examples: int, seed: int, epoch: int) -> Tensor:
+    """The order (N,) of the examples in an epoch."""
+    import torch
+
+    from eosflow.spectra.randomness import generator
+
+    return torch.randperm(examples, generator=generator(seed, f"order of epoch {epoch}"))
+
+
+def _check(size: int, examples: int) -> None:
+    if size > examples:
+        raise UserError(
+            f"The batch size is {size}, but there are only {examples} examples: "
+            f"choose a size of at most {examples}."
+        )

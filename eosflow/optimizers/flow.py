@@ -1,0 +1,294 @@
+"""Optimizers that follow the gradient flow θ' = −∇𝓛, each with the step control it wants.
+
+The formulas of single steps are in `eosflow.optimizers.integrators`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from eosflow.optimizers.base import State, Step
+from eosflow.storage.settings import setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eosflow.objectives.base import Objective, Point
+    from eosflow.spectra.eigenpairs import EigenPairs, Workspace
+
+# The first block of eigenpairs starts from noise; the bound on products is this much wider there.
+FIRST_STEP_FACTOR = 10
+# A step that raises the loss is halved this often before the run counts as diverged.
+MAX_HALVINGS = 40
+# What rounding leaves of a relative residual is a few times 1e-6 in float32.
+FLOAT32_TOLERANCE = 1e-5
+
+
+def downhill(
+    objective: Objective, point: Point, propose: Callable[[float], Tensor], step_size: float
+) -> tuple[Point, float, int] | None:
+    """The first of η, η/2, η/4 … whose θ = propose(η) does not raise the loss.
+
+    The flow never raises the loss. A step that does is an error of the discretisation, seen in the
+    first iterations of stiff problems.
+
+    Returns: (the point there, η, rejected tries); None after 40 halvings.
+    """
+    for rejected in range(MAX_HALVINGS + 1):
+        theta = propose(step_size)
+        if math.isfinite(theta.sum().item()):  # in one pass; any inf or nan shows in the sum
+            following = objective.evaluate(theta)
+            if following.loss <= point.loss:
+                return following, step_size, rejected
+            following.release()
+        step_size /= 2
+    return None
+
+
+def gradient_of(objective: Objective) -> Callable[[Tensor], Tensor]:
+    """θ ↦ ∇𝓛(θ)."""
+
+    def gradient(theta: Tensor) -> Tensor:
+        between = objective.evaluate(theta)
+        between.release()
+        return between.gradient
+
+    return gradient
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExponentialEuler:
+    """Exact along the K sharpest directions of 𝓗, K = C, and an Euler step along the others.
+
+    Implements: E15–E17. One step takes the top K+1 eigenpairs, which start from those of the step
+    before. A step that raises the loss is halved and taken again. Source: LK24 section 7.2.
+    """
+
+    name: ClassVar[str] = "exponential-euler"
+    follows_flow: ClassVar[bool] = True
+    lands_on_target: ClassVar[bool] = False
+    transient: ClassVar[int] = 10
+
+    max_step_size: float = setting(
+        0.01, about="largest step, in gradient-flow time", exclusiveMinimum=0
+    )
+    eigen_tolerance: float = setting(
+        0.003,
+        about="largest residual of an eigenpair, relative to the sharpness",
+        exclusiveMinimum=0,
+        exclusiveMaximum=1,
+    )
+    eigen_dtype: str = setting(
+        "float32",
+        about="precision of the search for eigenpairs; all else is float64",
+        enum=["float32", "float64"],
+    )
+    max_block_products: int = setting(12, about="most Hessian products per step", minimum=1)
+
+    def describe(self) -> str:
+        """The optimizer in words, for the report."""
+        scheme = self.name.replace("-euler", " Euler").replace("-heun", " Heun")
+        return (
+            f"{scheme} with steps of at most {self.max_step_size:g}, eigenpairs in "
+            f"{self.eigen_dtype}"
+        )
+
+    def obstacle(self) -> str:
+        """Float32 pairs cannot meet a tolerance below what rounding leaves of a residual."""
+        if self.eigen_dtype == "float32" and self.eigen_tolerance < FLOAT32_TOLERANCE:
+            return (
+                f"eigen_tolerance: {self.eigen_tolerance} was given; it must be at least "
+                f"{FLOAT32_TOLERANCE} with eigen_dtype float32. Set eigen_dtype: float64."
+            )
+        return ""
+
+    def columns(self, parameters: int, outputs: int) -> dict[str, str]:
+        """K+1 eigenvalues and how they were found; `power_iterations` counts block products."""
+        pairs = min(outputs + 1, parameters)
+        return {
+            **{f"eigenvalue_{m}": "float64" for m in range(1, pairs + 1)},
+            "residual": "float64",
+            "power_iterations": "int64",
+            "converged": "bool",
+            "rejected_steps": "int64",
+            "negative_dominant": "bool",
+        }
+
+    def products_per_step(self, outputs: int) -> float:
+        """Little more than one block product of K+1 vectors."""
+        return 2.0 * (outputs + 1)
+
+    def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
+        """A random block to start the eigenpairs from.
+
+        Its K+1 vectors are rows, `start` (K+1, P); `steps` counts.
+        """
+        import torch
+
+        from eosflow.spectra.eigenpairs import random_start
+
+        outputs = objective.network.outputs(theta, objective.inputs[:1]).shape[1]
+        pairs = min(outputs + 1, len(theta))
+        like = theta.new_empty(0, dtype=getattr(torch, self.eigen_dtype))
+        return {"start": random_start(len(theta), pairs, like, seed).T, "steps": 0}
+
+    def step(
+        self, objective: Objective, point: Point, state: State, room: float = math.inf
+    ) -> Step | None:
+        """One step of at most min(η_max, 1/|λ_{K+1}|), halved until the loss does not rise."""
+        from eosflow.optimizers.integrators import stable_step_size
+
+        start = cast("Tensor", state["start"])
+        workspace = self._workspace(objective, start)
+        pairs = self._eigenpairs(point, state, workspace)
+        limit = cast(float, state.get("step_limit", math.inf))
+        longest = min(stable_step_size(pairs, self.max_step_size), limit)
+        found = downhill(
+            objective,
+            point,
+            lambda size: self._advance(objective, point, pairs, size),
+            min(longest, room),
+        )
+        if found is None:
+            return None
+        following, step_size, rejected = found
+        eigenvalues = pairs.values.tolist()
+        facts = {
+            **{f"eigenvalue_{m}": value for m, value in enumerate(eigenvalues, 1)},
+            "residual": pairs.relative_residual,
+            "power_iterations": pairs.applications,
+            "converged": pairs.converged,
+            "rejected_steps": rejected,
+            "negative_dominant": -pairs.smallest > eigenvalues[0],
+        }
+        before = cast("Tensor | None", state.get("previous"))
+        following_state: dict[str, Tensor | float | int | bool] = {
+            "start": pairs.warm_start(None if before is None else before.T).T,
+            "previous": workspace.take_vectors().T,
+            "steps": cast(int, state["steps"]) + 1,
+        }
+        if rejected or step_size == limit:
+            following_state["step_limit"] = 2 * step_size
+        return Step(following.theta, following_state, step_size, facts, following)
+
+    def _workspace(self, objective: Objective, start: Tensor) -> Workspace:
+        from eosflow.spectra.eigenpairs import Workspace
+
+        count, size = start.shape
+        name = f"eigenpairs {count} {start.dtype}"
+        return objective.scratch(name, lambda: Workspace(size, count, start))
+
+    def _eigenpairs(self, point: Point, state: State, workspace: Workspace) -> EigenPairs:
+        from eosflow.spectra.eigenpairs import top_eigenpairs
+
+        limit = self.max_block_products * (FIRST_STEP_FACTOR if state["steps"] == 0 else 1)
+        start = cast("Tensor", state["start"]).T
+        return top_eigenpairs(point.hessian, start, self.eigen_tolerance, limit, workspace)
+
+    def _advance(
+        self, objective: Objective, point: Point, pairs: EigenPairs, step_size: float
+    ) -> Tensor:
+        from eosflow.optimizers.integrators import exponential_euler
+
+        return exponential_euler(point.theta, point.gradient, pairs, step_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExponentialHeun(ExponentialEuler):
+    """Exponential Euler of second order, for one more gradient per step.
+
+    Source: ETD2RK of Cox & Matthews 2002.
+    """
+
+    name: ClassVar[str] = "exponential-heun"
+
+    def _advance(
+        self, objective: Objective, point: Point, pairs: EigenPairs, step_size: float
+    ) -> Tensor:
+        from eosflow.optimizers.integrators import exponential_heun
+
+        gradient = gradient_of(objective)
+        return exponential_heun(point.theta, point.gradient, pairs, step_size, gradient)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplicitEuler:
+    """Plain Euler steps along the flow, of a fraction of 1/λ₁: stable up to 2/λ₁.
+
+    λ₁ is brought up to date at each of the first ten steps and at every tenth after that.
+    """
+
+    name: ClassVar[str] = "explicit-euler"
+    follows_flow: ClassVar[bool] = True
+    lands_on_target: ClassVar[bool] = False
+    transient: ClassVar[int] = 10
+
+    fraction: float = setting(1.0, about="step size as a fraction of 1/λ₁", exclusiveMinimum=0)
+    max_step_size: float = setting(
+        1.0, about="largest step, in gradient-flow time", exclusiveMinimum=0
+    )
+
+    def describe(self) -> str:
+        """The optimizer in words, for the report."""
+        scheme = {"explicit-euler": "explicit Euler", "runge-kutta-4": "Runge–Kutta of order 4"}
+        return f"{scheme[self.name]} with steps of {self.fraction:g}/λ₁, at most " + (
+            f"{self.max_step_size:g}"
+        )
+
+    def obstacle(self) -> str:
+        """Empty: all settings go together."""
+        return ""
+
+    def columns(self, parameters: int, outputs: int) -> dict[str, str]:
+        """The sharpness that set the step; `power_iterations` counts products with 𝓗."""
+        return {"eigenvalue_1": "float64", "power_iterations": "int64"}
+
+    def products_per_step(self, outputs: int) -> float:
+        """A few products at every tenth step."""
+        return 0.5
+
+    def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
+        """A random vector `start` (1, P) to find λ₁ from."""
+        from eosflow.spectra.eigenpairs import random_start
+
+        return {"start": random_start(len(theta), 1, theta, seed).T, "steps": 0, "sharpness": 0.0}
+
+    def step(
+        self, objective: Objective, point: Point, state: State, room: float = math.inf
+    ) -> Step | None:
+        """One step of min(fraction/λ₁, η_max); a loss that rises is no reason to take it again."""
+        from eosflow.spectra.eigenpairs import top_eigenpairs
+
+        steps, products = cast(int, state["steps"]), 0
+        start, sharpness = cast("Tensor", state["start"]), cast(float, state["sharpness"])
+        if steps < 10 or steps % 10 == 0:
+            pairs = top_eigenpairs(point.hessian, start.T, 0.01, 50)
+            start, sharpness = pairs.vectors.T.clone(), pairs.values[0].item()
+            products = pairs.products
+        bound = self.fraction / sharpness if sharpness > 0 else math.inf
+        step_size = min(bound, self.max_step_size, room)
+        theta = self._advance(objective, point, step_size)
+        if not math.isfinite(theta.sum().item()):
+            return None
+        facts = {"eigenvalue_1": sharpness, "power_iterations": products}
+        following: State = {"start": start, "steps": steps + 1, "sharpness": sharpness}
+        return Step(theta, following, step_size, facts)
+
+    def _advance(self, objective: Objective, point: Point, step_size: float) -> Tensor:
+        return point.theta - step_size * point.gradient
+
+
+@dataclass(frozen=True, kw_only=True)
+class RungeKutta4(ExplicitEuler):
+    """The classical Runge–Kutta method along the flow, stable up to steps of 2.78/λ₁."""
+
+    name: ClassVar[str] = "runge-kutta-4"
+
+    def _advance(self, objective: Objective, point: Point, step_size: float) -> Tensor:
+        from eosflow.optimizers.integrators import runge_kutta_4
+
+        gradient = gradient_of(objective)
+        return runge_kutta_4(point.theta, point.gradient, step_size, gradient)

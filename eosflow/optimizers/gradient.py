@@ -1,0 +1,275 @@
+"""Optimizers that need the gradient alone, as `torch.optim` defines them, but pure.
+
+A step is taken wherever it leads, also where the loss rises: at the edge of stability it must.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from eosflow.optimizers.base import State, Step
+from eosflow.storage.errors import UserError
+from eosflow.storage.settings import setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eosflow.objectives.base import Objective, Point
+
+Buffers = Mapping[str, "Tensor"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientOptimizer(ABC):
+    """θ ← θ − η_t d, with d from ∇𝓛(θ) and buffers (P,), which start at 0.
+
+    In this order, as a loop around `torch.optim` has it: ∇𝓛 is clipped, then λθ is added, then
+    comes the rule of the optimizer. η_t is `rate(t)`.
+    """
+
+    name: ClassVar[str]
+    follows_flow: ClassVar[bool] = False
+    lands_on_target: ClassVar[bool] = False
+    transient: ClassVar[int] = 10
+
+    learning_rate: float = setting(about="learning rate η", exclusiveMinimum=0)
+    weight_decay: float = setting(0.0, about="λ: λθ is added to the gradient", minimum=0)
+    warmup_steps: int = setting(
+        0, about="steps over which the learning rate grows linearly to its full value", minimum=0
+    )
+    drop_at: tuple[int, ...] = setting(
+        (),
+        about="steps after which the learning rate is multiplied by drop_factor",
+        items={"type": "integer", "minimum": 1},
+    )
+    drop_factor: float = setting(
+        0.1, about="factor on the learning rate at each of drop_at", exclusiveMinimum=0
+    )
+    cosine_steps: int = setting(
+        0, about="steps over which the learning rate falls to 0 as a cosine; 0: never", minimum=0
+    )
+    clip_norm: float = setting(
+        0.0, about="norm to which a longer gradient is shortened; 0: never", minimum=0
+    )
+
+    def rate(self, steps: int) -> float:
+        """η_t = η · min(1, (t+1)/W) · f^#{s ∈ drop_at: s ≤ t} · (1 + cos πt/T)/2, t steps done.
+
+        W = warmup_steps, f = drop_factor, T = cosine_steps, after which η_t = 0; all three count
+        from the first step. As ChainedScheduler over LinearLR(start_factor=1/W, total_iters=W−1),
+        MultiStepLR and CosineAnnealingLR, but for the end of the cosine: there η rises again.
+        """
+        rate = self.learning_rate
+        if steps < self.warmup_steps:
+            rate *= (steps + 1) / self.warmup_steps
+        rate *= self.drop_factor ** sum(step <= steps for step in self.drop_at)
+        if self.cosine_steps:
+            done = min(1.0, steps / self.cosine_steps)
+            rate *= math.cos(math.pi / 2 * done) ** 2 if done < 1 else 0.0
+        return rate
+
+    def describe(self) -> str:
+        """Such as `gradient descent, learning rate 0.01, momentum 0.9`."""
+        name, *words = self._words()
+        rate = f"learning rate {self.learning_rate:g}"
+        return ", ".join([name, rate, *words, *self._shared_words()])
+
+    def columns(self, parameters: int, outputs: int) -> dict[str, str]:
+        """η_t and ‖∇𝓛‖ before clipping and without λθ."""
+        return {"learning_rate": "float64", "gradient_norm": "float64"}
+
+    def products_per_step(self, outputs: int) -> float:
+        """0: gradients alone."""
+        return 0
+
+    def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
+        """`steps` = 0 and the optimizer's buffers (P,), which are 0."""
+        return {"steps": 0, **{name: theta.new_zeros(theta.shape) for name in self._buffers()}}
+
+    def obstacle(self) -> str:
+        """Empty: all settings go together."""
+        return ""
+
+    def step(
+        self, objective: Objective, point: Point, state: State, room: float = math.inf
+    ) -> Step | None:
+        """θ − η_t d; None where that is not finite. η_t is also the step size."""
+        steps = cast(int, state["steps"])
+        rate, gradient = self.rate(steps), point.gradient
+        norm = gradient.norm().item()
+        if self.clip_norm:
+            # The 1e-6 is that of torch.nn.utils.clip_grad_norm_.
+            gradient = gradient * min(1.0, self.clip_norm / (norm + 1e-6))
+        theta, buffers = self._update(
+            point.theta, gradient, rate, steps + 1, cast("Buffers", state)
+        )
+        if not theta.isfinite().all():
+            return None
+        facts = {"learning_rate": rate, "gradient_norm": norm}
+        return Step(theta, {"steps": steps + 1, **buffers}, rate, facts)
+
+    @abstractmethod
+    def _words(self) -> list[str]:
+        """The optimizer's name in words, then what sets it apart."""
+
+    @abstractmethod
+    def _buffers(self) -> tuple[str, ...]:
+        """Names of the buffers in the state."""
+
+    @abstractmethod
+    def _update(
+        self, theta: Tensor, gradient: Tensor, rate: float, count: int, buffers: Buffers
+    ) -> tuple[Tensor, Buffers]:
+        """The new θ (P,) and buffers, as fresh tensors, in the step number `count` = 1, 2, …"""
+
+    def _decayed(self, gradient: Tensor, theta: Tensor) -> Tensor:
+        """∇𝓛 + λθ."""
+        return gradient.add(theta, alpha=self.weight_decay) if self.weight_decay else gradient
+
+    def _shared_words(self) -> list[str]:
+        drops = ", ".join(str(step) for step in sorted(self.drop_at))
+        words = {
+            f"weight decay {self.weight_decay:g}": self.weight_decay,
+            f"warm-up over {self.warmup_steps} steps": self.warmup_steps,
+            f"multiplied by {self.drop_factor:g} after steps {drops}": self.drop_at,
+            f"falling to 0 as a cosine over {self.cosine_steps} steps": self.cosine_steps,
+            f"gradient norm clipped at {self.clip_norm:g}": self.clip_norm,
+        }
+        return [text for text, said in words.items() if said]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientDescent(GradientOptimizer):
+    """m ← μm + g, θ ← θ − η m, or θ ← θ − η(g + μm) with Nesterov; m = g in the first step.
+
+    On a quadratic it converges iff ηλ₁ < 2 + 2μ, with Nesterov iff ηλ₁ < (2 + 2μ)/(1 + 2μ).
+    Source: torch.optim.SGD without dampening; Polyak 1964. Raises: UserError for Nesterov without
+    momentum, which would be plain gradient descent.
+    """
+
+    name: ClassVar[str] = "gradient-descent"
+
+    momentum: float = setting(
+        0.0, about="momentum μ; 0: plain gradient descent", minimum=0, exclusiveMaximum=1
+    )
+    nesterov: bool = setting(False, about="Nesterov's momentum instead of Polyak's")
+
+    def __post_init__(self) -> None:
+        if self.nesterov and not self.momentum:
+            raise UserError(
+                "nesterov is true, but momentum is 0: "
+                "give a momentum above 0, or leave out nesterov."
+            )
+
+    def _words(self) -> list[str]:
+        kind = "Nesterov momentum" if self.nesterov else "momentum"
+        return ["gradient descent", *([f"{kind} {self.momentum:g}"] if self.momentum else [])]
+
+    def _buffers(self) -> tuple[str, ...]:
+        return ("momentum",) if self.momentum else ()
+
+    def _update(
+        self, theta: Tensor, gradient: Tensor, rate: float, count: int, buffers: Buffers
+    ) -> tuple[Tensor, Buffers]:
+        gradient = self._decayed(gradient, theta)
+        if not self.momentum:
+            return theta.add(gradient, alpha=-rate), {}
+        momentum = buffers["momentum"].mul(self.momentum).add_(gradient)
+        way = gradient.add(momentum, alpha=self.momentum) if self.nesterov else momentum
+        return theta.add(way, alpha=-rate), {"momentum": momentum}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam(GradientOptimizer):
+    """θ ← θ − η m̂/(√v̂ + ε), m and v running means of g and g², m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ).
+
+    With decoupled weight decay, λθ is not in g: θ ← (1 − ηλ)θ comes first. Source:
+    torch.optim.Adam and AdamW; Kingma & Ba 2015, Loshchilov & Hutter 2019.
+    """
+
+    name: ClassVar[str] = "adam"
+
+    beta1: float = setting(
+        0.9, about="β₁, for the mean of the gradients", minimum=0, exclusiveMaximum=1
+    )
+    beta2: float = setting(
+        0.999, about="β₂, for the mean of their squares", minimum=0, exclusiveMaximum=1
+    )
+    epsilon: float = setting(1e-8, about="ε, added to the denominator", minimum=0)
+    decoupled_weight_decay: bool = setting(
+        False, about="shrink the weights themselves (AdamW) and leave the gradient alone"
+    )
+
+    def _words(self) -> list[str]:
+        name = "AdamW" if self.decoupled_weight_decay else "Adam"
+        return [name, f"β₁ {self.beta1:g}", f"β₂ {self.beta2:g}", f"ε {self.epsilon:g}"]
+
+    def _buffers(self) -> tuple[str, ...]:
+        return ("mean", "square_mean")
+
+    def _update(
+        self, theta: Tensor, gradient: Tensor, rate: float, count: int, buffers: Buffers
+    ) -> tuple[Tensor, Buffers]:
+        if self.decoupled_weight_decay:
+            theta = theta.mul(1 - rate * self.weight_decay)
+        else:
+            gradient = self._decayed(gradient, theta)
+        mean = buffers["mean"].lerp(gradient, 1 - self.beta1)
+        squares = _running_square(buffers["square_mean"], gradient, self.beta2)
+        scale = squares.sqrt().div_(math.sqrt(1 - self.beta2**count)).add_(self.epsilon)
+        way = -rate / (1 - self.beta1**count)
+        return theta.addcdiv(mean, scale, value=way), {"mean": mean, "square_mean": squares}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RMSprop(GradientOptimizer):
+    """θ ← θ − η u, u = g/(√v + ε), v the running mean of g²; with momentum m ← μm + u, θ ← θ − η m.
+
+    Centered, v is the running variance: the mean of g² less the square of the mean of g. Source:
+    torch.optim.RMSprop, where v = 0 is the start and is not corrected for; Graves 2013.
+    """
+
+    name: ClassVar[str] = "rmsprop"
+
+    alpha: float = setting(
+        0.99, about="α, for the mean of the squares", minimum=0, exclusiveMaximum=1
+    )
+    epsilon: float = setting(1e-8, about="ε, added to the denominator", minimum=0)
+    momentum: float = setting(0.0, about="momentum μ", minimum=0, exclusiveMaximum=1)
+    centered: bool = setting(False, about="divide by the deviation from the mean gradient")
+
+    def _words(self) -> list[str]:
+        words = ["RMSprop", f"α {self.alpha:g}", f"ε {self.epsilon:g}"]
+        words += [f"momentum {self.momentum:g}"] if self.momentum else []
+        return words + (["centered"] if self.centered else [])
+
+    def _buffers(self) -> tuple[str, ...]:
+        given = {"square_mean": True, "mean": self.centered, "momentum": self.momentum > 0}
+        return tuple(name for name, there in given.items() if there)
+
+    def _update(
+        self, theta: Tensor, gradient: Tensor, rate: float, count: int, buffers: Buffers
+    ) -> tuple[Tensor, Buffers]:
+        gradient = self._decayed(gradient, theta)
+        squares = _running_square(buffers["square_mean"], gradient, self.alpha)
+        new, variance = {"square_mean": squares}, squares
+        if self.centered:
+            new["mean"] = mean = buffers["mean"].lerp(gradient, 1 - self.alpha)
+            # Rounding can make a variance of 0 negative; torch then goes on with NaN.
+            variance = squares.addcmul(mean, mean, value=-1).clamp_(min=0)
+        scale = variance.sqrt().add_(self.epsilon)
+        if not self.momentum:
+            return theta.addcdiv(gradient, scale, value=-rate), new
+        new["momentum"] = momentum = (
+            buffers["momentum"].mul(self.momentum).addcdiv_(gradient, scale)
+        )
+        return theta.add(momentum, alpha=-rate), new
+
+
+def _running_square(mean: Tensor, gradient: Tensor, keep: float) -> Tensor:
+    """βv + (1 − β)g²."""
+    return mean.mul(keep).addcmul_(gradient, gradient, value=1 - keep)

@@ -1,0 +1,133 @@
+"""What vouches for results: which runs they are made of, and the checksum of every file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from eosflow import __version__
+from eosflow.storage import provenance
+from eosflow.storage.damage import note_damage
+from eosflow.storage.digests import digest
+from eosflow.storage.errors import UserError
+from eosflow.storage.files import read_json, sha256, write_json
+
+DECOMPOSITION = "decomposition"
+
+
+def of_runs(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The records of several runs in one: for each fact a list of the values that occur.
+
+    Returns: `runs` (how many), `specification` (digest of all their keys), `device`, `threads`, and
+    for each of their versions the values that occur.
+    """
+    records = list(records)
+    found = sorted({name for record in records for name in record["versions"]})
+    return {
+        "runs": len(records),
+        "specification": digest(sorted(record["key"] for record in records)),
+        "device": _distinct(record["device"] for record in records),
+        "threads": _distinct(record["threads"] for record in records),
+        "versions": {
+            name: _distinct(record["versions"].get(name) for record in records) for name in found
+        },
+    }
+
+
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    return sorted(set(values), key=str)
+
+
+def verify_runs(folders: Iterable[Path], places: Sequence[str] = (DECOMPOSITION,)) -> None:
+    """Compare each run's trajectory and its measured snapshots with their checksums.
+
+    `places` are the folders of measurements below a run's. Where a file is damaged, a note is
+    left beside the list that vouches for it (see `eosflow.storage.damage`); nothing is deleted.
+
+    Raises: UserError naming all damaged files.
+    """
+    damaged: list[Path] = []
+    for folder in folders:
+        damaged += _noted(folder, "manifest.json", lambda content: [content["trajectory"]])
+        for place in places:
+            damaged += _noted(folder / place, "index.json", lambda content: content["snapshots"])
+    if damaged:
+        raise UserError(
+            "These files are missing or do not match their checksums:\n  "
+            + "\n  ".join(map(str, damaged))
+            + "\nThis is noted beside them. Start the workflow again: they are made anew."
+        )
+
+
+def _noted(folder: Path, name: str, entries: Callable[[Any], list[dict[str, Any]]]) -> list[Path]:
+    """The damaged ones among the files in a list, or the list itself, after noting them."""
+    try:
+        listed = [(entry["file"], entry["sha256"]) for entry in entries(read_json(folder / name))]
+    except (OSError, ValueError, KeyError, TypeError):
+        damaged = [name]
+        reason = f"{name} is missing or cannot be read"
+    else:
+        damaged = [file for file, expected in listed if not _is_whole(folder / file, expected)]
+        reason = f"they are missing or do not match the checksums in {name}"
+    if damaged:
+        note_damage(folder, damaged, reason)
+    return [folder / file for file in damaged]
+
+
+def _is_whole(path: Path, expected: str) -> bool:
+    return path.is_file() and sha256(path) == expected
+
+
+def results_manifest(results: Path, runs: Iterable[str], manifest: Path) -> None:
+    """List every file of the results with its checksum and the record that tells its origin.
+
+    Snapshots and their measurements come with the checksums taken when they were written; reading
+    hundreds of gigabytes again is left to `sha256sum`.
+
+    Raises: UserError naming a file that is missing.
+    """
+    files: list[dict[str, Any]] = []
+    for record in sorted((results / "provenance").rglob("*.json")):
+        for path, _ in provenance.contents(record):
+            if not path.is_file():
+                raise UserError(
+                    f"{path} is missing, of which {record} tells. Remove that record and start the "
+                    "workflow again: both are made anew."
+                )
+            files.append({**provenance.entry(path), "record": str(record)})
+    for path in sorted((results / "data" / "subsets").glob("*")):
+        if path.suffix in (".npz", ".json"):
+            files.append({**provenance.entry(path), "record": str(path.with_suffix(".json"))})
+    for run in runs:
+        files.extend(_files_of_run(results / run))
+    content = {"eosflow": __version__, "commit": provenance.commit(), "files": files}
+    write_json(manifest, content)
+
+
+def _files_of_run(folder: Path) -> list[dict[str, Any]]:
+    record = folder / "run.json"
+    manifest = read_json(folder / "manifest.json")
+    own = [record, folder / "manifest.json"]
+    known = _known(own[1], [*manifest["snapshots"], manifest["trajectory"]])
+    for place in (DECOMPOSITION, "measurements/*"):
+        for index in sorted(folder.glob(f"{place}/index.json")):
+            own.append(index)
+            known += _known(index, read_json(index)["snapshots"])
+    files = [*map(provenance.entry, own), *known]
+    return [{**file, "record": str(record)} for file in files]
+
+
+def _known(vouching: Path, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Files with their checksums, as the list `vouching` beside them holds them."""
+    files = []
+    for entry in entries:
+        path = vouching.parent / entry["file"]
+        if not path.is_file():
+            raise UserError(
+                f"{path} is missing, which {vouching} lists. Put it back, or remove {vouching} and "
+                "start the workflow again: what is missing is made anew."
+            )
+        size = path.stat().st_size
+        files.append({"file": str(path), "sha256": entry["sha256"], "bytes": size})
+    return files

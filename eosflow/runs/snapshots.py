@@ -1,0 +1,76 @@
+"""Which iterations of a run leave a weight snapshot, besides the last. Standard library only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from eosflow.storage.settings import setting
+
+
+class Snapshots(Protocol):
+    """A schedule: a frozen dataclass, see `eosflow.storage.settings`."""
+
+    name: ClassVar[str]
+
+    def wanted(self, iteration: int, flow_time: float, last: float) -> bool:
+        """Whether an iteration leaves a snapshot; `last` is the flow time of the one before.
+
+        It is −∞ where there is none yet.
+        """
+
+    def count(self, iterations: float, flow_time: float) -> float:
+        """Snapshots of a run of so many iterations and so much flow time, roughly."""
+
+
+@dataclass(frozen=True)
+class EveryIterations:
+    """At every so many iterations, and at a few more."""
+
+    name: ClassVar[str] = "iterations"
+
+    every: int = setting(100, about="iterations from one snapshot to the next", minimum=1)
+    also: tuple[int, ...] = setting(
+        (0, 10),
+        about="further iterations with a snapshot",
+        uniqueItems=True,
+        items={"type": "integer", "minimum": 0},
+    )
+
+    def wanted(self, iteration: int, flow_time: float, last: float) -> bool:
+        """Whether the iteration is one of them."""
+        return iteration % self.every == 0 or iteration in self.also
+
+    def count(self, iterations: float, flow_time: float) -> float:
+        """Iterations over their distance, and the others."""
+        return iterations / self.every + len(self.also)
+
+
+@dataclass(frozen=True)
+class FlowTimes:
+    """After the first step, and after each that passes a mark: so many marks per tenfold flow time.
+
+    No step is cut short for it, so that an adaptive optimizer pays nothing. Marks are dense early,
+    where the weights move fast, and thin late.
+    """
+
+    name: ClassVar[str] = "flow-time"
+
+    per_decade: int = setting(12, about="snapshots per tenfold flow time, at most", minimum=1)
+
+    def wanted(self, iteration: int, flow_time: float, last: float) -> bool:
+        """Whether the step that led here passed a mark."""
+        if last <= 0 or flow_time <= 0:
+            return iteration == 0 or flow_time > last
+        return self._mark(flow_time) > self._mark(last)
+
+    def _mark(self, flow_time: float) -> int:
+        return math.floor(self.per_decade * math.log10(flow_time))
+
+    def count(self, iterations: float, flow_time: float) -> float:
+        """Marks of the four decades that runs span, at most one per iteration."""
+        return min(iterations, 4.0 * self.per_decade)
+
+
+SNAPSHOTS: dict[str, type[Snapshots]] = {kind.name: kind for kind in (EveryIterations, FlowTimes)}

@@ -1,0 +1,97 @@
+"""What a job needs: main memory, minutes, GPUs. Estimates on the safe side, without torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from eosflow.datasets.base import DatasetSettings
+from eosflow.runs.spec import RunSpec
+from eosflow.storage.errors import UserError
+from eosflow.workflow import gpu
+
+# Bytes of a job before it has read anything: Python, torch and its libraries.
+BASE_MEGABYTES = 700
+# Float64 operations per second that a job reaches on one CPU thread and on a GPU, on the safe side.
+CPU_RATE = 1e10
+GPU_RATE = 5e12
+# Seen so far, on the safe side: gradient-flow time to the target loss grows in proportion to N.
+FLOW_TIME_PER_EXAMPLE = 0.35
+ADAPTIVE_ITERATIONS = 400
+# Single-vector products that the measurements of one snapshot take, at most.
+PRODUCTS_PER_SNAPSHOT = 1000
+# A longer run is cut off and goes on from its checkpoint; few clusters allow more at a time.
+MOST_MINUTES = 24 * 60
+
+
+def gpus(device: str, local: bool) -> int:
+    """GPUs that a training or measuring job asks for.
+
+    Jobs sent to a cluster with `device: auto` ask for what the cluster's profile says.
+    """
+    if device == "cpu" or (device == "auto" and not local):
+        return 0
+    return int(device == "cuda" or bool(gpu.devices()))
+
+
+def device_note(device: str) -> str | None:
+    """A line for the user where a GPU could be used and there is none.
+
+    Raises: UserError where one is demanded.
+    """
+    if device == "cpu" or gpu.devices():
+        return None
+    if device == "cuda":
+        raise UserError(gpu.NO_DEVICE)
+    return "No GPU was found here: training and measuring run on the CPU."
+
+
+def memory(run: RunSpec) -> int:
+    """Megabytes of main memory of a training or measuring job.
+
+    K+1 directions are pushed through the network at once, so that activations count K+1 times;
+    the constants are those of a block product of the Hessian.
+    """
+    block = run.outputs + 1
+    parameters = run.parameters * (11 * block + 8)
+    dimension = math.prod(run.shape)
+    numbers = run.network.activations(run.shape, run.outputs)
+    activations = run.n * (dimension + 6 * block * numbers)
+    return BASE_MEGABYTES + math.ceil(8 * (parameters + activations) / 1e6)
+
+
+def training_minutes(run: RunSpec, config: Mapping[str, Any]) -> int:
+    """Minutes to allow for training; a run that takes longer goes on when it is retried."""
+    sizes = run.shape, run.outputs
+    products = run.optimizer.products_per_step(run.outputs) * run.network.product_operations(*sizes)
+    step = run.n * (products + 2 * run.network.gradient_operations(*sizes))
+    return _minutes(_iterations(run) * step, config)
+
+
+def measuring_minutes(run: RunSpec, config: Mapping[str, Any]) -> int:
+    """Minutes to allow for one measurement of all snapshots of a run."""
+    product = run.n * run.network.product_operations(run.shape, run.outputs)
+    iterations = _iterations(run)
+    snapshots = run.snapshots.count(iterations, FLOW_TIME_PER_EXAMPLE * run.n)
+    return _minutes(snapshots * PRODUCTS_PER_SNAPSHOT * product, config)
+
+
+def subset_memory(data: DatasetSettings, size: int) -> int:
+    """Megabytes that drawing a subset takes: the dataset as it is parsed, and the rows."""
+    return 4000 + math.ceil(2 * size * math.prod(data.input_shape()) * 8 / 1e6)
+
+
+def _minutes(operations: float, config: Mapping[str, Any]) -> int:
+    on_cpu = config["device"] == "cpu"
+    rate = CPU_RATE * config["threads"] if on_cpu else GPU_RATE
+    return min(10 + math.ceil(operations / rate / 60), MOST_MINUTES)
+
+
+def _iterations(run: RunSpec) -> float:
+    longest: float | None = getattr(run.optimizer, "max_step_size", None)
+    if run.optimizer.lands_on_target:  # steps as long as the error allows: 14 to 180 were seen
+        return min(ADAPTIVE_ITERATIONS, run.stop.max_iterations)
+    if longest is None:  # nothing is known of how far a step goes
+        return run.stop.max_iterations
+    return min(10 + FLOW_TIME_PER_EXAMPLE * run.n / longest, run.stop.max_iterations)

@@ -1,0 +1,129 @@
+"""Adaptive runs from the config to the claims: snapshots in flow time, and no transient."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+from project import ROOT, Project
+
+from eosflow.optimizers.flow import ExponentialEuler
+from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
+from eosflow.results import courses, figures
+from eosflow.runs.snapshots import SNAPSHOTS, FlowTimes
+from eosflow.runs.work_precision import schemes
+from eosflow.storage.settings import make
+from eosflow.workflow import config, resources
+from eosflow.workflow.expand import expand
+
+
+def taken(schedule: FlowTimes, times: list[float]) -> list[int]:
+    """The iterations of a run at these flow times that leave a snapshot."""
+    found: list[int] = []
+    for iteration, time in enumerate(times):
+        last = times[found[-1]] if found else -math.inf
+        if schedule.wanted(iteration, time, last):
+            found.append(iteration)
+    return found
+
+
+def test_flow_times_leave_one_snapshot_per_mark() -> None:
+    schedule = make(SNAPSHOTS, "flow-time", {"per_decade": 4})
+    assert isinstance(schedule, FlowTimes)
+    # Steps much shorter than the marks' distances: one per mark, and the first two iterations.
+    times = [0.0, *np.geomspace(1e-3, 1.0, 3001)]
+    found = taken(schedule, times)
+    assert found[:2] == [0, 1]
+    marks = {math.floor(4 * math.log10(times[index])) for index in found[1:]}
+    assert len(found) - 1 == len(marks)
+    assert 4 * 3 <= len(marks) <= 4 * 3 + 1
+    # Steps that are longer: all of them, and none is cut.
+    assert taken(schedule, [0.0, 0.001, 0.01, 0.1, 1.0]) == [0, 1, 2, 3, 4]
+
+
+def test_flow_times_ask_no_more_where_a_run_goes_on() -> None:
+    schedule = FlowTimes()
+    times = [0.0, *np.cumsum(np.geomspace(1e-3, 1e-1, 50))]
+    found = taken(schedule, times)
+    kept = [index for index in found if index <= 20]
+    last = times[kept[-1]]
+    assert schedule.wanted(kept[-1], last, last) is False
+    assert next(i for i in range(21, 51) if schedule.wanted(i, times[i], last)) == found[len(kept)]
+    assert schedule.count(20, 5.0) == 20
+    assert schedule.count(1e6, 5.0) == 48
+
+
+def test_a_frame_says_which_runs_have_a_transient() -> None:
+    decomposition, runs = synthetic.frames(["dice-ce"], seeds=2)
+    usual = courses.alignment_peaks(decomposition)
+    first = decomposition["init_seed"] == 0
+    mixed = decomposition.assign(transient=np.where(first, 0, np.nan))
+    later = courses.after_transient(mixed)
+    starts = later.groupby("init_seed")["iteration"].min()
+    assert starts.tolist() == [0, 10]
+    pd.testing.assert_frame_equal(courses.alignment_peaks(mixed), usual)
+    shaded = figures.draw("figure06", decomposition, runs)
+    none = figures.draw("figure06", decomposition.assign(transient=0), runs)
+    for figure, words in ((shaded, True), (none, False)):
+        texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+        texts += [
+            text.get_text()
+            for axes in figure.axes
+            if axes.get_legend()
+            for text in axes.get_legend().get_texts()
+        ]
+        assert any("transient" in text for text in texts) is words
+
+
+def test_an_adaptive_run_is_given_time_for_fewer_steps() -> None:
+    minutes = []
+    for files in (["config.yaml"], ["config.yaml", "config/adaptive.yaml"]):
+        settings = config.load([ROOT / name for name in files], {"device": "cpu"})
+        runs = expand(settings).values()
+        run = next(run for run in runs if (run.dataset, run.n) == ("cifar10", 390))
+        minutes.append(resources.training_minutes(run, settings))
+    assert minutes[1] < minutes[0] / 3
+
+
+class Adaptive(Project):
+    configs = ("config/adaptive.yaml", "tiny.yaml")
+
+
+@pytest.mark.slow
+def test_the_adaptive_paper_is_planned_and_a_tiny_one_is_made(tmp_path: Path) -> None:
+    project = Adaptive(tmp_path / "tree")
+    dry = ("--configfile", "config/adaptive.yaml", "--dry-run", "--quiet", "rules")
+    output = project.run(*dry, tiny=False)
+    assert "train" in output
+    targets = [f"results/{name}" for name in ("table2.csv", "claims.csv", "figures/figure06.pdf")]
+    project.make(*targets)
+    runs = pd.read_parquet(project.results / "runs.parquet")
+    assert (runs["stopped"] == "target_loss").all()
+    assert runs["optimizer"].str.startswith("exponential Rosenbrock").all()
+    assert (runs["iterations"] < 100).all()
+    loss = runs["final_loss"] / runs["target_loss"]
+    assert loss.between(0.999, 1).all()
+    decomposition = pd.read_parquet(project.results / "decomposition.parquet")
+    assert (decomposition["transient"] == 0).all()
+    snapshots = decomposition.groupby(courses.IDENTITY)["iteration"]
+    assert (snapshots.min() == 0).all()
+    assert (snapshots.count() >= 5).all()
+    peaks = courses.alignment_peaks(decomposition)
+    assert len(peaks) == len(runs)
+    trajectory = pd.read_parquet(project.results / "mse/n6/init0-subset0/trajectory.parquet")
+    assert (trajectory["power_iterations"] > 0).all()
+    record = json.loads((project.results / "mse/n6/init0-subset0/run.json").read_text())
+    assert record["block_products"] == trajectory["power_iterations"].sum()
+    assert (project.results / "figures" / "figure06.pdf").stat().st_size > 0
+
+
+def test_the_study_follows_the_flow_at_five_tolerances() -> None:
+    all_of_them = schemes(ExponentialEuler())
+    found = [(size, way) for name, size, way in all_of_them if name == "exponential Rosenbrock"]
+    assert [size for size, _ in found] == [1e-2, 1e-3, 1e-4, 1e-5, 1e-6]
+    assert all(way == ExponentialRosenbrock(tolerance=size) for size, way in found)

@@ -1,0 +1,136 @@
+"""Batches: each epoch sees every example once, draws are uniform, and a stored state goes on."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+import torch
+from scipy.stats import chisquare
+from torch import Tensor
+
+from eosflow.optimizers.batches import (
+    BATCHES,
+    Batches,
+    FullBatch,
+    Shuffled,
+    State,
+    WithReplacement,
+)
+from eosflow.storage.errors import UserError
+from eosflow.storage.settings import from_record, record, schema
+
+RANDOM: list[Batches] = [Shuffled(7), WithReplacement(7)]
+
+
+def drawn(batches: Batches, state: State, draws: int) -> tuple[list[Tensor], State]:
+    found = []
+    for _ in range(draws):
+        rows, state = batches.draw(state)
+        assert rows is not None
+        assert rows.dtype == torch.int64
+        found.append(rows)
+    return found, state
+
+
+def order(examples: int, seed: int, epoch: int, size: int) -> list[int]:
+    batches = Shuffled(size)
+    per_epoch = -(-examples // size)
+    _, state = drawn(batches, batches.init(examples, seed), epoch * per_epoch)
+    found, _ = drawn(batches, state, per_epoch)
+    return torch.cat(found).tolist()
+
+
+@pytest.mark.parametrize("examples, size", [(30, 7), (30, 10), (30, 1), (30, 30), (1, 1)])
+def test_an_epoch_sees_every_example_once(examples: int, size: int) -> None:
+    batches = Shuffled(size)
+    state = batches.init(examples, 5)
+    per_epoch = -(-examples // size)
+    for epoch in range(3):
+        assert state["epoch"] == epoch
+        found, state = drawn(batches, state, per_epoch)
+        assert sorted(torch.cat(found).tolist()) == list(range(examples))
+        assert [len(rows) for rows in found[:-1]] == [size] * (per_epoch - 1)
+        assert len(found[-1]) == examples - size * (per_epoch - 1)
+    assert state == {"examples": examples, "seed": 5, "epoch": 3, "position": 0}
+
+
+def test_orders_differ_by_epoch_and_seed_and_not_by_size() -> None:
+    orders = [order(30, seed, epoch, 7) for seed in range(4) for epoch in range(4)]
+    assert all(first != second for first, second in itertools.combinations(orders, 2))
+    assert order(30, 2, 1, 7) == order(30, 2, 1, 10) == orders[9]
+
+
+def test_every_place_in_the_order_is_uniform() -> None:
+    firsts = [order(10, seed, 0, 10)[0] for seed in range(2000)]
+    counts = torch.bincount(torch.tensor(firsts), minlength=10)
+    assert chisquare(counts.numpy()).pvalue > 1e-3
+
+
+def test_draws_with_replacement_are_uniform_and_independent() -> None:
+    batches = WithReplacement(20)
+    found, _ = drawn(batches, batches.init(20, 0), 2000)
+    rows = torch.stack(found)
+    assert chisquare(torch.bincount(rows.flatten(), minlength=20).numpy()).pvalue > 1e-3
+    # Pairs within a batch, and pairs of one batch with the next, whose streams differ by a counter.
+    for first, second in ((rows[:, 0], rows[:, 1]), (rows[:-1].flatten(), rows[1:].flatten())):
+        pairs = torch.bincount(first * 20 + second, minlength=400)
+        assert chisquare(pairs.numpy()).pvalue > 1e-3
+    # A batch of 20 of 20 examples holds 20 (1 − (1 − 1/20)²⁰) = 12.8 different ones on average.
+    different = sum(len(set(batch.tolist())) for batch in found) / len(found)
+    assert different == pytest.approx(20 * (1 - 0.95**20), abs=0.15)
+
+
+@pytest.mark.parametrize("batches", RANDOM, ids=lambda item: item.name)
+@pytest.mark.parametrize("stop", [0, 1, 4, 5, 13])
+def test_a_stored_state_goes_on_with_the_same_rows(batches: Batches, stop: int) -> None:
+    whole, end = drawn(batches, batches.init(30, 11), 20)
+    _, middle = drawn(batches, batches.init(30, 11), stop)
+    kept = json.dumps(middle)
+    rest, other_end = drawn(batches, json.loads(kept), 20 - stop)
+    assert all(map(torch.equal, whole[stop:], rest))
+    assert other_end == end
+    assert json.dumps(middle) == kept  # drawing left it as it was
+
+
+@pytest.mark.parametrize("batches", RANDOM, ids=lambda item: item.name)
+def test_a_caller_may_overwrite_the_rows(batches: Batches) -> None:
+    state = batches.init(30, 1)
+    rows, _ = batches.draw(state)
+    assert rows is not None
+    kept = rows.clone()
+    rows.zero_()
+    again, _ = batches.draw(state)
+    assert again is not None
+    assert torch.equal(again, kept)
+
+
+def test_rows_are_the_same_on_every_machine() -> None:
+    """The streams are part of a run: a change of them would change every stored run."""
+    assert order(8, 0, 0, 8) == [5, 6, 1, 3, 7, 4, 0, 2]
+    found, _ = drawn(WithReplacement(4), WithReplacement(4).init(8, 0), 2)
+    assert torch.stack(found).tolist() == [[2, 3, 2, 1], [0, 7, 2, 1]]
+
+
+def test_the_full_batch_is_none() -> None:
+    state = FullBatch().init(30, 1)
+    assert FullBatch().draw(state) == (None, state)
+    json.dumps(state)
+
+
+@pytest.mark.parametrize("batches", RANDOM, ids=lambda item: item.name)
+def test_more_examples_than_there_are_is_an_error(batches: Batches) -> None:
+    batches.init(7, 0)
+    with pytest.raises(UserError, match=r"size is 7, .* only 6 examples"):
+        batches.init(6, 0)
+
+
+def test_settings_and_words() -> None:
+    for batches in (FullBatch(), *RANDOM):
+        assert from_record(BATCHES, record(batches)) == batches
+    assert FullBatch().describe() == "all examples"
+    assert Shuffled(7).describe() == "batches of 7 in a new order every epoch"
+    assert WithReplacement(7).describe() == "batches of 7 drawn with replacement"
+    assert schema(Shuffled)["properties"]["size"]["minimum"] == 1
+    assert "required" not in schema(FullBatch)

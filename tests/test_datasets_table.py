@@ -1,0 +1,401 @@
+"""A user's own file: read as it is, drawn like any dataset, and refused with what to do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import pickle
+import re
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pyarrow as pa
+import pytest
+from conftest import ROOT
+from pyarrow import parquet
+
+from eosflow.datasets import Resources, configured
+from eosflow.datasets.subsets import draw_rows, load_subset, write_subset
+from eosflow.datasets.table import Table
+from eosflow.storage.errors import UserError
+from eosflow.storage.files import read_json
+from eosflow.storage.settings import from_record, record, schema
+
+ROWS = 60
+RANDOM = np.random.default_rng(0)
+INPUTS = RANDOM.normal(size=(ROWS, 12)).astype(np.float32)
+CLASSES = np.arange(ROWS) % 3
+NOTHING = Resources(None, Path("unused"))
+
+
+def npz(path: Path, **arrays: Any) -> Path:
+    file = path / "mine.npz"
+    np.savez(file, **{"inputs": INPUTS, "labels": CLASSES, **arrays})
+    return file
+
+
+def table_of(path: Path, **columns: Any) -> Path:
+    file = path / "mine.parquet"
+    parquet.write_table(pa.table(columns), file)
+    return file
+
+
+def table(file: Path, **settings: Any) -> Table:
+    return Table(str(file), "My data", "CC BY 4.0", **settings)
+
+
+def ask_everything(mine: Table, folder: Path) -> None:
+    """What planning and then the subset's job ask of a table."""
+    for question in (mine.pool_size, mine.input_shape, mine.outputs, mine.class_names):
+        question()
+    write_subset("mine", mine, 0, 2, NOTHING, folder / "subset.npz")
+
+
+# --- what is read -------------------------------------------------------------------------------
+
+
+def test_classes_from_an_npz(tmp_path):
+    mine = table(npz(tmp_path), scale=0.5, classes=("cat", "dog", "eel"), citation="Me")
+    assert mine.pool_size() == ROWS
+    assert mine.input_shape() == (12,)
+    assert mine.class_names() == ("cat", "dog", "eel")
+    assert mine.outputs() == 3
+    path = tmp_path / "mine-subset2.npz"
+    facts = write_subset("my-data", mine, 2, 40, NOTHING, path)
+    assert facts == read_json(path.with_suffix(".json"))
+    inputs, labels = load_subset(path, 40)
+    rows = draw_rows("my-data", 2, ROWS, 40)  # by the user's name, not by the kind
+    np.testing.assert_array_equal(inputs, INPUTS[rows].astype(np.float64) * 0.5)
+    np.testing.assert_array_equal(labels, CLASSES[rows])
+    assert (inputs.dtype, labels.dtype) == (np.float64, np.int64)
+
+    assert (facts["dataset"], facts["kind"], facts["shape"]) == ("my-data", "table", [12])
+    assert facts["class_counts"] == {
+        name: int((labels == place).sum()) for place, name in enumerate(("cat", "dog", "eel"))
+    }
+    assert facts["cross_entropy_floor"] == 0
+    content = (tmp_path / "mine.npz").read_bytes()
+    assert facts["source"]["sha256"] == hashlib.sha256(content).hexdigest()
+    assert facts["source"]["bytes"] == len(content)
+    assert (facts["licence"], facts["citation"]) == ("CC BY 4.0", "Me")
+    assert "name" not in facts["settings"]
+    assert configured("my-data", {"kind": facts["kind"], **facts["settings"]}) == mine
+    assert mine.described().title == "My data"
+    assert mine.sources() == (str(tmp_path / "mine.npz"),)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "uint64", ">i4", "bool"])
+def test_labels_of_every_whole_type(tmp_path, kind):
+    labels = (np.arange(ROWS) % 2).astype(kind)
+    path = tmp_path / "s.npz"
+    mine = table(npz(tmp_path, labels=labels))
+    write_subset("mine", mine, 0, ROWS, NOTHING, path)
+    assert mine.class_names() == ("0", "1")
+    _, classes = load_subset(path, ROWS)
+    np.testing.assert_array_equal(classes, draw_rows("mine", 0, ROWS, ROWS) % 2)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int64", "float16", "float32", ">f8", "longdouble"])
+def test_inputs_of_every_type_are_exact(tmp_path, kind):
+    inputs = RANDOM.integers(0, 100, size=(ROWS, 5)).astype(kind)
+    path = tmp_path / "s.npz"
+    write_subset("mine", table(npz(tmp_path, inputs=inputs)), 0, ROWS, NOTHING, path)
+    rows = draw_rows("mine", 0, ROWS, ROWS)
+    np.testing.assert_array_equal(load_subset(path, ROWS)[0], inputs[rows].astype(np.float64))
+
+
+@pytest.mark.parametrize(("width", "outputs"), [(None, 1), (1, 1), (4, 4)])
+def test_numbers_to_fit(tmp_path, width, outputs):
+    numbers = RANDOM.normal(size=ROWS if width is None else (ROWS, width))
+    mine = table(npz(tmp_path, labels=numbers))
+    assert mine.class_names() is None
+    assert mine.outputs() == outputs
+    path = tmp_path / "s.npz"
+    facts = write_subset("mine", mine, 0, 30, NOTHING, path)
+    with np.load(path) as arrays:
+        assert arrays["labels"].dtype == np.float64
+    inputs, targets = load_subset(path, 30)
+    assert inputs.shape == (30, 12)
+    expected = numbers[draw_rows("mine", 0, ROWS, 30)].reshape(30, outputs)
+    np.testing.assert_array_equal(targets, expected)
+    assert not {"class_counts", "cross_entropy_floor"} & set(facts)
+    np.testing.assert_allclose(facts["targets"]["mean"], expected.mean(axis=0), rtol=1e-12)
+    assert facts["targets"]["min"] == expected.min(axis=0).tolist()
+    assert facts["targets"]["max"] == expected.max(axis=0).tolist()
+
+
+def test_numbers_to_fit_that_are_not_finite_are_refused_by_the_run_too(tmp_path):
+    path = tmp_path / "s.npz"
+    write_subset("mine", table(npz(tmp_path, labels=np.ones(ROWS))), 0, 5, NOTHING, path)
+    with np.load(path) as arrays:
+        content = dict(arrays)
+    content["labels"][3] = np.nan
+    np.savez(path, **content)
+    with pytest.raises(UserError, match=r"s\.npz: 1 of 5 rows hold NaN or infinity.*row 3"):
+        load_subset(path, 5)
+
+
+@pytest.mark.parametrize("stored", [(48,), (3, 4, 4)])
+@pytest.mark.parametrize("said", [(), (3, 4, 4)])
+def test_shapes(tmp_path, stored, said):
+    inputs = np.arange(ROWS * 48.0).reshape(ROWS, *stored)
+    mine = table(npz(tmp_path, inputs=inputs), shape=said)
+    assert mine.input_shape() == (said or stored)
+    assert mine.dimension() == 48
+    path = tmp_path / "s.npz"
+    assert write_subset("mine", mine, 0, 10, NOTHING, path)["shape"] == list(said or stored)
+    rows = draw_rows("mine", 0, ROWS, 10)
+    np.testing.assert_array_equal(load_subset(path, 10)[0], inputs.reshape(ROWS, -1)[rows])
+
+
+def test_subsets_are_nested_and_the_file_is_the_same_twice(tmp_path):
+    mine = table(npz(tmp_path, labels=RANDOM.normal(size=(ROWS, 2))))
+    paths = [tmp_path / name for name in ("small.npz", "large.npz", "again.npz")]
+    for path, size in zip(paths, (20, 60, 60), strict=True):
+        write_subset("mine", mine, 3, size, NOTHING, path)
+    small, large = load_subset(paths[0], 20), load_subset(paths[1], 20)
+    np.testing.assert_array_equal(small[0], large[0])
+    np.testing.assert_array_equal(small[1], large[1])
+    assert paths[1].read_bytes() == paths[2].read_bytes()
+    with pytest.raises(UserError, match=r"mine: a subset of 61 was asked for.*has 60"):
+        write_subset("mine", mine, 3, 61, NOTHING, paths[0])
+
+
+def test_classes_from_a_parquet(tmp_path):
+    file = table_of(
+        tmp_path,
+        b=pa.array([1.5, 2.5, 3.5, 4.5], pa.float32()),
+        label=pa.array([0, 1, 1, 0], pa.int8()),
+        a=pa.array([1, 2, 3, 4], pa.int16()),
+        name=["w", "x", "y", "z"],
+        on=[True, False, True, False],
+        price=pa.array([Decimal("1.25")] * 4),
+        __index_level_0__=[10, 11, 12, 13],
+    )
+    mine = table(file)
+    assert (mine.pool_size(), mine.input_shape(), mine.class_names()) == (4, (4,), ("0", "1"))
+    path = tmp_path / "s.npz"
+    facts = write_subset("mine", mine, 0, 4, NOTHING, path)
+    assert facts["preprocessing"]["left_out"] == ["name", "__index_level_0__"]
+    inputs, labels = load_subset(path, 4)
+    rows = draw_rows("mine", 0, 4, 4)
+    expected = np.array(
+        [[1.5, 1, 1, 1.25], [2.5, 2, 0, 1.25], [3.5, 3, 1, 1.25], [4.5, 4, 0, 1.25]]
+    )
+    np.testing.assert_array_equal(inputs, expected[rows])  # in the order of the columns
+    np.testing.assert_array_equal(labels, np.array([0, 1, 1, 0])[rows])
+
+
+def test_numbers_from_a_parquet(tmp_path):
+    columns = {"label_2": [1, 2, 3], "x": [0.0, 1.0, 2.0], "label_1": [0.5, 0.25, 0.125]}
+    mine = table(table_of(tmp_path, **columns))
+    assert (mine.outputs(), mine.class_names(), mine.input_shape()) == (2, None, (1,))
+    path = tmp_path / "s.npz"
+    write_subset("mine", mine, 0, 3, NOTHING, path)
+    inputs, targets = load_subset(path, 3)
+    np.testing.assert_array_equal(targets[:, 0], 0.5 ** (inputs[:, 0] + 1))
+    np.testing.assert_array_equal(targets[:, 1], inputs[:, 0] + 1)
+    alone = table(table_of(tmp_path, label=[0.0, 1.0, 2.0], x=[1, 2, 3]))
+    assert (alone.outputs(), alone.class_names()) == (1, None)
+
+
+def test_a_changed_file_is_read_again(tmp_path):
+    mine = table(npz(tmp_path))
+    assert mine.pool_size() == ROWS
+    file = npz(tmp_path, inputs=INPUTS[:30], labels=CLASSES[:30] % 2)
+    os.utime(file, ns=(1, 1))
+    assert mine.pool_size() == 30
+    assert mine.outputs() == 2
+
+
+def test_planning_reads_no_inputs(tmp_path):
+    """From the headers and the labels alone: inputs may be large."""
+    file = npz(tmp_path, inputs=np.ones((ROWS, 1000)))
+    content = bytearray(file.read_bytes())
+    content[300_000] ^= 1
+    file.write_bytes(content)
+    mine = table(file)
+    assert (mine.pool_size(), mine.input_shape(), mine.outputs()) == (ROWS, (1000,), 3)
+    with pytest.raises(UserError, match=r"mine\.npz: it is no npz file, or damaged .*CRC"):
+        mine.open_pool(NOTHING)
+
+
+def test_settings_go_through_the_config_and_a_record(tmp_path):
+    given = {"kind": "table", "path": "x.npz", "title": "X", "licence": "CC0", "shape": [2, 3]}
+    mine = configured("x", given | {"scale": 2})
+    assert mine == Table("x.npz", "X", "CC0", shape=(2, 3), scale=2.0)
+    assert from_record({"table": Table}, json.loads(json.dumps(record(mine)))) == mine
+    rules = schema(Table)
+    assert rules["required"] == ["path", "title", "licence"]
+    good = {name: value for name, value in given.items() if name != "kind"}
+    jsonschema.validate(good, rules)
+    for change in ({"shape": [0]}, {"scale": 0}, {"classes": ["a", "a"]}, {"path": ""}, {"n": 1}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(good | change, rules)
+
+
+def test_the_subset_script_takes_a_table(tmp_path):
+    mine = table(npz(tmp_path))
+    output, other = tmp_path / "a.npz", tmp_path / "b.npz"
+    command = [sys.executable, "scripts/subset.py", "--dataset", "my-data", "--seed", "1"]
+    command += ["--settings", json.dumps(record(mine)), "--size", "20", "--output", str(output)]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=120)
+    write_subset("my-data", mine, 1, 20, NOTHING, other)
+    assert output.read_bytes() == other.read_bytes()
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+def with_value(array: np.ndarray, row: int, value: float) -> np.ndarray:
+    changed = np.array(array, dtype=float)
+    changed[row] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("arrays", "settings", "message"),
+    [
+        ({"labels": CLASSES[:59]}, {}, "`inputs` has 60 rows and `labels` 59"),
+        ({"labels": np.int64(1)}, {}, "`labels` no"),
+        ({"inputs": INPUTS.astype(object)}, {}, "`inputs` holds Python objects"),
+        ({"labels": CLASSES.astype(object)}, {}, "`labels` holds Python objects"),
+        ({"inputs": INPUTS.astype(complex)}, {}, "`inputs` is complex numbers"),
+        ({"labels": CLASSES.astype(complex)}, {}, "`labels` is complex numbers"),
+        ({"labels": CLASSES.astype(str)}, {}, "`labels` is text"),
+        ({"inputs": INPUTS.astype("M8[s]")}, {}, "`inputs` is of kind M"),
+        ({"inputs": INPUTS[:, 0]}, {}, r"`inputs` has the shape \(60,\)"),
+        ({"inputs": INPUTS[:, :0]}, {}, "it holds no values"),
+        ({"inputs": INPUTS[:0], "labels": CLASSES[:0]}, {}, "it holds no values"),
+        (
+            {"labels": np.stack([CLASSES] * 2, axis=1)},
+            {},
+            r"are whole numbers of the shape \(60, 2",
+        ),
+        ({"labels": np.ones((60, 2, 2))}, {}, "are decimals of the shape"),
+        ({"inputs": with_value(INPUTS, 7, np.nan)}, {}, "`inputs` is NaN .* row 7"),
+        ({"inputs": with_value(INPUTS, 8, np.inf)}, {}, "`inputs` is NaN or infinite .* row 8"),
+        ({"labels": with_value(CLASSES, 9, np.nan)}, {}, "`labels` is NaN .* row 9"),
+        ({"labels": CLASSES - 1}, {}, "the labels are -1, 0, 1: -1 is negative"),
+        ({"labels": CLASSES + 1}, {}, "the labels are 1, 2, 3: no row has label 0"),
+        ({"labels": CLASSES * 2}, {}, "the labels are 0, 2, 4: no row has label 1"),
+        ({"labels": CLASSES.astype("u8") * 2**62}, {}, "no row has label 1"),
+        ({"labels": CLASSES * 0}, {}, "every row has label 0"),
+        ({}, {"classes": ("a", "b")}, "`classes` has 2 names, and the labels are 0 to 2"),
+        ({}, {"classes": tuple("abcd")}, "`classes` has 4 names"),
+        ({"labels": CLASSES + 0.5}, {"classes": ("a",)}, "the labels are numbers to fit"),
+        ({}, {"shape": (5, 2)}, r"12 values, and `shape` \(5, 2\) means 10"),
+        (
+            {"inputs": INPUTS.reshape(60, 2, 2, 3)},
+            {"shape": (3, 2, 2)},
+            r"an input has the shape \(2, 2, 3\) there, and `shape` is \(3, 2, 2\)",
+        ),
+    ],
+)
+def test_an_unfit_npz_is_refused(tmp_path, arrays, settings, message):
+    file = npz(tmp_path, **arrays)
+    with pytest.raises(UserError, match=message) as refusal:
+        ask_everything(table(file, **settings), tmp_path)
+    text = str(refusal.value)
+    assert text.startswith(str(file))
+    assert "Allowed: an .npz holds `inputs`" in text
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"x": [1, 2]}, "it has no column label, but x"),
+        ({"label": [0, 1]}, "no column of numbers beside the labels"),
+        ({"label": [0, 1], "x": ["a", "b"]}, "no column of numbers beside the labels"),
+        ({"label": ["a", "b"], "x": [1, 2]}, "column label is string"),
+        ({"label": [0, 1], "label_1": [0, 1], "x": [1, 2]}, "a column label and label_1 too"),
+        ({"label_1": [0, 1], "label_3": [0, 1], "x": [1, 2]}, "among them label_3"),
+        ({"label": [0, None], "x": [1, 2]}, "column label lacks 1 of its 2 values"),
+        ({"label": [0, 1], "x": [None, 2]}, "column x lacks 1 of its 2 values"),
+        ({"label": [0, 1], "x": [math.nan, 2.0]}, "`inputs` is NaN .* row 0"),
+        ({"label_1": [0.0, 1.0], "label_2": [0.0, math.inf], "x": [1, 2]}, "`labels` is NaN"),
+        ({"label": [1, 2], "x": [1, 2]}, "no row has label 0"),
+        ({"label": [0, 0], "x": [1, 2]}, "every row has label 0"),
+        ({"label": pa.array([], pa.int8()), "x": pa.array([], pa.int8())}, "it holds no values"),
+    ],
+)
+def test_an_unfit_parquet_is_refused(tmp_path, columns, message):
+    file = table_of(tmp_path, **columns)
+    with pytest.raises(UserError, match=message) as refusal:
+        ask_everything(table(file), tmp_path)
+    assert str(refusal.value).startswith(str(file))
+    assert "Allowed: a .parquet has a column `label`" in str(refusal.value)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_two_columns_of_one_name(tmp_path):
+    file = tmp_path / "mine.parquet"
+    columns = [pa.array([0, 1])] * 3
+    parquet.write_table(pa.Table.from_arrays(columns, names=["label", "x", "x"]), file)
+    with pytest.raises(UserError, match="two columns x"):
+        table(file).pool_size()
+
+
+@pytest.mark.parametrize("name", ["mine.npz", "mine.parquet"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no such file"),
+        (b"", "the file is empty"),
+        (b"hello", "or damaged"),
+        (pickle.dumps({"inputs": [1]}), "or damaged"),
+        (b"PK\x03\x04 truncated", "or damaged"),
+        (b"PAR1 truncated", "or damaged"),
+    ],
+)
+def test_what_is_no_such_file_is_refused(tmp_path, name, content, message):
+    file = tmp_path / name
+    if content is not None:
+        file.write_bytes(content)
+    for _ in range(2):  # a refusal is not remembered as an answer
+        with pytest.raises(UserError, match=message) as refusal:
+            table(file).pool_size()
+        assert str(refusal.value).startswith(str(file))
+
+
+def test_arrays_that_are_missing_are_named(tmp_path):
+    file = tmp_path / "mine.npz"
+    np.savez(file, inputs=INPUTS, y=CLASSES)
+    with pytest.raises(UserError, match="no array labels, but inputs, y"):
+        table(file).pool_size()
+    np.savez(file)
+    with pytest.raises(UserError, match="no array inputs and labels, but nothing"):
+        table(file).pool_size()
+
+
+def test_another_format_is_refused(tmp_path):
+    for name in ("mine.csv", "mine.npy", "mine"):
+        with pytest.raises(UserError, match=r"ends in \.npz or \.parquet"):
+            table(tmp_path / name).pool_size()
+
+
+def test_no_pickle_is_ever_opened(tmp_path):
+    class Bomb:
+        def __reduce__(self) -> Any:
+            return (pytest.fail, ("a pickle was loaded",))
+
+    file = npz(tmp_path, labels=np.array([Bomb()] * ROWS, dtype=object))
+    with pytest.raises(UserError, match=re.escape("which can only be unpickled")):
+        ask_everything(table(file), tmp_path)
+
+
+def test_a_file_cut_off_is_refused(tmp_path):
+    content = npz(tmp_path).read_bytes()
+    file = tmp_path / "mine.npz"
+    for size in (10, len(content) // 2, len(content) - 30):
+        file.write_bytes(content[:size])
+        with pytest.raises(UserError, match="or damaged"):
+            table(file).pool_size()

@@ -1,0 +1,341 @@
+"""Gradient optimizers: step for step as torch.optim, pure, and stable just where theory says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+from torch.optim.lr_scheduler import ChainedScheduler, CosineAnnealingLR, LinearLR, MultiStepLR
+
+from eosflow.optimizers.base import Optimizer, State, Step
+from eosflow.optimizers.gradient import Adam, GradientDescent, GradientOptimizer, RMSprop
+from eosflow.storage.errors import UserError
+from eosflow.storage.settings import from_record, record, schema
+
+Function = Callable[[Tensor], Tensor]
+
+
+class FunctionPoint:
+    """What a step reads of a point: a function of θ and its gradient."""
+
+    def __init__(self, function: Function, theta: Tensor) -> None:
+        variable = theta.clone().requires_grad_()
+        value = function(variable)
+        (self.gradient,) = torch.autograd.grad(value, variable)
+        self.theta, self.loss = theta, value.item()
+
+
+def rosenbrock(theta: Tensor) -> Tensor:
+    """Curved, not quadratic, and with gradients from small to large."""
+    bend = theta[1:] - theta[:-1].square()
+    return (5 * bend.square() + (1 - theta[:-1]).square()).sum() / 10 + torch.cos(theta).sum() / 7
+
+
+def quadratic(theta: Tensor) -> Tensor:
+    """Eigenvalues 20 and 1."""
+    return (20 * theta[0] ** 2 + theta[1] ** 2) / 2
+
+
+def take(
+    optimizer: Optimizer, function: Function, theta: Tensor, state: State | None = None
+) -> Step | None:
+    if state is None:
+        state = optimizer.init(None, theta, 0)  # type: ignore[arg-type]
+    return optimizer.step(None, FunctionPoint(function, theta), state)  # type: ignore[arg-type]
+
+
+def path(optimizer: Optimizer, function: Function, theta: Tensor, steps: int) -> list[Step]:
+    taken: list[Step] = []
+    state: State | None = None
+    for _ in range(steps):
+        step = take(optimizer, function, theta, state)
+        if step is None:
+            break
+        taken.append(step)
+        theta, state = step.theta, step.state
+    return taken
+
+
+def start() -> Tensor:
+    return torch.randn(6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+
+
+SGD, ADAM = torch.optim.SGD, torch.optim.Adam
+# Ours, torch's, torch's settings.
+PAIRS: dict[str, tuple[type[GradientOptimizer], dict[str, Any], Any, dict[str, Any]]] = {
+    "plain": (GradientDescent, {}, SGD, {}),
+    "polyak": (GradientDescent, {"momentum": 0.9}, SGD, {"momentum": 0.9}),
+    "nesterov": (
+        GradientDescent,
+        {"momentum": 0.8, "nesterov": True},
+        SGD,
+        {"momentum": 0.8, "nesterov": True},
+    ),
+    "adam": (Adam, {}, ADAM, {}),
+    "adam-other": (
+        Adam,
+        {"beta1": 0.5, "beta2": 0.9, "epsilon": 1e-3},
+        ADAM,
+        {"betas": (0.5, 0.9), "eps": 1e-3},
+    ),
+    "adamw": (Adam, {"decoupled_weight_decay": True}, torch.optim.AdamW, {"weight_decay": 0.0}),
+    "rmsprop": (RMSprop, {}, torch.optim.RMSprop, {}),
+    "rmsprop-all": (
+        RMSprop,
+        {"alpha": 0.9, "epsilon": 1e-4, "momentum": 0.7, "centered": True},
+        torch.optim.RMSprop,
+        {"alpha": 0.9, "eps": 1e-4, "momentum": 0.7, "centered": True},
+    ),
+}
+SHARED: dict[str, dict[str, Any]] = {
+    "alone": {},
+    "decay": {"weight_decay": 0.05},
+    "clip": {"clip_norm": 0.5, "weight_decay": 0.05},
+    "warmup": {"warmup_steps": 10},
+    "drops": {"drop_at": (20, 45), "drop_factor": 0.3},
+    "cosine": {"cosine_steps": 60},
+    "everything": {
+        "weight_decay": 0.02,
+        "clip_norm": 1.0,
+        "warmup_steps": 15,
+        "drop_at": (12, 30),
+        "cosine_steps": 70,
+    },
+}
+
+
+@pytest.mark.parametrize("shared", SHARED.values(), ids=SHARED.keys())
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS.keys())
+def test_every_step_equals_that_of_torch(
+    pair: tuple[type[GradientOptimizer], dict[str, Any], Any, dict[str, Any]],
+    shared: dict[str, Any],
+) -> None:
+    plugin, settings, theirs, their_settings = pair
+    variable = start().requires_grad_()
+    decay = {"weight_decay": shared["weight_decay"]} if "weight_decay" in shared else {}
+    oracle = theirs([variable], lr=0.02, **{**their_settings, **decay})
+    schedules: list[Any] = []
+    if warmup := shared.get("warmup_steps"):
+        schedules += [LinearLR(oracle, start_factor=1 / warmup, total_iters=warmup - 1)]
+    if drops := shared.get("drop_at"):
+        schedules += [MultiStepLR(oracle, list(drops), gamma=shared.get("drop_factor", 0.1))]
+    if cosine := shared.get("cosine_steps"):
+        schedules += [CosineAnnealingLR(oracle, cosine)]
+    schedule = ChainedScheduler(schedules) if schedules else None
+
+    steps = path(plugin(learning_rate=0.02, **settings, **shared), rosenbrock, start(), 60)
+    assert len(steps) == 60
+    clipped = 0
+    for step in steps:
+        oracle.zero_grad()
+        rosenbrock(variable).backward()  # type: ignore[no-untyped-call]
+        assert variable.grad is not None
+        limit = shared.get("clip_norm", float("inf"))
+        norm = torch.nn.utils.clip_grad_norm_([variable], limit).item()
+        clipped += norm > limit
+        expected_rate = oracle.param_groups[0]["lr"]
+        oracle.step()
+        if schedule:
+            schedule.step()
+        assert step.step_size == pytest.approx(expected_rate, rel=1e-12)
+        assert step.facts["learning_rate"] == step.step_size
+        assert step.facts["gradient_norm"] == pytest.approx(norm, rel=1e-12)
+        torch.testing.assert_close(step.theta, variable.detach(), rtol=1e-12, atol=1e-13)
+    if "clip_norm" in shared:
+        assert clipped > 0
+
+
+def test_learning_rate_stays_zero_after_the_cosine() -> None:
+    optimizer = GradientDescent(learning_rate=0.1, cosine_steps=10)
+    rates = [step.step_size for step in path(optimizer, rosenbrock, start(), 25)]
+    assert rates[0] == 0.1
+    assert rates[5] == pytest.approx(0.05, rel=1e-12)
+    assert rates[9] > 0
+    assert rates[10:] == [0.0] * 15
+
+
+def test_warmup_reaches_the_full_rate_in_its_last_step() -> None:
+    optimizer = GradientDescent(learning_rate=0.1, warmup_steps=4)
+    assert [optimizer.rate(t) for t in range(6)] == pytest.approx(
+        [0.025, 0.05, 0.075, 0.1, 0.1, 0.1], rel=1e-14
+    )
+    assert GradientDescent(learning_rate=0.1, warmup_steps=1).rate(0) == 0.1
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("share", [0.99, 1.01])
+def test_diverges_on_a_quadratic_just_above_the_edge(
+    momentum: float, nesterov: bool, share: float
+) -> None:
+    if nesterov and not momentum:
+        return
+    # The characteristic polynomial has a root at −1: z² − (1 + μ − ηλ)z + μ for Polyak and
+    # z² − (1 + μ)(1 − ηλ)z + μ(1 − ηλ) for Nesterov.
+    edge = (2 + 2 * momentum) / 20 / ((1 + 2 * momentum) if nesterov else 1)
+    optimizer = GradientDescent(learning_rate=share * edge, momentum=momentum, nesterov=nesterov)
+    theta = torch.tensor([1e-3, 1.0], dtype=torch.float64)
+    steps = path(optimizer, quadratic, theta, 4000)
+    sizes = [step.theta.norm().item() for step in steps]
+    if share < 1:
+        assert sizes[-1] < 1e-6
+    else:
+        assert sizes[-1] > 1e6
+
+
+def test_no_step_from_where_theta_stops_being_finite() -> None:
+    optimizer = GradientDescent(learning_rate=1.0)
+    theta = torch.tensor([1e-3, 1.0], dtype=torch.float64)
+    steps = path(optimizer, quadratic, theta, 1000)
+    assert 100 < len(steps) < 1000
+    assert all(step.theta.isfinite().all() for step in steps)
+    for clip in (0.0, 5.0):
+        optimizer = GradientDescent(learning_rate=1.0, clip_norm=clip)
+        for bad in (float("nan"), float("inf")):
+            assert take(optimizer, quadratic, torch.tensor([1.0, bad])) is None
+
+
+def test_steps_that_raise_the_loss_are_taken() -> None:
+    theta = torch.tensor([0.1, 0.0], dtype=torch.float64)
+    step = take(GradientDescent(learning_rate=0.15), quadratic, theta)
+    assert step is not None
+    assert step.theta.tolist() == pytest.approx([-0.2, 0.0], rel=1e-12)
+    assert quadratic(step.theta) > quadratic(theta)
+
+
+ALL: list[GradientOptimizer] = [
+    GradientDescent(learning_rate=0.01),
+    GradientDescent(learning_rate=0.01, momentum=0.9, weight_decay=0.1, clip_norm=0.5),
+    GradientDescent(learning_rate=0.01, momentum=0.9, nesterov=True, warmup_steps=20),
+    Adam(learning_rate=0.01, weight_decay=0.1),
+    Adam(learning_rate=0.01, weight_decay=0.1, decoupled_weight_decay=True, drop_at=(3, 12)),
+    RMSprop(learning_rate=0.01),
+    RMSprop(learning_rate=0.01, momentum=0.5, centered=True, cosine_steps=30),
+]
+each = pytest.mark.parametrize("optimizer", ALL, ids=lambda item: item.describe())
+
+
+def same(first: State, second: State) -> bool:
+    return first.keys() == second.keys() and all(
+        torch.equal(value, torch.as_tensor(second[key]))
+        if isinstance(value, Tensor)
+        else value == second[key]
+        for key, value in first.items()
+    )
+
+
+@each
+def test_a_step_changes_nothing_and_repeats_to_the_last_bit(optimizer: GradientOptimizer) -> None:
+    before = path(optimizer, rosenbrock, start(), 5)[-1]
+    for theta, state in (
+        (start(), optimizer.init(None, start(), 0)),  # type: ignore[arg-type]
+        (before.theta, before.state),
+    ):
+        point = FunctionPoint(rosenbrock, theta)
+        kept_theta, kept_gradient = theta.clone(), point.gradient.clone()
+        kept_state = {
+            key: value.clone() if isinstance(value, Tensor) else value
+            for key, value in state.items()
+        }
+        first, second = (
+            optimizer.step(None, point, state)  # type: ignore[arg-type]
+            for _ in range(2)
+        )
+        assert first is not None
+        assert second is not None
+        assert torch.equal(theta, kept_theta)
+        assert torch.equal(point.gradient, kept_gradient)
+        assert same(state, kept_state)
+        assert torch.equal(first.theta, second.theta)
+        assert same(first.state, second.state)
+        assert first.facts == second.facts
+        # What the step returns outlives the gradient, whose memory the next point may take over.
+        memory = {theta.data_ptr(), point.gradient.data_ptr()}
+        returned = [first.theta, *(x for x in first.state.values() if isinstance(x, Tensor))]
+        assert memory.isdisjoint(tensor.data_ptr() for tensor in returned)
+        assert len({tensor.data_ptr() for tensor in returned}) == len(returned)
+
+
+@each
+def test_a_stored_state_goes_on_to_the_same_bits(optimizer: GradientOptimizer) -> None:
+    whole = path(optimizer, rosenbrock, start(), 20)
+    middle = whole[9]
+    tensors = {key: value for key, value in middle.state.items() if isinstance(value, Tensor)}
+    numbers = {key: value for key, value in middle.state.items() if not isinstance(value, Tensor)}
+    restored = load(save({**tensors, "theta": middle.theta}))
+    theta = restored.pop("theta")
+    state: State = {**json.loads(json.dumps(numbers)), **restored}
+    assert state["steps"] == 10
+    for expected in whole[10:]:
+        step = take(optimizer, rosenbrock, theta, state)
+        assert step is not None
+        assert torch.equal(step.theta, expected.theta)
+        assert step.facts == expected.facts
+        theta, state = step.theta, step.state
+
+
+@each
+def test_settings_survive_their_record_and_facts_are_the_columns(
+    optimizer: GradientOptimizer,
+) -> None:
+    registry = {plugin.name: plugin for plugin in (GradientDescent, Adam, RMSprop)}
+    assert from_record(registry, json.loads(json.dumps(record(optimizer)))) == optimizer
+    assert schema(type(optimizer))["required"] == ["learning_rate"]
+    step = take(optimizer, rosenbrock, start())
+    assert step is not None
+    assert step.facts.keys() == optimizer.columns(6, 1).keys()
+    assert optimizer.products_per_step(1) == 0
+    assert not optimizer.follows_flow
+
+
+@each
+def test_single_precision_stays_single(optimizer: GradientOptimizer) -> None:
+    step = path(optimizer, rosenbrock, start().float(), 3)[-1]
+    tensors = [step.theta, *(value for value in step.state.values() if isinstance(value, Tensor))]
+    assert {tensor.dtype for tensor in tensors} == {torch.float32}
+
+
+def test_a_centered_variance_that_rounding_makes_negative_is_zero() -> None:
+    optimizer = RMSprop(learning_rate=1e-9, centered=True, alpha=0.5, epsilon=1e-3)
+    slope = torch.linspace(0.1, 0.9, 50, dtype=torch.float64)
+    steps = path(optimizer, lambda theta: slope @ theta, torch.zeros_like(slope), 200)
+    assert len(steps) == 200
+
+
+def test_descriptions_say_what_is_not_at_its_default() -> None:
+    assert GradientDescent(learning_rate=0.05).describe() == "gradient descent, learning rate 0.05"
+    optimizer = GradientDescent(
+        learning_rate=0.05,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=1e-4,
+        warmup_steps=10,
+        drop_at=(100, 200),
+        cosine_steps=300,
+        clip_norm=5.0,
+    )
+    assert optimizer.describe() == (
+        "gradient descent, learning rate 0.05, Nesterov momentum 0.9, weight decay 0.0001, "
+        "warm-up over 10 steps, multiplied by 0.1 after steps 100, 200, "
+        "falling to 0 as a cosine over 300 steps, gradient norm clipped at 5"
+    )
+    adamw = Adam(learning_rate=0.01, decoupled_weight_decay=True)
+    assert adamw.describe() == "AdamW, learning rate 0.01, β₁ 0.9, β₂ 0.999, ε 1e-08"
+
+
+def test_nesterov_without_momentum_is_refused() -> None:
+    with pytest.raises(UserError, match="momentum is 0"):
+        GradientDescent(learning_rate=0.1, nesterov=True)
+
+
+@pytest.mark.parametrize("module", ["gradient", "batches"])
+def test_importing_does_not_import_torch(module: str) -> None:
+    code = f"import sys, eosflow.optimizers.{module}; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

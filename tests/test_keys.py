@@ -1,0 +1,92 @@
+"""Keys that last: what a run is recognised by stays as it is when settings are added.
+
+`python tests/test_keys.py` writes the stored keys anew; that makes every finished run stale.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, ClassVar
+
+from problems import small_spec
+from project import ROOT
+
+from eosflow.networks.mlp import MLPSettings
+from eosflow.optimizers import OPTIMIZERS
+from eosflow.optimizers.batches import Shuffled
+from eosflow.runs.spec import RunSpec, Stop
+from eosflow.storage import settings
+from eosflow.storage.files import read_json, write_json
+from eosflow.storage.settings import setting
+from eosflow.workflow import config, expand
+
+STORED = Path(__file__).parent / "data" / "keys.json"
+# What an optimizer cannot do without.
+NEEDED: dict[str, dict[str, Any]] = {
+    name: {"learning_rate": 0.1} for name in ("gradient-descent", "adam", "rmsprop")
+}
+
+
+def keys() -> dict[str, str]:
+    """Keys of the paper's runs, of the demo's, and of one run with each optimizer and batch."""
+    paper, demo = ROOT / "config.yaml", ROOT / "config" / "demo.yaml"
+    found = {f"paper {k}": r.key for k, r in expand.expand(config.load([paper])).items()}
+    found |= {f"demo {k}": r.key for k, r in expand.expand(config.load([paper, demo])).items()}
+    for name in OPTIMIZERS:
+        optimizer = settings.make(OPTIMIZERS, name, NEEDED.get(name, {}))
+        found[f"optimizer {name}"] = small_spec(optimizer=optimizer).key
+    plain = OPTIMIZERS["gradient-descent"](learning_rate=0.1)  # type: ignore[call-arg]
+    found["batch shuffled"] = small_spec(optimizer=plain, batch=Shuffled(size=4)).key
+    return found
+
+
+def test_keys_are_those_of_the_runs_that_are_there() -> None:
+    stored = read_json(STORED)
+    now = keys()
+    moved = [name for name, key in stored.items() if now.get(name) != key]
+    assert moved == [], "finished runs would be trained again"
+    assert list(now) == list(stored), "run `python tests/test_keys.py` to add the new ones"
+
+
+def test_a_new_setting_at_its_default_changes_no_key() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Wider(MLPSettings):
+        name: ClassVar[str] = "mlp"
+        dropout: float = setting(0.0, about="a setting of a later version")
+
+    old = small_spec()
+    values = {
+        item.name: getattr(old.network, item.name) for item in dataclasses.fields(MLPSettings)
+    }
+    new = dataclasses.replace(old, network=Wider(**values))
+    assert (new.key, new.trajectory_key) == (old.key, old.trajectory_key)
+    assert dataclasses.replace(new, network=Wider(**values, dropout=0.5)).key != old.key
+
+
+def test_every_setting_that_changes_a_number_changes_the_key() -> None:
+    old = small_spec()
+    changed = [
+        small_spec(width=9),
+        small_spec(image_size=5),
+        small_spec(max_step_size=0.3),
+        small_spec(every=21),
+        small_spec(init_seed=1),
+        small_spec(criterion="squared_error"),
+        small_spec(target_loss=0.7),
+        small_spec(max_iterations=401),
+    ]
+    assert len({spec.key for spec in [old, *changed]}) == len(changed) + 1
+    # Runs that differ only in where they end share their steps.
+    ends = [spec for spec in changed if spec.trajectory_key == old.trajectory_key]
+    assert ends == changed[-2:]
+
+
+def test_a_record_and_its_brief_are_read_back() -> None:
+    for spec in (small_spec(), small_spec(stop=Stop(), batch=Shuffled(size=4))):
+        assert RunSpec.from_record(spec.to_record()) == spec
+        assert RunSpec.from_record(spec.to_brief()) == spec
+
+
+if __name__ == "__main__":
+    write_json(STORED, keys())

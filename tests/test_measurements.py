@@ -1,0 +1,113 @@
+"""Measurements give the same numbers while training goes on and from a stored snapshot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from oracles import dense_hessian
+from problems import small_problem, small_spec, write_noise_subset
+
+from eosflow.measurements import MEASUREMENTS
+from eosflow.measurements.base import Measurement
+from eosflow.measurements.decomposition import Decomposition
+from eosflow.measurements.top_eigenvalues import TopEigenvalues
+from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
+from eosflow.runs.folder import make_objective
+from eosflow.runs.measure import measure_run
+from eosflow.runs.train import train
+from eosflow.storage.damage import note_damage
+from eosflow.storage.files import read_json
+
+
+@pytest.fixture(scope="module")
+def subset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_noise_subset(tmp_path_factory.mktemp("data") / "dice-subset0.npz", seed=0)
+
+
+@pytest.mark.parametrize("name", MEASUREMENTS)
+def test_online_and_from_a_snapshot_the_numbers_are_the_same(
+    name: str, subset: Path, tmp_path: Path
+) -> None:
+    spec, measurement = small_spec(max_iterations=30), MEASUREMENTS[name]()
+    train(spec, subset, tmp_path, threads=1)
+    measure_run(tmp_path, subset, measurement)
+    objective = make_objective(spec, subset, torch.device("cpu"))
+    online: dict[int, dict[str, Any]] = {}
+
+    def observe(course: Course, sight: Sight) -> None:
+        # In the middle of the loop, with the optimizer's own blocks and buffers in use.
+        if course.iteration in (0, 10, 20):
+            theta, seed = course.theta, spec.init_seed
+            online[course.iteration] = measurement.measure(objective, theta, course.iteration, seed)
+
+    course = begin(
+        objective,
+        spec.optimizer,
+        spec.batch,
+        objective.network.initialize(spec.init_seed),
+        spec.init_seed,
+    )
+    follow(objective, spec.optimizer, spec.batch, course, Until(iterations=30), observe)
+    folder = tmp_path / ("decomposition" if name == "decomposition" else f"measurements/{name}")
+    for iteration, numbers in online.items():
+        stored = read_json(folder / f"step{iteration:06d}.json")
+        assert {key: stored[key] for key in numbers} == numbers
+        assert set(measurement.columns(spec.outputs)) <= set(numbers)
+    # To be looked at changes nothing.
+    theta = train(spec, subset, tmp_path / "unseen", threads=1)["snapshots"][-1]["sha256"]
+    assert theta == read_json(tmp_path / "manifest.json")["snapshots"][-1]["sha256"]
+
+
+@pytest.mark.parametrize("matrix", ["hessian", "gauss_newton", "residual"])
+def test_top_eigenvalues_equal_those_of_dense_matrices(matrix: str) -> None:
+    objective, theta = small_problem("cross_entropy")
+    point = objective.evaluate(theta)
+    dense = point.product(matrix, torch.eye(len(theta), dtype=torch.float64))  # type: ignore[arg-type]
+    if matrix == "hessian":
+        torch.testing.assert_close(dense, dense_hessian(objective, "cross_entropy", theta))
+    expected = torch.linalg.eigvalsh(dense).flip(0)[:4]
+    record = TopEigenvalues(k=4, matrix=matrix, tolerance=1e-8).measure(objective, theta, 7, 0)
+    values = [record[f"eigenvalue_{m}"] for m in range(1, 5)]
+    actual = torch.tensor(values, dtype=torch.float64)
+    torch.testing.assert_close(actual, expected, rtol=1e-8, atol=1e-10)
+    assert record["converged"]
+    assert all(0 <= record[f"residual_{m}"] <= 1e-8 for m in range(1, 5))
+    coarse = TopEigenvalues(k=4, matrix=matrix, tolerance=0.9).measure(objective, theta, 7, 0)
+    other = TopEigenvalues(k=4, matrix=matrix, tolerance=0.9).measure(objective, theta, 8, 0)
+    assert coarse["eigenvalue_2"] != other["eigenvalue_2"]  # streams of their own
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "again"),
+    [
+        (TopEigenvalues(k=2), TopEigenvalues(k=3), True),
+        (TopEigenvalues(k=2), TopEigenvalues(k=2, every=20), False),
+        (Decomposition(), Decomposition(), False),
+    ],
+)
+def test_only_what_has_changed_is_measured_again(
+    before: Measurement, after: Measurement, again: bool, subset: Path, tmp_path: Path
+) -> None:
+    train(small_spec(max_iterations=30), subset, tmp_path, threads=1)
+    measure_run(tmp_path, subset, before)
+    (path,) = tmp_path.rglob("step000020.json")
+    time = path.stat().st_mtime_ns
+    index = measure_run(tmp_path, subset, after)
+    assert (path.stat().st_mtime_ns != time) == again
+    iterations = [entry["iteration"] for entry in index["snapshots"]]
+    assert iterations == ([0, 20] if after.every else [0, 10, 20, 30])
+
+
+def test_what_is_noted_as_damaged_is_measured_again(subset: Path, tmp_path: Path) -> None:
+    train(small_spec(max_iterations=30), subset, tmp_path, threads=1)
+    measure_run(tmp_path, subset, Decomposition())
+    path = tmp_path / "decomposition" / "step000020.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"loss": ', b'"loss": 1'))  # its key is as it was
+    note_damage(path.parent, [path.name], "a digit more")
+    measure_run(tmp_path, subset, Decomposition())
+    assert path.read_bytes() == whole
+    assert not (path.parent / "damaged.json").exists()

@@ -1,0 +1,371 @@
+"""The exponential Rosenbrock method: exactness, order, the promise of its tolerance, its ends."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from problems import small_problem
+from safetensors.torch import load, save
+from scipy.integrate import solve_ivp
+from torch import Tensor
+
+from eosflow.networks.perceptron import MLP
+from eosflow.objectives.base import Objective, Point
+from eosflow.objectives.mlp import MLPObjective
+from eosflow.optimizers import OPTIMIZERS, rosenbrock
+from eosflow.optimizers.base import State, Step
+from eosflow.optimizers.batches import FullBatch
+from eosflow.optimizers.loop import LANDING, Course, Sight, Until, begin, follow
+from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
+from eosflow.storage.settings import from_record, record
+
+
+class QuadraticPoint(Point):
+    """b·θ + Σ λ_i θ_i²/2, whose flow is known."""
+
+    def __init__(self, values: Tensor, slope: Tensor, theta: Tensor) -> None:
+        self.values, self.theta, self.accuracy = values, theta, 0.0
+        self.gradient = values * theta + slope
+        self.loss = (slope @ theta + values @ theta.square() / 2).item()
+
+    def product(self, matrix: str, block: Tensor, out: Tensor | None = None) -> Tensor:
+        image = self.values.to(block)[:, None] * block
+        return image if out is None else out.copy_(image)
+
+
+class Quadratic(Objective):
+    """𝓛 of `QuadraticPoint`."""
+
+    def __init__(self, values: list[float]) -> None:
+        self.values = torch.tensor(values, dtype=torch.float64)
+        self.slope = torch.linspace(-1, 1, len(values), dtype=torch.float64)
+        self.inputs = self.values[:, None]
+
+    def evaluate(self, theta: Tensor) -> QuadraticPoint:
+        return QuadraticPoint(self.values, self.slope, theta)
+
+    def flow(self, theta: Tensor, time: float) -> Tensor:
+        safe = torch.where(self.values == 0, 1.0, self.values)
+        share = torch.where(self.values == 0, time, -torch.expm1(-time * safe) / safe)
+        return theta - share * (self.values * theta + self.slope)
+
+    def pieces(self, theta: Tensor, start: int, stop: int) -> None:  # type: ignore[override]
+        raise NotImplementedError
+
+    def piece_numbers(self) -> int:
+        raise NotImplementedError
+
+    def batch(self, rows: Tensor) -> Objective:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 30.0])
+def test_one_step_is_exact_on_a_quadratic_of_any_curvature(size: float) -> None:
+    objective = Quadratic([40.0, 3.0, 0.5, 0.0, -0.1, -0.4])
+    optimizer = ExponentialRosenbrock(tolerance=1e-6)
+    theta = torch.linspace(1, 2, 6, dtype=torch.float64)
+    state = {**optimizer.init(objective, theta, 0), "step_size": size}
+    step = optimizer.step(objective, objective.evaluate(theta), state)
+    assert step is not None
+    assert step.step_size == size
+    assert step.facts["rejected_steps"] == 0
+    exact = objective.flow(theta, size)
+    assert (step.theta - exact).norm() <= 1e-6 * (exact - theta).norm()
+    assert step.state["step_size"] == rosenbrock.GROWTH * size
+
+
+def test_at_a_critical_point_it_stays_where_it_is() -> None:
+    objective = Quadratic([2.0, -1.0, 3.0])
+    optimizer = ExponentialRosenbrock()
+    theta = -objective.slope / objective.values
+    step = optimizer.step(objective, objective.evaluate(theta), {"step_size": 0.5})
+    assert step is not None
+    assert torch.equal(step.theta, theta)
+    assert step.facts["power_iterations"] == 0
+    fresh = optimizer.init(objective, theta, 0)
+    assert optimizer.step(objective, objective.evaluate(theta), fresh) is not None
+
+
+# --- along the flow of a small network
+
+
+# ELU's second derivative jumps at 0, and in a network this small a single jump is felt.
+PROBLEMS = {
+    "cross-entropy": ("cross_entropy", "tanh"),
+    "squared error": ("squared_error", "tanh"),
+    "jumps": ("cross_entropy", "elu"),
+}
+smooth = pytest.mark.parametrize("name", ["cross-entropy", "squared error"])
+each = pytest.mark.parametrize("name", PROBLEMS)
+
+
+@functools.cache
+def problem(name: str) -> tuple[Objective, Tensor]:
+    criterion, activation = PROBLEMS[name]
+    small, theta = small_problem(criterion)
+    network = MLP(small.network.dimensions, activation)
+    return MLPObjective(network, criterion, small.inputs, small.targets), 1.5 * theta
+
+
+@functools.cache
+def exact(name: str, end: float) -> Tensor:
+    objective, theta = problem(name)
+
+    def velocity(_: float, state: np.ndarray) -> np.ndarray:
+        point = objective.evaluate(torch.from_numpy(state))
+        point.release()
+        return np.asarray(-point.gradient.numpy())
+
+    options = {"method": "DOP853", "rtol": 1e-10, "atol": 1e-12}
+    solution = solve_ivp(velocity, (0, end), theta.numpy(), **options)
+    return torch.from_numpy(solution.y[:, -1])
+
+
+def run(
+    optimizer: ExponentialRosenbrock, until: Until, name: str = "cross-entropy"
+) -> tuple[Course, list[Step], str]:
+    objective, theta = problem(name)
+    steps: list[Step] = []
+
+    def observe(_: Course, sight: Sight) -> None:
+        if sight.step is not None:
+            steps.append(sight.step)
+
+    course = begin(objective, optimizer, FullBatch(), theta, 0)
+    stopped = follow(objective, optimizer, FullBatch(), course, until, observe)
+    return course, steps, stopped
+
+
+def distance(course: Course, name: str, end: float) -> float:
+    target, start = exact(name, end), problem(name)[1]
+    return ((course.theta - target).norm() / (target - start).norm()).item()
+
+
+@smooth
+def test_it_is_of_third_order(name: str) -> None:
+    objective, theta = problem(name)
+    # A tolerance that refuses nothing at these sizes, with Lanczos iterations to rounding.
+    optimizer = ExponentialRosenbrock(tolerance=0.1)
+    sizes, errors = [0.02, 0.01, 0.005, 0.0025], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rosenbrock, "KRYLOV_SHARE", 1e-10)
+        patch.setattr(rosenbrock, "FLOAT32_TOLERANCE", 1.0)
+        for size in sizes:
+            course = begin(objective, optimizer, FullBatch(), theta, 0)
+            for _ in range(round(0.16 / size)):
+                point = objective.evaluate(course.theta)
+                step = optimizer.step(objective, point, {"step_size": 1.0}, size)
+                assert step is not None
+                assert step.step_size == size
+                course.theta = step.theta
+            errors.append(distance(course, name, 0.16))
+    slope = np.polyfit(np.log(sizes), np.log(errors), 1)[0]
+    assert 2.7 < slope < 3.5, (slope, errors)
+
+
+@each
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-3, 1e-4, 1e-5, 1e-6])
+def test_the_run_is_as_near_to_the_flow_as_promised(name: str, tolerance: float) -> None:
+    optimizer = ExponentialRosenbrock(tolerance=tolerance)
+    course, steps, stopped = run(optimizer, Until(flow_time=1.0), name)
+    assert stopped == "flow_time"
+    assert course.flow_time == pytest.approx(1.0, rel=1e-12)
+    found = distance(course, name, 1.0)
+    assert found <= tolerance
+    assert found >= 1e-3 * tolerance  # no more work than it takes
+    assert all(step.facts["error_estimate"] <= optimizer.bound for step in steps)
+    assert all(
+        step.facts["residual"] <= rosenbrock.KRYLOV_SHARE * tolerance * 1.001 for step in steps
+    )
+
+
+@smooth
+def test_few_steps_are_taken_again(name: str) -> None:
+    _, steps, _ = run(ExponentialRosenbrock(tolerance=1e-4), Until(flow_time=20.0), name)
+    rejected = sum(step.facts["rejected_steps"] for step in steps)
+    assert len(steps) > 20
+    assert rejected <= 0.15 * len(steps), (rejected, len(steps))
+    losses = [step.point.loss for step in steps if step.point is not None]
+    assert losses == sorted(losses, reverse=True)
+
+
+@each
+@pytest.mark.parametrize("share", [0.9, 0.1])
+def test_the_target_loss_is_met_from_below(name: str, share: float) -> None:
+    objective, theta = problem(name)
+    goal = share * objective.evaluate(theta).loss
+    course, steps, stopped = run(ExponentialRosenbrock(), Until(loss=goal), name)
+    assert stopped == "target_loss"
+    loss = objective.evaluate(course.theta).loss
+    assert goal * (1 - LANDING) * (1 - 1e-9) <= loss <= goal
+    assert course.flow_time == pytest.approx(sum(step.step_size for step in steps), rel=1e-12)
+
+
+def test_the_first_step_lands_too() -> None:
+    objective, theta = problem("cross-entropy")
+    start = objective.evaluate(theta).loss
+    first = run(ExponentialRosenbrock(), Until(iterations=1))[1][0]
+    assert first.point is not None
+    goal = (start + first.point.loss) / 2
+    course, steps, stopped = run(ExponentialRosenbrock(), Until(loss=goal))
+    assert stopped == "target_loss"
+    assert len(steps) == 1
+    assert goal * (1 - LANDING) <= objective.evaluate(course.theta).loss <= goal
+    # Longer tries before it changed nothing: the step alone, from a fresh point, is the same.
+    step = ExponentialRosenbrock().step(
+        objective,
+        objective.evaluate(theta),
+        ExponentialRosenbrock().init(objective, theta, 0),
+        steps[0].step_size,
+    )
+    assert step is not None
+    assert torch.equal(step.theta, steps[0].theta)
+
+
+def test_vectors_in_single_precision_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for tolerance in (1e-2, 1e-4):
+        ends = []
+        for least in (1e-5, 1.0):
+            monkeypatch.setattr(rosenbrock, "FLOAT32_TOLERANCE", least)
+            ends.append(run(ExponentialRosenbrock(tolerance=tolerance), Until(flow_time=1.0))[0])
+        moved = (ends[0].theta - problem("cross-entropy")[1]).norm()
+        assert 0 < (ends[0].theta - ends[1].theta).norm() <= 0.02 * tolerance * moved
+
+
+def test_where_memory_is_short_steps_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    until, name = Until(flow_time=1.0), "squared error"
+    plenty = run(ExponentialRosenbrock(), until, name)[1]
+    monkeypatch.setattr(rosenbrock, "FLOW_CAPACITY", 4)
+    monkeypatch.setattr(rosenbrock, "FIRST_VECTORS", 2)
+    course, steps, stopped = run(ExponentialRosenbrock(), until, name)
+    assert stopped == "flow_time"
+    assert len(steps) > len(plenty)
+    assert distance(course, name, 1.0) <= 0.01
+
+
+def test_landing_keeps_the_memory_of_the_point_it_ends_at_and_of_few_others() -> None:
+    objective, theta = problem("cross-entropy")
+    made = 0
+    take = objective.take_passes  # type: ignore[attr-defined]
+
+    def count(dtype: torch.dtype) -> object:
+        nonlocal made
+        made += 1
+        return take(dtype)
+
+    products: list[Tensor] = []
+
+    def observe(_: Course, sight: Sight) -> None:
+        if sight.step is None:
+            products.append(sight.point.hessian(theta[:, None]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objective, "take_passes", count)
+        goal = 0.3 * objective.evaluate(theta).loss
+        course = begin(objective, ExponentialRosenbrock(), FullBatch(), theta, 0)
+        until = Until(loss=goal)
+        follow(objective, ExponentialRosenbrock(), FullBatch(), course, until, observe)
+    expected = objective.evaluate(course.theta).hessian(theta[:, None])
+    assert torch.equal(products[0], expected)
+    spare = objective._spare  # type: ignore[attr-defined]
+    assert made > 20
+    assert sum(map(len, spare.values())) <= 10
+
+
+# --- purity, and where it ends
+
+
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-5])
+def test_a_step_changes_nothing_and_repeats_to_the_last_bit(tolerance: float) -> None:
+    optimizer = ExponentialRosenbrock(tolerance=tolerance)
+    middle = run(optimizer, Until(iterations=4))[1][-1]
+    objective, _ = problem("cross-entropy")
+    point = objective.evaluate(middle.theta)
+    kept = middle.theta.clone(), point.gradient.clone(), dict(middle.state)
+    first = optimizer.step(objective, point, middle.state)
+    assert optimizer.step(objective, point, middle.state, 1e-3) is not None  # looks no worse after
+    again = optimizer.step(objective, point, middle.state)
+    fresh = optimizer.step(objective, objective.evaluate(middle.theta), middle.state)
+    assert first is not None
+    for step in (again, fresh):
+        assert step is not None
+        assert torch.equal(step.theta, first.theta)
+        assert step.state == first.state
+        assert step.step_size == first.step_size
+    assert fresh is not None
+    assert fresh.facts == first.facts
+    assert torch.equal(middle.theta, kept[0])
+    assert torch.equal(point.gradient, kept[1])
+    assert middle.state == kept[2]
+
+
+def test_a_stored_state_goes_on_to_the_same_bits() -> None:
+    optimizer = ExponentialRosenbrock()
+    whole = run(optimizer, Until(iterations=8))[1]
+    state: State = json.loads(json.dumps(whole[3].state))
+    theta = load(save({"theta": whole[3].theta}))["theta"]
+    objective, _ = problem("cross-entropy")
+    for expected in whole[4:]:
+        step = optimizer.step(objective, objective.evaluate(theta), state)
+        assert step is not None
+        assert torch.equal(step.theta, expected.theta)
+        assert step.facts == expected.facts
+        theta, state = step.theta, step.state
+
+
+def test_settings_survive_their_record_and_facts_are_the_columns() -> None:
+    optimizer = ExponentialRosenbrock(tolerance=0.003)
+    assert from_record(OPTIMIZERS, json.loads(json.dumps(record(optimizer)))) == optimizer
+    step = run(optimizer, Until(iterations=1))[1][0]
+    assert step.facts.keys() == optimizer.columns(6, 1).keys()
+    assert optimizer.describe() == "exponential Rosenbrock of order 3, tolerance 0.003"
+    assert optimizer.obstacle() == ""
+    assert optimizer.follows_flow
+    assert optimizer.lands_on_target
+    assert step.facts["largest_ritz_value"] > 0
+    assert step.facts["gradients"] == 2 + step.facts["rejected_steps"]
+
+
+class Broken(Quadratic):
+    """Products, losses beyond a distance, or gradients that are no numbers."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__([3.0, 1.0])
+        self.part = part
+
+    def evaluate(self, theta: Tensor) -> QuadraticPoint:
+        point = super().evaluate(theta)
+        start = bool((theta == 1).all())
+        if self.part == "gradient":
+            point.gradient = point.gradient * math.nan
+        elif self.part == "products":
+            point.values = point.values * math.nan
+        elif self.part == "loss" and not start:
+            point.loss = math.nan
+        elif self.part == "uphill" and not start:
+            point.loss = 1e9
+        return point
+
+
+@pytest.mark.parametrize("part", ["gradient", "products", "loss", "uphill"])
+def test_no_step_where_there_is_none_to_take(part: str) -> None:
+    objective, theta = Broken(part), torch.ones(2, dtype=torch.float64)
+    optimizer = ExponentialRosenbrock()
+    point = objective.evaluate(theta)
+    for state in (optimizer.init(objective, theta, 0), {"step_size": 0.1}):
+        assert optimizer.step(objective, point, state) is None
+
+
+# --- in a run's folder
+
+
+def test_importing_does_not_import_torch() -> None:
+    code = "import sys, eosflow.optimizers.rosenbrock; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
