@@ -263,3 +263,13 @@ def test_finished_only_without_a_finished_run_is_refused(tmp_path: Path) -> None
     output = project.run("--config", "finished_only=true", "--dry-run", status=None)
     assert "none of the 4 runs of the configuration has finished in results" in output
     assert "Traceback" not in output
+
+
+def test_a_named_table_is_never_up_to_date_on_other_runs(clone: Project) -> None:
+    """Not even where a killed collect has left nothing that Snakemake could compare it with."""
+    clone.edit("tiny.yaml", "n: [6, 12, 24]", "n: [6, 12, 24, 48]")
+    for file in ("decomposition.parquet", "runs.parquet", "provenance/collect.json"):
+        (clone.results / file).unlink()
+    needed = {"subset": 1, "train": 1, "measure": 1, "collect": 1}
+    assert clone.jobs("results/table2.csv") == needed | {"table2": 1}
+    assert clone.jobs("results/figures/figure06.pdf") == needed | {"figure": 1}

@@ -20,6 +20,7 @@ from eosflow.runs.names import index_key, place_of
 from eosflow.runs.spec import RunSpec
 from eosflow.storage.damage import DAMAGED
 from eosflow.storage.digests import digest
+from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, write_json
 
 
@@ -41,9 +42,15 @@ class Stale:
         path = Path(self.results, "requests", f"{target}.json")
         content = {"make_again": target, "reason": reason}
         if _read(path) != content or _time(path) <= _time(made):
-            write_json(path, content)
-            if _time(path) <= _time(made):  # a clock that runs behind that of another machine
-                os.utime(path, (_time(made) + 1, _time(made) + 1))
+            try:
+                write_json(path, content)
+                if _time(path) <= _time(made):  # a clock that runs behind that of another machine
+                    os.utime(path, (_time(made) + 1, _time(made) + 1))
+            except OSError as error:
+                raise UserError(
+                    f"{made} must be made again ({reason}), but {path} cannot be written: "
+                    f"{error.strerror}. Choose a results_dir that you may write to."
+                ) from None
         return [str(path)]
 
     def subset(self, path: str, wanted: Mapping[str, Any], size: int) -> str | None:
