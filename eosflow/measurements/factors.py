@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eosflow.objectives.base import Objective, Point
-from eosflow.objectives.mlp import WORKSPACE_BYTES, Factors, MLPObjective
+from eosflow.objectives.base import WORKSPACE_BYTES, Objective, Point
+from eosflow.objectives.mlp import Factors, MLPObjective
 from eosflow.spectra.eigenpairs import EigenPairs, Operator, random_start, top_eigenpairs
 from eosflow.spectra.lanczos import top_vectors
 

@@ -10,7 +10,11 @@ from typing import Any, Literal, TypeVar
 from torch import Tensor
 
 from eosflow.networks.base import Network
-from eosflow.objectives.criteria import Criterion
+from eosflow.objectives.criteria import Criterion, criterion_of
+
+# Working memory of a block product; examples are taken in chunks that fit it. Larger chunks make
+# larger matrix products, which stop getting faster well below this.
+WORKSPACE_BYTES = 256 * 2**20
 
 T = TypeVar("T")
 Matrix = Literal["hessian", "gauss_newton", "residual"]
@@ -71,6 +75,22 @@ class Objective(ABC):
     criterion: Criterion
     inputs: Tensor
     targets: Tensor
+
+    def __init__(
+        self,
+        network: Network,
+        criterion: str,
+        inputs: Tensor,
+        targets: Tensor,
+        workspace_bytes: int = WORKSPACE_BYTES,
+    ) -> None:
+        """Raises: ValueError for an unknown criterion, or one that the targets do not fit."""
+        self.network = network
+        self.criterion = criterion_of(criterion)
+        self.criterion.check(targets)
+        self.inputs = inputs
+        self.targets = targets
+        self._workspace_bytes = workspace_bytes
 
     @property
     def examples(self) -> int:

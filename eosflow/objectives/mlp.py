@@ -8,12 +8,8 @@ import torch
 from torch import Tensor
 
 from eosflow.networks.perceptron import MLP
-from eosflow.objectives.base import Matrix, Objective, Pieces, Point
-from eosflow.objectives.criteria import accuracy, criterion_of, square_root
-
-# Working memory of a block product; examples are taken in chunks that fit it. Larger chunks make
-# larger matrix products, which stop getting faster well below this.
-WORKSPACE_BYTES = 256 * 2**20
+from eosflow.objectives.base import WORKSPACE_BYTES, Matrix, Objective, Pieces, Point
+from eosflow.objectives.criteria import accuracy, square_root
 
 
 @dataclass(frozen=True)
@@ -65,12 +61,7 @@ class MLPObjective(Objective):
         targets: Tensor,
         workspace_bytes: int = WORKSPACE_BYTES,
     ) -> None:
-        self.network = network
-        self.criterion = criterion_of(criterion)
-        self.criterion.check(targets)
-        self.inputs = inputs
-        self.targets = targets
-        self._workspace_bytes = workspace_bytes
+        super().__init__(network, criterion, inputs, targets, workspace_bytes)
         self._buffers: dict[tuple[int, torch.dtype], Tensor] = {}
         self._inputs = {inputs.dtype: inputs}
         self._spare: dict[torch.dtype, list[_Passes]] = {}

@@ -9,9 +9,8 @@ from torch import Tensor
 from torch.func import grad, grad_and_value, jacrev, jvp, vjp, vmap
 
 from eosflow.networks.module import ModuleNetwork
-from eosflow.objectives.base import Matrix, Objective, Pieces, Point
-from eosflow.objectives.criteria import accuracy, criterion_of, square_root
-from eosflow.objectives.mlp import WORKSPACE_BYTES
+from eosflow.objectives.base import WORKSPACE_BYTES, Matrix, Objective, Pieces, Point
+from eosflow.objectives.criteria import accuracy, square_root
 
 # Copies of a network's numbers that one product holds: forward and backward, each with its tangent.
 COPIES = 6
@@ -36,12 +35,7 @@ class ModuleObjective(Objective):
         targets: Tensor,
         workspace_bytes: int = WORKSPACE_BYTES,
     ) -> None:
-        self.network = network
-        self.criterion = criterion_of(criterion)
-        self.criterion.check(targets)
-        self.inputs = inputs
-        self.targets = targets
-        self._workspace_bytes = workspace_bytes
+        super().__init__(network, criterion, inputs, targets, workspace_bytes)
         self._numbers = network.numbers()
 
     def evaluate(self, theta: Tensor) -> ModulePoint:
