@@ -271,30 +271,33 @@ def _experiment_problems(config: Mapping[str, Any], name: str) -> Iterator[str]:
         known = ", ".join(config["datasets"])
         yield f"{path}.dataset: '{chosen}' was given; allowed: {known}.{hint}"
         return
+    unfit = list(_unfit_data(config, name, path))
+    yield from unfit
+    # Another network or optimizer on the command line is for the experiments that are to be run.
+    if name in config["select"] and not unfit:
+        yield from _missing_settings(config, name, path) or _unfit_training(config, name, path)
+
+
+def _missing_settings(config: Mapping[str, Any], name: str, path: str) -> list[str]:
+    experiment, lines = config["experiments"][name], []
     for section, (table, registry) in SECTIONS.items():
         for kind in expand.names(config, experiment, section):
             given = expand.given(config, experiment, table, kind)
             needed = settings.schema(registry[kind]).get("required", [])
             if missing := [key for key in needed if key not in given]:
                 verb = "is" if len(missing) == 1 else "are"
-                yield (
+                lines.append(
                     f"{path}: {table}.{kind}: {_listed(missing)} {verb} missing; {kind} cannot do "
                     "without."
                 )
-                return
-    yield from _unfit_parts(config, name, path)
+    return lines
 
 
-def _unfit_parts(config: Mapping[str, Any], name: str, path: str) -> Iterator[str]:
+def _unfit_data(config: Mapping[str, Any], name: str, path: str) -> Iterator[str]:
     experiment = config["experiments"][name]
     try:
-        parts = expand.Parts(config, name)
-    except UserError as error:  # settings that do not go together
-        yield f"{path}: {error}"
-        return
-    try:
-        shape, pool = parts.data.input_shape(), parts.data.pool_size()
-        of_classes = parts.data.class_names() is not None
+        data = expand.dataset(config, experiment["dataset"])
+        pool, of_classes = data.pool_size(), data.class_names() is not None
     except UserError as error:  # a file of the user's own that cannot be read
         yield f"datasets.{experiment['dataset']}: {error}"
         return
@@ -309,15 +312,16 @@ def _unfit_parts(config: Mapping[str, Any], name: str, path: str) -> Iterator[st
                 f"{path}.n: {n} was given; the training split of {experiment['dataset']} has "
                 f"{pool} examples with the settings in datasets.{experiment['dataset']}."
             )
-    # Another network or optimizer on the command line is for the experiments that are to be run.
-    if name in config["select"]:
-        yield from _unfit_training(config, parts, path, shape)
 
 
-def _unfit_training(
-    config: Mapping[str, Any], parts: expand.Parts, path: str, shape: tuple[int, ...]
-) -> Iterator[str]:
-    experiment = config["experiments"][path.removeprefix("experiments.")]
+def _unfit_training(config: Mapping[str, Any], name: str, path: str) -> Iterator[str]:
+    experiment = config["experiments"][name]
+    try:
+        parts = expand.Parts(config, name)
+        shape = parts.data.input_shape()
+    except UserError as error:  # settings that do not go together
+        yield f"{path}: {error}"
+        return
     network, optimizer, batch = parts.network, parts.optimizer, parts.batch
     if obstacle := network.obstacle(shape):
         yield f"{path}: the network {network.name} cannot read {experiment['dataset']}: {obstacle}"
