@@ -22,6 +22,7 @@ from torch.func import jacrev, vmap
 from eosflow.measurements import factors
 from eosflow.measurements.factors import decompose, squared_jacobian_norms
 from eosflow.objectives.criteria import LOSSES, square_root
+from eosflow.objectives.input_span import InputSpan
 from eosflow.objectives.mlp import MLPObjective
 
 DEPTH = len(DIMENSIONS) - 1
@@ -32,6 +33,7 @@ every_criterion = pytest.mark.parametrize("criterion", CRITERIA)
 def tight(monkeypatch: pytest.MonkeyPatch) -> None:
     """The estimators stop at residuals far below the differences that the oracles look for."""
     monkeypatch.setattr(factors, "SHARPNESS_TOLERANCE", 1e-8)
+    monkeypatch.setattr(factors, "RESIDUAL_TOLERANCE", 1e-8)
 
 
 def top(symmetric: Tensor) -> float:
@@ -229,7 +231,7 @@ def test_where_float32_is_too_coarse_float64_goes_on() -> None:
         return out.copy_(block * diagonal.to(block.dtype)[:, None] + coarse)
 
     start = torch.ones(300, 1, dtype=torch.float64)
-    pairs, _ = factors._top_pair(product, start)
+    pairs, _ = factors._top_pair(product, start, torch.empty(20, 300))
     assert pairs.converged
     assert pairs.relative_residual <= factors.SHARPNESS_TOLERANCE
     assert pairs.values.item() == pytest.approx(10, rel=1e-8)
@@ -277,3 +279,21 @@ def test_criteria_equal_their_definitions(criterion: str) -> None:
     tangents = torch.randn(2, *outputs.shape, dtype=torch.float64)
     expected = torch.einsum("ncd,knd->knc", loss.hessian(outputs), tangents)
     torch.testing.assert_close(loss.hessian_product(outputs, tangents), expected)
+
+
+@every_criterion
+def test_the_span_of_the_inputs_gives_the_numbers_of_the_whole(criterion: str) -> None:
+    # More input dimensions than examples: 𝓗 of the whole is that of the span, and zeros.
+    wide, theta = small_problem(criterion)
+    few = MLPObjective(wide.network, criterion, wide.inputs[:3], wide.targets[:3])
+    span = InputSpan(few)
+    assert span.objective.inputs.shape == (3, 3)
+    small = span.project(theta)
+    dense = torch.linalg.eigvalsh(dense_hessian(few, criterion, theta))
+    inner = torch.linalg.eigvalsh(dense_hessian(span.objective, criterion, small))
+    padding = torch.zeros(len(dense) - len(inner), dtype=torch.float64)
+    torch.testing.assert_close(dense, torch.cat([inner, padding]).sort().values)
+    torch.testing.assert_close(
+        few.network.outputs(theta, few.inputs),
+        span.objective.network.outputs(small, span.objective.inputs),
+    )

@@ -9,13 +9,17 @@ import torch
 from torch import Tensor
 
 from eosflow.objectives.base import WORKSPACE_BYTES, Objective, Point
+from eosflow.objectives.input_span import input_span
 from eosflow.objectives.mlp import Factors, MLPObjective
 from eosflow.spectra.eigenpairs import EigenPairs, Operator, random_start, top_eigenpairs
+from eosflow.spectra.krylov import Krylov, Space
 from eosflow.spectra.lanczos import top_vectors
 
 # Relative residuals at which the estimators stop. An eigenvalue is off by at most its
 # residual; where it is apart from its neighbours, the error is of second order in the residual.
 SHARPNESS_TOLERANCE = 1e-4
+# R is read beside 𝓗, of which it is a few hundredths; its search is the longest by far.
+RESIDUAL_TOLERANCE = 2e-3
 SHARPNESS_PRODUCTS = 300
 # The search in float32: Lanczos vectors held at once, and how often it begins again from its best.
 SEARCH_STEPS = 48
@@ -33,64 +37,72 @@ def decompose(objective: Objective, theta: Tensor) -> dict[str, Any]:
     Every expectation is the mean over the objective's examples. `residual_*` are relative residuals
     of the estimators, 0 for closed forms; `converged` is true where all met their tolerance.
     """
+    if isinstance(objective, MLPObjective) and (span := input_span(objective)):
+        objective, theta = span.objective, span.project(theta)  # the same numbers for less
     point = objective.evaluate(theta)
     record: dict[str, Any] = {"loss": point.loss}
     if isinstance(objective, MLPObjective):
         record |= layerwise(objective, theta)
     else:
         record |= groupwise(objective, theta)
-    record |= sharpness(point)
+    memory = objective.scratch(
+        "search", lambda: theta.new_empty(SEARCH_STEPS + 1, len(theta), dtype=torch.float32)
+    )
+    record |= sharpness(point, memory)
     # E5: λ₁(G) = E‖M‖² · ω. Where E‖M‖² = 0, G = 0 and any ω will do; 1 keeps its bounds.
     norm = record["m_norm2"]
     record["overlap"] = record["sharpness_gauss_newton"] / norm if norm > 0 else 1.0
     record["converged"] = (
-        max(record[f"residual_{name}"] for name in ("hessian", "gauss_newton", "residual"))
-        <= SHARPNESS_TOLERANCE
+        max(record["residual_hessian"], record["residual_gauss_newton"]) <= SHARPNESS_TOLERANCE
+        and record["residual_residual"] <= RESIDUAL_TOLERANCE
         and record.get("residual_jacobian", 0.0) <= JACOBIAN_TOLERANCE
     )
     point.release()
     return record
 
 
-def sharpness(point: Point) -> dict[str, float]:
+def sharpness(point: Point, memory: Tensor) -> dict[str, float]:
     """λ₁ of 𝓗, G and R, the largest algebraic eigenvalues, and λ_P of R, the smallest.
 
     Implements: E1–E3. The eigenvector of G starts the search for that of 𝓗, which is close to it.
     `residual_*` of the λ₁ are relative to them. λ_P(R) is a by-product of the search for λ₁(R):
-    a Ritz value, with ‖Rv − λv‖/λ₁(R) as `residual_smallest`.
+    a Ritz value, with ‖Rv − λv‖/λ₁(R) as `residual_smallest`. The searches take place in `memory`
+    (m, P), in its precision.
     """
     start = random_start(len(point.theta), 1, point.theta)
-    gauss_newton, _ = _top_pair(point.gauss_newton, start)
-    hessian, _ = _top_pair(point.hessian, gauss_newton.vectors)
-    residual, (smallest, error) = _top_pair(point.residual, start)
+    gauss_newton, _ = _top_pair(point.gauss_newton, start, memory)
+    hessian, _ = _top_pair(point.hessian, gauss_newton.vectors, memory)
+    residual, lowest = _top_pair(point.residual, start, memory, RESIDUAL_TOLERANCE)
     found = {"hessian": hessian, "gauss_newton": gauss_newton, "residual": residual}
     record = {f"sharpness_{name}": pairs.values[0].item() for name, pairs in found.items()}
     record |= {f"residual_{name}": pairs.relative_residual for name, pairs in found.items()}
     scale = abs(record["sharpness_residual"])
-    record["smallest_eigenvalue_residual"] = smallest
-    record["residual_smallest"] = error / scale if scale > 0 else 0.0
+    record["smallest_eigenvalue_residual"] = lowest.smallest
+    record["residual_smallest"] = lowest.smallest_error / scale if scale > 0 else 0.0
     return record
 
 
-def _top_pair(operator: Operator, start: Tensor) -> tuple[EigenPairs, tuple[float, float]]:
-    """Found in float32, which is twice as fast; value and residual are those of a float64 product.
+def _top_pair(
+    operator: Operator, start: Tensor, memory: Tensor, tolerance: float | None = None
+) -> tuple[EigenPairs, Space]:
+    """Found in the precision of `memory`; value and residual are those of a float64 product.
 
-    Where float32 was not precise enough, the search goes on in float64. Also the smallest Ritz
-    value of the first search, and the residual ‖Av − λv‖ of its vector.
+    Where the precision of the search did not do, it goes on in float64. Also the Krylov space of
+    the first round.
     """
-
-    def rows_operator(rows: Tensor, _: Tensor) -> Tensor:
-        return operator(rows.T, torch.empty_like(rows).T).T
-
-    rtol = SHARPNESS_TOLERANCE / 2
-    top = first = top_vectors(rows_operator, start.T.float(), rtol, SEARCH_STEPS)
-    for _ in range(SEARCH_ROUNDS - 1):
-        if top.residual <= rtol:
+    tolerance = SHARPNESS_TOLERANCE if tolerance is None else tolerance
+    vector, spaces = start[:, 0], list[Space]()
+    for _ in range(SEARCH_ROUNDS):
+        krylov = Krylov(operator, vector, memory)
+        space = krylov.smallest(
+            lambda part: part.largest_error <= tolerance / 2 * abs(part.largest)
+        )
+        spaces.append(space or krylov.space(krylov.size))
+        vector = krylov.combine(spaces[-1].vectors[:, -1], vector)
+        if space is not None:
             break
-        top = top_vectors(rows_operator, top.vectors, rtol, SEARCH_STEPS)
-    vectors = top.vectors.T.to(start.dtype)
-    pairs = top_eigenpairs(operator, vectors, SHARPNESS_TOLERANCE, SHARPNESS_PRODUCTS)
-    return pairs, (first.lowest.item(), first.lowest_error.item())
+    pairs = top_eigenpairs(operator, vector[:, None], tolerance, SHARPNESS_PRODUCTS)
+    return pairs, spaces[0]
 
 
 def groupwise(objective: Objective, theta: Tensor) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class MLP:
             raise ValueError(
                 f"activation: {activation!r} was given; allowed: {', '.join(ACTIVATIONS)}"
             )
+        self.activation_name = activation
         self.activation = ACTIVATIONS[activation]
         sizes = zip(self.dimensions[1:], self.dimensions[:-1], strict=True)
         self._shapes = [shape for out, into in sizes for shape in ((out, into), (out,))]

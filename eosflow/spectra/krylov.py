@@ -59,6 +59,21 @@ class Space:
         """The largest Ritz value: a lower bound of λ₁(A), poor where m is small."""
         return self.values[-1].item() if self.size else 0.0
 
+    @property
+    def smallest(self) -> float:
+        """The smallest Ritz value: an upper bound of the smallest eigenvalue."""
+        return self.values[0].item() if self.size else 0.0
+
+    @property
+    def largest_error(self) -> float:
+        """‖Ay − λy‖ of the largest Ritz value λ: some eigenvalue is as near to it."""
+        return self.beyond * abs(self.vectors[-1, -1].item()) if self.size else self.norm
+
+    @property
+    def smallest_error(self) -> float:
+        """The same for the smallest Ritz value."""
+        return self.beyond * abs(self.vectors[-1, 0].item()) if self.size else self.norm
+
     def coefficients(self, order: int, scale: float) -> Tensor:
         """φ_k(sT)e₁‖b‖ (m,): what φ_k(sA)b is made of, in the basis Q."""
         if not self.size:
