@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +19,10 @@ DICE = dice.Dice(images_per_class=2000)
 NOTHING = Resources(archive=None, cache=Path("unused"))
 
 
-def r_references() -> list[tuple[int, dict[str, list[float]], np.ndarray]]:
-    """Class, parameters and image (drawn by R 4.2) of each of the 36 references."""
+def r_references(point: int = 16) -> list[tuple[int, dict[str, list[float]], np.ndarray]]:
+    """Class, parameters and image (drawn by R 4.2 with this pch) of each of the 36 references."""
     with np.load(DATA / "dice-r-reference.npz") as arrays:
-        images = arrays["images"]
+        images = arrays[f"pch{point}"]
     with (DATA / "dice-r-reference.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     references = []
@@ -31,11 +33,12 @@ def r_references() -> list[tuple[int, dict[str, list[float]], np.ndarray]]:
     return references
 
 
+@pytest.mark.parametrize("point", dice.POINTS)
 @pytest.mark.parametrize("number", range(36))
-def test_images_are_those_of_r(number):
+def test_images_are_those_of_r(number, point):
     """Well within 4 grey levels and 5 % of ink; with cairo 1.16 they are equal, pixel by pixel."""
-    class_number, drawn, reference = r_references()[number]
-    image = dice.draw(class_number, drawn, 32)[0]
+    class_number, drawn, reference = r_references(point)[number]
+    image = dice.draw(class_number, drawn, 32, point)[0]
     assert np.abs(image.astype(int) - reference.astype(int)).mean() < 0.5
     ink, reference_ink = (255.0 - image).sum(), (255.0 - reference).sum()
     assert ink == pytest.approx(reference_ink, rel=0.05)
@@ -45,6 +48,53 @@ def test_the_references_cover_every_class_and_line_end():
     references = r_references()
     assert [sum(number == k for number, *_ in references) for k in range(1, 7)] == [6] * 6
     assert {drawn["lend"][0] for _, drawn, _ in references} == {0, 1, 2}
+
+
+def test_the_references_tell_the_plot_characters_apart():
+    """With the wrong one the test above would fail on every class that has points."""
+    for first, second in itertools.combinations(dice.POINTS, 2):
+        differing = {
+            number
+            for (number, _, one), (*_, other) in zip(
+                r_references(first), r_references(second), strict=True
+            )
+            if (one != other).any()
+        }
+        assert differing == {1, 2, 5}
+
+
+def test_lines_of_the_windows_device_are_those_of_xlib():
+    """R's Xlib device has the same rules for lines below lwd 2, and X paints by pixel centres too.
+
+    Outlines are equal. Of oblique lines a few pixels differ, at ends and where a centre is touched.
+    """
+    with np.load(DATA / "dice-r-reference.npz") as arrays:
+        painted = arrays["xlib"]
+    differing, ink, outlines = 0, 0, 0
+    for (number, drawn, _), reference in zip(r_references(), painted, strict=True):
+        if number in (1, 2, 5) or drawn["lwd"][0] >= 2:
+            continue
+        image = dice.draw(number, drawn, 32, 1, "windows")[0]
+        if number == 4:
+            np.testing.assert_array_equal(image, reference)
+            outlines += 1
+        differing += (image != reference).sum()
+        ink += (reference == 0).sum()
+    assert outlines == 6
+    assert differing <= 0.02 * ink
+
+
+@pytest.mark.parametrize("point", dice.POINTS)
+def test_the_windows_device_paints_whole_pixels_and_no_point_vanishes(point):
+    for class_number in dice.RANGES:
+        drawn = dice.parameters(0, class_number, np.arange(1000))
+        images = dice.draw(class_number, drawn, 32, point, "windows")
+        assert set(np.unique(images)) == {0, 255}
+        if class_number in (1, 2):
+            assert ((images == 0).sum(axis=(1, 2)) >= 1).all()
+    smallest = {"x": [0.0], "y": [0.0], "cex": [0.1], "lwd": [np.nan], "dx": [0], "dy": [0]}
+    image = dice.draw(1, {**smallest, "lend": [-1]}, 32, point, "windows")[0]
+    assert np.argwhere(image == 0).tolist() == [[15, 15], [15, 16], [16, 15], [16, 16]]
 
 
 def test_an_image_depends_on_its_seed_class_and_index_alone():
@@ -117,6 +167,15 @@ def test_symmetries_of_the_drawings():
         assert set(np.unique(images)) <= {0, 255}
 
 
+@pytest.mark.parametrize("point", [1, 19, 20])
+def test_points_with_a_border_never_vanish(point):
+    for class_number in (1, 2):
+        drawn = dice.parameters(0, class_number, np.arange(2000))
+        inside = np.maximum(abs(drawn["x"]), abs(drawn["y"])) < 0.95  # else it may be cut off
+        images = dice.draw(class_number, drawn, 32, point)[inside]
+        assert (images < 255).any(axis=(1, 2)).all()
+
+
 def test_the_split_is_even_fixed_and_random():
     training = dice.training_split(0, 20_000)
     assert training.shape == (120_000,)
@@ -142,6 +201,43 @@ def test_the_pool_is_the_training_half_in_order():
         assert pool.labels[row] == class_number - 1
         image = dice.draw(class_number, dice.parameters(0, class_number, np.array([index])), 32)
         np.testing.assert_array_equal(values.reshape(32, 32), image[0])
+
+
+def inputs_of(rows, **changes):
+    pool = dataclasses.replace(DICE, **changes).open_pool(NOTHING)
+    return pool.inputs(rows).astype(np.float64) * pool.scale
+
+
+def test_scalings_are_affine_in_the_grey_level():
+    rows = np.arange(0, 6000, 50)
+    unit = inputs_of(rows, point=1)
+    assert (unit.min(), unit.max()) == (0, 1)
+    np.testing.assert_allclose(inputs_of(rows, point=1, scaling="inverted"), 1 - unit, atol=1e-15)
+    np.testing.assert_allclose(inputs_of(rows, point=1, scaling="signed"), 2 * unit - 1, atol=1e-15)
+    every = inputs_of(np.arange(6000), point=1)
+    np.testing.assert_allclose(
+        inputs_of(rows, point=1, scaling="standardised"),
+        (unit - every.mean()) / every.std(),
+        rtol=1e-6,
+        atol=1e-7,
+    )
+
+
+def test_standardised_values_do_not_depend_on_what_is_asked_for():
+    few, many = np.array([5, 4000]), np.arange(6000)
+    values = inputs_of(many, scaling="standardised", image_size=8)
+    assert values.mean() == pytest.approx(0, abs=1e-6)
+    assert values.std() == pytest.approx(1, rel=1e-6)
+    np.testing.assert_array_equal(inputs_of(few, scaling="standardised", image_size=8), values[few])
+
+
+def test_channels_are_equal_planes():
+    rows = np.array([17, 5999])
+    for scaling in dice.SCALINGS:
+        grey = inputs_of(rows, scaling=scaling)
+        colour = inputs_of(rows, scaling=scaling, channels=3)
+        np.testing.assert_array_equal(colour.reshape(2, 3, -1), np.stack([grey] * 3, axis=1))
+    assert dataclasses.replace(DICE, channels=3).dimension() == 3072
 
 
 def test_the_parameter_table_draws_the_same_images(tmp_path):

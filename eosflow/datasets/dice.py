@@ -49,12 +49,39 @@ LINE_ENDS = ("round", "butt", "square")
 PARAMETERS = ("x", "y", "cex", "lwd", "dx", "dy")
 
 # R's sizes at 72 dots per inch and a point size of 12. `lwd = 1` is 1/96 inch. The radius of plot
-# character 16 is often given as 0.375 · 12 · cex; R itself (4.2.2, devices of 16 to 480 pixels)
-# draws 0.6 of that.
+# characters 1, 16 and 19 is often given as 0.375 · 12 · cex; R itself (4.2.2, devices of 16 to 480
+# pixels) draws 0.6 of that.
 PIXELS_PER_LINE_WIDTH = 72 / 96
 PIXELS_PER_CEX = 0.375 * 12 * 0.6
-SMALLEST_RADIUS = 0.5  # pixels; R's cairo device draws no smaller disc
+SMALLEST_RADIUS = 0.5  # pixels; R's cairo device draws no smaller circle
 
+
+@dataclass(frozen=True)
+class PlotCharacter:
+    """How R draws a point: its radius in pixels at cex 1, and whether it has ink and a border."""
+
+    radius: float
+    filled: bool
+    bordered: bool  # by a line of lwd 1, whatever the other lines of the image have
+
+
+# R's `pch`. `points()` draws 1, an open circle, unless told otherwise.
+POINTS = {
+    1: PlotCharacter(PIXELS_PER_CEX, filled=False, bordered=True),
+    16: PlotCharacter(PIXELS_PER_CEX, filled=True, bordered=False),
+    19: PlotCharacter(PIXELS_PER_CEX, filled=True, bordered=True),
+    20: PlotCharacter(PIXELS_PER_CEX * 2 / 3, filled=True, bordered=True),
+}
+
+# What the numbers of an input are, and which of them a contact sheet draws as black and as white.
+SCALINGS: dict[str, tuple[float, float] | None] = {
+    "unit": (0.0, 1.0),
+    "inverted": (1.0, 0.0),
+    "signed": (-1.0, 1.0),
+    "standardised": None,
+}
+
+_IMAGES_AT_ONCE = 500  # while the mean of all is taken
 _DRAWS = 8  # random numbers set aside for each image, two counter blocks of Philox
 
 
@@ -136,81 +163,159 @@ def write_parameters(dice: Dice, path: Path) -> None:
 
 
 def draw(
-    class_number: int, drawn: Mapping[str, Sequence[Any] | NDArray[Any]], image_size: int
+    class_number: int,
+    drawn: Mapping[str, Sequence[Any] | NDArray[Any]],
+    image_size: int,
+    point: int = 16,
+    device: str = "cairo",
 ) -> NDArray[np.uint8]:
     """Draw k images of one class from their parameters: uint8 (k, size, size), 255 is white.
 
-    The axes run from −1 to 1 over the whole square, y upwards. Points are filled discs without
-    antialiasing (so that a small one can fall between pixel centres and vanish), lines are strokes
-    in grey levels with round joins.
+    The axes run from −1 to 1 over the whole square, y upwards. `point` is one of POINTS, `device`
+    one of DEVICES.
 
     Raises: UserError where the cairo library is not installed.
     """
     import numpy as np
 
-    cairo = _cairo()
-    surface = cairo.ImageSurface(cairo.FORMAT_RGB24, image_size, image_size)
-    context = cairo.Context(surface)
-    context.set_line_join(cairo.LINE_JOIN_ROUND)
-    caps = (cairo.LINE_CAP_ROUND, cairo.LINE_CAP_BUTT, cairo.LINE_CAP_SQUARE)  # as LINE_ENDS
-    pixels = np.frombuffer(surface.get_data(), np.uint8).reshape(image_size, -1, 4)[..., 0]
-    half = image_size / 2
-
-    def disc(x: float, y: float, cex: float) -> None:
-        radius = max(PIXELS_PER_CEX * cex, SMALLEST_RADIUS)
-        context.set_antialias(cairo.ANTIALIAS_NONE)
-        context.new_path()
-        context.arc((1 + x) * half, (1 - y) * half, radius, 0, 2 * math.pi)
-        context.fill()
-
-    def line(points: Iterable[tuple[float, float]], lwd: float, lend: int, closed: bool) -> None:
-        context.set_antialias(cairo.ANTIALIAS_GRAY)
-        context.set_line_width(PIXELS_PER_LINE_WIDTH * lwd)
-        context.set_line_cap(caps[lend])
-        context.new_path()
-        for x, y in points:
-            context.line_to((1 + x) * half, (1 - y) * half)
-        if closed:
-            context.close_path()
-        context.stroke()
-
+    pen = DEVICES[device](image_size, POINTS[point])
     columns = [np.asarray(drawn[name]).tolist() for name in (*PARAMETERS, "lend")]
     images = np.empty((len(columns[0]), image_size, image_size), dtype=np.uint8)
     for image, values in zip(images, zip(*columns, strict=True), strict=True):
-        context.set_source_rgb(1, 1, 1)
-        context.paint()
-        context.set_source_rgb(0, 0, 0)
-        _symbol(class_number, values, disc, line)
-        surface.flush()
-        image[:] = pixels
+        pen.clear()
+        _symbol(class_number, values, pen)
+        image[:] = pen.pixels()
     return images
 
 
-def _symbol(
-    class_number: int,
-    values: Sequence[Any],
-    disc: Callable[[float, float, float], None],
-    line: Callable[[Iterable[tuple[float, float]], float, int, bool], None],
-) -> None:
+class _Pen:
+    """R's `png(type = "cairo")`, the default on Linux: strokes in grey levels with round joins.
+
+    Discs are not antialiased, so that a small one without a border can fall between pixel centres
+    and vanish.
+    """
+
+    def __init__(self, image_size: int, character: PlotCharacter) -> None:
+        cairo = _cairo()
+        self._surface = cairo.ImageSurface(cairo.FORMAT_RGB24, image_size, image_size)
+        self._context = cairo.Context(self._surface)
+        self._context.set_line_join(cairo.LINE_JOIN_ROUND)
+        self._whole, self._stroke_antialias = cairo.ANTIALIAS_NONE, cairo.ANTIALIAS_GRAY
+        caps = (cairo.LINE_CAP_ROUND, cairo.LINE_CAP_BUTT, cairo.LINE_CAP_SQUARE)
+        self._caps = caps  # as LINE_ENDS
+        self._size, self._half, self._character = image_size, image_size / 2, character
+
+    def clear(self) -> None:
+        """Make all pixels white."""
+        self._context.set_source_rgb(1, 1, 1)
+        self._context.paint()
+        self._context.set_source_rgb(0, 0, 0)
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """The grey levels (size, size), good until the next stroke."""
+        import numpy as np
+
+        self._surface.flush()
+        return np.frombuffer(self._surface.get_data(), np.uint8).reshape(self._size, -1, 4)[..., 0]
+
+    def circle(self, x: float, y: float, cex: float) -> None:
+        """A point."""
+        centre, disc, border = self._round(x, y, self._character.radius * cex)
+        if self._character.filled:
+            self._context.new_path()
+            self._context.arc(*centre, disc, 0, 2 * math.pi)
+            self._context.set_antialias(self._whole)
+            self._context.fill()
+        if self._character.bordered:
+            self._context.new_path()
+            self._context.arc(*centre, border, 0, 2 * math.pi)
+            self._stroke(1, 0)
+
+    def line(self, points: Iterable[tuple[float, float]], lwd: float, lend: int) -> None:
+        """A line from point to point."""
+        self._path(points)
+        self._stroke(lwd, lend)
+
+    def outline(self, points: Iterable[tuple[float, float]], lwd: float, lend: int) -> None:
+        """A line from point to point and back to the first."""
+        self._path(points)
+        self._context.close_path()
+        self._stroke(lwd, lend)
+
+    def _path(self, points: Iterable[tuple[float, float]]) -> None:
+        self._context.new_path()
+        for x, y in points:
+            self._context.line_to(*self._place(x, y))
+
+    def _stroke(self, lwd: float, lend: int) -> None:
+        self._context.set_antialias(self._stroke_antialias)
+        self._context.set_line_width(self._width(PIXELS_PER_LINE_WIDTH * lwd))
+        self._context.set_line_cap(self._caps[lend])
+        self._context.stroke()
+
+    def _place(self, x: float, y: float) -> tuple[float, float]:
+        """In pixels from the upper left corner."""
+        return (1 + x) * self._half, (1 - y) * self._half
+
+    def _width(self, pixels: float) -> float:
+        return pixels
+
+    def _round(self, x: float, y: float, radius: float) -> tuple[tuple[float, float], float, float]:
+        """The centre of a point, the radius of its disc and that of its border."""
+        radius = max(radius, SMALLEST_RADIUS)
+        return self._place(x, y), radius, radius
+
+
+class _WholePixels(_Pen):
+    """R's `png()` on Windows, by the rules in its source: black or white, nothing in between.
+
+    Places and line widths are cut to whole pixels. No line is thinner than one pixel and no point
+    smaller than two. What Windows then paints is taken to be every pixel whose centre is covered.
+    """
+
+    def __init__(self, image_size: int, character: PlotCharacter) -> None:
+        super().__init__(image_size, character)
+        self._stroke_antialias = self._whole
+
+    def _place(self, x: float, y: float) -> tuple[float, float]:
+        """The centre of the pixel that it falls in."""
+        across, down = super()._place(x, y)
+        return int(across) + 0.5, int(down) + 0.5
+
+    def _width(self, pixels: float) -> float:
+        return max(1, int(pixels))
+
+    def _round(self, x: float, y: float, radius: float) -> tuple[tuple[float, float], float, float]:
+        across, down = super()._place(x, y)
+        diameter = max(2, int(2 * radius + 0.5))
+        corner = diameter // 2 - diameter / 2  # from the pixel to the middle of the square around
+        centre = int(across) - corner, int(down) - corner
+        return centre, diameter / 2, (diameter - 1) / 2
+
+
+DEVICES: dict[str, type[_Pen]] = {"cairo": _Pen, "windows": _WholePixels}
+
+
+def _symbol(class_number: int, values: Sequence[Any], pen: _Pen) -> None:
     """Draw the symbol of a class from (x, y, cex, lwd, dx, dy, lend)."""
     x, y, cex, lwd, dx, dy, lend = values
-    outline = ((x, y), (x, -y), (-x, -y), (-x, y))
+    corners = ((x, y), (x, -y), (-x, -y), (-x, y))
     match class_number:
         case 1:
-            disc(x, y, cex)
+            pen.circle(x, y, cex)
         case 2:
-            disc(x, y, cex)
-            disc(-x, -y, cex)
+            pen.circle(x, y, cex)
+            pen.circle(-x, -y, cex)
         case 3:
-            line(((x, y), (-x, -y)), lwd, lend, False)
+            pen.line(((x, y), (-x, -y)), lwd, lend)
         case 4:
-            line(outline, lwd, lend, True)
+            pen.outline(corners, lwd, lend)
         case 5:
-            line(outline, lwd, lend, True)
-            disc(0, 0, cex)
+            pen.outline(corners, lwd, lend)
+            pen.circle(0, 0, cex)
         case 6:
-            line(((x + dx, y + dy), (-x + dx, -y + dy)), lwd, lend, False)
-            line(((x - dx, y - dy), (-x - dx, -y - dy)), lwd, lend, False)
+            pen.line(((x + dx, y + dy), (-x + dx, -y + dy)), lwd, lend)
+            pen.line(((x - dx, y - dy), (-x - dx, -y - dy)), lwd, lend)
         case _:
             raise ValueError(f"there is no class {class_number}; classes are 1 to 6")
 
@@ -229,7 +334,7 @@ def _cairo() -> Any:
 
 @dataclass(frozen=True)
 class Dice(DatasetSettings):
-    """Generated pictures of dice: size of an image, how many there are, and the seed of all."""
+    """Generated pictures of dice: how they are drawn, as what numbers, and how many there are."""
 
     name: ClassVar[str] = "dice"
     facts: ClassVar[Facts] = FACTS
@@ -242,10 +347,31 @@ class Dice(DatasetSettings):
         maximum=10_000_000,
     )
     seed: int = setting(0, about="seed of all images", minimum=0)
+    point: int = setting(
+        16,
+        about="plot character of R's points(), which draws 1 unless told otherwise: 1 open circle, "
+        "16 disc, 19 disc with a border, 20 the same at two thirds",
+        enum=list(POINTS),
+    )
+    device: str = setting(
+        "cairo",
+        about="how R's png() paints: cairo, in grey levels, or windows, R's default there, whole "
+        "pixels black and no line thinner than one",
+        enum=list(DEVICES),
+    )
+    channels: int = setting(
+        1, about="equal planes; 3 is what a loader of colour images makes of grey ones", enum=[1, 3]
+    )
+    scaling: str = setting(
+        "unit",
+        about="unit: white 1, ink 0; inverted: white 0, ink 1; signed: white 1, ink -1; "
+        "standardised: mean 0 and deviation 1 over all pixels of all training images",
+        enum=list(SCALINGS),
+    )
 
     def input_shape(self) -> tuple[int, ...]:
-        """(1, size, size): one grey plane, by rows from top to bottom."""
-        return (1, self.image_size, self.image_size)
+        """(channels, size, size): grey planes, by rows from top to bottom."""
+        return (self.channels, self.image_size, self.image_size)
 
     def class_names(self) -> tuple[str, ...]:
         """The six faces."""
@@ -256,37 +382,84 @@ class Dice(DatasetSettings):
         return len(CLASSES) * self.images_per_class // 2
 
     def preview(self, shape: tuple[int, ...]) -> Preview:
-        """Grey pictures."""
-        return Pictures((1, self.image_size, self.image_size), (0.0, 1.0))
+        """Pictures on white paper, whatever its number is."""
+        return Pictures((self.channels, self.image_size, self.image_size), SCALINGS[self.scaling])
 
     def open_pool(self, resources: Resources) -> Pool:
         """The training half of the Dice images, in order of class and index; drawn when asked for.
 
-        Source: Lowell & Kastner 2024, section 7.3. Inputs: the image's rows from top to bottom,
-        uint8, D = image_size²; white is 1 at the run and ink is 0.
+        Source: Lowell & Kastner 2024, section 7.3. Inputs: plane by plane, the image's rows from
+        top to bottom, D = channels · image_size².
         """
         import numpy as np
 
-        seed, per_class, image_size = self.seed, self.images_per_class, self.image_size
         # Image numbers of the pool's rows
-        members = np.flatnonzero(training_split(seed, per_class))
-
-        def inputs(rows: Integers) -> NDArray[np.uint8]:
-            images = np.empty((len(rows), image_size**2), dtype=np.uint8)
-            classes, indices = np.divmod(members[rows], per_class)
-            for label in np.unique(classes):
-                chosen = classes == label
-                drawn = parameters(seed, int(label) + 1, indices[chosen])
-                images[chosen] = draw(int(label) + 1, drawn, image_size).reshape(-1, image_size**2)
-            return images
+        members = np.flatnonzero(training_split(self.seed, self.images_per_class))
+        values, facts = _scaled(self.scaling, self._grey, members)
+        planes = "" if self.channels == 1 else f"{self.channels} equal planes of "
+        size = f"{self.image_size} x {self.image_size}"
 
         return Pool(
-            labels=members // per_class,
-            inputs=inputs,
-            scale=1 / 255,
+            labels=members // self.images_per_class,
+            inputs=lambda rows: np.tile(values(self._grey(members[rows])), self.channels),
+            scale=1.0 if self.scaling == "standardised" else 1 / 255,
             preprocessing={
-                "images": f"{image_size} x {image_size}, rows from top to bottom, white 1, ink 0",
-                "total": len(CLASSES) * per_class,
+                "images": f"{planes}{size}, rows from top to bottom, {facts}",
+                "total": len(CLASSES) * self.images_per_class,
                 "renderer": f"cairo {_cairo().cairo_version_string()}",
             },
         )
+
+    def _grey(self, numbers: Integers) -> NDArray[np.uint8]:
+        """Grey levels (k, size²) of the images with these numbers, 255 is white."""
+        import numpy as np
+
+        images = np.empty((len(numbers), self.image_size**2), dtype=np.uint8)
+        classes, indices = np.divmod(numbers, self.images_per_class)
+        for label in np.unique(classes):
+            chosen = classes == label
+            drawn = parameters(self.seed, int(label) + 1, indices[chosen])
+            grey = draw(int(label) + 1, drawn, self.image_size, self.point, self.device)
+            images[chosen] = grey.reshape(len(grey), -1)
+        return images
+
+
+def _scaled(
+    scaling: str, grey: Callable[[Integers], NDArray[np.uint8]], members: Integers
+) -> tuple[Callable[[NDArray[np.uint8]], NDArray[Any]], str]:
+    """Grey levels to stored values, in a type that holds them exactly; and this in words.
+
+    Standardised values are the exception, rounded to float32. Their mean and deviation come from
+    whole numbers, the sums over all members, so that no order of summation matters.
+    """
+    import numpy as np
+
+    match scaling:
+        case "unit":
+            return (lambda levels: levels), "white 1, ink 0"
+        case "inverted":
+            return (lambda levels: 255 - levels), "white 0, ink 1"
+        case "signed":
+            return (lambda levels: 2 * levels.astype(np.int16) - 255), "white 1, ink -1"
+    mean, deviation = _mean_and_deviation(grey, members)
+    facts = f"minus {mean / 255!r}, the mean, over {deviation / 255!r}, the standard deviation"
+
+    def standardised(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return ((levels - mean) / deviation).astype(np.float32)
+
+    return standardised, f"{facts} of all pixels of all training images (white 1, ink 0)"
+
+
+def _mean_and_deviation(
+    grey: Callable[[Integers], NDArray[np.uint8]], members: Integers
+) -> tuple[float, float]:
+    """Over all pixels of the members' images, in grey levels."""
+    import numpy as np
+
+    levels = np.zeros(256, dtype=np.int64)
+    for part in np.array_split(members, -(-len(members) // _IMAGES_AT_ONCE)):
+        levels += np.bincount(grey(part).reshape(-1), minlength=256)
+    counts, total = levels.tolist(), int(levels.sum())
+    first = sum(level * count for level, count in enumerate(counts))
+    second = sum(level**2 * count for level, count in enumerate(counts))
+    return first / total, math.sqrt(total * second - first**2) / total
