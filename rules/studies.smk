@@ -1,17 +1,19 @@
 # Studies of the method itself. They have a problem of their own, so nothing of the configuration enters.
-rule work_precision:
+rule study:
     output:
-        csv=f"{RESULTS}/studies/work-precision/table.csv",
-        record=f"{RESULTS}/provenance/studies/work-precision/table.json",
+        csv=f"{RESULTS}/studies/{{study}}/table.csv",
+        record=f"{RESULTS}/provenance/studies/{{study}}/table.json",
     log:
-        f"{RESULTS}/logs/studies/work-precision.log",
+        f"{RESULTS}/logs/studies/{{study}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/studies/work-precision.tsv"
+        f"{RESULTS}/benchmarks/studies/{{study}}.tsv"
+    wildcard_constraints:
+        study="transient|work-precision",
     conda:
         "../envs/eosflow.yaml"
     threads: 1
     params:
         version=STUDIES_VERSION,
     shell:
-        KEEP_MEMORY + program("work_precision.py") + "--threads {threads} "
+        KEEP_MEMORY + program("study.py") + "{wildcards.study} --threads {threads} "
         "--output {output.csv:q} --record {output.record:q} >> {log:q} 2>&1"

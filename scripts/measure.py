@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 
 from eosflow.measurements import MEASUREMENTS
+from eosflow.runs.names import place_of
 from eosflow.storage import settings
 from eosflow.workflow import command_line, gpu
+from eosflow.workflow.locks import measuring_in
 
 
 def main() -> None:
@@ -27,7 +29,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     measurement = settings.from_record(MEASUREMENTS, arguments.measurement)
-    with gpu.lease(arguments.device, arguments.gpus) as device:
+    locked = measuring_in(arguments.folder, place_of(measurement.name))
+    with locked, gpu.lease(arguments.device, arguments.gpus) as device:
         import torch  # after the lease, which decides what torch sees
 
         from eosflow.runs.measure import measure_run, measure_snapshot

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from pathlib import Path
 
 from eosflow.datasets import DATASETS, DatasetSettings, Resources
+from eosflow.datasets.download import verified
 from eosflow.datasets.subsets import write_subset
 from eosflow.storage.settings import from_record
 from eosflow.workflow import command_line
@@ -24,21 +26,27 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--size", type=int, required=True, help="rows, the largest N that is used")
     parser.add_argument("--archive", type=Path, help="where scripts/fetch.py put it")
+    parser.add_argument("--sha256", help="what the archive must hash to, if known better")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda; only SST uses it")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    write_subset(
-        arguments.dataset,
-        arguments.settings,
-        arguments.seed,
-        arguments.size,
-        Resources(
-            archive=arguments.archive,
-            cache=arguments.output.parent.parent / "embeddings",
-            device=arguments.device,
-        ),
-        arguments.output,
+    resources = Resources(
+        archive=arguments.archive,
+        cache=arguments.output.parent.parent / "embeddings",
+        device=arguments.device,
     )
+    with contextlib.ExitStack() as whole:
+        for archive in arguments.settings.facts.archives:
+            if arguments.archive:
+                whole.enter_context(verified(archive, arguments.archive, arguments.sha256))
+        write_subset(
+            arguments.dataset,
+            arguments.settings,
+            arguments.seed,
+            arguments.size,
+            resources,
+            arguments.output,
+        )
 
 
 def settings(text: str) -> DatasetSettings:

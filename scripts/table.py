@@ -27,9 +27,10 @@ def main() -> None:
     parser.add_argument("--source-record", type=Path, required=True, help="origin of the inputs")
     parser.add_argument("--csv", type=Path, required=True, help="output")
     parser.add_argument("--latex", type=Path, help="output")
+    parser.add_argument("--made-of", help="the specification of the runs that it must be made of")
     parser.add_argument("--record", type=Path, required=True, help="output: origin, .json")
     arguments = parser.parse_args()
-    provenance.verify(arguments.source_record)
+    provenance.verify(arguments.source_record, arguments.made_of)
     match arguments.name:
         case "table1":
             table = tables.table1(pd.read_parquet(arguments.runs))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 from pathlib import Path
 
 from eosflow.runs.spec import RunSpec
@@ -21,6 +22,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     spec = RunSpec.from_record(arguments.spec)
+    # A cluster ends a job so. As Ctrl-C does, it leaves a checkpoint.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with alone_in(arguments.folder), gpu.lease(arguments.device, arguments.gpus) as device:
         from eosflow.runs.train import train  # after the lease, which decides what torch sees
 

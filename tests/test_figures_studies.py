@@ -1,17 +1,20 @@
-"""The work-precision drawing shows every row of its table, lost runs on the upper edge."""
+"""The drawings of the studies show every row of their tables."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
+from eosflow.results.figures.transient import LOOKS, QUANTITIES, transient
 from eosflow.results.figures.work_precision import MARKERS, work_precision
 
 
 def test_work_precision_draws_each_row_where_it_belongs(tmp_path: Path) -> None:
     frame = pd.DataFrame(
         {
+            "width": [64, 64, 512, 64],
             "scheme": ["RK4", "RK4", "exponential Euler", "gradient descent"],
             "step": [1.0, 2.0, 0.01, 1.0],
             "flow_time": [0.5, 0.5, 0.5, 2.0],
@@ -21,9 +24,8 @@ def test_work_precision_draws_each_row_where_it_belongs(tmp_path: Path) -> None:
     )
     frame.to_csv(tmp_path / "study.csv", index=False)
     figure = work_precision(tmp_path / "study.csv")
-    early, late = figure.axes
-    assert early.get_title() == "flow time 0.5"
-    assert late.get_title() == "flow time 2"
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == [f"width {w}\nflow time {t}" for w, t in ((64, 0.5), (64, 2), (512, 0.5))]
     points = [
         [tuple(point) for point in line.get_xydata()] for axes in figure.axes for line in axes.lines
     ]
@@ -31,3 +33,24 @@ def test_work_precision_draws_each_row_where_it_belongs(tmp_path: Path) -> None:
     assert drawn == sorted([(80.0, 1e-6), (40.0, 1.0), (30.0, 3e-3), (90.0, 7e-4)])
     labels = {text.get_text() for text in figure.legends[0].get_texts()}
     assert labels == set(frame["scheme"]) < set(MARKERS)
+
+
+def test_the_transient_is_drawn_from_the_left_edge_on_with_the_first_iterations_shaded(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        {"scheme": scheme, "iteration": step, "flow_time": time}
+        | {name: 1.0 + step + number for number, name in enumerate(QUANTITIES)}
+        for scheme in LOOKS
+        for step, time in ((0, 0.0), (10, 0.1), (40, 1.0))
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "study.csv", index=False)
+    figure = transient(tmp_path / "study.csv")
+    assert len(figure.axes) == len(QUANTITIES)
+    for number, axes in enumerate(figure.axes):
+        assert {line.get_label() for line in axes.lines} == set(LOOKS)
+        expected = [(0.05, 1.0 + number), (0.1, 11.0 + number), (1.0, 41.0 + number)]
+        for line in axes.lines:
+            assert [tuple(point) for point in line.get_xydata()] == expected
+        (shade,) = axes.patches
+        assert (shade.get_x(), shade.get_x() + shade.get_width()) == pytest.approx((0.05, 0.1))

@@ -20,8 +20,9 @@ from eosflow.networks.perceptron import MLP
 from eosflow.objectives.base import Objective, Point
 from eosflow.objectives.mlp import MLPObjective
 from eosflow.optimizers import OPTIMIZERS, rosenbrock
-from eosflow.optimizers.base import State, Step
+from eosflow.optimizers.base import Optimizer, State, Step
 from eosflow.optimizers.batches import FullBatch
+from eosflow.optimizers.flow import ExponentialEuler
 from eosflow.optimizers.loop import LANDING, Course, Sight, Until, begin, follow
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.storage.settings import from_record, record
@@ -369,3 +370,28 @@ def test_no_step_where_there_is_none_to_take(part: str) -> None:
 def test_importing_does_not_import_torch() -> None:
     code = "import sys, eosflow.optimizers.rosenbrock; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        ExponentialEuler(),
+        ExponentialEuler(eigen_dtype="float64"),
+        ExponentialRosenbrock(),
+        ExponentialRosenbrock(tolerance=1e-5),
+    ],
+)
+def test_the_memory_that_a_step_keeps_is_asked_for(optimizer: Optimizer) -> None:
+    objective, theta = small_problem("cross_entropy")
+    begun = begin(objective, optimizer, FullBatch(), theta, 0)
+    follow(objective, optimizer, FullBatch(), begun, Until(iterations=2), lambda *_: None)
+    kept = [
+        tensor
+        for name, memory in objective.__dict__["_scratch"].items()
+        if name.startswith(("krylov", "eigenpairs"))
+        for tensor in (vars(memory).values() if name.startswith("eigenpairs") else [memory])
+        if isinstance(tensor, Tensor)
+    ]
+    vectors = sum(tensor.numel() * tensor.element_size() for tensor in kept) / 8 / len(theta)
+    classes = objective.network.outputs(theta, objective.inputs[:1]).shape[1]
+    assert 0 < vectors < optimizer.vectors_held(classes) < 3 * vectors

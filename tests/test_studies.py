@@ -1,4 +1,4 @@
-"""The work-precision study on a tiny problem: the order of every scheme, and what it is charged."""
+"""The studies on a tiny problem: the order of every scheme, its cost, and who leaves the flow."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -13,7 +14,7 @@ from eosflow.datasets.dice import Dice
 from eosflow.networks.mlp import MLPSettings
 from eosflow.objectives.mlp import MLPObjective
 from eosflow.optimizers.flow import ExponentialEuler
-from eosflow.runs import work_precision
+from eosflow.runs import transient, work_precision
 from eosflow.runs.spec import RunSpec
 from eosflow.workflow import config
 from eosflow.workflow.expand import expand
@@ -62,9 +63,33 @@ def test_the_problem_is_solved_with_the_papers_settings() -> None:
         "select": ["dice-ce"],
         "networks": {"mlp": {"width": 64}},
         "optimizers": {"exponential-euler": {"eigen_dtype": "float64"}},
-        "datasets": {"dice": {"image_size": 16}},
-        "experiments": {"dice-ce": {"n": [60]}},
+        "datasets": {"dice": {"image_size": 16, "point": 16}},
+        "experiments": {"dice-ce": {"n": [60], "target_loss": 0.02}},
     }
     first = next(iter(expand(config.load([root / "config.yaml"], small)).values()))
     different = {line.split(":")[0] for line in work_precision.PROBLEM.differences(first)}
     assert different == {"experiment"}
+
+
+def test_at_the_start_only_the_scheme_with_long_steps_leaves_the_flow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transient, "END", 0.3)
+    spec, smooth = tiny()
+    # Large inputs, for a λ₁ of about 100: ten times what steps of 0.1 can follow.
+    steep = MLPObjective(smooth.network, spec.criterion, 10 * smooth.inputs, smooth.targets)
+    euler = dataclasses.replace(spec.optimizer, max_step_size=0.1)
+    frame = pd.DataFrame(transient.study(dataclasses.replace(spec, optimizer=euler), steep))
+    courses = dict(list(frame.groupby("scheme")))
+    reference = courses.pop("adaptive, tolerance 0.0001")
+    apart = {}
+    for scheme, course in courses.items():
+        assert (course["loss"].diff().dropna() <= 0).all(), scheme
+        assert course["iteration"].tolist()[:4] == [0, 1, 2, 3], scheme
+        ends = pd.concat([reference, course]).groupby("scheme").last()
+        now, then = ends.loc[scheme], ends.loc["adaptive, tolerance 0.0001"]
+        # Gradient descent ends within a step of it, the others exactly there.
+        assert now["flow_time"] == pytest.approx(0.3, rel=2e-3), scheme
+        apart[scheme] = abs(now["sharpness_hessian"] / then["sharpness_hessian"] - 1)
+    assert max(apart["adaptive, tolerance 0.01"], apart["gradient descent"]) < 0.01
+    assert apart["exponential Euler"] > 0.1

@@ -63,6 +63,9 @@ class Optimizer(Protocol):
     def products_per_step(self, outputs: int) -> float:
         """Single-vector products with 𝓗 that a step takes, roughly; 0 for gradients alone."""
 
+    def vectors_held(self, outputs: int) -> float:
+        """Float64 vectors (P,) that a step holds at once, at most, besides θ and its gradient."""
+
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
         """The state before the first step from θ (P,)."""
 

@@ -121,6 +121,10 @@ class ExponentialEuler:
         """Little more than one block product of K+1 vectors."""
         return 2.0 * (outputs + 1)
 
+    def vectors_held(self, outputs: int) -> float:
+        """Eight blocks of the workspace, three of states; all in float64 to be on the safe side."""
+        return 11.0 * (outputs + 1)
+
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
         """A random block to start the eigenpairs from.
 
@@ -249,6 +253,10 @@ class ExplicitEuler:
     def products_per_step(self, outputs: int) -> float:
         """A few products at every tenth step."""
         return 0.5
+
+    def vectors_held(self, outputs: int) -> float:
+        """Those of a search for λ₁, and those between the points of a step."""
+        return 24.0
 
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
         """A random vector `start` (1, P) to find λ₁ from."""

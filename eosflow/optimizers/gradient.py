@@ -86,6 +86,10 @@ class GradientOptimizer(ABC):
         """0: gradients alone."""
         return 0
 
+    def vectors_held(self, outputs: int) -> float:
+        """Two buffers of the state at most, before and after the step, and what is in between."""
+        return 6.0
+
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
         """`steps` = 0 and the optimizer's buffers (P,), which are 0."""
         return {"steps": 0, **{name: theta.new_zeros(theta.shape) for name in self._buffers()}}

@@ -97,9 +97,18 @@ class ExponentialRosenbrock:
         """Between 5 and 40."""
         return 20.0
 
+    def vectors_held(self, outputs: int) -> float:
+        """The room for Krylov vectors, mostly float32, and what is between the stages."""
+        return CAPACITY * (1.0 if self._precise else 0.5) + 8
+
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
         """No step size yet, 0: the first step finds one."""
         return {"step_size": 0.0}
+
+    @property
+    def _precise(self) -> bool:
+        """Whether Krylov vectors must be float64."""
+        return self.tolerance < FLOAT32_TOLERANCE
 
     @property
     def bound(self) -> float:
@@ -208,7 +217,7 @@ class ExponentialRosenbrock:
     def _memory(self, objective: Objective, theta: Tensor) -> Tensor:
         import torch
 
-        dtype = theta.dtype if self.tolerance < FLOAT32_TOLERANCE else torch.float32
+        dtype = theta.dtype if self._precise else torch.float32
         name = f"krylov {dtype}"
         return objective.scratch(name, lambda: theta.new_empty(CAPACITY, len(theta), dtype=dtype))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -24,12 +25,12 @@ from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.flow import ExplicitEuler, ExponentialEuler, ExponentialHeun, RungeKutta4
 from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
-from eosflow.runs.folder import make_objective
+from eosflow.runs.data import make_objective
 from eosflow.runs.spec import RunSpec
 
 log = logging.getLogger(__name__)
 
-# The same under any configuration: a problem whose flow a general solver can follow in a minute.
+# The same under any configuration: problems whose flow a general solver can follow in a minute.
 PROBLEM = RunSpec(
     experiment="work-precision",
     dataset="dice",
@@ -42,6 +43,7 @@ PROBLEM = RunSpec(
     optimizer=ExponentialEuler(eigen_dtype="float64"),
     target_loss=0.02,
 )
+FULL_WIDTH = dataclasses.replace(PROBLEM, network=MLPSettings())
 SETTLED = 20  # steps of the paper's scheme: the diagram starts beyond the transient
 FLOW_TIMES = (0.25, 1.0)
 STEP_SIZES = (0.05, 0.02, 0.01, 0.005, 0.002)
@@ -49,14 +51,14 @@ TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 RK4_FRACTIONS = (2.0, 1.0, 0.5)  # of 1/λ₁
 
 
-def problem() -> Objective:
-    """The loss of `PROBLEM`, on images drawn for it."""
+def problem(spec: RunSpec) -> Objective:
+    """The loss of a problem, on images drawn for it."""
     with tempfile.TemporaryDirectory() as folder:
         subset = Path(folder) / "subset.npz"
         resources = Resources(archive=None, cache=Path(folder), device="cpu")
-        name, seed, size = PROBLEM.dataset, PROBLEM.subset_seed, PROBLEM.n
-        write_subset(name, PROBLEM.data, seed, size, resources, subset)
-        return make_objective(PROBLEM, subset, torch.device("cpu"))
+        name, seed, size = spec.dataset, spec.subset_seed, spec.n
+        write_subset(name, spec.data, seed, size, resources, subset)
+        return make_objective(spec, subset, torch.device("cpu"))
 
 
 class Counted(Objective):
@@ -129,21 +131,40 @@ class Flow:
         return course.theta, self.objective.evaluations - 1, applications
 
 
-def schemes(euler: ExponentialEuler) -> Iterator[tuple[str, float, Optimizer]]:
-    """(scheme, its step parameter, the optimizer that it is); eigenpairs are searched as by one."""
+def schemes(
+    euler: ExponentialEuler, coarse: bool = False
+) -> Iterator[tuple[str, float, Optimizer]]:
+    """(scheme, its step parameter, the optimizer that it is); eigenpairs are searched as by one.
+
+    coarse: without the smallest steps of exponential Euler, exponential Heun and RK4.
+    """
+    sizes = STEP_SIZES[:-1] if coarse else STEP_SIZES
+    fractions = RK4_FRACTIONS[:1] if coarse else RK4_FRACTIONS
     search = {name: value for name, value in vars(euler).items() if name != "max_step_size"}
-    for size in STEP_SIZES:
+    for size in sizes:
         yield "exponential Euler", size, ExponentialEuler(max_step_size=size, **search)
-    for size in STEP_SIZES:
+    for size in sizes:
         yield "exponential Heun", size, ExponentialHeun(max_step_size=size, **search)
     for tolerance in TOLERANCES:
         yield "exponential Rosenbrock", tolerance, ExponentialRosenbrock(tolerance=tolerance)
-    for fraction in RK4_FRACTIONS:
+    for fraction in fractions:
         yield "RK4", fraction, RungeKutta4(fraction=fraction)
     yield "gradient descent", 1.0, ExplicitEuler(fraction=1.0)
 
 
-def study(spec: RunSpec, objective: Objective) -> list[dict[str, Any]]:
+def studies() -> list[dict[str, Any]]:
+    """The rows of all problems, one after another."""
+    rows = study(PROBLEM, problem(PROBLEM))
+    # There each block product costs twenty times as much.
+    return rows + study(FULL_WIDTH, problem(FULL_WIDTH), FLOW_TIMES[:1], coarse=True)
+
+
+def study(
+    spec: RunSpec,
+    objective: Objective,
+    times: tuple[float, ...] = FLOW_TIMES,
+    coarse: bool = False,
+) -> list[dict[str, Any]]:
     """One row per (scheme, step parameter, flow time): relative error and work in block products.
 
     The error is the distance to the reference over the distance that the reference travelled. A
@@ -156,13 +177,16 @@ def study(spec: RunSpec, objective: Objective) -> list[dict[str, Any]]:
         block * spec.network.product_operations(*sizes)
     )
     flow = Flow(spec, objective)
-    exact = flow.reference(FLOW_TIMES)
+    exact = flow.reference(times)
+    assert isinstance(spec.network, MLPSettings)
+    width = spec.network.width
+    log.info("width %d", width)
     log.info("a gradient counts as %.3f block products", share)
     log.info("reference: %d gradients", flow.objective.evaluations)
     rows = []
     assert isinstance(spec.optimizer, ExponentialEuler)
-    for scheme, parameter, optimizer in schemes(spec.optimizer):
-        for end, target in zip(FLOW_TIMES, exact, strict=True):
+    for scheme, parameter, optimizer in schemes(spec.optimizer, coarse):
+        for end, target in zip(times, exact, strict=True):
             theta, gradients, applications = flow.follow(optimizer, end)
             error = ((theta - target).norm() / (target - flow.start).norm()).item()
             vectors = block if isinstance(optimizer, ExponentialEuler) else 1
@@ -170,6 +194,7 @@ def study(spec: RunSpec, objective: Objective) -> list[dict[str, Any]]:
             work = products + share * gradients
             rows.append(
                 {
+                    "width": width,
                     "scheme": scheme,
                     "step": parameter,
                     "flow_time": end,

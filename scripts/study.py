@@ -1,4 +1,4 @@
-"""Compare the schemes: distance to the true flow against work. The source of a figure."""
+"""Make the table of a study of the schemes, which a figure is drawn from."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ import pandas as pd
 import torch
 
 from eosflow.results import tables
-from eosflow.runs import work_precision
+from eosflow.runs import transient, work_precision
 from eosflow.storage import provenance
 from eosflow.workflow import command_line
+
+STUDIES = {"transient": transient.rows, "work-precision": work_precision.studies}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=STUDIES)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, required=True, help=".csv")
     parser.add_argument("--record", type=Path, required=True, help="output: origin, .json")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    rows = work_precision.study(work_precision.PROBLEM, work_precision.problem())
-    tables.write_csv(pd.DataFrame(rows), arguments.output)
+    tables.write_csv(pd.DataFrame(STUDIES[arguments.name]()), arguments.output)
     provenance.seal(arguments.record, [arguments.output], packages=["scipy", "pandas"])
 
 
