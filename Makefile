@@ -1,14 +1,15 @@
 # make demo   the whole pipeline, small, in minutes; make demo MIRROR=FOLDER adds what FOLDER holds
 # make test   all checks
-# make bench  speed and memory against the targets, into results/benchmarks.csv (Linux, 8 GiB, eight minutes);
-#             make bench LARGE=--large adds CIFAR-10 at N = 1562, a quarter of an hour more
+# make fuzz   damage and kill a small campaign for ten minutes: nothing may come out wrong (MINUTES=60)
+# make bench  speed and memory against the targets, into results/benchmarks.csv (Linux, 8 GiB, twenty minutes);
+#             make bench LARGE=--large adds CIFAR-10 at N = 1562 and the peer's first steps, twenty minutes more
 # make test-slurm   the demo on a SLURM cluster that it starts on this machine (needs root)
 PYTHON ?= python3
 CORES ?= 2
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: bench demo test test-slurm
+.PHONY: bench demo fuzz test test-slurm
 .DELETE_ON_ERROR:
 
 demo: .venv/runtime
@@ -27,6 +28,10 @@ test: .venv/test
 
 test-slurm: .venv/test
 	EOSFLOW_TEST_SLURM=1 $(BIN)/pytest tests/test_slurm.py
+
+MINUTES ?= 10
+fuzz: .venv/test
+	PYTHONPATH=tests $(BIN)/python tests/fuzz.py $(MINUTES)
 
 # The memory settings are those of the workflow's jobs, see rules/common.smk.
 bench: .venv/test

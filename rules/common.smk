@@ -1,4 +1,5 @@
 # What the rules share. Only light modules: this is read again at every start, and in every job.
+import os
 import shlex
 import sys
 
@@ -11,9 +12,12 @@ from eosflow.runs.names import STUDIES_VERSION, index_key
 from eosflow.runs.spec import TRAINING_VERSION
 from eosflow.storage import settings
 from eosflow.storage.digests import canonical_json, digest
-from eosflow.workflow import plan, resources as needs
+from eosflow.workflow import places, plan, resources as needs
+
+ROOT = str(workflow.basedir)
 
 plain = plan.plain
+plain(places.check_tree)(ROOT)
 PLAN = plain(plan.Plan)(config)
 config = PLAN.config
 RESULTS = PLAN.results
@@ -48,26 +52,34 @@ KEEP_MEMORY = (
 )
 
 
+# Snakemake formats every command once more, with these variables at hand, so that nothing a user
+# wrote may be part of the text of a command: it is named in braces, with `:q`.
 def program(script, *options):
     """Start of a command; the package is imported from this tree also where it is not installed."""
-    python = f"PYTHONPATH={shlex.quote(str(workflow.basedir))} {shlex.quote(PYTHON)}"
-    return " ".join([python, f"scripts/{script}", *options, ""])
+    return " ".join(
+        ["PYTHONPATH={ROOT:q} {PYTHON:q}", f"scripts/{script}", *options, ""]
+    )
 
 
 def numeric(script):
     """Start of the command of a job that may use a GPU."""
-    return KEEP_MEMORY + program(script, "--device", config["device"])
+    return KEEP_MEMORY + program(script, "--device {config[device]:q}")
 
 
 def gpus(wildcards):
-    return needs.gpus(config["device"], local=workflow.local_exec)
+    return plain(needs.gpus)(config["device"], local=workflow.local_exec)
 
 
 def memory(wildcards, attempt):
     return attempt * needs.memory(PLAN.run(wildcards.folder))
 
 
+# Tables, figures and report refuse sources that another Snakemake has made of other runs meanwhile.
+MADE_OF = ["--made-of", PLAN.specification]
+
+
 if workflow.is_main_process:
+    plain(PLAN.settle)()
     for line in plain(PLAN.notes)():
         print(line, file=sys.stderr)
 

@@ -1,5 +1,5 @@
 # The mirror is not among the params: an archive is the same wherever it comes from.
-MIRROR = ["--mirror", shlex.quote(config["mirror"])] if config["mirror"] else []
+MIRROR = ["--mirror={config[mirror]:q}"] if config["mirror"] else []
 
 
 rule fetch:
@@ -45,7 +45,7 @@ rule subset:
         size=plain(lambda wildcards: PLAN.data.size(wildcards.dataset)),
         version=SUBSET_VERSION,
         archive=lambda wildcards: " ".join(
-            f"--archive {shlex.quote(path)}"
+            f"--archive {shlex.quote(path)} {PLAN.data.checksum(os.path.basename(path))}".strip()
             for path in PLAN.data.archives(wildcards.dataset)
         ),
     shell:
@@ -66,7 +66,7 @@ rule dice_parameters:
     conda:
         "../envs/eosflow.yaml"
     params:
-        settings=canonical_json(config["datasets"]["dice"]),
+        settings=lambda _: canonical_json(config["datasets"]["dice"]),
         version=SUBSET_VERSION,
     shell:
         program("dice_parameters.py") + "--settings {params.settings:q} "

@@ -11,7 +11,8 @@ SUMMARIES = [
 
 rule report:
     input:
-        SUMMARIES,
+        records=SUMMARIES,
+        others=lambda _: PLAN.before("report.html"),
     output:
         html=report(f"{RESULTS}/report.html", category="The whole on one page"),
         record=f"{RESULTS}/provenance/report.json",
@@ -25,7 +26,8 @@ rule report:
         version=results.TABLES_VERSION,
         results=subpath(output.html, parent=True),
     shell:
-        program("report.py") + "--results {params.results:q} --sources {input:q} "
+        program("report.py", *MADE_OF)
+        + "--results {params.results:q} --sources {input.records:q} "
         "--output {output.html:q} --record {output.record:q} >> {log:q} 2>&1"
 
 
@@ -33,6 +35,7 @@ rule manifest:
     input:
         SUMMARIES,
         rules.report.output.record,
+        others=lambda _: PLAN.before("manifest.json"),
     output:
         f"{RESULTS}/manifest.json",
     log:

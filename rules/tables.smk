@@ -1,7 +1,7 @@
 rule collect:
     input:
         [f"{RESULTS}/{folder}/decomposition/index.json" for folder in RUNS],
-        others=lambda _: PLAN.before_table("runs.parquet", "provenance/collect.json"),
+        others=lambda _: PLAN.before("decomposition.parquet"),
     output:
         decomposition=f"{RESULTS}/decomposition.parquet",
         runs=f"{RESULTS}/runs.parquet",
@@ -27,7 +27,7 @@ rule table1:
     input:
         runs=rules.collect.output.runs,
         record=rules.collect.output.record,
-        others=lambda _: PLAN.before_table("table1.csv", "provenance/table1.json"),
+        others=lambda _: PLAN.before("table1.csv"),
     output:
         csv=report(
             f"{RESULTS}/table1.csv",
@@ -46,7 +46,7 @@ rule table1:
     params:
         version=results.TABLES_VERSION,
     shell:
-        program("table.py")
+        program("table.py", *MADE_OF)
         + "table1 --runs {input.runs:q} --source-record {input.record:q} "
         "--csv {output.csv:q} --latex {output.latex:q} --record {output.record:q} >> {log:q} 2>&1"
 
@@ -56,7 +56,7 @@ rule table2:
         decomposition=rules.collect.output.decomposition,
         runs=rules.collect.output.runs,
         record=rules.collect.output.record,
-        others=lambda _: PLAN.before_table("table2.csv", "provenance/table2.json"),
+        others=lambda _: PLAN.before("table2.csv"),
     output:
         csv=report(
             f"{RESULTS}/table2.csv",
@@ -75,7 +75,8 @@ rule table2:
     params:
         version=results.TABLES_VERSION,
     shell:
-        program("table.py") + "table2 --decomposition {input.decomposition:q} "
+        program("table.py", *MADE_OF)
+        + "table2 --decomposition {input.decomposition:q} "
         "--runs {input.runs:q} --source-record {input.record:q} --csv {output.csv:q} "
         "--latex {output.latex:q} --record {output.record:q} >> {log:q} 2>&1"
 
@@ -84,6 +85,7 @@ rule table3:
     input:
         parameters=rules.dice_parameters.output.parquet,
         record=rules.dice_parameters.output.record,
+        others=lambda _: PLAN.before("table3.csv"),
     output:
         csv=report(
             f"{RESULTS}/table3.csv",
@@ -112,7 +114,7 @@ rule claims:
         decomposition=rules.collect.output.decomposition,
         runs=rules.collect.output.runs,
         record=rules.collect.output.record,
-        others=lambda _: PLAN.before_table("claims.csv", "provenance/claims.json"),
+        others=lambda _: PLAN.before("claims.csv"),
     output:
         csv=report(
             f"{RESULTS}/claims.csv",
@@ -130,7 +132,8 @@ rule claims:
     params:
         version=results.TABLES_VERSION,
     shell:
-        program("table.py") + "claims --decomposition {input.decomposition:q} "
+        program("table.py", *MADE_OF)
+        + "claims --decomposition {input.decomposition:q} "
         "--runs {input.runs:q} --source-record {input.record:q} --csv {output.csv:q} "
         "--record {output.record:q} >> {log:q} 2>&1"
 
@@ -142,9 +145,8 @@ rule collect_measurement:
             f"{RESULTS}/{folder}/measurements/{wildcards.measurement}/index.json"
             for folder in RUNS
         ],
-        others=lambda wildcards: PLAN.before_table(
-            f"measurements/{wildcards.measurement}.parquet",
-            f"provenance/measurements/{wildcards.measurement}.json",
+        others=lambda wildcards: PLAN.before(
+            f"measurements/{wildcards.measurement}.parquet"
         ),
     output:
         parquet=f"{RESULTS}/measurements/{{measurement}}.parquet",

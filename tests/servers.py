@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +12,8 @@ class ArchiveServer:
     """Serves `files` (name -> bytes) at `url`/name.
 
     `faults` holds what happens to the next requests for an archive, one entry each: a status code,
-    "cut" (half of what is due, then the connection closes) or "stall" (half, then silence).
+    "cut" (half of what is due, then the connection closes), "stall" (half, then silence), "drip"
+    (a byte now and then), or a text with a colon, a header that stands in for Content-Length.
     `requests` lists (name, Range header) of those requests.
     """
 
@@ -19,6 +21,7 @@ class ArchiveServer:
         self.files: dict[str, bytes] = {}
         self.faults: list[int | str] = []
         self.requests: list[tuple[str, str | None]] = []
+        self.logins: list[str | None] = []
         self.ranges = True
         self.tag: str | None = '"1"'
         self._wake = threading.Event()
@@ -53,6 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         if name != "SHA256SUMS":
             self.site.requests.append((name, wanted))
+        self.site.logins.append(self.headers.get("Authorization"))
         fault = self.site.faults.pop(0) if self.site.faults and name != "SHA256SUMS" else None
         if isinstance(fault, int):
             self.send_error(fault)
@@ -65,11 +69,27 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.send_response(200)
         body = content[first:]
-        self.send_header("Content-Length", str(len(body)))
+        if isinstance(fault, str) and ":" in fault:
+            for value in fault.split("\n"):
+                self.send_header(*value.split(": "))
+            fault = None
+        else:
+            self.send_header("Content-Length", str(len(body)))
         if self.site.tag:
             self.send_header("ETag", self.site.tag)
         self.end_headers()
+        if fault == "drip":
+            self.drip(body)
+            return
         self.wfile.write(body if fault is None else body[: len(body) // 2])
         self.wfile.flush()
         if fault == "stall":
             self.wake.wait(30)
+
+    def drip(self, body: bytes) -> None:
+        with contextlib.suppress(OSError):  # the other side has had enough
+            for place in range(len(body)):
+                if self.wake.wait(0.02):
+                    return
+                self.wfile.write(body[place : place + 1])
+                self.wfile.flush()

@@ -19,6 +19,7 @@ import pandas as pd
 from eosflow.results import collect
 from eosflow.results.collect import VERSIONED
 from eosflow.results.power_laws import PAPER
+from eosflow.storage.digests import digest
 from eosflow.storage.files import sha256, write_json
 
 LAYERS = 6
@@ -165,6 +166,7 @@ def run(
         "version_torch": "2.13.0",
         "version_numpy": "2.4.6",
         "commit": None,
+        "changed": None,
     }
     return rows, row
 
@@ -214,9 +216,10 @@ def mixed(seeds: int = 2, noise: float = 0.01) -> tuple[pd.DataFrame, pd.DataFra
     return decomposition, pd.concat([dice_runs, conv_runs, iris_runs], ignore_index=True)
 
 
-def describe(spec: Mapping[str, Any]) -> tuple[str, str, str]:
+def describe(record: Mapping[str, Any]) -> tuple[str, str, str]:
     """Network, optimizer and batch of a run that `write_run_folder` wrote, in words."""
-    network, optimizer, batch = (spec[name]["words"] for name in ("network", "optimizer", "batch"))
+    parts = (record["spec"][name] for name in ("network", "optimizer", "batch"))
+    network, optimizer, batch = (part["words"] for part in parts)
     return network, optimizer, batch
 
 
@@ -287,4 +290,5 @@ def write_measurement(folder: Path, place: str, rows: list[dict[str, Any]]) -> N
         path = folder / place / name
         write_json(path, {**values, "key": "snapshot-key", "version": 1})
         entries.append({"iteration": values["iteration"], "file": name, "sha256": sha256(path)})
-    write_json(folder / place / "index.json", {"key": "index-key", "snapshots": entries})
+    index = {"key": "index-key", "of": digest([]), "snapshots": entries}
+    write_json(folder / place / "index.json", index)

@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 import synthetic
 from conftest import ROOT
+from problems import small_spec
 
 from eosflow.results import collect
 from eosflow.storage import provenance
 from eosflow.storage.damage import noted
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json
+from eosflow.storage.files import read_json, write_json
 
 
 @pytest.fixture(autouse=True)
@@ -128,6 +129,9 @@ def test_the_script_of_a_measurement_writes_frame_and_record(tmp_path):
         folder = tmp_path / f"dice-ce/n468/init{init}"
         synthetic.write_run_folder(folder, *synthetic.run("dice-ce", 468, init))
         synthetic.write_measurement(folder, "measurements/top", [values(0), values(100)])
+        spec = small_spec(n=468, init_seed=init)  # the program knows no other
+        record = read_json(folder / "run.json") | {"spec": spec.to_record(), "key": spec.key}
+        write_json(folder / "run.json", record)
     output = tmp_path / "measurements" / "top.parquet"
     record = tmp_path / "provenance" / "measurements" / "top.json"
     command = [sys.executable, str(ROOT / "scripts" / "collect_measurement.py"), "top"]
@@ -153,10 +157,14 @@ def test_the_script_of_a_measurement_writes_frame_and_record(tmp_path):
         (lambda f: (f / "decomposition/step000100.json").unlink(), "step000100.json, which is mis"),
         (lambda f: (f / "decomposition/step000100.json").write_text("{}"), "changed or damaged"),
         (
-            lambda f: (f / "run.json").write_text(
-                (f / "run.json").read_text().replace("finished", "running")
-            ),
+            lambda f: write_json(f / "run.json", read_json(f / "run.json") | {"status": "running"}),
             "not finished",
+        ),
+        (
+            lambda f: (f / "run.json").write_text(
+                (f / "run.json").read_text().replace("finished", "finishes")
+            ),
+            "run.json is damaged .*checksum does not match",
         ),
     ],
 )

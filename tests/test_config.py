@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from project import ROOT, TINY
@@ -15,6 +16,10 @@ from eosflow.workflow import config, expand, schema
 
 PAPER = ROOT / "config.yaml"
 DEMO = ROOT / "config" / "demo.yaml"
+
+
+TITLED = {"dataset": "dice", "criterion": "cross_entropy", "n": [6], "target_loss": 0.1}
+OWN = {"kind": "table", "path": "x.npz"}
 
 
 def euler(**values: Any) -> dict[str, Any]:
@@ -87,6 +92,23 @@ def test_the_demo_is_two_experiments_of_four_sizes_and_four_seeds() -> None:
         ({"threads": 0}, ["threads: 0 was given; it must be at least 1"]),
         ({"results_dir": None}, ["results_dir: None was given; it must be text"]),
         ({"checksums": {"AtrialFibrillation.zip": "abc"}}, ["'abc' was given; it must match"]),
+        ({"checksums": {"AtrialFibrillation.zip": "0" * 64 + "\n"}}, ["it must match"]),
+        ({"checksums": {"AtrialFibrilation.zip": "0" * 64}}, ["mean AtrialFibrillation.zip?"]),
+        ({"mirror": "https://me:secret@host/x"}, ["mirror: the address holds a", ".netrc"]),
+        ({"mirror": "m" * 300}, ["mirror: 'mmm", "There is no folder"]),
+        ({"mirror": "~/archives"}, ["mirror: '~/archives' was given", f"Write {Path.home()}/arch"]),
+        ({"results_dir": "a{b}c"}, ["results_dir: 'a{b}c' was given", "'{', '}'", "Braces"]),
+        ({"results_dir": "a\nb"}, ["results_dir", "must not hold '\\n'"]),
+        ({"results_dir": "~/r"}, ["results_dir: '~/r' was given", f"Write {Path.home()}/r"]),
+        ({"results_dir": "./-r"}, ["results_dir: './-r' was given", "begin with a hyphen"]),
+        ({"results_dir": "r" * 300}, ["results_dir: 'rrr", "255 bytes", "Choose a shorter"]),
+        ({"results_dir": str(PAPER / "r")}, ["config.yaml is there and is no folder"]),
+        ({"experiments": {"provenance": TITLED}}, ["experiments.provenance: ", "are taken: bench"]),
+        ({"experiments": {"n" * 81: TITLED}}, ["up to 80 small letters"]),
+        ({"experiments": {"mse\n": TITLED}}, ["'mse\\n' was given", "small letters"]),
+        ({"experiments": {5: TITLED}}, ["5 was given; it must be text"]),
+        ({"datasets": {"../x": OWN}}, ["datasets: '../x' was given", "up to 80 letters"]),
+        ({"datasets": {"d" * 300: OWN}}, ["datasets: 'ddd", "up to 80 letters"]),
         (
             {"experiments": {"dice-ce": {"dataset": "dices"}}},
             ["experiments.dice-ce.dataset: 'dices' was given", "Did you mean dice?"],
@@ -192,3 +214,13 @@ def test_the_tiny_config_of_the_tests_is_legal(tmp_path: Path) -> None:
     tiny = tmp_path / "tiny.yaml"
     tiny.write_text(TINY)
     assert len(expand.expand(config.load([PAPER, tiny]))) == 4
+
+
+@pytest.mark.parametrize("name", ["a{b}.npz", "a\nb.npz"])
+def test_a_file_of_ones_own_with_a_name_that_cannot_be_named(tmp_path: Path, name: str) -> None:
+    np.savez(tmp_path / name, inputs=np.zeros((8, 2)), labels=np.arange(8) % 2)
+    given = {"path": str(tmp_path / name), "title": "Own", "licence": "CC0"}
+    own = {"datasets": {"own": {"kind": "table", **given}}}
+    message = refusal({**own, "experiments": {"dice-ce": {"dataset": "own", "n": [2]}}})
+    assert f"datasets.own: {str(tmp_path / name)!r:.40}" in message
+    assert "must not hold" in message

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
+from random import Random
 
 import pytest
 from small_archives import tar_of, zip_of
@@ -97,3 +99,80 @@ def test_something_else_than_an_archive(tmp_path: Path):
     (tmp_path / "b.tar.gz").write_bytes(gzip.compress(b"<html>404</html>" * 100))
     with pytest.raises(UserError, match="truncated or damaged"):
         read_members(tmp_path / "b.tar.gz", ["a.txt"])
+
+
+def test_a_header_that_promises_gigabytes_is_refused_before_they_are_read(tmp_path: Path):
+    """2 GB of a PAX header that compress to nearly nothing: without a bound they are in memory."""
+    info = tarfile.TarInfo("pax")
+    info.type, info.size = tarfile.XHDTYPE, 2**31
+    zeros = bytes(2**20)
+    with gzip.open(tmp_path / "a.tar.gz", "wb", compresslevel=1) as file:
+        file.write(info.tobuf())
+        for _ in range(100):
+            file.write(zeros)
+    tracemalloc.start()
+    with pytest.raises(UserError, match="unpacks to more than"):
+        read_members(tmp_path / "a.tar.gz", ["a.txt"])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**22
+
+
+def test_an_archive_of_many_large_members_is_refused(make, monkeypatch):
+    monkeypatch.setattr(archives, "WHOLE_LIMIT", 100_000)
+    archive = make({f"{number}.txt": bytes(20_000) for number in range(10)})
+    if archive.suffix == ".zip":  # unwanted members are not unpacked
+        assert read_members(archive, ["3.txt"]) == {"3.txt": bytes(20_000)}
+        return
+    with pytest.raises(UserError, match="or 100000 in all"):
+        read_members(archive, ["3.txt"])
+
+
+def test_a_zip_that_lies_about_a_size_is_refused_before_it_is_unpacked(tmp_path: Path):
+    archive = zip_of(tmp_path / "a.zip", {"a.txt": bytes(2**27)})
+    content = archive.read_bytes()
+    archive.write_bytes(content.replace((2**27).to_bytes(4, "little"), (9).to_bytes(4, "little")))
+    tracemalloc.start()
+    with pytest.raises(UserError, match="damaged"):
+        read_members(archive, ["a.txt"])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**22
+
+
+@pytest.mark.parametrize(("place", "value"), [("flags", 1), ("method", 93), ("method", 9)])
+def test_an_encrypted_or_exotic_zip_is_named(tmp_path: Path, place: str, value: int):
+    """93 is Zstandard, 9 Deflate64, and the lowest flag says that a password is needed."""
+    archive = zip_of(tmp_path / "a.zip", {"a.txt": b"one"})
+    content = bytearray(archive.read_bytes())
+    for start, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        at = content.index(start) + offset + (2 if place == "method" else 0)
+        content[at] = value
+    archive.write_bytes(content)
+    with pytest.raises(UserError, match=r"damaged \(.*(encrypted|compression)"):
+        read_members(archive, ["a.txt"])
+
+
+def test_flipped_bytes_are_never_a_traceback(make):
+    archive = make({"a.txt": b"one" * 50, "b.txt": b"two"})
+    content, random = archive.read_bytes(), Random(0)
+    read = 0
+    for _ in range(1000):
+        damaged = bytearray(content)
+        for _ in range(random.randint(1, 3)):
+            damaged[random.randrange(len(damaged))] = random.randrange(256)
+        archive.write_bytes(damaged)
+        try:
+            assert read_members(archive, ["a.txt"]) == {"a.txt": b"one" * 50}
+            read += 1
+        except UserError:
+            continue
+    assert 0 < read < 1000
+
+
+@pytest.mark.parametrize("what", ["folder", "loop"])
+def test_what_is_no_file_is_named(tmp_path: Path, what: str):
+    archive = tmp_path / "a.zip"
+    archive.mkdir() if what == "folder" else archive.symlink_to(archive)
+    with pytest.raises(UserError, match="is no file: move it away"):
+        read_members(archive, ["a.txt"])

@@ -23,6 +23,7 @@ from eosflow.datasets.embedding import embed_phrases
 from eosflow.datasets.pool import Resources
 from eosflow.datasets.sst import SST
 from eosflow.storage.errors import UserError
+from eosflow.storage.files import sha256
 from eosflow.storage.settings import record
 
 HIDDEN = 24
@@ -269,7 +270,9 @@ def test_no_network_and_no_model(tmp_path, settings):
     settings = replace(settings, model="nobody/no-such-model")
     command = [sys.executable, "scripts/subset.py", "--dataset", "sst", "--seed", "0"]
     command += ["--size", "5", "--settings", json.dumps(record(settings))]
-    command += ["--archive", str(sst_zip(tmp_path / "s.zip")), "--output", str(tmp_path / "x.npz")]
+    archive = sst_zip(tmp_path / "s.zip")
+    command += ["--archive", str(archive), "--sha256", sha256(archive)]
+    command += ["--output", str(tmp_path / "x.npz")]
     program = (
         "import sys, runpy; from eosflow.datasets.sst import SST; SST.pool_size = lambda _: 17; "
     )

@@ -27,7 +27,7 @@ from eosflow.datasets.subsets import (
     write_subset,
 )
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json, write_json
+from eosflow.storage.files import read_json, sha256, write_json
 from eosflow.storage.settings import essence, record, schema
 from eosflow.workflow import command_line
 
@@ -42,12 +42,16 @@ def write_dice(output: Path, seed: int = 0, size: int = 200) -> dict:
 
 
 def test_the_defaults_are_the_paper_and_its_settings_are_known():
-    """They are config.yaml's, and the limits those of the schema; defaults may never change."""
+    """They are config.yaml's, and the limits those of the schema; defaults may never change.
+
+    What the paper's config says otherwise since then is in the key.
+    """
     config = yaml.safe_load((ROOT / "config.yaml").read_text())["datasets"]
+    since = {"dice": {"point": 1}}
     for name, given in config.items():
-        assert configured(name, given) == DATASETS[name]()
+        assert essence(configured(name, given)) == {"name": name, **since.get(name, {})}
         assert essence(DATASETS[name]()) == {"name": name}
-        assert record(DATASETS[name]()) == {"name": name, **given}
+        assert record(configured(name, given)) == {"name": name, **given}
         assert set(schema(DATASETS[name])["properties"]) == set(given)
     assert all(kind.name == name for name, kind in DATASETS.items())
 
@@ -134,7 +138,7 @@ def test_a_subset_file_and_its_record(tmp_path):
     path = tmp_path / "dice-subset1.npz"
     facts = write_dice(path, seed=1)
     assert facts == read_json(path.with_suffix(".json"))
-    assert facts["settings"] == {"image_size": 16, "images_per_class": 100, "seed": 0}
+    assert {"name": "dice", **facts["settings"]} == record(DICE)
     assert (facts["dataset"], facts["kind"], facts["shape"]) == ("dice", "dice", [1, 16, 16])
     with np.load(path) as arrays:
         assert sorted(arrays) == ["indices", "inputs", "labels", "scale"]
@@ -290,9 +294,9 @@ def test_a_pool_that_no_network_can_learn_from(tmp_path, labels, values, message
 def edited(path: Path, **changes: np.ndarray) -> None:
     with np.load(path) as arrays:
         write_arrays(path.with_name("edited.npz"), {**arrays, **changes})
-    path.with_suffix(".json").rename(path.with_name("edited.json"))
     path.with_name("edited.npz").rename(path)
-    path.with_name("edited.json").rename(path.with_suffix(".json"))
+    record = path.with_suffix(".json")
+    write_json(record, read_json(record) | {"sha256": sha256(path)})
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -331,7 +335,17 @@ def test_a_damaged_record_is_named(tmp_path):
     with pytest.raises(UserError, match=r"dice\.json is not a subset file or is damaged"):
         load_subset(path, 200)
     write_json(path.with_suffix(".json"), {})
-    load_subset(path, 200)
+    with pytest.raises(UserError, match=r"not the file that dice\.json tells of"):
+        load_subset(path, 200)
+
+
+def test_a_file_that_its_record_does_not_tell_of_is_refused(tmp_path):
+    path = tmp_path / "dice.npz"
+    write_dice(path)
+    with np.load(path) as arrays:
+        write_arrays(path, {**arrays, "labels": arrays["labels"][::-1]})
+    with pytest.raises(UserError, match=r"not the file that dice\.json tells of"):
+        load_subset(path, 200)
 
 
 @pytest.mark.parametrize("labels", [np.zeros((200, 2), dtype=int), np.full(200, "a")])

@@ -25,7 +25,7 @@ from eosflow.datasets import Resources, configured
 from eosflow.datasets.subsets import draw_rows, load_subset, write_subset
 from eosflow.datasets.table import Table
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json
+from eosflow.storage.files import read_json, sha256, write_json
 from eosflow.storage.settings import from_record, record, schema
 
 ROWS = 60
@@ -133,11 +133,12 @@ def test_numbers_to_fit(tmp_path, width, outputs):
 
 def test_numbers_to_fit_that_are_not_finite_are_refused_by_the_run_too(tmp_path):
     path = tmp_path / "s.npz"
-    write_subset("mine", table(npz(tmp_path, labels=np.ones(ROWS))), 0, 5, NOTHING, path)
+    facts = write_subset("mine", table(npz(tmp_path, labels=np.ones(ROWS))), 0, 5, NOTHING, path)
     with np.load(path) as arrays:
         content = dict(arrays)
     content["labels"][3] = np.nan
     np.savez(path, **content)
+    write_json(path.with_suffix(".json"), {**facts, "sha256": sha256(path)})
     with pytest.raises(UserError, match=r"s\.npz: 1 of 5 rows hold NaN or infinity.*row 3"):
         load_subset(path, 5)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import logging
 import random
@@ -17,7 +18,8 @@ from conftest import ROOT
 from servers import ArchiveServer
 
 from eosflow.datasets import ARCHIVES, Archive
-from eosflow.datasets.download import fetch
+from eosflow.datasets.archives import read_members
+from eosflow.datasets.download import fetch, verified
 from eosflow.datasets.transfer import CHUNK, Patience
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json
@@ -25,6 +27,7 @@ from eosflow.storage.files import read_json
 CONTENT = random.Random(0).randbytes(1_000_000)
 KEPT = len(CONTENT) // 2 // CHUNK * CHUNK  # of an answer cut at half: its whole chunks
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+MD5 = hashlib.md5(CONTENT).hexdigest()
 QUICK = Patience(connect=2, read=0.5, attempts=3, backoff=0.01)
 
 
@@ -183,12 +186,13 @@ def test_a_wrong_checksum_is_refused_and_the_file_put_aside(server, output, know
     assert not output.exists()
 
 
-def test_a_file_already_there_is_verified_too(server, archive, output):
+def test_a_file_already_there_is_verified_and_fetched_again(server, archive, output, caplog):
     output.parent.mkdir()
-    output.write_bytes(b"something else")
-    with pytest.raises(UserError, match="wrong checksum"):
-        fetch(archive, output, patience=QUICK)
-    assert server.requests == []
+    output.write_bytes(CONTENT[:1000])  # truncated
+    fetch(archive, output, patience=QUICK)
+    assert output.read_bytes() == CONTENT
+    assert output.with_name("a.zip.refused").read_bytes() == CONTENT[:1000]
+    assert "wrong checksum" in caplog.text
 
 
 def test_an_answer_that_is_too_large_is_refused(server, archive, output):
@@ -205,7 +209,7 @@ def sums(digest: str) -> bytes:
 @pytest.mark.parametrize("place", ["folder", "address"])
 def test_a_mirror_is_the_only_source_and_speaks_for_itself(server, output, tmp_path, caplog, place):
     caplog.set_level(logging.INFO)
-    official = archive_at(f"{server.url}/official/a.zip", sha256="0" * 64)
+    official = archive_at(f"{server.url}/official/a.zip", sha256=None)
     server.files["official/a.zip"] = CONTENT
     mirror = server.url + "/" if place == "address" else str(tmp_path / "mirror")
     (tmp_path / "mirror").mkdir()
@@ -302,3 +306,167 @@ def test_official_checksums_are_well_formed():
         assert all(url.startswith("https://") for url in archive.urls)
         assert archive.sha256 is None or len(bytes.fromhex(archive.sha256)) == 32
         assert archive.md5 is None or len(bytes.fromhex(archive.md5)) == 16
+
+
+HEX = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"{SHA256}  a.zip",
+        f"{SHA256} *a.zip\r",
+        f"{SHA256.upper()}  ./a.zip",
+        f"# made today\n\n{HEX}  b c.zip\n{SHA256}  a.zip",
+        f"SHA256 (a.zip) = {SHA256}",
+        f"SHA256 (./a.zip)={SHA256}",
+        f"\ufeff{SHA256}  a.zip",
+        f"\\{HEX}  b\\nb.zip\n{SHA256}  a.zip",
+    ],
+)
+def test_every_usual_list_of_checksums_is_read(server, archive, output, line):
+    server.files["SHA256SUMS"] = line.encode()
+    record = fetch(archive, output, server.url, patience=QUICK)
+    assert record["verified"] == "sha256 of the mirror's SHA256SUMS"
+    server.files["SHA256SUMS"] = line.replace(SHA256, HEX).replace(SHA256.upper(), HEX).encode()
+    output.unlink()
+    with pytest.raises(UserError, match=f"expected {HEX}"):
+        fetch(archive, output, server.url, patience=QUICK)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<html>\n", "line 1 is '<html>'"),
+        (f"{HEX}  b.zip\n{SHA256[:-1]}  a.zip\n".encode(), "line 2 is"),
+        (f"MD5 (a.zip) = {SHA256[:32]}".encode(), "line 1 is"),
+        (f"{SHA256}  a.zip".encode("utf-16"), "line 1 is"),
+        (f"{SHA256}  a.zip\n{HEX}  ./a.zip\n".encode(), "two checksums of a.zip"),
+        (b"#" * (2**20 + 1), "more than 1048576 bytes"),
+    ],
+)
+@pytest.mark.parametrize("place", ["folder", "address"])
+def test_garbage_for_a_list_of_checksums_is_refused(
+    server, archive, output, tmp_path, place, content, words
+):
+    server.files["SHA256SUMS"] = content
+    (tmp_path / "SHA256SUMS").write_bytes(content)
+    (tmp_path / "a.zip").write_bytes(CONTENT)
+    mirror = server.url if place == "address" else str(tmp_path)
+    with pytest.raises(UserError) as failure:
+        fetch(archive, output, mirror, patience=QUICK)
+    assert words in str(failure.value)
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("what", ["folder", "loop"])
+def test_what_is_no_file_in_a_mirror_is_named(archive, output, tmp_path, what):
+    for name in ("SHA256SUMS", "a.zip"):
+        place = tmp_path / what / name
+        place.parent.mkdir(exist_ok=True)
+        place.mkdir() if what == "folder" else place.symlink_to(place)
+        with pytest.raises(UserError, match=f"{name}: "):
+            fetch(archive, output, str(tmp_path / what), patience=QUICK)
+        place.rmdir() if what == "folder" else place.unlink()
+
+
+@pytest.mark.parametrize("known", [{"sha256": SHA256}, {"sha256": None, "md5": MD5}])
+def test_a_mirror_without_checksums_must_have_the_official_bytes(server, output, known):
+    server.files["a.zip"] = CONTENT
+    record = fetch(archive_at("https://x/a.zip", **known), output, server.url, patience=QUICK)
+    assert record["verified"].endswith("of the official archive")
+    output.unlink()
+    server.files["a.zip"] = CONTENT[:-1]
+    with pytest.raises(UserError, match="belongs below `checksums`"):
+        fetch(archive_at("https://x/a.zip", **known), output, server.url, patience=QUICK)
+
+
+def test_a_host_that_drips_is_given_up_in_time(server, archive, output):
+    server.faults = ["drip"] * 30
+    patience = Patience(connect=1, read=1, attempts=2, backoff=0.01, window=0.3)
+    start = time.monotonic()
+    with pytest.raises(UserError, match="too slow, less than 4096 bytes a second"):
+        fetch(archive, output, patience=patience)
+    assert time.monotonic() - start < 10
+    server.faults = []
+    fetch(archive, output, patience=patience)
+    assert output.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("length", ["abc", "-5", "1, 2"])
+def test_a_size_that_is_none_is_said(server, archive, output, length):
+    server.faults = [f"Content-Length: {length}"] * 9
+    with pytest.raises(UserError, match=r"Content-Length|as the size, which is none"):
+        fetch(archive, output, patience=QUICK)
+
+
+def test_a_password_is_refused_and_never_shown(server, archive, output, tmp_path, monkeypatch):
+    mirror = server.url.replace("//", "//me:secret@")
+    with pytest.raises(UserError, match=r"\.netrc") as failure:
+        fetch(archive, output, mirror, patience=QUICK)
+    assert "secret" not in str(failure.value)
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    record = fetch(archive, output, server.url, patience=QUICK)
+    assert server.logins == ["Basic " + base64.b64encode(b"me:secret").decode()]
+    assert "secret" not in str(record)
+
+
+@pytest.mark.parametrize("content", ["null", "[]", "{}", "7", "{", "\udcff"])
+def test_a_record_that_is_none_does_not_matter(server, archive, output, content):
+    fetch(archive, output, patience=QUICK)
+    output.with_name("a.zip.json").write_text(content, errors="surrogateescape")
+    assert fetch(archive, output, patience=QUICK)["url"] == "put there by hand"
+    output.unlink()
+    output.with_name("a.zip.partial").write_bytes(CONTENT[:9])
+    output.with_name("a.zip.partial.json").write_text(content, errors="surrogateescape")
+    fetch(archive, output, patience=QUICK)
+    assert output.read_bytes() == CONTENT
+
+
+def put(output: Path, content: bytes = CONTENT) -> Path:
+    output.parent.mkdir(exist_ok=True)
+    output.write_bytes(content)
+    return output
+
+
+def test_an_archive_put_by_hand_is_verified_before_it_is_used(output):
+    known, unknown = archive_at("https://x"), archive_at("https://x", sha256=None)
+    with verified(known, put(output)):
+        record = read_json(output.with_name("a.zip.json"))
+    assert record["verified"] == "sha256 of the official archive"
+    assert record["url"] == "put there by hand"
+    for archive, sha256 in ((known, HEX), (unknown, HEX)):  # also one that was verified before
+        with pytest.raises(UserError, match=f"expected {HEX}"), verified(archive, output, sha256):
+            pytest.fail("it was used")
+        assert not put(output.with_name("a.zip.refused")).with_name("a.zip").exists()
+        put(output)
+    put(output, CONTENT[:-1])  # changed after it was verified
+    with pytest.raises(UserError, match="Start the workflow again"), verified(known, output):
+        pytest.fail("it was used")
+    with verified(unknown, put(output)):
+        assert read_json(output.with_name("a.zip.json"))["verified"] is None
+
+
+def test_an_archive_that_is_too_large_is_not_even_read(output):
+    unknown = archive_at("https://x", sha256=None)
+    put(output, bytes(2_000_001))
+    with pytest.raises(UserError, match="2000001 bytes"), verified(unknown, output):
+        pytest.fail("it was used")
+    assert not output.exists()
+
+
+def test_a_truncated_archive_is_put_aside_and_fetched_again(server, output):
+    unknown = archive_at(f"{server.url}/a.zip", sha256=None)
+    server.files["a.zip"] = CONTENT
+    put(output, CONTENT[:99])
+    words = r"put aside as .*refused\. Start the workflow again"
+    with pytest.raises(UserError, match=words), verified(unknown, output):
+        read_members(output, ["x"])
+    fetch(unknown, output, patience=QUICK)
+    assert output.read_bytes() == CONTENT
+
+
+def test_an_archive_that_is_not_there(output):
+    with pytest.raises(UserError, match="start again"), verified(archive_at("x"), output):
+        pytest.fail("it was used")

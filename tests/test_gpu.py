@@ -6,6 +6,8 @@ import contextlib
 import itertools
 import os
 import signal
+import socket
+import stat
 import subprocess
 import sys
 import time
@@ -48,6 +50,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     gpu.devices.cache_clear()
+    gpu._warn.cache_clear()
     yield
     gpu.devices.cache_clear()
 
@@ -76,6 +79,12 @@ def holder(journal: Path, count: int = 1, seconds: float = 0.0) -> subprocess.Po
         ("-1", ()),
         ("0,-1,1", ("GPU-aaaa",)),
         ("MIG-cccc", ("MIG-cccc",)),
+        ("MIG-GPU-cccc/1/0", ("MIG-GPU-cccc/1/0",)),
+        ("GPU-b", ("GPU-bbbb",)),
+        ("7", ()),  # there is no such GPU
+        ("0,GPU-zzzz,1", ("GPU-aaaa",)),
+        ("GPU-../../x", ()),
+        ("NoDevFiles", ()),
     ],
 )
 def test_visible_devices_are_respected(
@@ -93,6 +102,8 @@ def test_a_machine_without_the_program_has_what_the_scheduler_says(
     assert gpu.devices() == ()
     see(monkeypatch, "3")
     assert gpu.devices() == ("3",)
+    see(monkeypatch, "GPU-../../../x,1")
+    assert gpu.devices() == ()
 
 
 @pytest.mark.parametrize(("device", "count"), [("cpu", 1), ("auto", 0), ("cuda", 0)])
@@ -166,3 +177,109 @@ def test_equal_numbers_in_two_jobs_of_a_scheduler_are_two_devices(
             see(monkeypatch, "0")
             assert both.enter_context(gpu.lease("cuda", 1)) == "cuda"
             assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (r"printf 'NVIDIA-SMI has failed, it could not talk to the driver\n'", "has failed"),
+        (r"printf '0, GPU-aaaa\n1, GPU-../../x\n'", "GPU-../../x"),
+        (r"printf '0, GPU-aaaa, 1\n'", "GPU-aaaa, 1"),
+        (r"printf '\377\376\n'", "an index and a UUID"),
+        ("exec sleep 60", "did not answer"),
+    ],
+)
+def test_garbage_instead_of_devices_is_shown(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    answer: str,
+    words: str,
+) -> None:
+    (tmp_path / "bin" / "nvidia-smi").write_text(f"#!/bin/sh\n{answer}\n")
+    monkeypatch.setattr(gpu, "SMI_SECONDS", 0.5)
+    assert gpu.devices() == ()
+    assert words in caplog.text
+
+
+def test_a_program_that_cannot_be_started(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "bin" / "nvidia-smi").write_bytes(b"\x7fELF")
+    assert gpu.devices() == ()
+    assert "did not answer" in caplog.text
+
+
+def test_the_folder_of_locks_is_for_all_users(tmp_path: Path) -> None:
+    with gpu.lease("cuda", 1):
+        folder = tmp_path / "eosflow-gpus"
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o1777
+        (lock,) = folder.iterdir()
+        assert stat.S_IMODE(lock.stat().st_mode) == 0o666
+
+
+def planted(shared: Path, target: Path, what: str) -> None:
+    """What another user may have put where the folder of locks would be."""
+    match what:
+        case "a link to a folder":
+            shared.symlink_to(target)
+        case "a link to nothing":
+            shared.symlink_to(target / "nothing")
+        case "a link to itself":
+            shared.symlink_to(shared)
+        case "a file":
+            shared.write_text("")
+        case "a link as a lock":
+            shared.mkdir()
+            for uuid in UUIDS:
+                (shared / f"{socket.gethostname()}-{uuid}.lock").symlink_to(target / "lock")
+        case "a folder as a lock":
+            for uuid in UUIDS:
+                (shared / f"{socket.gethostname()}-{uuid}.lock").mkdir(parents=True)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "a link to a folder",
+        "a link to nothing",
+        "a link to itself",
+        "a file",
+        "a link as a lock",
+        "a folder as a lock",
+    ],
+)
+def test_what_another_user_planted_is_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    target = tmp_path / "precious"
+    target.mkdir(mode=0o700)
+    planted(tmp_path / "eosflow-gpus", target, what)
+    with gpu.lease("cuda", 1), gpu.lease("cuda", 1):
+        own = tmp_path / f"eosflow-gpus-{os.geteuid()}"
+        assert stat.S_IMODE(own.stat().st_mode) == 0o700
+        assert len(list(own.iterdir())) == 2
+    assert stat.S_IMODE(target.stat().st_mode) == 0o700
+    assert list(target.iterdir()) == []
+    assert "The locks of all users cannot be used" in caplog.text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's folder")
+def test_another_users_folder(tmp_path: Path) -> None:
+    shared = tmp_path / "eosflow-gpus"
+    shared.mkdir()
+    shared.chmod(0o755)
+    os.chown(shared, 12345, 12345)
+    with gpu.lease("cuda", 1):
+        assert (tmp_path / "eosflow-gpus-0").exists()
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o755
+    shared.chmod(0o1777)  # as this program leaves it: of use to all
+    with gpu.lease("cuda", 1):
+        assert len(list(shared.iterdir())) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's folder")
+def test_no_lock_at_all_is_said(tmp_path: Path) -> None:
+    for name in ("eosflow-gpus", "eosflow-gpus-0"):
+        (tmp_path / name).mkdir()
+        os.chown(tmp_path / name, 12345, 12345)
+    with pytest.raises(UserError, match="Set TMPDIR to a folder"), gpu.lease("cuda", 1):
+        pass

@@ -29,10 +29,14 @@ NEEDED: dict[str, dict[str, Any]] = {
 
 
 def keys() -> dict[str, str]:
-    """Keys of the paper's runs, of the demo's, and of one run with each optimizer and batch."""
-    paper, demo = ROOT / "config.yaml", ROOT / "config" / "demo.yaml"
+    """Keys of the paper's runs, of those of docs/reproduction.md, of the demo's, and of one run
+    with each optimizer and batch.
+    """
+    paper = ROOT / "config.yaml"
     found = {f"paper {k}": r.key for k, r in expand.expand(config.load([paper])).items()}
-    found |= {f"demo {k}": r.key for k, r in expand.expand(config.load([paper, demo])).items()}
+    for name in ("reproduction", "demo"):
+        runs = expand.expand(config.load([paper, ROOT / "config" / f"{name}.yaml"]))
+        found |= {f"{name} {k}": r.key for k, r in runs.items()}
     for name in OPTIMIZERS:
         optimizer = settings.make(OPTIMIZERS, name, NEEDED.get(name, {}))
         found[f"optimizer {name}"] = small_spec(optimizer=optimizer).key

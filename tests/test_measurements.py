@@ -15,7 +15,7 @@ from eosflow.measurements.base import Measurement
 from eosflow.measurements.decomposition import Decomposition
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
 from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
-from eosflow.runs.folder import make_objective
+from eosflow.runs.data import make_objective
 from eosflow.runs.measure import measure_run
 from eosflow.runs.train import train
 from eosflow.storage.damage import note_damage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -11,11 +12,12 @@ from project import ROOT, Project
 
 from eosflow.datasets.base import SUBSET_VERSION
 from eosflow.measurements.decomposition import Decomposition
+from eosflow.optimizers.rosenbrock import CAPACITY, ExponentialRosenbrock
 from eosflow.runs.names import index_key, step_name
-from eosflow.runs.spec import RunSpec
+from eosflow.storage import provenance
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
-from eosflow.workflow import config, gpu, plan, resources
+from eosflow.workflow import config, gpu, plan, products, resources
 
 # Four times what it may take on a quiet machine, which this one may not be.
 SECONDS_ALL, SECONDS_ONE = 20.0, 12.0
@@ -38,7 +40,8 @@ def add_training(results: Path, plan: plan.Plan) -> None:
         }
         for seed in range(4):
             write(results / f"data/subsets/{dataset}-subset{seed}.npz")
-            write(results / f"data/subsets/{dataset}-subset{seed}.json", facts)
+            whose = {"dataset": dataset, "subset_seed": seed}
+            write(results / f"data/subsets/{dataset}-subset{seed}.json", whose | facts)
     entries = [
         {
             "iteration": iteration,
@@ -56,7 +59,7 @@ def add_training(results: Path, plan: plan.Plan) -> None:
         write(results / folder / "manifest.json", manifest)
 
 
-def add_the_rest(results: Path, runs: dict[str, RunSpec], figures: list[str]) -> None:
+def add_the_rest(results: Path, plan: plan.Plan) -> None:
     entries = [
         {"iteration": iteration, "file": f"{step_name(iteration)}.json", "sha256": "0" * 64}
         for iteration in SNAPSHOTS
@@ -67,28 +70,29 @@ def add_the_rest(results: Path, runs: dict[str, RunSpec], figures: list[str]) ->
         "measurement": index_key(measurement),
         "snapshots": entries,
     }
-    for folder in runs:
+    for folder in plan.runs:
         write(results / folder / "decomposition" / "index.json", index)
-    write(results / "data/dice-parameters.parquet")
-    write(results / "provenance/dice-parameters.json", {})
-    specification = digest(sorted(run.key for run in runs.values()))
-    write(results / "decomposition.parquet")
-    write(results / "runs.parquet")
-    runs_of = {"runs": {"specification": specification}}
-    write(results / "provenance/collect.json", runs_of)
-    write(results / "studies/work-precision/table.csv")
-    write(results / "provenance/studies/work-precision/table.json", {})
-    for name in ("table1", "table2", "table3", "claims"):
-        write(results / f"{name}.csv")
-        write(results / f"{name}.tex")
-        write(results / f"provenance/{name}.json", runs_of)
-    for name in figures:
-        for end in ("pdf", "png"):
-            write(results / f"figures/{name}.{end}")
-        write(results / f"provenance/figures/{name}.json", runs_of)
-    write(results / "report.html")
-    write(results / "provenance/report.json", {})
-    write(results / "manifest.json", {})
+    specification = digest(sorted(run.key for run in plan.runs.values()))
+    sealed(results, products.DICE_PARAMETERS, ())
+    for name in ("transient", "work-precision"):
+        study = f"studies/{name}/table.csv"
+        sealed(results, (study, f"provenance/{study}".replace("csv", "json")), ())
+    *others, manifest = plan.products.values()
+    for product in others:
+        if product.record in manifest.sources:  # there could be figures of other experiments
+            sealed(results, product.files, product.sources, specification)
+    sources = [provenance.entry(results / source) for source in manifest.sources]
+    write(results / products.MANIFEST, {"sources": sources})
+
+
+def sealed(
+    results: Path, files: tuple[str, ...], sources: tuple[str, ...], specification: str = ""
+) -> None:
+    """Empty files, and the record that tells what they are made of."""
+    for file in files[:-1]:
+        write(results / file)
+    made, read = ([results / file for file in part] for part in (files[:-1], sources))
+    provenance.seal(results / files[-1], made, read, {"specification": specification})
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +105,9 @@ def test_the_paper_is_planned_in_seconds_at_every_stage(paper: plan.Plan, tmp_pa
     project = Project(tmp_path / "tree")
     per_run = {"train": 368, "measure": 368}
     data = {"fetch": 3, "subset": 16, "dice_parameters": 1}
-    study = {"work_precision": 1}
+    studies = {"study": 2}
     tables = {"collect": 1, "table1": 1, "table2": 1, "table3": 1, "claims": 1}
-    drawn = {"figure": 46, "report": 1, "manifest": 1}
+    drawn = {"figure": 47, "report": 1, "manifest": 1}
 
     def planned(*targets: str) -> dict[str, int]:
         started = time.monotonic()
@@ -111,18 +115,18 @@ def test_the_paper_is_planned_in_seconds_at_every_stage(paper: plan.Plan, tmp_pa
         assert time.monotonic() - started < (SECONDS_ONE if targets else SECONDS_ALL)
         return jobs
 
-    assert planned() == per_run | data | study | tables | drawn
+    assert planned() == per_run | data | studies | tables | drawn
     assert planned("results/figures/figure05.pdf") == {"subset": 1, "figure": 1}
 
     add_training(project.results, paper)
-    everything = {"measure": 368} | study | tables | drawn | {"dice_parameters": 1}
+    everything = {"measure": 368} | studies | tables | drawn | {"dice_parameters": 1}
     assert planned() == everything
     assert planned("results/table2.csv") == {"measure": 368, "collect": 1, "table2": 1}
-    assert planned("results/figures/work-precision.pdf") == study | {"figure": 1}
+    assert planned("results/figures/work-precision.pdf") == {"study": 1, "figure": 1}
     snapshot = f"results/{ONE}/decomposition/step000300.json"
     assert planned(snapshot) == {"measure_snapshot": 1}
 
-    add_the_rest(project.results, paper.runs, list(paper.figures))
+    add_the_rest(project.results, paper)
     assert planned() == {}
     assert planned("results/figures/figure04.pdf") == {}
     assert planned(snapshot) == {"measure_snapshot": 1}
@@ -133,7 +137,7 @@ def test_the_paper_is_planned_in_seconds_at_every_stage(paper: plan.Plan, tmp_pa
 
 
 def test_the_figures_are_those_of_the_selected_experiments(paper: plan.Plan) -> None:
-    assert len(list(paper.figures)) == 42 + 4
+    assert len(list(paper.figures)) == 42 + 5
     settings = config.load([ROOT / "config.yaml"], {"select": ["dice-ce"]})
     chosen = plan.Plan(settings).figures
     assert [name for name in chosen if name.startswith("figure")] == [
@@ -186,7 +190,9 @@ def test_a_cluster_decides_where_auto_runs(monkeypatch: pytest.MonkeyPatch) -> N
     assert [asked("auto", found, True) for found in ((), ("0",))] == [0, 1]
     assert asked("auto", ("0",), False) == 0  # the profile's set-resources say
     assert [asked("cpu", ("0",), local) for local in (True, False)] == [0, 0]
-    assert [asked("cuda", (), local) for local in (True, False)] == [1, 1]
+    assert [asked("cuda", ("0",), True), asked("cuda", (), False)] == [1, 1]
+    with pytest.raises(UserError, match="device: cuda was given, but no GPU"):
+        asked("cuda", (), True)
 
 
 def test_conda_pins_what_pip_pins() -> None:
@@ -200,3 +206,18 @@ def test_conda_pins_what_pip_pins() -> None:
     assert conda == ["python=3.11", "pip"]
     assert pip == {"pip": project["dependencies"]}
     assert all("==" in requirement for requirement in project["dependencies"])
+
+
+def test_an_adaptive_run_is_given_memory_for_its_krylov_vectors(paper: plan.Plan) -> None:
+    run = paper.runs["cifar10-ce/n6250/init0-subset2"]
+    row = run.parameters / 1e6  # megabytes of a vector, per byte of a number
+
+    def asked(tolerance: float) -> int:
+        adaptive = ExponentialRosenbrock(tolerance=tolerance)
+        return resources.memory(dataclasses.replace(run, optimizer=adaptive))
+
+    # Float32 rows down to a tolerance of 1e-4, float64 rows below it. Exponential Euler asks for
+    # 11 blocks of 11 vectors in float64, which is more.
+    assert asked(1e-5) - asked(1e-2) == pytest.approx(4 * CAPACITY * row, abs=2)
+    difference = resources.memory(run) - asked(1e-2)
+    assert difference == pytest.approx((8 * 121 - 4 * CAPACITY - 8 * 8) * row, abs=2)

@@ -13,12 +13,19 @@ import pytest
 import synthetic
 
 from eosflow.results import claims, collect, figures, report, tables
+from eosflow.results.figures.transient import QUANTITIES
 from eosflow.storage.errors import UserError
 
 WIDTHS = (360, 800, 1400)
-STUDY = pd.DataFrame(
-    {"scheme": ["RK4"], "step": 1.0, "flow_time": 1.0, "relative_error": 1e-6, "work": 80.0}
-)
+STUDIES = {
+    "work-precision": pd.DataFrame(
+        {"scheme": ["RK4"], "step": 1.0, "flow_time": 1.0, "relative_error": 1e-6, "work": 80.0}
+    ),
+    "transient": pd.DataFrame(
+        {"scheme": "exponential Euler", "iteration": [0, 10], "flow_time": [0.0, 0.1]}
+        | {name: [1.0, 2.0] for name in QUANTITIES}
+    ),
+}
 NO_IMAGES = pd.DataFrame(columns=["class", "x", "y", "cex", "lwd", "lend", "dx", "dy"])
 
 
@@ -44,10 +51,10 @@ def write_results(folder, decomposition, runs):
     }
     for name, table in made.items():
         tables.write_csv(table, folder / f"{name}.csv")
-    study = folder / "studies" / "work-precision" / "table.csv"
-    tables.write_csv(STUDY, study)
+    for name, table in STUDIES.items():
+        tables.write_csv(table, folder / "studies" / name / "table.csv")
     for name in figures.entries(runs["experiment"]):
-        data = study if name == "work-precision" else None
+        data = folder / "studies" / name / "table.csv" if name in STUDIES else None
         files = (folder / "figures" / f"{name}{end}" for end in (".pdf", ".png"))
         figures.save(figures.draw(name, decomposition, runs, data), *files)
     report.render(folder, folder / "report.html")

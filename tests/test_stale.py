@@ -8,12 +8,17 @@ from pathlib import Path
 import pytest
 from problems import small_spec
 
+from eosflow.datasets.base import SUBSET_VERSION
+from eosflow.datasets.dice import Dice
 from eosflow.measurements.decomposition import Decomposition
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
 from eosflow.runs.names import index_key
+from eosflow.storage import provenance
 from eosflow.storage.damage import note_damage
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, write_json
+from eosflow.storage.settings import record
+from eosflow.workflow.products import Product
 from eosflow.workflow.stale import Stale
 
 RUN = str(small_spec().folder)
@@ -78,6 +83,26 @@ def test_another_specification_is_named_by_what_differs(tmp_path: Path, stale: S
     assert "optimizer.max_step_size: 0.1, there 0.2" in reason
 
 
+def test_a_subset_is_drawn_again_for_other_settings_alone(tmp_path: Path, stale: Stale) -> None:
+    wanted = Dice(image_size=8)
+    stored = {name: value for name, value in record(wanted).items() if name != "name"}
+    path = tmp_path / "data" / "subsets" / "dice-subset0.npz"
+    path.parent.mkdir(parents=True)
+    path.touch()
+
+    def reason(settings: object) -> str | None:
+        known = {"settings": settings, "size": 30, "subset_version": SUBSET_VERSION}
+        known |= {"dataset": "dice", "subset_seed": 0}
+        write_json(path.with_suffix(".json"), known)
+        return stale.subset("data/subsets/dice-subset0.npz", wanted, 30)
+
+    assert reason(stored) is None
+    del stored["point"]  # of before there was this setting: it is at its default
+    assert reason(stored) is None
+    for other in ({**stored, "point": 1}, {**stored, "colour": "red"}, {}, None):
+        assert reason(other) == "its dataset has other settings"
+
+
 def test_measurements_and_notes(stale: Stale) -> None:
     place = Path(stale.results, RUN)
     write_json(place / "measurements/top-eigenvalues/index.json", {"version": 1})
@@ -93,12 +118,28 @@ def test_measurements_and_notes(stale: Stale) -> None:
 
 
 def test_a_table_of_other_runs_is_made_again(tmp_path: Path, stale: Stale) -> None:
-    assert stale.made_of("provenance/table1.json", [small_spec().key])
-    record = {"runs": {"specification": "0" * 16}}
-    write_json(tmp_path / "provenance/table1.json", record)
-    assert (
-        stale.made_of("provenance/table1.json", [small_spec().key]) == "it was made of other runs"
-    )
+    files = ("table1.csv", "provenance/table1.json")
+    product = Product(files, ("runs.parquet",), ("runs.parquet",), of_runs=True)
+
+    def reason(specification: str = "0" * 16) -> str | None:
+        anew = Stale(stale.results, stale.runs)  # which remembers what it has read
+        return anew.product(product, specification)
+
+    assert "table1.json is missing" in str(reason())
+    table, runs = tmp_path / "table1.csv", tmp_path / "runs.parquet"
+    table.write_text("a\n1\n")
+    runs.write_text("many")
+    (tmp_path / "provenance").mkdir()
+    provenance.seal(tmp_path / files[1], [table], [runs], {"specification": "0" * 16})
+    assert reason() is None
+    assert reason("1" * 16) == "it was made of other runs"
+    runs.write_text("more")
+    assert reason() == "runs.parquet, which it is made from, is another now"
+    runs.unlink()
+    assert reason() == "runs.parquet, which it is made from, is missing"
+    runs.write_text("many")
+    table.write_text("a\n2\n")
+    assert "table1.csv is damaged" in str(reason())
 
 
 def test_a_folder_that_cannot_be_written_is_named(

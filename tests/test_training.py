@@ -31,7 +31,8 @@ from eosflow.optimizers.integrators import exponential_euler, stable_step_size
 from eosflow.optimizers.loop import Course
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs import train as training
-from eosflow.runs.folder import RunFolder, make_objective
+from eosflow.runs.data import make_objective
+from eosflow.runs.folder import RunFolder
 from eosflow.runs.measure import measure_run, measure_snapshot
 from eosflow.runs.spec import RunSpec
 from eosflow.runs.train import train

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import lzma
+import os
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -14,6 +17,25 @@ from eosflow.storage.errors import UserError
 # The largest published member is a CIFAR-10 batch of 31 MB. The bound stops archives that unpack
 # to far more than their own size.
 MEMBER_LIMIT = 64 * 2**20  # bytes
+WHOLE_LIMIT = 8 * MEMBER_LIMIT  # of a whole archive, unpacked; CIFAR-10 has 184 MB
+# What the libraries raise on bytes that are no archive, or on one that Python cannot unpack: an
+# encrypted one, or a rare compression.
+UNREADABLE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    struct.error,
+)
+
+
+class UnfitArchive(UserError):
+    """The content is not that of the published archive: another one, a part, or damaged."""
 
 
 def read_members(archive: Path, wanted: Collection[str]) -> dict[str, bytes]:
@@ -24,23 +46,26 @@ def read_members(archive: Path, wanted: Collection[str]) -> dict[str, bytes]:
     Raises: UserError where the archive is absent, damaged, or holds a member that lies outside its
     folder, is a link or is too large, or where a wanted member is missing or there twice.
     """
-    if not archive.exists():
+    if not os.path.lexists(archive):
         raise UserError(f"{archive} does not exist; fetch it with scripts/fetch.py")
+    if not os.path.isfile(archive):  # noqa: PTH113  (this never raises)
+        raise UserError(f"{archive} is no file: move it away, and fetch it with scripts/fetch.py")
     try:
         if archive.suffix == ".zip":
             found = _read_zip(archive, wanted)
         else:
             found = _read_tar(archive, wanted)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise UserError(
-            f"{archive} is truncated or damaged ({error or type(error).__name__}); delete it and "
-            "fetch it again"
+    except PermissionError as error:
+        raise UserError(f"{archive} cannot be read: {error.strerror}") from error
+    except UNREADABLE as error:
+        raise UnfitArchive(
+            f"{archive} is truncated or damaged ({error or type(error).__name__})"
         ) from error
     missing = sorted(set(wanted) - set(found))
     if missing:
-        raise UserError(
+        raise UnfitArchive(
             f"{archive} has no member {', '.join(missing)}: it is not the published archive, or an "
-            "incomplete one. Delete it and fetch it again."
+            "incomplete one"
         )
     return found
 
@@ -52,14 +77,20 @@ def _read_zip(archive: Path, wanted: Collection[str]) -> dict[str, bytes]:
             mode = info.external_attr >> 16
             name = _checked(archive, info.filename, info.file_size, (mode & 0o170000) == 0o120000)
             if name in wanted and not info.is_dir():
-                _keep(archive, found, name, file.read(info))
+                # Not file.read(), which unpacks up to 2 GiB before it looks at the size promised.
+                with file.open(info) as stream:
+                    content = stream.read(info.file_size + 1)
+                    if len(content) != info.file_size:
+                        raise zipfile.BadZipFile(f"{name} has not the size it promises")
+                _keep(archive, found, name, content)
     return found
 
 
 def _read_tar(archive: Path, wanted: Collection[str]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
-    with gzip.open(archive) as stream:
-        with tarfile.open(fileobj=stream, mode="r:") as file:
+    with gzip.open(archive) as unbounded:
+        stream = _Bounded(unbounded)
+        with tarfile.open(fileobj=stream, mode="r:") as file:  # type: ignore[call-overload]
             for member in file:
                 special = not (member.isreg() or member.isdir())
                 name = _checked(archive, member.name, member.size, special)
@@ -73,6 +104,30 @@ def _read_tar(archive: Path, wanted: Collection[str]) -> dict[str, bytes]:
     return found
 
 
+class _Bounded:
+    """A stream that refuses what tarfile would ask of it for a header that promises gigabytes."""
+
+    def __init__(self, stream: gzip.GzipFile) -> None:
+        self._stream = stream
+        self.tell = stream.tell
+
+    def read(self, size: int) -> bytes:
+        """The next `size` bytes, or as many as there are."""
+        self._check(size, self.tell() + size)
+        return self._stream.read(size)
+
+    def seek(self, place: int) -> int:
+        """Go to a place in what is unpacked."""
+        self._check(0, place)
+        return self._stream.seek(place)
+
+    def _check(self, size: int, end: int) -> None:
+        if not 0 <= size <= MEMBER_LIMIT or end > WHOLE_LIMIT:
+            raise tarfile.ReadError(
+                f"it unpacks to more than {MEMBER_LIMIT} bytes at once or {WHOLE_LIMIT} in all"
+            )
+
+
 def _checked(archive: Path, name: str, size: int, special: bool) -> str:
     """The member's file name, after refusing what no honest archive holds."""
     path = PurePosixPath(name.replace("\\", "/"))
@@ -84,13 +139,15 @@ def _checked(archive: Path, name: str, size: int, special: bool) -> str:
         reason = f"has {size} bytes, more than the {MEMBER_LIMIT} allowed"
     else:
         return path.name
-    raise UserError(
-        f"{archive}: member {name!r} {reason}. This is not the published archive; nothing was "
-        "unpacked. Delete it and fetch it from the official host."
+    raise UnfitArchive(
+        f"{archive}: member {name!r:.300} {reason}. This is not the published archive; nothing was "
+        "unpacked"
     )
 
 
 def _keep(archive: Path, found: dict[str, bytes], name: str, content: bytes) -> None:
     if name in found:
-        raise UserError(f"{archive} has two members named {name}: it is not the published archive")
+        raise UnfitArchive(
+            f"{archive} has two members named {name}: it is not the published archive"
+        )
     found[name] = content

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from eosflow.datasets.archives import read_members
+from eosflow.datasets.archives import UnfitArchive, read_members
 from eosflow.datasets.base import Archive, DatasetSettings, Facts, Preview, Waveforms
 from eosflow.datasets.pool import Pool, Resources
-from eosflow.storage.errors import UserError
 from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def parse_ts(text: str, name: str, channels: int, steps: int, classes: Sequence[
     last, its label, separated by colons; the values of a channel are separated by commas.
     Source: Bagnall et al. 2018, arXiv:1811.00075. `name` is the file's, for messages.
 
-    Raises: UserError naming the line (and channel and step) that is not so.
+    Raises: UnfitArchive naming the line (and channel and step) that is not so.
     """
     import numpy as np
 
@@ -87,7 +86,7 @@ def parse_ts(text: str, name: str, channels: int, steps: int, classes: Sequence[
         )
         labels.append(classes.index(label.strip()))
     if not values:
-        raise UserError(f"{name}: no series after @data; the file is empty or truncated")
+        raise UnfitArchive(f"{name}: no series after @data; the file is empty or truncated")
     return Series(np.array(values, dtype=np.float64), np.array(labels, dtype=np.int64))
 
 
@@ -118,11 +117,8 @@ def _channel(part: str, name: str, number: int, channel: int, steps: int) -> lis
     return series
 
 
-def _wrong(name: str, line: int, what: str) -> UserError:
-    return UserError(
-        f"{name}, line {line}: {what}. The published file has no such line; delete the archive and "
-        "fetch it again."
-    )
+def _wrong(name: str, line: int, what: str) -> UnfitArchive:
+    return UnfitArchive(f"{name}, line {line}: {what}. The published file has no such line")
 
 
 @dataclass(frozen=True)
@@ -168,9 +164,7 @@ class AtrialFibrillation(DatasetSettings):
         try:
             text = member.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise UserError(
-                f"{name} is not text ({error}); delete the archive, fetch it again"
-            ) from None
+            raise UnfitArchive(f"{name} is not text ({error})") from None
         series = parse_ts(text, name, CHANNELS, STEPS, CLASSES)
         window, stride = self.window, self.stride
         starts = np.arange(0, STEPS - window, stride)

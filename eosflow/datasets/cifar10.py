@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from eosflow.datasets.archives import read_members
+from eosflow.datasets.archives import UnfitArchive, read_members
 from eosflow.datasets.base import Archive, DatasetSettings, Facts, Pictures, Preview
 from eosflow.datasets.pool import Pool, Resources
-from eosflow.storage.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,22 +55,18 @@ def parse_batch(content: bytes, name: str) -> tuple[Integers, NDArray[np.uint8]]
     A record is a label byte and the red, green and blue planes, each by rows from top to bottom.
     Source: https://www.cs.toronto.edu/~kriz/cifar.html. `name` is the file's, for messages.
 
-    Raises: UserError where the size or a label is wrong.
+    Raises: UnfitArchive where the size or a label is wrong.
     """
     import numpy as np
 
     size = RECORDS * (1 + PIXELS)
     if len(content) != size:
-        raise UserError(
-            f"{name} has {len(content)} bytes, expected {size}; delete the archive and fetch it "
-            "again"
-        )
+        raise UnfitArchive(f"{name} has {len(content)} bytes, expected {size}")
     records = np.frombuffer(content, dtype=np.uint8).reshape(RECORDS, 1 + PIXELS)
     labels = records[:, 0].astype(np.int64)
     if (wrong := np.flatnonzero(labels >= len(CLASSES))).size:
-        raise UserError(
-            f"{name}, record {wrong[0]}: label {labels[wrong[0]]}, expected 0 to "
-            f"{len(CLASSES) - 1}; delete the archive and fetch it again"
+        raise UnfitArchive(
+            f"{name}, record {wrong[0]}: label {labels[wrong[0]]}, expected 0 to {len(CLASSES) - 1}"
         )
     return labels, records[:, 1:]
 
@@ -79,7 +74,7 @@ def parse_batch(content: bytes, name: str) -> tuple[Integers, NDArray[np.uint8]]
 def _check_names(content: bytes, archive: Path) -> None:
     names = tuple(content.decode("ascii", "replace").split())
     if names != CLASSES:
-        raise UserError(
+        raise UnfitArchive(
             f"{archive}: {NAMES} names the classes {' '.join(names)}, expected "
             f"{' '.join(CLASSES)}: this is another archive"
         )

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from eosflow.datasets.archives import read_members
+from eosflow.datasets.archives import UnfitArchive, read_members
 from eosflow.datasets.base import Archive, DatasetSettings, Facts, Phrases, Preview
 from eosflow.datasets.pool import Pool, Resources
-from eosflow.storage.errors import UserError
 from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def parse_trees(text: str, name: str) -> dict[str, int]:
     Format: one tree per line, `(label child child)` or `(label token)`. A phrase is its tokens as
     published, joined by spaces. Source: Socher et al. 2013. `name` is the file's, for messages.
 
-    Raises: UserError naming the line that is not a tree, or that contradicts an earlier label.
+    Raises: UnfitArchive naming the line that is not a tree, or that contradicts an earlier label.
     """
     from nltk import Tree
 
@@ -79,9 +78,9 @@ def parse_trees(text: str, name: str) -> dict[str, int]:
     return labels
 
 
-def _wrong(name: str, line: int, what: str) -> UserError:
+def _wrong(name: str, line: int, what: str) -> UnfitArchive:
     summary = " ".join(what.split())
-    return UserError(f"{name}, line {line}: {summary}; delete the archive and fetch it again")
+    return UnfitArchive(f"{name}, line {line}: {summary}")
 
 
 def read_phrases(archive: Path, classes: int) -> tuple[list[str], Integers]:
@@ -97,9 +96,7 @@ def read_phrases(archive: Path, classes: int) -> tuple[list[str], Integers]:
     try:
         phrases = parse_trees(content.decode("utf-8"), name)
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"{name} is not text ({error}); delete the archive, fetch it again"
-        ) from None
+        raise UnfitArchive(f"{name} is not text ({error})") from None
     if classes == 2:
         phrases = {
             phrase: int(label > NEUTRAL) for phrase, label in phrases.items() if label != NEUTRAL

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from eosflow.datasets.base import SUBSET_VERSION, DatasetSettings
 from eosflow.datasets.pool import Pool, Resources
+from eosflow.datasets.transfer import read_record
 from eosflow.storage import settings
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, replacing, sha256, write_json
@@ -206,9 +207,8 @@ def _source(dataset: DatasetSettings, archive: Path | None) -> dict[str, Any]:
         return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
     if archive is None:
         return {"generated": f"by {type(dataset).__module__}"}
-    record = archive.with_name(archive.name + ".json")
-    fetched = read_json(record) if record.exists() else {"file": archive.name}
-    return {**fetched, "sha256": sha256(archive)}
+    fetched = read_record(archive.with_name(archive.name + ".json"))
+    return {"file": archive.name, **fetched, "sha256": sha256(archive)}
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
@@ -232,6 +232,10 @@ def load_subset(path: Path | str, n: int) -> tuple[NDArray[np.float64], Targets]
     or numbers to fit are not finite, or a label is none of the classes in the record beside it.
     """
     path = Path(path)
+    record = _record_of(path)
+    expected = (record or {}).get("sha256")  # an excerpt kept as evidence has none of its own
+    if expected and path.is_file() and sha256(path) != expected:
+        raise _damaged(path, f"it is not the file that {path.with_suffix('.json').name} tells of")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             inputs, labels = arrays["inputs"], arrays["labels"]
@@ -256,16 +260,20 @@ def load_subset(path: Path | str, n: int) -> tuple[NDArray[np.float64], Targets]
         _check_finite(path, numbers, remedy)
         return values, numbers
     classes = labels[:n].astype(np.int64)
-    _check_labels(path, classes)
+    _check_labels(path, classes, record.get("class_counts") if record else None)
     return values, classes
 
 
-def _check_labels(path: Path, labels: Integers) -> None:
+def _record_of(path: Path) -> dict[str, Any] | None:
+    """The record beside a subset file, if there is one."""
     record = path.with_suffix(".json")
     try:
-        names = read_json(record).get("class_counts") if record.exists() else None
-    except (ValueError, AttributeError) as error:
+        return read_json(record) if record.exists() else None
+    except ValueError as error:
         raise _damaged(record, str(error)) from error
+
+
+def _check_labels(path: Path, labels: Integers, names: Mapping[str, int] | None) -> None:
     # Without a record there is no telling how many classes there are, but none is negative.
     count = len(names) if names else int(labels.max()) + 1
     if (wrong := np.flatnonzero((labels < 0) | (labels >= max(count, 1)))).size:

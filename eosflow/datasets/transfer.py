@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import shutil
+import signal
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from eosflow.datasets.base import Archive
+from eosflow.datasets.links import is_url
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, write_json
 from eosflow.storage.progress import count_progress
@@ -35,15 +41,22 @@ class Patience:
     read: float = 60.0
     attempts: int = 5
     backoff: float = 1.0  # seconds before the second attempt; doubles with each
+    # An attempt must bring so many bytes a second in each window: a host that sends a byte now and
+    # then would never time out.
+    rate: float = 4096.0
+    window: float = 60.0
 
 
 class SourceError(Exception):
     """One source did not give the archive; another one may."""
 
 
-def is_url(source: str) -> bool:
-    """Whether a mirror is a base URL, and not a folder."""
-    return source.startswith(("http://", "https://"))
+class TooSlow(Exception):
+    """A host sends so little that it would never be done; no OSError, which urllib3 would wrap."""
+
+
+# What a request may raise that a later one need not.
+BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, TooSlow)
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,36 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.http.close()
+
+
+@contextmanager
+def in_time(patience: Patience, partial: Path | None = None) -> Iterator[None]:
+    """Give up what is done inside if `partial` does not grow as it should; without it, at the end
+    of the first window.
+
+    Of no effect outside the main thread, for it takes an alarm.
+
+    Raises: TooSlow
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = _size(partial) if partial else 0
+
+    def ring(*_: object) -> None:
+        nonlocal before
+        now = _size(partial) if partial else 0
+        if now - before < patience.rate * patience.window:
+            raise TooSlow(f"less than {patience.rate:.0f} bytes a second")
+        before = now
+
+    old = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, patience.window, patience.window)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
 
 
 def open_session(patience: Patience | None) -> Session:
@@ -93,16 +136,29 @@ def notes_of(partial: Path) -> Path:
     return partial.with_name(partial.name + ".json")
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """What a record beside a file says; empty where there is none that can be read."""
+    try:
+        content = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def receive(session: Session, source: str, archive: Archive, output: Path) -> Path:
     """Bring the whole of `source` into the partial file, whose path is returned."""
     partial = output.with_name(output.name + ".partial")
     log.info("%s: from %s", archive.name, source)
     if not is_url(source):
         path = Path(source)
-        if not path.is_file():
+        if not os.path.isfile(path):  # noqa: PTH113  (this never raises)
             raise SourceError(f"{path}: there is no such file")
         _discard(partial)
-        with path.open("rb") as file:
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            raise SourceError(f"{path}: {error.strerror}") from error
+        with file:
             chunks = iter(lambda: file.read(CHUNK), b"")
             _append(chunks, partial, archive, path.stat().st_size)
         return partial
@@ -111,10 +167,12 @@ def receive(session: Session, source: str, archive: Archive, output: Path) -> Pa
     while True:
         before = _size(partial)
         try:
-            _download(session, source, archive, partial)
+            with in_time(session.patience, partial):
+                _download(session, source, archive, partial)
             return partial
-        except requests.RequestException as error:
-            idle = 0 if _size(partial) > before else idle + 1
+        except BROKEN as error:
+            slow = isinstance(error, TooSlow)
+            idle = 0 if _size(partial) > before and not slow else idle + 1
             if idle >= session.patience.attempts:
                 raise SourceError(
                     f"{source}: {reason_of(error)}, {idle} times in a row; "
@@ -127,7 +185,7 @@ def receive(session: Session, source: str, archive: Archive, output: Path) -> Pa
 
 def _download(session: Session, url: str, archive: Archive, partial: Path) -> None:
     """One request for what is still missing; appends to the partial file."""
-    notes = read_json(notes_of(partial)) if notes_of(partial).exists() else {}
+    notes = read_record(notes_of(partial))
     if notes.get("url") != url:  # of another or an unknown source
         _discard(partial)
     have = _size(partial)
@@ -154,6 +212,8 @@ def _download(session: Session, url: str, archive: Archive, partial: Path) -> No
         else:
             raise SourceError(f"{url}: answered {response.status_code} {response.reason}")
         length = response.headers.get("Content-Length")
+        if length is not None and not (length.isascii() and length.isdecimal()):
+            raise SourceError(f"{url}: answered with {length!r:.40} as the size, which is none")
         total = have + int(length) if length is not None else None
         _append(response.iter_content(CHUNK), partial, archive, total)
 
@@ -171,7 +231,7 @@ def _append(chunks: Iterator[bytes], partial: Path, archive: Archive, total: int
                     raise _too_large(archive, have)
                 file.write(chunk)
                 progress.update(len(chunk))
-    except requests.RequestException:  # an OSError too, but of the network
+    except BROKEN:  # some are OSErrors too, but of the network
         raise
     except OSError as error:
         raise _no_room(error, partial, total) from error
@@ -215,8 +275,10 @@ def _discard(partial: Path) -> None:
     notes_of(partial).unlink(missing_ok=True)
 
 
-def reason_of(error: requests.RequestException) -> str:
+def reason_of(error: Exception) -> str:
     """What went wrong with a request, in a few words."""
+    if isinstance(error, TooSlow):
+        return f"too slow, {error}"
     if isinstance(error, requests.Timeout) or "timed out" in str(error):
         return "no answer in time"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):

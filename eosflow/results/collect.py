@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from eosflow.results.courses import IDENTITY, TRANSIENT
+from eosflow.results.manifest import changed
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json, sha256
+from eosflow.storage.files import read_json, read_sealed, sha256
 
 VERSIONED = ("eosflow", "python", "torch", "numpy")
 
@@ -45,6 +46,7 @@ RUN_COLUMNS = [
     "max_residual",
     *(f"version_{name}" for name in VERSIONED),
     "commit",
+    "changed",
 ]
 
 _LEAST_COLUMNS = [
@@ -66,11 +68,14 @@ _LEAST_COLUMNS = [
 _OWN_KEYS = ("key", "version")
 
 
-def describe(spec: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Network, optimizer and batch of a run in words, from its specification in run.json."""
-    from eosflow.runs.spec import RunSpec
+def describe(record: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Network, optimizer and batch of a run in words, from its run.json.
 
-    run: Any = RunSpec.from_record(spec)
+    Raises: ValueError where the record's key is not that of its specification.
+    """
+    from eosflow.runs.spec import specified
+
+    run: Any = specified(record)
     return run.network.describe(), run.optimizer.describe(), run.batch.describe()
 
 
@@ -135,13 +140,33 @@ def _natural(name: str) -> list[tuple[str, int]]:
 
 
 def _finished(folder: Path) -> dict[str, Any]:
-    record: dict[str, Any] = _read(folder / "run.json")
+    path = folder / "run.json"
+    record: dict[str, Any] = _read(path)
+    try:
+        describe(record)
+        _check_end(path, record)
+    except (ValueError, KeyError) as error:
+        raise UserError(
+            f"{path} is damaged: {error}. Start the workflow again: the run is made anew."
+        ) from error
     if record["status"] != "finished":
         raise UserError(
             f"{folder} holds a run that is not finished (status {record['status']!r} in "
             "run.json). Start the workflow again: the run continues where it was."
         )
     return record
+
+
+def _check_end(path: Path, record: Mapping[str, Any]) -> None:
+    """Raise ValueError where a record without a checksum does not end as its last snapshot does."""
+    snapshots = record.get("manifest", {}).get("snapshots")
+    if not snapshots or record["stopped"] == "diverged" or read_sealed(path)[1]:
+        return
+    names = {"iterations": "iteration", "flow_time": "flow_time", "final_loss": "loss"}
+    if wrong := [n for n, there in names.items() if record[n] != snapshots[-1][there]]:
+        raise ValueError(f"its {', '.join(wrong)} are not those of its last snapshot")
+    if record["stopped"] != record["manifest"]["stopped"]:
+        raise ValueError("it tells of two ends")
 
 
 def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,7 +215,7 @@ def _run_row(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     later = steps[steps["iteration"] >= _transient(record)]
     # An optimizer that never looks at the lower end of the spectrum says nothing about it.
     looked = "negative_dominant" in steps
-    network, optimizer, batch = describe(spec)
+    network, optimizer, batch = describe(record)
     return {
         **{name: record[name] for name in _RECORD_COLUMNS},
         "dataset_title": spec["dataset"].get("title"),
@@ -207,7 +232,17 @@ def _run_row(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         "max_residual": _largest(steps, "residual"),
         **{f"version_{name}": versions[name] for name in VERSIONED},
         "commit": versions["commit"],
+        "changed": _in_words(changed(record)),
     }
+
+
+def _in_words(changes: Mapping[str, Any]) -> str | None:
+    """What changed between a run's sittings, such as `torch: 2.12.0, 2.13.0 from iteration 300`."""
+    if not changes:
+        return None
+    values = {name: found for name, found in changes.items() if name not in ("run", "from")}
+    parts = [f"{name}: {', '.join(map(str, found))}" for name, found in values.items()]
+    return f"{'; '.join(parts)} from iteration {', '.join(map(str, changes['from']))}"
 
 
 def _count(steps: pd.DataFrame, column: str) -> int:

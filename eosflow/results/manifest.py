@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,19 +21,46 @@ def of_runs(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The records of several runs in one: for each fact a list of the values that occur.
 
     Returns: `runs` (how many), `specification` (digest of all their keys), `device`, `threads`, and
-    for each of their versions the values that occur.
+    for each of their versions the values that occur, in any sitting of a run; `changed`, the runs
+    whose sittings differ, with what does.
     """
     records = list(records)
-    found = sorted({name for record in records for name in record["versions"]})
+    sittings = [sitting for record in records for sitting in _sittings(record)]
+    found = sorted({name for sitting in sittings for name in sitting["versions"]})
     return {
         "runs": len(records),
         "specification": digest(sorted(record["key"] for record in records)),
-        "device": _distinct(record["device"] for record in records),
-        "threads": _distinct(record["threads"] for record in records),
+        "device": _distinct(sitting["device"] for sitting in sittings),
+        "threads": _distinct(sitting["threads"] for sitting in sittings),
         "versions": {
-            name: _distinct(record["versions"].get(name) for record in records) for name in found
+            name: _distinct(each["versions"].get(name) for each in sittings) for name in found
         },
+        "changed": [changes for record in records if (changes := changed(record))],
     }
+
+
+def _sittings(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list(record.get("sittings", [record]))
+
+
+def changed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What changed from one sitting of a run to the next: versions, threads, device.
+
+    Returns: the values by name, `run`, and `from`, the iterations that later sittings began with;
+    empty for a run that was made in one go or always on the same.
+    """
+    sittings = _sittings(record)
+    facts = [
+        {"device": each["device"], "threads": each["threads"], **each["versions"]}
+        for each in sittings
+    ]
+    values = {name: list(dict.fromkeys(each.get(name) for each in facts)) for name in facts[-1]}
+    differing = {name: found for name, found in values.items() if len(found) > 1}
+    if not differing:
+        return {}
+    spec = record["spec"]
+    run = f"{spec['experiment']}/n{spec['n']}/init{spec['init_seed']}-subset{spec['subset_seed']}"
+    return {"run": run, "from": [each["from_iteration"] for each in sittings[1:]], **differing}
 
 
 def _distinct(values: Iterable[Any]) -> list[Any]:
@@ -51,7 +79,8 @@ def verify_runs(folders: Iterable[Path], places: Sequence[str] = (DECOMPOSITION,
     for folder in folders:
         damaged += _noted(folder, "manifest.json", lambda content: [content["trajectory"]])
         for place in places:
-            damaged += _noted(folder / place, "index.json", lambda content: content["snapshots"])
+            found = _noted(folder / place, "index.json", lambda content: content["snapshots"])
+            damaged += found or _foreign(folder, place)
     if damaged:
         raise UserError(
             "These files are missing or do not match their checksums:\n  "
@@ -75,6 +104,37 @@ def _noted(folder: Path, name: str, entries: Callable[[Any], list[dict[str, Any]
     return [folder / file for file in damaged]
 
 
+def _foreign(folder: Path, place: str) -> list[Path]:
+    """The index of a place, after noting it, where it is not of the snapshots of this run."""
+    index, snapshots = _read(folder / place / "index.json"), _read(folder / "manifest.json")
+    if index is None or snapshots is None:
+        return []
+    if "of" in index:
+        own = index["of"] == digest(snapshots["snapshots"])
+    else:  # from before an index said so: by what is in the records
+        entries = {entry["iteration"]: entry for entry in snapshots["snapshots"]}
+        records = [read_json(folder / place / each["file"]) for each in index["snapshots"]]
+        own = all(_agree(record, entries.get(record["iteration"])) for record in records)
+    if own:
+        return []
+    note_damage(folder / place, ["index.json"], "it is not of the snapshots of this run")
+    return [folder / place / "index.json"]
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return read_json(path)
+    except (OSError, ValueError):  # of which a note is left where it is verified
+        return None
+
+
+def _agree(record: Mapping[str, Any], entry: Mapping[str, Any] | None) -> bool:
+    """Whether a measured snapshot is that of a manifest's entry, by its flow time and its loss."""
+    if entry is None or record["flow_time"] != entry["flow_time"]:
+        return False
+    return math.isclose(record.get("loss", entry["loss"]), entry["loss"], rel_tol=1e-6)
+
+
 def _is_whole(path: Path, expected: str) -> bool:
     return path.is_file() and sha256(path) == expected
 
@@ -88,20 +148,32 @@ def results_manifest(results: Path, runs: Iterable[str], manifest: Path) -> None
     Raises: UserError naming a file that is missing.
     """
     files: list[dict[str, Any]] = []
-    for record in sorted((results / "provenance").rglob("*.json")):
-        for path, _ in provenance.contents(record):
+    records = sorted((results / "provenance").rglob("*.json"))
+    for record in records:
+        for path, checksum in provenance.contents(record):
             if not path.is_file():
                 raise UserError(
                     f"{path} is missing, of which {record} tells. Remove that record and start the "
                     "workflow again: both are made anew."
                 )
-            files.append({**provenance.entry(path), "record": str(record)})
+            entry = provenance.entry(path)
+            if entry["sha256"] != checksum:
+                raise UserError(
+                    f"{path} is damaged: it does not match the checksum in {record}. Remove both "
+                    "and start the workflow again: they are made anew."
+                )
+            files.append({**entry, "record": str(record)})
     for path in sorted((results / "data" / "subsets").glob("*")):
         if path.suffix in (".npz", ".json"):
             files.append({**provenance.entry(path), "record": str(path.with_suffix(".json"))})
     for run in runs:
         files.extend(_files_of_run(results / run))
-    content = {"eosflow": __version__, "commit": provenance.commit(), "files": files}
+    content = {
+        "eosflow": __version__,
+        "commit": provenance.commit(),
+        "sources": [provenance.entry(record) for record in records],
+        "files": files,
+    }
     write_json(manifest, content)
 
 

@@ -208,6 +208,10 @@ def _origin(runs: pd.DataFrame) -> list[tuple[str, str]]:
             for value, count in counts.items()
         ]
         lines.append((label, ", ".join(values)))
+    # Kept evidence of an earlier version has no such column.
+    changed = runs["changed"].dropna() if "changed" in runs else pd.Series(dtype=object)
+    for words, count in changed.value_counts().items():
+        lines.append((f"Changed within {count} run{'s' if count > 1 else ''}", str(words)))
     return lines
 
 

@@ -39,7 +39,8 @@ def table1(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns: `dataset`, `criterion`, `n`, `runs`, `parameters`, `reached_target`, `cut_off` and
     `diverged` (runs that stopped so), `iterations` and `flow_time` (medians), `seconds` and
-    `block_products` (sums); where there are other experiments than the paper's, also `experiment`.
+    `block_products` (sums; a block is all K+1 tracked vectors, or one where none are tracked);
+    where there are other experiments than the paper's, also `experiment`.
     """
     counted = runs.assign(
         reached_target=runs["stopped"] == "target_loss",

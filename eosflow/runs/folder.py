@@ -10,41 +10,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from torch import Tensor
 
-from eosflow import objectives
-from eosflow.datasets.subsets import load_subset
-from eosflow.objectives.base import Objective
 from eosflow.runs.names import step_name
-from eosflow.runs.spec import RunSpec
-from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json, replacing, sha256, write_json
+from eosflow.runs.spec import RunSpec, specified
+from eosflow.storage.files import read_json, read_sealed, replacing, sha256, write_json
 from eosflow.storage.tensors import DamagedFile, load_tensors, save_tensors
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.safetensors"
-
-
-def make_objective(spec: RunSpec, subset_path: Path, device: torch.device) -> Objective:
-    """The run's loss: the first N rows of its subset, in float64 on the device.
-
-    Raises: UserError where the subset holds inputs of another size.
-    """
-    inputs, targets = load_subset(subset_path, spec.n)
-    dimension = int(np.prod(spec.shape))
-    if inputs.shape[1] != dimension:
-        raise UserError(
-            f"{subset_path} holds inputs of {inputs.shape[1]} numbers, the run {spec.folder} wants "
-            f"{dimension}. Delete it and run again."
-        )
-    return objectives.make(
-        spec.network.build(spec.shape, spec.outputs),
-        spec.criterion,
-        torch.from_numpy(inputs).to(device),
-        torch.from_numpy(targets).to(device),
-    )
 
 
 class RunFolder:
@@ -55,15 +30,17 @@ class RunFolder:
         self.spec = spec
 
     def read_record(self) -> dict[str, Any] | None:
-        """run.json, or None where there is none or it cannot be read."""
+        """run.json, or None where there is none or it cannot be believed."""
         try:
             record = read_json(self.path / "run.json")
+            if record.get("key") == self.spec.key:
+                specified(record)
         except FileNotFoundError:
             return None
-        except ValueError:
-            log.warning("%s/run.json is damaged and will be made again", self.path)
+        except ValueError as error:
+            log.warning("%s/run.json is damaged and will be made again: %s", self.path, error)
             return None
-        return dict(record)
+        return record
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Write run.json."""
@@ -112,7 +89,28 @@ class RunFolder:
         damaged = self.damaged([manifest["trajectory"], *manifest["snapshots"]])
         for name in damaged:
             log.warning("%s/%s is missing or damaged: the run is made again", self.path, name)
-        return None if damaged else manifest
+        return None if damaged or not self._vouched(manifest) else manifest
+
+    def _vouched(self, manifest: Mapping[str, Any]) -> bool:
+        """Whether the manifest in run.json may stand for the file beside it.
+
+        By the record's checksum or, in a record from before there were any, by that file itself or
+        by what the snapshots say of themselves under checksums of their own.
+        """
+        if read_sealed(self.path / "run.json")[1]:
+            return True
+        try:
+            if read_json(self.path / "manifest.json") == manifest:
+                return True
+        except (FileNotFoundError, ValueError):
+            log.info("%s/manifest.json is made again from run.json and the snapshots", self.path)
+        for entry in manifest["snapshots"]:
+            facts = load_tensors(self.path / entry["file"])[1]
+            same = all(facts[name] == entry[name] for name in ("iteration", "flow_time", "loss"))
+            if not same or facts["key"] != self.spec.trajectory_key:
+                log.warning("%s/run.json does not tell of %s", self.path, entry["file"])
+                return False
+        return bool(manifest["key"] == self.spec.key)
 
     def damaged(self, entries: list[dict[str, Any]]) -> list[str]:
         """Files among `entries` ({file, sha256}) that are missing or differ from their checksum."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,22 @@ from torch import Tensor
 
 from eosflow.measurements.base import Measurement
 from eosflow.objectives.base import Objective
-from eosflow.runs.folder import make_objective
+from eosflow.runs.data import load_data, made_on
 from eosflow.runs.names import index_key, place_of, snapshot_key, step_name
-from eosflow.runs.spec import RunSpec
+from eosflow.runs.spec import specified
 from eosflow.storage.damage import DAMAGED, note_damage, noted
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json, sha256, write_json
+from eosflow.storage.files import (
+    read_json,
+    read_sealed,
+    remove_leftovers,
+    sha256,
+    write_json,
+)
 from eosflow.storage.tensors import DamagedFile, load_tensors
+
+AGAIN = "Start the workflow again: it is made anew"
 
 
 class RunMeasurer:
@@ -31,9 +38,16 @@ class RunMeasurer:
         self.measurement = measurement
         self.place = folder / place_of(measurement.name)
         self._damaged = noted(self.place)
-        record = read_json(folder / "run.json")
-        self.spec = RunSpec.from_record(record["spec"])
-        self.manifest = read_json(folder / "manifest.json")
+        self._listed = _listed(self.place)
+        self._record = _read(folder / "run.json")
+        try:
+            self.spec = specified(self._record)
+        except ValueError as error:
+            raise DamagedFile(folder / "run.json", f"{error}. {AGAIN}") from error
+        self.manifest = _read(folder / "manifest.json")
+        if self._record.get("manifest") != self.manifest:
+            reason = f"it is not the manifest that run.json tells of. {AGAIN}"
+            raise DamagedFile(folder / "manifest.json", reason)
         self._device = torch.device(device)
         self._subset_path = subset_path
         self._objective: Objective | None = None
@@ -59,10 +73,10 @@ class RunMeasurer:
         """Measure one snapshot, or read it where that was done; returns its index entry."""
         path = self.place / f"{step_name(entry['iteration'])}.json"
         key = snapshot_key(entry, self.measurement)
-        if _stored_key(path) != key or path.name in self._damaged:
+        if path.name in self._damaged or not self._done(path, key):
             theta = self._load(entry).to(self._device)
             if self._objective is None:
-                self._objective = make_objective(self.spec, self._subset_path, self._device)
+                self._objective = self._loss(entry, theta)
             iteration, seed = entry["iteration"], self.spec.init_seed
             record = {
                 "iteration": iteration,
@@ -76,16 +90,42 @@ class RunMeasurer:
 
     def run(self) -> dict[str, Any]:
         """Measure every chosen snapshot that has not been, then write index.json; returns it."""
+        remove_leftovers(self.place)
         entries = [self.snapshot(entry) for entry in self.chosen()]
         index = {
             "key": digest(entries),
             "measurement": index_key(self.measurement),
             "version": self.measurement.version,
+            "run": self.spec.key,
+            "of": digest(self.manifest["snapshots"]),
             "snapshots": entries,
         }
         write_json(self.place / "index.json", index)
         (self.place / DAMAGED).unlink(missing_ok=True)
         return index
+
+    def _done(self, path: Path, key: str) -> bool:
+        """Whether a snapshot's record is there, of this snapshot, and as it was written."""
+        try:
+            record, sealed = read_sealed(path)
+        except (FileNotFoundError, ValueError):
+            return False
+        # A record from before there were checksums is known by that in the index.
+        known = sealed or self._listed.get(path.name) == sha256(path)
+        return known and record.get("key") == key
+
+    def _loss(self, entry: dict[str, Any], theta: Tensor) -> Objective:
+        """The run's loss. Raises: UserError where the subset is not that of its training."""
+        data = load_data(self.spec, self._subset_path)
+        objective = data.objective(self.spec, self._device)
+        known = self._record.get("subset")
+        if not made_on(known, data.record(), objective, theta, entry["loss"]):
+            raise UserError(
+                f"{self._subset_path} does not hold the examples that {self.folder} was trained "
+                "on, so it cannot be measured on them. Put the former file back, or move the "
+                "run's folder away to train it on the examples there are now."
+            )
+        return objective
 
     def _load(self, entry: dict[str, Any]) -> Tensor:
         path = self.folder / entry["file"]
@@ -99,11 +139,20 @@ class RunMeasurer:
         return self.spec.network.build(self.spec.shape, self.spec.outputs).flatten(tensors)
 
 
-def _stored_key(path: Path) -> str | None:
+def _read(path: Path) -> dict[str, Any]:
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["key"])
-    except (FileNotFoundError, ValueError, KeyError):
-        return None
+        return read_json(path)
+    except ValueError as error:
+        raise DamagedFile(path, f"{error}. {AGAIN}") from error
+
+
+def _listed(place: Path) -> dict[str, str]:
+    """The checksums in the index of a place; none without an index that can be read."""
+    try:
+        snapshots = read_json(place / "index.json")["snapshots"]
+        return {entry["file"]: entry["sha256"] for entry in snapshots}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def measure_snapshot(

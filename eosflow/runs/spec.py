@@ -171,6 +171,21 @@ class RunSpec:
         ]
 
 
+def specified(record: Mapping[str, Any]) -> RunSpec:
+    """The specification in a run.json, whose key must be the one that the specification gives.
+
+    Raises: ValueError where it is not, or where this version does not know such a specification.
+    """
+    try:
+        spec = RunSpec.from_record(record["spec"])
+        key = record["key"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"its specification cannot be read ({error!r})") from error
+    if key != spec.key:
+        raise ValueError("its key is not the one that its specification gives")
+    return spec
+
+
 def _nameless(written: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in written.items() if key != "name"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import platform
@@ -13,12 +14,15 @@ import torch
 from torch import Tensor
 
 from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
-from eosflow.runs.folder import RunFolder, make_objective
+from eosflow.runs.data import load_data, made_on
+from eosflow.runs.folder import CHECKPOINT, RunFolder
 from eosflow.runs.progress import LossProgress
 from eosflow.runs.spec import RunSpec
 from eosflow.storage.damage import DAMAGED
-from eosflow.storage.files import sha256, write_json
+from eosflow.storage.errors import UserError
+from eosflow.storage.files import remove_leftovers, write_json
 from eosflow.storage.provenance import versions
+from eosflow.storage.tensors import load_tensors
 
 CHECKPOINT_SECONDS = 120.0
 # The first columns of every trajectory; those of the optimizer follow.
@@ -29,6 +33,9 @@ COLUMNS = {
     "loss": "float64",
     "train_accuracy": "float64",
 }
+
+# What may change from one sitting of a run to the next, and change its last bits.
+_SITTING = ("device", "threads", "versions")
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +72,17 @@ def train(
     Same specification, device and number of threads: the same trajectory to the last bit, also
     through any number of interruptions. A run of another specification in the folder is set aside.
 
-    Raises: UserError where the subset cannot serve the run.
+    Ctrl-C leaves a checkpoint of the iteration it came in, and a line that says so.
+
+    Raises: UserError where the subset cannot serve the run, or is not the one that the checkpoint
+    was made on.
     """
     if threads is not None:
         torch.set_num_threads(threads)
     files = RunFolder(folder, spec)
     folder.mkdir(parents=True, exist_ok=True)
+    for place in (folder, folder / "snapshots"):
+        remove_leftovers(place)
     files.set_aside_other()
     manifest = files.finished()
     if manifest is None:
@@ -91,19 +103,26 @@ class _Recorder:
         self.spec = spec
         self.files = files
         self.columns = columns(spec)
-        self.objective = make_objective(spec, subset_path, device)
+        data = load_data(spec, subset_path)
+        self.objective = data.objective(spec, device)
+        self._before = files.read_record() or {}
         self.rows: list[list[float]] = []
         self.snapshots: list[dict[str, Any]] = []
+        self._latest: Course | None = None
+        sitting = {
+            "device": _device_name(device),
+            "threads": torch.get_num_threads(),
+            "versions": versions(),
+        }
         self.record: dict[str, Any] = {
             "spec": spec.to_record(),
             "key": spec.key,
             "trajectory_key": spec.trajectory_key,
             "status": "running",
             "parameters": spec.parameters,
-            "device": _device_name(device),
-            "threads": torch.get_num_threads(),
-            "versions": versions(),
-            "subset": {"file": subset_path.name, "sha256": sha256(subset_path)},
+            **sitting,
+            "sittings": [{"from_iteration": 0, **sitting}],
+            "subset": data.record(),
         }
         self._seconds = 0.0
         self._final_loss: float | None = None
@@ -117,6 +136,7 @@ class _Recorder:
 
         def observe(course: Course, sight: Sight) -> None:
             nonlocal last_checkpoint
+            self._latest = dataclasses.replace(course)
             self._save_snapshot(course, sight)
             self._seconds = time.monotonic() - started
             if sight.step is None:
@@ -135,6 +155,9 @@ class _Recorder:
         parts = self.objective, self.spec.optimizer, self.spec.batch
         try:
             stopped = follow(*parts, course, until, observe)
+        except KeyboardInterrupt:
+            self._save_latest()
+            raise
         finally:
             progress.close()
         return self._finish(course, stopped)
@@ -149,6 +172,8 @@ class _Recorder:
         if checkpoint is None:
             return None
         tensors, metadata = checkpoint
+        self._check_data(metadata)
+        self._add_sitting(metadata)
         log.info("%s continues from iteration %d", self.files.path, metadata["iteration"])
         # The last snapshot of a run that was cut off is one only if it would have been anyway.
         for entry in metadata["snapshots"]:
@@ -166,6 +191,49 @@ class _Recorder:
             flow_time=metadata["flow_time"],
         )
 
+    def _check_data(self, metadata: dict[str, Any]) -> None:
+        """Refuse to go on with other examples than those that the checkpoint was made on."""
+        entry = metadata["snapshots"][0]
+        tensors, _ = load_tensors(self.files.path / entry["file"])
+        theta = self.objective.network.flatten(tensors).to(self.objective.inputs)
+        known = metadata.get("data", self._before.get("subset"))
+        now = self.record["subset"]
+        if not made_on(known, now, self.objective, theta, entry["loss"]):
+            checkpoint = self.files.path / CHECKPOINT
+            raise UserError(
+                f"{now['file']} does not hold the examples that {self.files.path} was trained on "
+                f"until iteration {metadata['iteration']}. Put the former file back to go on, or "
+                f"delete {checkpoint} to train this run anew on the examples there are now."
+            )
+
+    def _add_sitting(self, metadata: dict[str, Any]) -> None:
+        """Note in run.json that the run goes on with other versions, threads or device, if so."""
+        (now,) = self.record["sittings"]
+        before = {name: self._before[name] for name in _SITTING if name in self._before}
+        known = [{"from_iteration": 0, **before}] if before else []
+        sittings = metadata.get("sittings", known)
+        changed = [n for n in _SITTING if sittings and sittings[-1][n] != now[n]]
+        if changed:
+            log.warning(
+                "%s goes on with other %s: the last bits of its numbers may depend on that",
+                *(self.files.path, ", ".join(changed)),
+            )
+        if changed or not sittings:
+            sittings = [*sittings, {**now, "from_iteration": metadata["iteration"]}]
+        self.record["sittings"] = sittings
+
+    def _save_latest(self) -> None:
+        """A checkpoint of the iteration that was interrupted, before its step."""
+        course = self._latest
+        if course is None:
+            return
+        del self.rows[course.iteration :]
+        self._save_checkpoint(course)
+        log.warning(
+            "%s was interrupted and goes on from iteration %d when it is started again",
+            *(self.files.path, course.iteration),
+        )
+
     def _save_checkpoint(self, course: Course) -> None:
         rows = torch.tensor(self.rows, dtype=torch.float64).reshape(-1, len(self.columns))
         tensors = {"theta": course.theta, "rows": rows}
@@ -174,6 +242,8 @@ class _Recorder:
             "flow_time": course.flow_time,
             "seconds": self._seconds,
             "snapshots": self.snapshots,
+            "data": self.record["subset"],
+            "sittings": self.record["sittings"],
         }
         for part, state in (("optimizer", course.optimizer), ("batch", course.batch)):
             held = {name: value for name, value in state.items() if isinstance(value, Tensor)}

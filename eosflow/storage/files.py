@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: temporary name, fsync, rename."""
+"""Files that are either whole or absent, and records that tell when they were changed since."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+# The first line of a record is the checksum of the lines below it. With either word it claims to
+# have one, so that damage to a word does not make it look like a record from before there were any.
+CHECKSUM, MARK = "checksum", "sha256 of the lines below"
 
 
 @contextlib.contextmanager
@@ -42,6 +47,17 @@ def replacing(path: Path | str) -> Iterator[Path]:
         raise
 
 
+def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
+    """Remove temporary files that killed processes left in a folder, so many seconds ago or more.
+
+    For whoever knows that nobody else is writing there, or waits long enough to be sure.
+    """
+    for path in folder.glob(".*.partial*"):
+        with contextlib.suppress(FileNotFoundError):  # whose owner has come to its end meanwhile
+            if time.time() - path.stat().st_mtime >= older_than:
+                path.unlink()
+
+
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -56,17 +72,43 @@ def write_text(path: Path | str, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path | str, record: Any) -> None:
-    """Write `record` to `path` atomically as indented JSON; NaN and infinity are refused.
+def write_json(path: Path | str, record: dict[str, Any]) -> None:
+    """Write a record to `path` atomically as indented JSON, with a checksum in its first line.
 
     Raises: ValueError where a number is not finite: JSON has no word for it.
     """
-    write_text(path, json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    lines = json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False)[1:]
+    lines = lines.removeprefix("\n") + "\n"
+    write_text(path, f"{_seal(lines.encode())}{',' if record else ''}\n{lines}")
 
 
-def read_json(path: Path | str) -> Any:
-    """The record in the JSON file `path`."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+def read_json(path: Path | str) -> dict[str, Any]:
+    """The record in the JSON file `path`, compared with its checksum, which is left out.
+
+    A record without a checksum is one from before there were any: it is read as it is.
+
+    Raises: ValueError where it was changed since it was written, or is no record.
+    """
+    return read_sealed(path)[0]
+
+
+def read_sealed(path: Path | str) -> tuple[dict[str, Any], bool]:
+    """As `read_json`, and whether a checksum vouches for the record."""
+    data = Path(path).read_bytes()
+    first, _, lines = data.partition(b"\n")
+    sealed = CHECKSUM.encode() in first or MARK.encode() in first
+    if sealed and first.removesuffix(b",") != _seal(lines).encode():
+        raise ValueError("it was changed since it was written: its checksum does not match")
+    record = json.loads(data)
+    if not isinstance(record, dict):
+        raise ValueError("it holds no record, which is a JSON object")
+    if sealed:
+        del record[CHECKSUM]
+    return record, sealed
+
+
+def _seal(lines: bytes) -> str:
+    return f'{{"{CHECKSUM}": "{MARK}: {hashlib.sha256(lines).hexdigest()}"'
 
 
 def sha256(path: Path | str) -> str:

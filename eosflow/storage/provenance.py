@@ -78,20 +78,27 @@ def seal(
     return content
 
 
-def verify(record: Path) -> None:
+def verify(record: Path, specification: str | None = None) -> None:
     """Compare the files that a record lists with their checksums.
 
-    A damaged one is removed, so that the workflow makes it again.
+    A damaged one is removed, so that the workflow makes it again. `specification` is that of the
+    runs which they must be made of, if they are made of runs.
 
     Raises: UserError naming the file.
     """
     try:
         files = contents(record)
+        runs = read_json(record).get("runs")
     except (OSError, ValueError, KeyError):
         record.unlink(missing_ok=True)
         raise UserError(
             f"{record} was damaged and has been removed. Start the workflow again: it is made anew."
         ) from None
+    if runs and specification and runs.get("specification") != specification:
+        raise UserError(
+            f"{record} tells of other runs than those asked for: another Snakemake has worked here "
+            "meanwhile. Start the workflow again: what is made of these files is made anew."
+        )
     for path, checksum in files:
         if path.is_file() and sha256(path) == checksum:
             continue

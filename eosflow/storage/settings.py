@@ -76,6 +76,17 @@ def record(plugin: Any) -> dict[str, Any]:
     return {"name": plugin.name, **{f.name: _plain(getattr(plugin, f.name)) for f in _of(plugin)}}
 
 
+def same(plugin: Any, stored: Any) -> bool:
+    """Whether `stored`, settings of this kind from a record, are the plug-in's.
+
+    A record from before a setting was added does not name it: it is at its default.
+    """
+    if not isinstance(stored, Mapping):
+        return False
+    missing = {f.name: _plain(f.default) for f in _of(plugin) if f.default is not MISSING}
+    return {"name": plugin.name, **missing, **stored} == record(plugin)
+
+
 def brief(plugin: Any) -> dict[str, Any]:
     """The plug-in's `name` and the settings that are not at their default."""
     return {"name": plugin.name, **_changed(plugin, _of(plugin))}

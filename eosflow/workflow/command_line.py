@@ -9,12 +9,28 @@ from collections.abc import Callable
 
 from eosflow.storage.errors import UserError
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+MAY_NOT = "Ask its owner to let you write there, or choose another results_dir."
+MOVE = "Something else lies where the workflow keeps a file or a folder of its own: move it away."
+REMEDIES = {
+    errno.EACCES: MAY_NOT,
+    errno.EPERM: MAY_NOT,
+    errno.EROFS: MAY_NOT,
+    errno.EISDIR: MOVE,
+    errno.ENOTDIR: MOVE,
+    errno.EEXIST: MOVE,
+    errno.ELOOP: MOVE,
+    errno.ENAMETOOLONG: "Choose a shorter results_dir.",
+    errno.EIO: "The disk, or the network to it, is faulty: see to it, and start again.",
+    errno.ESTALE: "The network to the disk is faulty: see to it, and start again.",
+}
+
 
 def run(main: Callable[[], None]) -> None:
     """Call `main` and turn its end into an exit status: 0, 1 for a message, 130 for Ctrl-C.
 
-    A `UserError`, or a full disk, is a message on stderr. Any other exception is a defect and keeps
-    its traceback.
+    A `UserError`, or a file system that does not let us work, is a message on stderr. Any other
+    exception is a defect and keeps its traceback.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("eosflow").setLevel(logging.INFO)  # of ours; of libraries only warnings
@@ -24,14 +40,23 @@ def run(main: Callable[[], None]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        words = explained(error)
+        if words is None:
             raise
-        print(
-            f"error: the disk is full: {error}. Nothing that was finished is lost: make room and "
-            "start the same command again.",
-            file=sys.stderr,
-        )
+        print(f"error: {words}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted; start the same command again to go on", file=sys.stderr)
         sys.exit(130)
+
+
+def explained(error: OSError) -> str | None:
+    """What a user can do about a file system that refuses; None where it may be our own defect."""
+    if error.errno in FULL:
+        return (
+            f"the disk is full: {error}. Nothing that was finished is lost: make room and start "
+            "the same command again."
+        )
+    if error.errno not in REMEDIES or error.filename is None:
+        return None
+    return f"{error.filename} cannot be used: {error.strerror}. {REMEDIES[error.errno]}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import difflib
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,13 @@ from typing import Any
 import jsonschema
 import yaml
 
+from eosflow.datasets import ARCHIVES
+from eosflow.datasets.links import LOGIN, has_login, is_url
 from eosflow.objectives import OF_CLASSES
 from eosflow.storage import settings
 from eosflow.storage.errors import UserError
 from eosflow.workflow import expand
+from eosflow.workflow.places import TAKEN, at_home, results_problems, shown, strange
 from eosflow.workflow.schema import SECTIONS, schema
 
 # Where the keys of an earlier form have gone.
@@ -199,7 +203,7 @@ def _all_keys(whole: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _refused_value(error: Any, path: str) -> str:
-    given = _shown(error.instance)
+    given = shown(error.instance)
     meaning = error.schema.get("description")
     about = f" ({meaning})" if meaning else ""
     hint = f" {MOVED[path]}" if path in MOVED and isinstance(error.instance, Mapping) else ""
@@ -245,20 +249,37 @@ def _meaning_problems(config: Mapping[str, Any]) -> Iterator[str]:
             hint = f" Did you mean {near[0]}?" if near else ""
             known = ", ".join(experiments)
             yield f"select: there is no experiment {name}; allowed: {known}.{hint}"
+    yield from results_problems(config["results_dir"])
     mirror = config["mirror"]
-    web = mirror is None or mirror.startswith(("http://", "https://"))
-    if not web and not Path(mirror).is_dir():
+    web = mirror is None or is_url(mirror)
+    if web and mirror and has_login(mirror):
+        yield LOGIN
+    if not web and not os.path.isdir(mirror):  # noqa: PTH112  (this never raises)
         yield (
             f"mirror: '{mirror}' was given; it must be the URL (https://…) or the path of a folder "
-            f"that holds the archives. There is no folder {Path(mirror).resolve()}."
+            f"that holds the archives. {at_home(mirror) or _no_folder(mirror)}"
         )
+    for name in config["checksums"]:
+        if name not in ARCHIVES:
+            near = difflib.get_close_matches(name, ARCHIVES, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            yield f"checksums: there is no archive {name}; known are {', '.join(ARCHIVES)}.{hint}"
     if "decomposition" not in config["measure"]:
         yield (
             "measure: decomposition is missing; every table and figure is made of it. Name it "
             "beside what else is to be measured."
         )
     for name in experiments:
+        if name in TAKEN:
+            yield (
+                f"experiments.{name}: an experiment cannot be called that, for the results have a "
+                f"folder of this name. These are taken: {', '.join(TAKEN)}."
+            )
         yield from _experiment_problems(config, name)
+
+
+def _no_folder(path: str) -> str:
+    return f"There is no folder {Path(path).absolute()}."
 
 
 def _experiment_problems(config: Mapping[str, Any], name: str) -> Iterator[str]:
@@ -301,6 +322,9 @@ def _unfit_data(config: Mapping[str, Any], name: str, path: str) -> Iterator[str
     except UserError as error:  # a file of the user's own that cannot be read
         yield f"datasets.{experiment['dataset']}: {error}"
         return
+    for source in data.sources():
+        if obstacle := strange(source):
+            yield f"datasets.{experiment['dataset']}: {shown(source)} was given; {obstacle}"
     if experiment["criterion"] in OF_CLASSES and not of_classes:
         yield (
             f"{path}.criterion: {experiment['criterion']} was given, but the labels of "
@@ -352,11 +376,6 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(child, f"{path}.{key}" if path else str(key))
     else:
         yield path, value
-
-
-def _shown(value: Any) -> str:
-    text = repr(value) if not isinstance(value, str) else f"'{value}'"
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _listed(names: Iterable[Any], last: str = "and") -> str:

@@ -65,7 +65,7 @@ class Data:
     @functools.cache  # noqa: B019  (there is one in a process)
     def stale(self, dataset: str, seed: int) -> str | None:
         """Why a subset must be drawn, or drawn again; None where it serves."""
-        wanted = {key: value for key, value in self.record(dataset).items() if key != "name"}
+        wanted = self.settings(dataset)
         return self._stale.subset(self.subset(dataset, seed), wanted, self.size(dataset))
 
     def before_drawing(self, dataset: str, seed: int) -> list[str]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
+import itertools
 import logging
 import os
+import re
 import shutil
 import socket
+import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from eosflow.storage.errors import UserError
 
@@ -24,6 +28,9 @@ NO_DEVICE = (
     "is empty. Use device: auto or device: cpu, or run where there is a GPU."
 )
 POLL_SECONDS = 0.2
+SMI_SECONDS = 60.0
+# An index, a UUID, or a part of a GPU, which older drivers call MIG-GPU-…/1/0.
+NAME = re.compile(r"[0-9]{1,4}|GPU-[0-9A-Za-z-]{1,80}|MIG-[0-9A-Za-z/-]{1,80}")
 
 log = logging.getLogger(__name__)
 
@@ -38,24 +45,50 @@ def devices() -> tuple[str, ...]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return tuple(installed.values())
-    names = [name.strip() for name in visible.split(",") if name.strip()]
+    names = (name.strip() for name in visible.split(",") if name.strip())
+    known = (_full_name(name, installed) for name in names)
     # CUDA itself stops at the first name it does not know; -1 is the usual way to hide all.
-    if "-1" in names:
-        names = names[: names.index("-1")]
-    return tuple(installed.get(name, name) for name in names)
+    return tuple(itertools.takewhile(bool, known))
+
+
+def _full_name(name: str, installed: Mapping[str, str]) -> str:
+    """The UUID of the GPU that CUDA_VISIBLE_DEVICES calls `name`; empty where there is none."""
+    if not installed or name.startswith("MIG-"):  # nvidia-smi does not list the parts of a GPU
+        return name if NAME.fullmatch(name) else ""
+    if name in installed:
+        return installed[name]
+    begun = [uuid for uuid in installed.values() if uuid.startswith(name)]
+    return begun[0] if name.startswith("GPU-") and len(begun) == 1 else ""
 
 
 def _installed() -> dict[str, str]:
-    """Index -> UUID of each GPU that nvidia-smi lists; empty where there is no such program."""
+    """Index -> UUID of each GPU that nvidia-smi lists; empty where it does not answer."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return {}
     command = [program, "--query-gpu=index,uuid", "--format=csv,noheader"]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    if answer.returncode != 0:
+    try:
+        answer = subprocess.run(command, capture_output=True, timeout=SMI_SECONDS, check=True)
+    except subprocess.CalledProcessError:  # no driver, or no GPU
         return {}
-    rows = [line.split(",") for line in answer.stdout.splitlines() if "," in line]
-    return {index.strip(): uuid.strip() for index, uuid in rows}
+    except (OSError, subprocess.TimeoutExpired) as error:
+        _warn(f"nvidia-smi did not answer ({error}): no GPU is used that it would have named.")
+        return {}
+    text = answer.stdout.decode("utf-8", "replace")
+    rows = [[part.strip() for part in line.split(",")] for line in text.splitlines() if line]
+    if all(len(row) == 2 and all(map(NAME.fullmatch, row)) for row in rows):
+        return dict(rows)
+    _warn(
+        f"nvidia-smi answered {text[:200]!r}, and not with an index and a UUID in each line: no "
+        "GPU is used that it may have meant. What it says by itself may tell why."
+    )
+    return {}
+
+
+@functools.cache
+def _warn(text: str) -> None:
+    """Say it once."""
+    log.warning("%s", text)
 
 
 @contextlib.contextmanager
@@ -102,9 +135,9 @@ def _acquire(count: int, held: contextlib.ExitStack) -> list[str]:
         with contextlib.ExitStack() as attempt:
             names: list[str] = []
             for name in devices():
-                lock = FileLock(_lock_path(name), timeout=0, mode=0o666)
-                with contextlib.suppress(Timeout):
-                    attempt.enter_context(lock)
+                lock = _take(name)
+                if lock is not None:
+                    attempt.callback(lock.release)
                     names.append(name)
                 if len(names) == count:
                     held.push(attempt.pop_all())
@@ -115,13 +148,63 @@ def _acquire(count: int, held: contextlib.ExitStack) -> list[str]:
         time.sleep(POLL_SECONDS)
 
 
-def _lock_path(device: str) -> Path:
-    # Shared by all users of the machine, as /tmp is.
-    folder = Path(tempfile.gettempdir()) / "eosflow-gpus"
-    folder.mkdir(exist_ok=True)
-    with contextlib.suppress(PermissionError):
-        folder.chmod(0o1777)
+def _take(device: str) -> BaseFileLock | None:
+    """The lock of a GPU, taken; None where another job holds it. Raises: UserError."""
     # A UUID names one device on the whole machine, an index only within a scheduler's job.
     unique = device.startswith(("GPU-", "MIG-"))
     job = "" if unique else os.environ.get("SLURM_JOB_ID", "")
-    return folder / f"{'-'.join(filter(None, [socket.gethostname(), job, device]))}.lock"
+    name = "-".join(filter(None, [socket.gethostname(), job, device]))
+    file = re.sub(r"[^A-Za-z0-9.-]", "_", name) + ".lock"
+    reasons = []
+    for folder, mode in ((_shared_folder, 0o666), (_own_folder, 0o600)):
+        try:
+            lock = FileLock(folder() / file, timeout=0, mode=mode)
+            lock.acquire()
+        except Timeout:
+            return None
+        except OSError as error:
+            reasons.append(str(error))
+            _warn(f"The locks of all users cannot be used ({error}): GPUs are shared with others.")
+            continue
+        return lock
+    raise UserError(
+        f"No lock for GPU {device} can be made: {'; '.join(reasons)}. Set TMPDIR to a folder that "
+        "is yours, or use device: cpu."
+    )
+
+
+def _shared_folder() -> Path:
+    """The folder of locks for all users of the machine, in its folder for temporary files.
+
+    Another user may have put something there. A link is not followed, and only a folder of one's
+    own gets other permissions. Raises: OSError where it is of no use.
+    """
+    folder = Path(tempfile.gettempdir()) / "eosflow-gpus"
+    folder.mkdir(exist_ok=True)
+    with _opened(folder) as descriptor:
+        found = os.fstat(descriptor)
+        if found.st_uid == os.geteuid():
+            os.fchmod(descriptor, 0o1777)
+        elif stat.S_IMODE(found.st_mode) != 0o1777:
+            raise PermissionError(errno.EACCES, "another user has closed it", str(folder))
+    return folder
+
+
+def _own_folder() -> Path:
+    """The same for this user alone. Raises: OSError where it is another's."""
+    folder = Path(tempfile.gettempdir()) / f"eosflow-gpus-{os.geteuid()}"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    with _opened(folder) as descriptor:
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            raise PermissionError(errno.EACCES, "it is another user's", str(folder))
+        os.fchmod(descriptor, 0o700)
+    return folder
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -20,12 +20,19 @@ from eosflow.results import figures
 from eosflow.runs.names import place_of
 from eosflow.runs.spec import RunSpec
 from eosflow.storage import settings
+from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json
+from eosflow.storage.files import read_json, remove_leftovers
+from eosflow.workflow import command_line, expand
 from eosflow.workflow import config as configuration
-from eosflow.workflow import expand
 from eosflow.workflow.data import Data
+from eosflow.workflow.products import Product, products
 from eosflow.workflow.stale import Stale
+
+# Seconds after which a temporary file of a table is nobody's any more, and where such files lie.
+LEFT_OVER = 3600.0
+_STUDIES = ("studies/transient", "studies/work-precision")
+_PLACES = (".", "figures", "measurements", "data", "data/subsets", *_STUDIES)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,6 +51,10 @@ def plain(function: Callable[P, T]) -> Callable[P, T]:
             return function(*arguments, **keywords)
         except UserError as error:
             sys.exit(f"\n{error}")
+        except OSError as error:
+            if words := command_line.explained(error):
+                sys.exit(f"\n{words}")
+            raise
 
     return wrapped
 
@@ -69,8 +80,7 @@ class Plan:
     def _leave_out_unfinished(self) -> None:
         asked = len(self.runs)
         for folder in list(self.runs):
-            there = Path(self.results, folder, "manifest.json").exists()
-            if not there or self.stale.run(folder) is not None:
+            if not self._is_finished(folder):
                 del self.runs[folder]
         if not self.runs:
             raise UserError(
@@ -80,6 +90,15 @@ class Plan:
         self._left_out.append(
             f"finished_only: tables and figures are made of the {len(self.runs)} runs that have "
             f"finished, of {asked}."
+        )
+
+    def _is_finished(self, folder: str) -> bool:
+        """Whether a run is trained and measured, so that no job of it is needed."""
+        places = ["manifest.json", *(f"{place_of(n)}/index.json" for n in self.measurements)]
+        there = all(Path(self.results, folder, place).exists() for place in places)
+        return there and not (
+            self.stale.run(folder)
+            or any(self.stale.measured(folder, item) for item in self.measurements.values())
         )
 
     def run(self, folder: str) -> RunSpec:
@@ -165,10 +184,39 @@ class Plan:
 
     # Tables and figures
 
-    def before_table(self, target: str, record: str) -> list[str]:
-        """The request for a table or figure that was made of other runs, by its provenance."""
-        keys = (run.key for run in self.runs.values())
-        return self.stale.request(target, self.stale.made_of(record, keys))
+    @functools.cached_property
+    def products(self) -> dict[str, Product]:
+        """What is made of the runs, by the first file of each; each after what it is made from."""
+        indices = {
+            name: [f"{folder}/{place_of(name)}/index.json" for folder in self.runs]
+            for name in self.measurements
+        }
+        drawn = {
+            name: entry.data for name, entry in figures.entries(self.config["experiments"]).items()
+        }
+        return {product.files[0]: product for product in products(indices, drawn, self.figures)}
+
+    @functools.cached_property
+    def specification(self) -> str:
+        """What the runs of the configuration are recognised by, as provenance notes it."""
+        return digest(sorted(run.key for run in self.runs.values()))
+
+    def before(self, target: str) -> list[str]:
+        """The request for a table, figure, frame or the report that is not as it should be."""
+        product = self.products[target]
+        return self.stale.request(target, self.stale.product(product, self.specification))
+
+    def settle(self) -> None:
+        """Put times of files in order where only they are not: see `Stale.settle`."""
+        for folder in self.runs:
+            for name, measurement in self.measurements.items():
+                measured = f"{folder}/{place_of(name)}"
+                files = [f"{measured}/index.json", f"benchmarks/measure/{measured}.tsv"]
+                reason = functools.partial(self.stale.vouched, folder, measurement)
+                self.stale.settle(files, [f"{folder}/manifest.json"], reason)
+        for product in self.products.values():
+            reason = functools.partial(self.stale.product, product, self.specification)
+            self.stale.settle([*product.files, product.benchmark], product.inputs, reason)
 
     def figure_sources(self, name: str) -> dict[str, str]:
         """The files that a figure is drawn from, by the option that tells its job of each.
@@ -213,16 +261,14 @@ class Plan:
     def before_figure(self, name: str) -> list[str]:
         """The files that a figure waits for: its sources, a subset only if it must be drawn."""
         sources = self.figure_sources(name)
-        if "--decomposition" in sources:
-            requests = self.before_table(f"figures/{name}.pdf", f"provenance/figures/{name}.json")
-            return [*sources.values(), *requests]
+        requests = self.before(f"figures/{name}.pdf")
         if "--source-record" not in sources:
             current = self.data.stale("dice", self._first_seed) is None
             # A figure that is there outlives its subset, but not a change of the images.
             gone = not Path(sources["--data"]).exists()
             if current or (gone and Path(self.results, "figures", f"{name}.pdf").exists()):
-                return []
-        return list(sources.values())
+                return requests
+        return [*sources.values(), *requests]
 
     # What a user is told, and who else is at work
 
@@ -238,6 +284,11 @@ class Plan:
                 if reason := self.stale.measured(folder, measurement):
                     way_out = "It is measured anew when it is its turn"
                     found.append((run.experiment, reason, way_out, folder))
+        for product in self.products.values():
+            if Path(self.results, product.record).exists():
+                reason = self.stale.product(product, self.specification)
+                if reason and "is damaged" in reason:
+                    lines.append(f"{self.results}/{reason}. It is made again when it is its turn.")
         groups: dict[tuple[str, str, str], list[str]] = {}
         for *about, folder in found:
             groups.setdefault((about[0], about[1], about[2]), []).append(folder)
@@ -250,11 +301,13 @@ class Plan:
     def lock(self) -> None:
         """Keep a second Snakemake out of the results folder for as long as this process lives.
 
-        The lock is the kernel's, so that it never outlives its process, however that ends.
+        The lock is the kernel's, so that it never outlives its process, however that ends. With
+        `finished_only` no run is touched, and so it may work beside one that trains. What killed
+        processes left half written is removed.
 
         Raises: UserError where another process holds it.
         """
-        path = Path(self.results, ".lock")
+        path = Path(self.results, ".lock-finished" if self.config["finished_only"] else ".lock")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(path, timeout=0)
         try:
@@ -264,6 +317,9 @@ class Plan:
                 f"Another Snakemake is working in {self.results}. Wait until it has finished, or "
                 "choose another folder with --config results_dir=FOLDER."
             ) from None
+        # Jobs that outlived a killed Snakemake may be writing here; those of runs clean up alone.
+        for place in (*_PLACES, "provenance", *(f"provenance/{place}" for place in _PLACES)):
+            remove_leftovers(Path(self.results, place), older_than=LEFT_OVER)
 
 
 def listed(numbers: list[int]) -> str:

@@ -21,6 +21,9 @@ FLOW_TIME_PER_EXAMPLE = 0.35
 ADAPTIVE_ITERATIONS = 400
 # Single-vector products that the measurements of one snapshot take, at most.
 PRODUCTS_PER_SNAPSHOT = 1000
+# Float64 vectors (P,) that they hold at once: a search of 48 vectors in float32, and another of 9
+# vectors and their images in float64.
+MEASURING_VECTORS = 24 + 20
 # A longer run is cut off and goes on from its checkpoint; few clusters allow more at a time.
 MOST_MINUTES = 24 * 60
 
@@ -29,7 +32,11 @@ def gpus(device: str, local: bool) -> int:
     """GPUs that a training or measuring job asks for.
 
     Jobs sent to a cluster with `device: auto` ask for what the cluster's profile says.
+
+    Raises: UserError where a GPU is demanded that is not here.
     """
+    if device == "cuda" and local and not gpu.devices():
+        raise UserError(gpu.NO_DEVICE)
     if device == "cpu" or (device == "auto" and not local):
         return 0
     return int(device == "cuda" or bool(gpu.devices()))
@@ -50,11 +57,12 @@ def device_note(device: str) -> str | None:
 def memory(run: RunSpec) -> int:
     """Megabytes of main memory of a training or measuring job.
 
-    K+1 directions are pushed through the network at once, so that activations count K+1 times;
-    the constants are those of a block product of the Hessian.
+    K+1 directions are pushed through the network at once, in a step or in measuring, so that
+    activations count K+1 times; the constants are those of a block product of the Hessian.
     """
     block = run.outputs + 1
-    parameters = run.parameters * (11 * block + 8)
+    vectors = max(run.optimizer.vectors_held(run.outputs), MEASURING_VECTORS)
+    parameters = math.ceil(run.parameters * (vectors + 8))
     dimension = math.prod(run.shape)
     numbers = run.network.activations(run.shape, run.outputs)
     activations = run.n * (dimension + 6 * block * numbers)

@@ -8,20 +8,23 @@ A good result has no request among its inputs; one that is not there needs none.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from eosflow.datasets.base import SUBSET_VERSION
+from eosflow.datasets.base import SUBSET_VERSION, DatasetSettings
 from eosflow.measurements.base import Measurement
-from eosflow.runs.names import index_key, place_of
-from eosflow.runs.spec import RunSpec
+from eosflow.runs.names import index_key, place_of, snapshot_key, step_name
+from eosflow.runs.spec import RunSpec, specified
+from eosflow.storage import settings
 from eosflow.storage.damage import DAMAGED
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json, write_json
+from eosflow.storage.files import read_json, sha256, write_json
+from eosflow.workflow.products import Product
 
 
 class Stale:
@@ -45,7 +48,8 @@ class Stale:
             try:
                 write_json(path, content)
                 if _time(path) <= _time(made):  # a clock that runs behind that of another machine
-                    os.utime(path, (_time(made) + 1, _time(made) + 1))
+                    later = _time(made) + 10**9
+                    os.utime(path, ns=(later, later))
             except OSError as error:
                 raise UserError(
                     f"{made} must be made again ({reason}), but {path} cannot be written: "
@@ -53,14 +57,16 @@ class Stale:
                 ) from None
         return [str(path)]
 
-    def subset(self, path: str, wanted: Mapping[str, Any], size: int) -> str | None:
+    def subset(self, path: str, wanted: DatasetSettings, size: int) -> str | None:
         """Why a subset file must be drawn again: other settings, too few rows, another version."""
         if not Path(self.results, path).exists():
             return "it is missing"
         record = _read(Path(self.results, path).with_suffix(".json"))
         if record is None:
             return "its record is missing or damaged"
-        if record.get("settings") != wanted:
+        if f"{record.get('dataset')}-subset{record.get('subset_seed')}" != Path(path).stem:
+            return "it is the subset of another dataset or seed"
+        if not settings.same(wanted, record.get("settings")):
             return "its dataset has other settings"
         if record.get("size", 0) < size:
             return f"it has {record.get('size')} rows, {size} are needed"
@@ -75,7 +81,7 @@ class Stale:
         A run that has not finished needs no reason: its manifest is not there.
         """
         place = Path(self.results, folder)
-        manifest = _read(place / "manifest.json")
+        manifest = self._manifest(folder)
         if manifest is None:
             there = (place / "manifest.json").exists()
             return f"{place}/manifest.json is damaged" if there else None
@@ -84,9 +90,20 @@ class Stale:
             return f"{place}/run.json is missing or damaged"
         if record["key"] != self.runs[folder].key:
             return _difference(self.runs[folder], record)
+        try:
+            specified(record)
+        except ValueError as error:
+            return f"{place}/run.json is damaged: {error}"
         if record.get("manifest") != manifest:
             return f"{place}/manifest.json is damaged"
+        trajectory = manifest.get("trajectory", {}).get("file", ".")
+        if not (place / trajectory).exists():
+            return f"{place / trajectory} is missing"
         return _noted(place)
+
+    @functools.cache  # noqa: B019  (there is one in a process)
+    def _manifest(self, folder: str) -> dict[str, Any] | None:
+        return _read(Path(self.results, folder, "manifest.json"))
 
     def measured(self, folder: str, measurement: Measurement) -> str | None:
         """Why a run's records of a measurement must be made again; None where they are good."""
@@ -95,24 +112,91 @@ class Stale:
         if index is None:
             there = (place / "index.json").exists()
             return f"{place}/index.json is damaged" if there else None
+        manifest = self._manifest(folder)
+        if manifest is None:
+            return "its run is missing"
+        if index.get("run", self.runs[folder].key) != self.runs[folder].key:
+            return f"its {measurement.name} is that of another run"
         if index.get("version") != measurement.version:
             return f"its {measurement.name} was made by another version"
         # An index from before measurements had settings does not name them: they are the defaults.
         if index.get("measurement", _default(measurement)) != index_key(measurement):
             return f"its {measurement.name} was made with other settings"
+        # Nor, from before it did, does it say of which snapshots it is: collecting looks then.
+        if "of" in index and index["of"] != _contents(manifest):
+            return f"its {measurement.name} is of other snapshots"
         return _noted(place)
 
-    def made_of(self, record: str, keys: Iterable[str]) -> str | None:
-        """Why a table or figure must be made again: it was made of other runs than those asked for.
-
-        `record` is the path of its provenance below the results; without it nothing is known.
-        """
-        content = _read(Path(self.results, record))
-        wanted = digest(sorted(keys))
-        runs = content.get("runs") if content else None
-        if not isinstance(runs, Mapping) or runs.get("specification") != wanted:
-            return "it was made of other runs"
+    def vouched(self, folder: str, measurement: Measurement) -> str | None:
+        """As `measured`, and for an index that does not say of which snapshots it is, by them."""
+        if reason := self.run(folder) or self.measured(folder, measurement):
+            return reason
+        place = Path(self.results, folder, place_of(measurement.name))
+        index, manifest = _read(place / "index.json"), self._manifest(folder)
+        if index is None or manifest is None:
+            return "it is missing"
+        if "of" in index:
+            return None
+        for entry in manifest["snapshots"]:
+            record = _read(place / f"{step_name(entry['iteration'])}.json")
+            if record is not None and record.get("key") != snapshot_key(entry, measurement):
+                return f"its {measurement.name} is of other snapshots"
         return None
+
+    @functools.cache  # noqa: B019  (there is one in a process)
+    def product(self, product: Product, specification: str) -> str | None:
+        """Why a table, figure or frame must be made again; None where all that it tells is so.
+
+        It must be of the runs asked for, of the sources that are there, and as it was made.
+        """
+        content = _read(Path(self.results, product.record))
+        if content is None:
+            return f"{product.record} is missing or damaged"
+        if product.of_runs:
+            runs = content.get("runs")
+            if not isinstance(runs, Mapping) or runs.get("specification") != specification:
+                return "it was made of other runs"
+        made = {Path(each["file"]).name: each["sha256"] for each in content.get("made", [])}
+        for file in product.files[:-1]:
+            found = self._sha256(file)
+            if found is None:
+                return f"{file} is missing"
+            if found != made.get(Path(file).name):
+                return f"{file} is damaged: it does not match the checksum in {product.record}"
+        for file in product.inputs:
+            if not Path(self.results, file).exists():
+                return f"{file}, which it is made from, is missing"
+        known = {each["sha256"] for each in content.get("sources", [])}
+        for file in product.sources:
+            if self._sha256(file) not in known:
+                return f"{file}, which it is made from, is another now"
+        return None
+
+    @functools.cache  # noqa: B019  (there is one in a process)
+    def _sha256(self, file: str) -> str | None:
+        path = Path(self.results, file)
+        return sha256(path) if path.is_file() else None
+
+    def settle(
+        self, files: Iterable[str], inputs: Iterable[str], reason: Callable[[], Any]
+    ) -> None:
+        """Give files that are current, and older than what they are made from, its time.
+
+        Snakemake goes by times, and a plain copy of a results folder has those of the copying.
+        `reason` is asked only where the times are not in order.
+        """
+        made = [Path(self.results, file) for file in files]
+        newest = max((_time(Path(self.results, file)) for file in inputs), default=0)
+        older = [path for path in made if path.exists() and _time(path) < newest]
+        if not older or reason() is not None:
+            return
+        for path in older:
+            with contextlib.suppress(PermissionError):  # another's file: it is made again
+                os.utime(path, ns=(newest, newest))
+
+
+def _contents(manifest: Mapping[str, Any]) -> str:
+    return digest(manifest.get("snapshots"))
 
 
 def _default(measurement: Measurement) -> str:
@@ -132,17 +216,16 @@ def _difference(run: RunSpec, record: Mapping[str, Any]) -> str:
         changed = run.differences(RunSpec.from_record(record["spec"]))
     except (KeyError, TypeError, ValueError, AttributeError):  # knobs were added or renamed since
         changed = []
-    return "; ".join(changed) or "it was made by another version of the program"
+    return "; ".join(changed) or "it was made by another version of the program, or is damaged"
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> dict[str, Any] | None:
     """The record in a file; None where there is none that can be read."""
     try:
-        content = read_json(path)
+        return read_json(path)
     except (OSError, ValueError):
         return None
-    return content if isinstance(content, dict) else None
 
 
-def _time(path: Path) -> float:
-    return path.stat().st_mtime if path.exists() else 0.0
+def _time(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0

@@ -1,0 +1,120 @@
+"""Where results may lie, and which names would get in the way there."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from eosflow.storage.errors import UserError
+
+# Folders of the results that are no experiment's.
+TAKEN = (
+    "benchmarks",
+    "data",
+    "figures",
+    "logs",
+    "measurements",
+    "provenance",
+    "requests",
+    "studies",
+)
+LONGEST_NAME = 255  # bytes of one name, on all usual file systems
+LONGEST_PATH = 2000  # bytes; systems allow twice as much, and the files below have names too
+
+
+def check_tree(folder: str) -> None:
+    """Refuse a folder of the workflow's own files that cannot be named. Raises: UserError."""
+    if obstacle := strange(folder):
+        raise UserError(f"The workflow lies in {folder}; {obstacle} Rename or move it.")
+
+
+def results_problems(given: str) -> Iterator[str]:
+    """Why a path cannot be that of the results folder; nothing where it can."""
+    start = f"results_dir: {shown(given)} was given;"
+    if obstacle := strange(given):
+        yield f"{start} {obstacle}"
+    elif os.path.normpath(given).startswith("-"):
+        yield f"{start} it must not begin with a hyphen, which begins an option. Write it in full."
+    elif home := at_home(given):
+        yield f"{start} {home}"
+    elif len(os.fsencode(given)) > LONGEST_PATH or any(
+        len(os.fsencode(part)) > LONGEST_NAME for part in Path(given).parts
+    ):
+        yield (
+            f"{start} no name in it may be longer than {LONGEST_NAME} bytes, and the whole no "
+            f"longer than {LONGEST_PATH}. Choose a shorter one."
+        )
+    elif blocked := next((each for each in _upwards(given) if _is_no_folder(each)), None):
+        yield f"{start} {blocked} is there and is no folder. Choose another one, or move it away."
+
+
+def strange(given: str) -> str:
+    """Which characters a path must not hold that the workflow names; empty where there are none."""
+    found = sorted({each for each in given if each in "{}" or not each.isprintable()})
+    if not found:
+        return ""
+    return (
+        f"it must not hold {', '.join(map(repr, found))}. Braces stand for wildcards in the names "
+        "of files, and line breaks and the like end a line of a log."
+    )
+
+
+def at_home(given: str) -> str:
+    """What to write instead of a path that begins with `~`; empty where it does not."""
+    if not given.startswith("~"):
+        return ""
+    whole = os.path.expanduser(given)  # noqa: PTH111  (this never raises)
+    return (
+        "~ stands for the home folder in a shell only, and there only at the start of a word. "
+        f"Write {whole}, or ./{given} for a folder of that name."
+    )
+
+
+def shown(value: Any) -> str:
+    """A value of the config as messages show it: text in quotes, the start of what is long."""
+    plain = isinstance(value, str) and value.isprintable()
+    text = f"'{value}'" if plain else repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _upwards(given: str) -> Iterator[Path]:
+    yield Path(given)
+    yield from Path(given).parents
+
+
+def _is_no_folder(path: Path) -> bool:
+    return os.path.lexists(path) and not os.path.isdir(path)  # noqa: PTH112  (never raises)
+
+
+class NearTargets(logging.Handler):
+    """Adds to Snakemake's message that no rule makes a file which targets are near."""
+
+    def __init__(self, results: str, targets: Callable[[], Iterable[str]]) -> None:
+        super().__init__()
+        self._results = results
+        self._targets = targets
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it, if this is such a message."""
+        found = re.search(r"No rule to produce (.+) \(if you use", record.getMessage())
+        if found:
+            print(self.hint(found[1]), file=sys.stderr)
+
+    def hint(self, given: str) -> str:
+        """What to say of a target that no rule makes."""
+        known = list(self._targets())
+        names = {Path(each).name: each for each in reversed(known)}  # of equal names, the first
+        near = difflib.get_close_matches(given, known, n=2) or [
+            names[name] for name in difflib.get_close_matches(Path(given).name, names, n=2)
+        ]
+        meant = f" Did you mean {' or '.join(near)}?" if near else ""
+        return (
+            f"There is no target {given}.{meant} Targets are files below {self._results}, such as "
+            "table2.csv, figures/figure06.pdf or a run's manifest.json; without any, all is made."
+        )

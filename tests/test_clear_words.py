@@ -1,0 +1,78 @@
+"""Mistakes on the command line and in the results folder: a message, and no traceback."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from project import Project
+
+from eosflow.workflow import command_line
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return Project(tmp_path_factory.mktemp("words") / "tree")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["results/tabel2.csv"],
+            "There is no target results/tabel2.csv. Did you mean results/table2.",
+        ),
+        (["power_log.png"], "results/figures/power-law.png"),
+        (["results/dice-ce/n7/init0-subset0/manifest.json"], "has no run dice-ce/n7/init0-"),
+        (["results/manifest.jsn"], "Did you mean results/manifest.json"),
+        (["--config", "device=cuda"], "device: cuda was given, but no GPU was found"),
+        (["--config", "device=gpu"], "device: 'gpu' was given; allowed: auto, cpu, cuda"),
+        (["--config", "results_dir=Snakefile/r"], "Snakefile is there and is no folder"),
+    ],
+)
+def test_a_mistake_on_the_command_line(project: Project, arguments: list[str], words: str) -> None:
+    output = project.run("--dry-run", *arguments, status=1, CUDA_VISIBLE_DEVICES="")
+    assert words in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_a_folder_where_the_lock_should_be(tmp_path: Path) -> None:
+    project = Project(tmp_path / "tree")
+    (project.results / ".lock").mkdir(parents=True)
+    output = project.make("results/table3.csv", status=1)
+    assert "results/.lock cannot be used: Is a directory. Something else lies" in output
+    assert "Traceback" not in output
+
+
+SCRIPT = """
+import os, sys
+from eosflow.workflow import command_line
+def main(): raise OSError(int(sys.argv[1]), os.strerror(int(sys.argv[1])), "results/x")
+command_line.run(main)
+"""
+
+
+def ended(number: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", SCRIPT, str(number)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.parametrize("number", [*command_line.REMEDIES, *command_line.FULL])
+def test_a_file_system_that_refuses(number: int) -> None:
+    end = ended(number)
+    assert end.returncode == 1
+    assert "results/x" in end.stderr
+    assert os.strerror(number) in end.stderr
+    assert "Traceback" not in end.stderr
+
+
+def test_what_may_be_a_defect_keeps_its_traceback() -> None:
+    assert "Traceback" in ended(errno.EBADF).stderr

@@ -1,0 +1,109 @@
+"""What a user writes reaches the jobs as text: really run, with strings that a shell would obey."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from project import ROOT, Project
+
+from eosflow.storage.files import sha256
+from eosflow.workflow.places import TAKEN
+
+pytestmark = pytest.mark.slow
+
+# Quotes that end a quoted word, and commands of every spelling.
+EVIL = "r'$(touch PWNED)`touch PWNED`\"; touch PWNED #'r"
+# A name that Snakemake's formatting would turn into EVIL, which it quotes no more.
+SECOND = "{config[results_dir]}{params.archive}"
+
+
+def unharmed(project: Project) -> None:
+    """No command ran that a string of the config spells out."""
+    assert not list(project.root.rglob("*PWNED")), "a string of the config was run"
+
+
+@pytest.mark.parametrize("place", ["address", "folder"])
+def test_a_mirror_is_text(tmp_path: Path, place: str) -> None:
+    project = Project(tmp_path / "tree")
+    mirror = f"http://127.0.0.1:9/{SECOND}" if place == "address" else f"-{SECOND}{EVIL}"
+    folder = project.root / mirror
+    if place == "folder":
+        folder.mkdir()
+        (folder / "AtrialFibrillation.zip").write_bytes(b"an archive")
+    (project.root / "evil.yaml").write_text(yaml.safe_dump({"results_dir": EVIL, "mirror": mirror}))
+    project.configs = (*project.configs, "evil.yaml")
+    target = f"{EVIL}/data/archives/AtrialFibrillation.zip"
+    output = project.run(target, "--retries", "0", status=None)
+    unharmed(project)
+    if place == "folder":
+        assert (project.root / target).read_bytes() == b"an archive"
+    else:
+        assert f"{mirror}/SHA256SUMS: no connection" in output
+
+
+def test_every_other_string_is_text(tmp_path: Path) -> None:
+    """From a file of the user's own to the tables, a figure and the report."""
+    project = Project(tmp_path / "a tree's $(touch PWNED)")
+    values = np.random.default_rng(0).normal(size=(40, 4))
+    own = f"{EVIL}.npz"
+    np.savez(project.root / own, inputs=values, labels=np.arange(40) % 2)
+    text = {"title": EVIL + SECOND, "licence": EVIL + SECOND, "citation": EVIL + SECOND}
+    config = {
+        "results_dir": EVIL,
+        "select": ["mine"],
+        "datasets": {"own": {"kind": "table", "path": own, **text}},
+        "experiments": {
+            "mine": {
+                "title": EVIL + SECOND,
+                "dataset": "own",
+                "criterion": "cross_entropy",
+                "n": [6, 12],
+                "target_loss": 0.3,
+            }
+        },
+    }
+    (project.root / "evil.yaml").write_text(yaml.safe_dump(config))
+    project.configs = (*project.configs, "evil.yaml")
+    targets = [f"{EVIL}/table2.csv", f"{EVIL}/figures/mine-sharpness.pdf"]
+    project.make(*targets)
+    unharmed(project)
+    assert all((project.root / target).stat().st_size for target in targets)
+
+
+def test_a_tree_in_a_folder_with_braces_is_refused(tmp_path: Path) -> None:
+    project = Project(tmp_path / "tree {nothing}")
+    output = project.run("--dry-run", status=1)
+    assert f"The workflow lies in {project.root}; it must not hold '{{', '}}'." in output
+    assert "Traceback" not in output
+
+
+def test_model_names_are_text(tmp_path: Path, real_data: Path) -> None:
+    project = Project(tmp_path / "tree")
+    archive = real_data / "trainDevTestTrees_PTB.zip"
+    config = {
+        "mirror": str(real_data),
+        "checksums": {archive.name: sha256(archive)},  # copies are packed in other ways
+        "datasets": {"sst": {"model": EVIL + SECOND, "revision": EVIL + SECOND}},
+    }
+    (project.root / "evil.yaml").write_text(yaml.safe_dump(config))
+    project.configs = (*project.configs, "evil.yaml")
+    output = project.make("results/data/subsets/sst-subset0.npz", status=1)
+    unharmed(project)
+    assert EVIL in output
+
+
+def test_no_command_holds_a_value() -> None:
+    """Snakemake formats `shell` again, so no rule may put a value into its text."""
+    for path in (ROOT / "rules").glob("*.smk"):
+        for block in re.findall(r"shell:\n(.*?)(?=\n\n|\Z)", path.read_text(), re.DOTALL):
+            assert "config[" not in re.sub(r'"[^"]*"', "", block), path
+            assert not re.search(r'\bf"', block), path
+
+
+def test_the_folders_of_the_results_are_no_names_for_experiments() -> None:
+    rules = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
+    assert set(re.findall(r"\{RESULTS\}/([a-z]+)/", rules)) | {"requests"} == set(TAKEN)
