@@ -1,7 +1,6 @@
 # From raw data to every table and figure. What it does, and where to change it: docs/workflow.md.
 import gc
 
-from snakemake.logging import logger
 from snakemake.utils import min_version
 
 min_version("9.27.1")
@@ -51,14 +50,3 @@ localrules:
     figure,
     report,
     manifest,
-
-
-# Snakemake says of a misspelt target only that no rule makes it; the targets are not known here.
-def targets():
-    made = [str(path) for rule in workflow.rules for path in rule.output]
-    runs = [f"{RESULTS}/{folder}/manifest.json" for folder in RUNS]
-    figures = expand(rules.figure.output, figure=PLAN.figures)
-    return [path for path in made if "{" not in path] + figures + runs
-
-
-logger.addHandler(places.NearTargets(RESULTS, targets))

@@ -3,6 +3,7 @@ import os
 import shlex
 import sys
 
+from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
 from eosflow import results, runs
@@ -56,14 +57,17 @@ KEEP_MEMORY = (
 # wrote may be part of the text of a command: it is named in braces, with `:q`.
 def program(script, *options):
     """Start of a command; the package is imported from this tree also where it is not installed."""
-    return " ".join(
-        ["PYTHONPATH={ROOT:q} {PYTHON:q}", f"scripts/{script}", *options, ""]
-    )
+    start = f"PYTHONPATH={shlex.quote(ROOT)} {shlex.quote(PYTHON)} scripts/{script}"
+    # Snakemake formats commands; what is written here must come through that as it is.
+    start = start.replace("{", "{{").replace("}", "}}")
+    return " ".join([start, *options, ""])
 
 
 def numeric(script):
     """Start of the command of a job that may use a GPU."""
-    return KEEP_MEMORY + program(script, "--device {config[device]:q}")
+    return KEEP_MEMORY + program(
+        script, "--device", config["device"]
+    )  # one of three words
 
 
 def gpus(wildcards):
@@ -91,3 +95,14 @@ onstart:
         note = plain(needs.device_note)(config["device"]) if local else None
         if note:
             print(note, file=sys.stderr)
+
+
+# Snakemake says of a misspelt target only that no rule makes it; the targets are not known here.
+def targets():
+    made = [str(path) for rule in workflow.rules for path in rule.output]
+    runs = [f"{RESULTS}/{folder}/manifest.json" for folder in RUNS]
+    figures = expand(rules.figure.output, figure=PLAN.figures)
+    return [path for path in made if "{" not in path] + figures + runs
+
+
+logger.addHandler(places.NearTargets(RESULTS, targets))
