@@ -71,7 +71,7 @@ def forget(project: Project, chance: random.Random) -> None:
 
 def kill(project: Project, chance: random.Random) -> str:
     """Take a run away and kill everything while it is made again."""
-    shutil.rmtree(chance.choice(sorted(project.results.glob("*/n*/*"))))
+    shutil.rmtree(chance.choice(sorted(project.results.glob("*/n*/init*"))))
     process = project.start("--cores", "2", *TARGETS)
     time.sleep(chance.uniform(1, 15))
     name = chance.choice(("SIGKILL", "SIGINT"))
