@@ -441,3 +441,15 @@ def test_from_address_to_subset_with_the_real_archives(server, real_data, tmp_pa
         # the mean over all 50,000 training images is 0.4734; the deviation of one image's is 0.12
         assert inputs.mean() == pytest.approx(0.4734, abs=5 * 0.12 / np.sqrt(size))
         assert inputs.max() == 1.0
+
+
+@pytest.mark.parametrize("content", ["null", "[]", "7", "{", '{"class_counts": 3}', "folder"])
+def test_a_record_that_is_none_is_named(tmp_path, content):
+    path, record = tmp_path / "x.npz", tmp_path / "x.json"
+    np.savez(path, inputs=np.zeros((2, 3)), labels=np.arange(2), scale=1.0)
+    if content == "folder":
+        record.mkdir()
+    else:
+        record.write_text(content.replace("{", f'{{"sha256": "{sha256(path)}", ', 1))
+    with pytest.raises(UserError, match=r"x\.json is not a subset file or is damaged"):
+        load_subset(path, 2)

@@ -21,7 +21,7 @@ import pytest
 from conftest import ROOT
 from pyarrow import parquet
 
-from eosflow.datasets import Resources, configured
+from eosflow.datasets import Resources, configured, table_files
 from eosflow.datasets.subsets import draw_rows, load_subset, write_subset
 from eosflow.datasets.table import Table
 from eosflow.storage.errors import UserError
@@ -400,3 +400,14 @@ def test_a_file_cut_off_is_refused(tmp_path):
         file.write_bytes(content[:size])
         with pytest.raises(UserError, match="or damaged"):
             table(file).pool_size()
+
+
+@pytest.mark.parametrize("what", ["loop", "folder", "long"])
+def test_what_is_no_file_is_named(tmp_path, what):
+    path = tmp_path / f"{'n' * 300 if what == 'long' else 'x'}.npz"
+    if what == "loop":
+        path.symlink_to(path)
+    if what == "folder":
+        path.mkdir()
+    with pytest.raises(UserError, match="there is no such file"), table_files.opened(path):
+        pytest.fail("it was opened")

@@ -270,11 +270,13 @@ def _record_of(path: Path) -> dict[str, Any] | None:
     record = path.with_suffix(".json")
     try:
         return read_json(record) if record.exists() else None
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise _damaged(record, str(error)) from error
 
 
 def _check_labels(path: Path, labels: Integers, names: Mapping[str, int] | None) -> None:
+    if not isinstance(names, Mapping | None):
+        raise _damaged(path.with_suffix(".json"), f"its class_counts are {names!r:.40}")
     # Without a record there is no telling how many classes there are, but none is negative.
     count = len(names) if names else int(labels.max()) + 1
     if (wrong := np.flatnonzero((labels < 0) | (labels >= max(count, 1)))).size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -223,10 +224,10 @@ def opened(path: Path) -> Iterator[File]:
             f"{path}: the name of a table's file ends in .npz or .parquet, this one in "
             f"{path.suffix or 'neither'}. Save the data in one of these formats."
         )
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113  (this never raises)
         raise UserError(
-            f"{path}: there is no such file (looked for at {path.resolve()}). Put it there, or set "
-            "`path` of the dataset to where it is."
+            f"{path}: there is no such file (looked for at {path.absolute()}). Put it there, or "
+            "set `path` of the dataset to where it is."
         )
     if path.stat().st_size == 0:
         raise unfit(path, "the file is empty", "Save it again.")

@@ -23,7 +23,7 @@ from urllib3.util import Retry
 from eosflow.datasets.base import Archive
 from eosflow.datasets.links import is_url
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json, write_json
+from eosflow.storage.files import readable, write_json
 from eosflow.storage.progress import count_progress
 
 log = logging.getLogger(__name__)
@@ -138,11 +138,7 @@ def notes_of(partial: Path) -> Path:
 
 def read_record(path: Path) -> dict[str, Any]:
     """What a record beside a file says; empty where there is none that can be read."""
-    try:
-        content = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    return readable(path) or {}
 
 
 def receive(session: Session, source: str, archive: Archive, output: Path) -> Path:

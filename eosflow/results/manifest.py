@@ -12,7 +12,7 @@ from eosflow.storage import provenance
 from eosflow.storage.damage import note_damage
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json, sha256, write_json
+from eosflow.storage.files import read_json, readable, sha256, write_json
 
 DECOMPOSITION = "decomposition"
 
@@ -106,7 +106,7 @@ def _noted(folder: Path, name: str, entries: Callable[[Any], list[dict[str, Any]
 
 def _foreign(folder: Path, place: str) -> list[Path]:
     """The index of a place, after noting it, where it is not of the snapshots of this run."""
-    index, snapshots = _read(folder / place / "index.json"), _read(folder / "manifest.json")
+    index, snapshots = readable(folder / place / "index.json"), readable(folder / "manifest.json")
     if index is None or snapshots is None:
         return []
     if "of" in index:
@@ -119,13 +119,6 @@ def _foreign(folder: Path, place: str) -> list[Path]:
         return []
     note_damage(folder / place, ["index.json"], "it is not of the snapshots of this run")
     return [folder / place / "index.json"]
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        return read_json(path)
-    except (OSError, ValueError):  # of which a note is left where it is verified
-        return None
 
 
 def _agree(record: Mapping[str, Any], entry: Mapping[str, Any] | None) -> bool:

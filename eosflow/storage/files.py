@@ -92,6 +92,14 @@ def read_json(path: Path | str) -> dict[str, Any]:
     return read_sealed(path)[0]
 
 
+def readable(path: Path | str) -> dict[str, Any] | None:
+    """As `read_json`; None where there is no record that can be read and believed."""
+    try:
+        return read_json(path)
+    except (OSError, ValueError):
+        return None
+
+
 def read_sealed(path: Path | str) -> tuple[dict[str, Any], bool]:
     """As `read_json`, and whether a checksum vouches for the record."""
     data = Path(path).read_bytes()

@@ -23,7 +23,7 @@ from eosflow.storage import settings
 from eosflow.storage.damage import DAMAGED
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json, sha256, write_json
+from eosflow.storage.files import readable, sha256, write_json
 from eosflow.workflow.products import Product
 
 
@@ -44,7 +44,7 @@ class Stale:
             return []
         path = Path(self.results, "requests", f"{target}.json")
         content = {"make_again": target, "reason": reason}
-        if _read(path) != content or _time(path) <= _time(made):
+        if readable(path) != content or _time(path) <= _time(made):
             try:
                 write_json(path, content)
                 if _time(path) <= _time(made):  # a clock that runs behind that of another machine
@@ -61,15 +61,16 @@ class Stale:
         """Why a subset file must be drawn again: other settings, too few rows, another version."""
         if not Path(self.results, path).exists():
             return "it is missing"
-        record = _read(Path(self.results, path).with_suffix(".json"))
+        record = readable(Path(self.results, path).with_suffix(".json"))
         if record is None:
             return "its record is missing or damaged"
         if f"{record.get('dataset')}-subset{record.get('subset_seed')}" != Path(path).stem:
             return "it is the subset of another dataset or seed"
         if not settings.same(wanted, record.get("settings")):
             return "its dataset has other settings"
-        if record.get("size", 0) < size:
-            return f"it has {record.get('size')} rows, {size} are needed"
+        rows = record.get("size")
+        if not isinstance(rows, int) or rows < size:
+            return f"it has {rows} rows, {size} are needed"
         if record.get("subset_version") != SUBSET_VERSION:
             return "it was made by another version"
         return None
@@ -85,7 +86,7 @@ class Stale:
         if manifest is None:
             there = (place / "manifest.json").exists()
             return f"{place}/manifest.json is damaged" if there else None
-        record = _read(place / "run.json")
+        record = readable(place / "run.json")
         if record is None or "key" not in record:
             return f"{place}/run.json is missing or damaged"
         if record["key"] != self.runs[folder].key:
@@ -103,12 +104,12 @@ class Stale:
 
     @functools.cache  # noqa: B019  (there is one in a process)
     def _manifest(self, folder: str) -> dict[str, Any] | None:
-        return _read(Path(self.results, folder, "manifest.json"))
+        return readable(Path(self.results, folder, "manifest.json"))
 
     def measured(self, folder: str, measurement: Measurement) -> str | None:
         """Why a run's records of a measurement must be made again; None where they are good."""
         place = Path(self.results, folder, place_of(measurement.name))
-        index = _read(place / "index.json")
+        index = readable(place / "index.json")
         if index is None:
             there = (place / "index.json").exists()
             return f"{place}/index.json is damaged" if there else None
@@ -132,13 +133,13 @@ class Stale:
         if reason := self.run(folder) or self.measured(folder, measurement):
             return reason
         place = Path(self.results, folder, place_of(measurement.name))
-        index, manifest = _read(place / "index.json"), self._manifest(folder)
+        index, manifest = readable(place / "index.json"), self._manifest(folder)
         if index is None or manifest is None:
             return "it is missing"
         if "of" in index:
             return None
         for entry in manifest["snapshots"]:
-            record = _read(place / f"{step_name(entry['iteration'])}.json")
+            record = readable(place / f"{step_name(entry['iteration'])}.json")
             if record is not None and record.get("key") != snapshot_key(entry, measurement):
                 return f"its {measurement.name} is of other snapshots"
         return None
@@ -149,7 +150,7 @@ class Stale:
 
         It must be of the runs asked for, of the sources that are there, and as it was made.
         """
-        content = _read(Path(self.results, product.record))
+        content = readable(Path(self.results, product.record))
         if content is None:
             return f"{product.record} is missing or damaged"
         if product.of_runs:
@@ -205,7 +206,7 @@ def _default(measurement: Measurement) -> str:
 
 def _noted(place: Path) -> str | None:
     """What a job found damaged below a folder that another job made, if it left a note."""
-    note = _read(place / DAMAGED)
+    note = readable(place / DAMAGED)
     if note is None:
         return f"{place / DAMAGED} is damaged" if (place / DAMAGED).exists() else None
     return f"{', '.join(note.get('files', ['a file']))} in {place} is missing or damaged"
@@ -217,14 +218,6 @@ def _difference(run: RunSpec, record: Mapping[str, Any]) -> str:
     except (KeyError, TypeError, ValueError, AttributeError):  # knobs were added or renamed since
         changed = []
     return "; ".join(changed) or "it was made by another version of the program, or is damaged"
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """The record in a file; None where there is none that can be read."""
-    try:
-        return read_json(path)
-    except (OSError, ValueError):
-        return None
 
 
 def _time(path: Path) -> int:
