@@ -231,7 +231,7 @@ def test_where_float32_is_too_coarse_float64_goes_on() -> None:
         return out.copy_(block * diagonal.to(block.dtype)[:, None] + coarse)
 
     start = torch.ones(300, 1, dtype=torch.float64)
-    pairs, _ = factors._top_pair(product, start, torch.empty(20, 300))
+    pairs, _ = factors._top_pair(product, start, factors.SHARPNESS_TOLERANCE, torch.empty(20, 300))
     assert pairs.converged
     assert pairs.relative_residual <= factors.SHARPNESS_TOLERANCE
     assert pairs.values.item() == pytest.approx(10, rel=1e-8)
@@ -297,3 +297,17 @@ def test_the_span_of_the_inputs_gives_the_numbers_of_the_whole(criterion: str) -
         few.network.outputs(theta, few.inputs),
         span.objective.network.outputs(small, span.objective.inputs),
     )
+
+
+@every_criterion
+def test_fewer_examples_than_input_dimensions_give_the_dense_numbers_too(criterion: str) -> None:
+    wide, theta = small_problem(criterion)
+    few = MLPObjective(wide.network, criterion, wide.inputs[:3], wide.targets[:3])
+    record = decompose(few, theta)
+    for name, expected in dense_factors(few, criterion, theta).items():
+        assert record[name] == pytest.approx(expected, rel=1e-7), name
+    hessian = dense_hessian(few, criterion, theta)
+    gauss_newton = dense_gauss_newton(few, criterion, theta)
+    assert record["sharpness_hessian"] == pytest.approx(top(hessian), rel=1e-9)
+    assert record["sharpness_gauss_newton"] == pytest.approx(top(gauss_newton), rel=1e-9)
+    assert record["sharpness_residual"] == pytest.approx(top(hessian - gauss_newton), rel=1e-9)

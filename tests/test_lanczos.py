@@ -32,7 +32,7 @@ def test_finds_the_largest_algebraic_eigenvalue(
 ) -> None:
     matrices = symmetric(count, 60, dtype)
     start = torch.ones(count, 60, dtype=dtype)
-    rows, residual, *_ = top_vectors(
+    rows, residual = top_vectors(
         lambda x, i: torch.einsum("nij,nj->ni", matrices[i], x), start, rtol, max_steps=200
     )
     values, residuals = rayleigh(matrices, rows)
@@ -46,32 +46,15 @@ def test_finds_the_largest_algebraic_eigenvalue(
 
 def test_the_largest_is_not_the_largest_by_absolute_value() -> None:
     diagonal = torch.tensor([-9.0, -3.0, 0.5, 2.0], dtype=torch.float64)
-    rows, *_ = top_vectors(lambda x, _: x * diagonal, torch.ones(1, 4).double(), 1e-10, 10)
+    rows, _ = top_vectors(lambda x, _: x * diagonal, torch.ones(1, 4).double(), 1e-10, 10)
     values, _ = rayleigh(torch.diag(diagonal)[None], rows)
     assert values.item() == pytest.approx(2)
-
-
-@pytest.mark.parametrize("count", [1, 7])
-def test_the_lower_end_is_met_on_the_way(count: int) -> None:
-    matrices = symmetric(count, 60)
-    for steps in (12, 200):
-        top = top_vectors(
-            lambda x, i: torch.einsum("nij,nj->ni", matrices[i], x),
-            torch.ones(count, 60).double(),
-            1e-9,
-            steps,
-        )
-        values = torch.linalg.eigvalsh(matrices)
-        assert (top.lowest >= values[:, 0] - 1e-9).all()  # a Ritz value comes from above
-        distance = (top.lowest[:, None] - values).abs().amin(1)
-        assert (distance <= top.lowest_error + 1e-9).all()  # an eigenvalue is as near as it says
-    torch.testing.assert_close(top.lowest, values[:, 0], rtol=1e-6, atol=0)
 
 
 def test_out_of_steps_it_says_how_far_it_came() -> None:
     matrices = symmetric(1, 60)
     start = torch.ones(1, 60).double()
-    rows, residual, *_ = top_vectors(lambda x, _: x @ matrices[0], start, 1e-9, 6)
+    rows, residual = top_vectors(lambda x, _: x @ matrices[0], start, 1e-9, 6)
     _, residuals = rayleigh(matrices, rows)
     assert residual == pytest.approx(residuals.item(), rel=1e-6)
     assert residual > 1e-3
@@ -80,7 +63,7 @@ def test_out_of_steps_it_says_how_far_it_came() -> None:
 def test_zeros_and_invariant_starts_give_numbers() -> None:
     diagonal = torch.tensor([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]).double()
     start = torch.tensor([[1.0, 1.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]).double()
-    rows, residual, *_ = top_vectors(lambda x, i: x * diagonal[i], start, 1e-10, 20)
+    rows, residual = top_vectors(lambda x, i: x * diagonal[i], start, 1e-10, 20)
     assert residual == 0
     torch.testing.assert_close(rows[1] / rows[1].norm(), start[1])  # an eigenvector already
     assert rows[2].eq(0).all()
@@ -94,7 +77,7 @@ def test_scalar_products_of_long_float32_vectors_are_precise() -> None:
     stream = torch.Generator().manual_seed(1)
     start = torch.randn(1, len(diagonal), generator=stream)
     start[0, -1] = 100
-    rows, residual, *_ = top_vectors(lambda x, _: x * diagonal, start, 1e-6, 60)
+    rows, residual = top_vectors(lambda x, _: x * diagonal, start, 1e-6, 60)
     assert residual <= 1e-6
     unit = rows[0].double() / rows[0].double().norm()
     image = unit * diagonal.double()

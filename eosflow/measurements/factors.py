@@ -70,39 +70,39 @@ def sharpness(point: Point, memory: Tensor) -> dict[str, float]:
     (m, P), in its precision.
     """
     start = random_start(len(point.theta), 1, point.theta)
-    gauss_newton, _ = _top_pair(point.gauss_newton, start, memory)
-    hessian, _ = _top_pair(point.hessian, gauss_newton.vectors, memory)
-    residual, lowest = _top_pair(point.residual, start, memory, RESIDUAL_TOLERANCE)
+    gauss_newton, _ = _top_pair(point.gauss_newton, start, SHARPNESS_TOLERANCE, memory)
+    hessian, _ = _top_pair(point.hessian, gauss_newton.vectors, SHARPNESS_TOLERANCE, memory)
+    residual, seen = _top_pair(point.residual, start, RESIDUAL_TOLERANCE, memory)
     found = {"hessian": hessian, "gauss_newton": gauss_newton, "residual": residual}
     record = {f"sharpness_{name}": pairs.values[0].item() for name, pairs in found.items()}
     record |= {f"residual_{name}": pairs.relative_residual for name, pairs in found.items()}
     scale = abs(record["sharpness_residual"])
-    record["smallest_eigenvalue_residual"] = lowest.smallest
-    record["residual_smallest"] = lowest.smallest_error / scale if scale > 0 else 0.0
+    record["smallest_eigenvalue_residual"] = seen.smallest
+    record["residual_smallest"] = seen.smallest_error / scale if scale > 0 else 0.0
     return record
 
 
 def _top_pair(
-    operator: Operator, start: Tensor, memory: Tensor, tolerance: float | None = None
+    operator: Operator, start: Tensor, tolerance: float, memory: Tensor
 ) -> tuple[EigenPairs, Space]:
     """Found in the precision of `memory`; value and residual are those of a float64 product.
 
     Where the precision of the search did not do, it goes on in float64. Also the Krylov space of
     the first round.
     """
-    tolerance = SHARPNESS_TOLERANCE if tolerance is None else tolerance
-    vector, spaces = start[:, 0], list[Space]()
+    vector, first = start[:, 0], None
     for _ in range(SEARCH_ROUNDS):
         krylov = Krylov(operator, vector, memory)
-        space = krylov.smallest(
+        found = krylov.smallest(
             lambda part: part.largest_error <= tolerance / 2 * abs(part.largest)
         )
-        spaces.append(space or krylov.space(krylov.size))
-        vector = krylov.combine(spaces[-1].vectors[:, -1], vector)
-        if space is not None:
+        space = found or krylov.space(krylov.size)
+        first = first or space
+        vector = krylov.combine(space.vectors[:, -1], vector)
+        if found is not None:
             break
-    pairs = top_eigenpairs(operator, vector[:, None], tolerance, SHARPNESS_PRODUCTS)
-    return pairs, spaces[0]
+    assert first is not None  # there is a first round
+    return top_eigenpairs(operator, vector[:, None], tolerance, SHARPNESS_PRODUCTS), first
 
 
 def groupwise(objective: Objective, theta: Tensor) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class InputSpan:
 def input_span(objective: MLPObjective) -> InputSpan | None:
     """Where the inputs have more dimensions than there are examples; None elsewhere.
 
-    Made once for an objective: Q costs 4DN² operations, less than a product with 𝓗 does.
+    Made once for an objective: Q costs about 4DN² operations, up to those of a few products with 𝓗.
     """
     if objective.inputs.shape[1] <= objective.examples:
         return None

@@ -1,4 +1,4 @@
-"""Top eigenvectors by Lanczos iteration: of one huge matrix, or of hundreds of small ones."""
+"""Top eigenvectors of hundreds of small matrices at once, by Lanczos iteration."""
 
 from __future__ import annotations
 
@@ -19,18 +19,15 @@ CHECK_EVERY = 16
 
 
 class Top(NamedTuple):
-    """What a search found at the top of n spectra, and what it saw of the bottom on the way.
+    """What a search found at the top of n spectra.
 
     `vectors` (n, d), not normalised, of the largest eigenvalues λ; `residual`, the worst
-    ‖A_i v − λ v‖/|λ|; `lowest` (n,), the smallest Ritz values, and `lowest_error` (n,), the
-    ‖A_i v − λ v‖ of theirs. Residuals are those of the recurrence; round-off may leave the true
-    ones above them, so measure those where it counts.
+    ‖A_i v − λ v‖/|λ|. Residuals are those of the recurrence; round-off may leave the true ones
+    above them, so measure those where it counts.
     """
 
     vectors: Tensor
     residual: float
-    lowest: Tensor
-    lowest_error: Tensor
 
 
 def top_vectors(operator: RowOperator, start: Tensor, rtol: float, max_steps: int) -> Top:
@@ -48,7 +45,6 @@ def top_vectors(operator: RowOperator, start: Tensor, rtol: float, max_steps: in
     diagonal: list[Tensor] = []
     off: list[Tensor] = []
     found, worst = torch.empty_like(start), 0.0
-    lowest, lowest_error = torch.empty(2, len(start), dtype=torch.float64, device=start.device)
     which = torch.arange(len(start), device=start.device)  # the matrices still being worked on
     while True:
         image = operator(basis[-1], which)
@@ -57,15 +53,14 @@ def top_vectors(operator: RowOperator, start: Tensor, rtol: float, max_steps: in
         last = len(basis) == max_steps
         if last or len(start) == 1 or len(basis) % CHECK_EVERY == 0:
             values, vectors = _eigenpairs(diagonal, off[:-1])
-            errors = off[-1][:, None] * vectors[:, -1].abs()  # of each Ritz pair
-            residuals = torch.where(errors > 0, errors / values.abs(), 0.0)[:, -1]
+            errors = off[-1] * vectors[:, -1, -1].abs()  # of the largest Ritz pair
+            residuals = torch.where(errors > 0, errors / values[:, -1].abs(), 0.0)
             done = (residuals <= rtol) | last
             if done.any():
                 worst = max(worst, residuals[done].max().item())
                 found[which[done]] = _combine(basis, vectors[:, :, -1])[done]
-                lowest[which[done]], lowest_error[which[done]] = values[done, 0], errors[done, 0]
                 if done.all():
-                    return Top(found, worst, lowest, lowest_error)
+                    return Top(found, worst)
                 which, image = which[~done], image[~done]
                 basis, diagonal, off = (
                     [rows[~done] for rows in group] for group in (basis, diagonal, off)
