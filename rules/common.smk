@@ -9,7 +9,7 @@ from snakemake.settings.types import DeploymentMethod
 from eosflow import results, runs
 from eosflow.datasets.base import SUBSET_VERSION
 from eosflow.results import figures
-from eosflow.runs.names import STUDIES_VERSION, index_key
+from eosflow.runs.names import STUDIES, STUDIES_VERSION, index_key
 from eosflow.runs.spec import TRAINING_VERSION
 from eosflow.storage import settings
 from eosflow.storage.digests import canonical_json, digest
@@ -58,16 +58,15 @@ KEEP_MEMORY = (
 def program(script, *options):
     """Start of a command; the package is imported from this tree also where it is not installed."""
     start = f"PYTHONPATH={shlex.quote(ROOT)} {shlex.quote(PYTHON)} scripts/{script}"
-    # Snakemake formats commands; what is written here must come through that as it is.
+    # These two are no user's, but must come through the formatting as they are.
     start = start.replace("{", "{{").replace("}", "}}")
     return " ".join([start, *options, ""])
 
 
 def numeric(script):
     """Start of the command of a job that may use a GPU."""
-    return KEEP_MEMORY + program(
-        script, "--device", config["device"]
-    )  # one of three words
+    device = config["device"]  # one of three words
+    return KEEP_MEMORY + program(script, "--device", device)
 
 
 def gpus(wildcards):

@@ -8,7 +8,7 @@ rule study:
     benchmark:
         f"{RESULTS}/benchmarks/studies/{{study}}.tsv"
     wildcard_constraints:
-        study="transient|work-precision",
+        study="|".join(STUDIES),
     conda:
         "../envs/eosflow.yaml"
     threads: 1

@@ -13,7 +13,7 @@ from project import ROOT, Project
 from eosflow.datasets.base import SUBSET_VERSION
 from eosflow.measurements.decomposition import Decomposition
 from eosflow.optimizers.rosenbrock import CAPACITY, ExponentialRosenbrock
-from eosflow.runs.names import index_key, step_name
+from eosflow.runs.names import STUDIES, index_key, step_name
 from eosflow.storage import provenance
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
@@ -74,7 +74,7 @@ def add_the_rest(results: Path, plan: plan.Plan) -> None:
         write(results / folder / "decomposition" / "index.json", index)
     specification = digest(sorted(run.key for run in plan.runs.values()))
     sealed(results, products.DICE_PARAMETERS, ())
-    for name in ("transient", "work-precision"):
+    for name in STUDIES:
         study = f"studies/{name}/table.csv"
         sealed(results, (study, f"provenance/{study}".replace("csv", "json")), ())
     *others, manifest = plan.products.values()

@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 from filelock import FileLock, Timeout
 
 from eosflow.results import figures
-from eosflow.runs.names import place_of
+from eosflow.runs.names import STUDIES, place_of
 from eosflow.runs.spec import RunSpec
 from eosflow.storage import settings
 from eosflow.storage.digests import digest
@@ -31,8 +31,14 @@ from eosflow.workflow.stale import Stale
 
 # Seconds after which a temporary file of a table is nobody's any more, and where such files lie.
 LEFT_OVER = 3600.0
-_STUDIES = ("studies/transient", "studies/work-precision")
-_PLACES = (".", "figures", "measurements", "data", "data/subsets", *_STUDIES)
+_PLACES = (
+    ".",
+    "figures",
+    "measurements",
+    "data",
+    "data/subsets",
+    *(f"studies/{s}" for s in STUDIES),
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
