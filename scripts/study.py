@@ -13,7 +13,11 @@ from eosflow.runs import transient, work_precision
 from eosflow.storage import provenance
 from eosflow.workflow import command_line
 
-STUDIES = {"transient": transient.rows, "work-precision": work_precision.studies}
+STUDIES = {
+    "transient": transient.rows,
+    "work-precision": work_precision.rows,
+    "work-precision-full-width": work_precision.rows_at_full_width,
+}
 
 
 def main() -> None:

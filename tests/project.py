@@ -59,8 +59,6 @@ class Project:
         # No configuration reaches the studies, which would take a minute.
         times = "FLOW_TIMES = (0.25, 1.0)", "FLOW_TIMES = (0.01, 0.02)"
         self.edit("eosflow/runs/work_precision.py", *times)
-        narrow = "network=MLPSettings()", "network=MLPSettings(width=16)"
-        self.edit("eosflow/runs/work_precision.py", *narrow)
         self.edit("eosflow/runs/transient.py", "END = 1.0", "END = 0.02")
 
     def adopt(self, results: Path) -> None:

@@ -64,7 +64,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, table in made.items():
         tables.write_csv(table, folder / f"{name}.csv")
     study = {
-        "width": 64,
         "scheme": ["exponential Euler", "exponential Euler"],
         "step": [0.02, 0.01],
         "flow_time": [0.5, 0.5],

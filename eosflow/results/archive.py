@@ -118,7 +118,7 @@ def redraw(folder: Path | str, output: Path | str) -> None:
         pd.read_parquet(folder / f"{name}.parquet")
         for name in ("decomposition", "runs", "dice-parameters")
     )
-    listed = figures.entries([*figures.EXPERIMENTS, *runs["experiment"]])
+    listed = figures.entries([*figures.EXPERIMENTS, *runs["experiment"]], on_request=True)
     drawn = {f"figures/{name}{end}" for name in listed for end in (".pdf", ".png")}
     made = {f"{name}.csv" for name in report.TABLES} | {"report.html"}
     frames = ("decomposition.parquet", "runs.parquet")

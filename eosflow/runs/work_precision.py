@@ -43,7 +43,9 @@ PROBLEM = RunSpec(
     optimizer=ExponentialEuler(eigen_dtype="float64"),
     target_loss=0.02,
 )
-FULL_WIDTH = dataclasses.replace(PROBLEM, network=MLPSettings())
+FULL_WIDTH = dataclasses.replace(
+    PROBLEM, experiment="work-precision-full-width", network=MLPSettings()
+)
 SETTLED = 20  # steps of the paper's scheme: the diagram starts beyond the transient
 FLOW_TIMES = (0.25, 1.0)
 STEP_SIZES = (0.05, 0.02, 0.01, 0.005, 0.002)
@@ -152,11 +154,14 @@ def schemes(
     yield "gradient descent", 1.0, ExplicitEuler(fraction=1.0)
 
 
-def studies() -> list[dict[str, Any]]:
-    """The rows of all problems, one after another."""
-    rows = study(PROBLEM, problem(PROBLEM))
-    # There each block product costs twenty times as much.
-    return rows + study(FULL_WIDTH, problem(FULL_WIDTH), FLOW_TIMES[:1], coarse=True)
+def rows() -> list[dict[str, Any]]:
+    """The rows of the study."""
+    return study(PROBLEM, problem(PROBLEM))
+
+
+def rows_at_full_width() -> list[dict[str, Any]]:
+    """Those at the paper's width, where each block product costs twenty times as much."""
+    return study(FULL_WIDTH, problem(FULL_WIDTH), FLOW_TIMES[:1], coarse=True)
 
 
 def study(
@@ -178,9 +183,6 @@ def study(
     )
     flow = Flow(spec, objective)
     exact = flow.reference(times)
-    assert isinstance(spec.network, MLPSettings)
-    width = spec.network.width
-    log.info("width %d", width)
     log.info("a gradient counts as %.3f block products", share)
     log.info("reference: %d gradients", flow.objective.evaluations)
     rows = []
@@ -194,7 +196,6 @@ def study(
             work = products + share * gradients
             rows.append(
                 {
-                    "width": width,
                     "scheme": scheme,
                     "step": parameter,
                     "flow_time": end,

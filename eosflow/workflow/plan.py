@@ -198,7 +198,8 @@ class Plan:
             for name in self.measurements
         }
         drawn = {
-            name: entry.data for name, entry in figures.entries(self.config["experiments"]).items()
+            name: entry.data
+            for name, entry in figures.entries(self.config["experiments"], on_request=True).items()
         }
         return {product.files[0]: product for product in products(indices, drawn, self.figures)}
 
@@ -229,7 +230,7 @@ class Plan:
 
         Raises: UserError naming all figures.
         """
-        known = figures.entries(self.config["experiments"])
+        known = figures.entries(self.config["experiments"], on_request=True)
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
@@ -257,7 +258,7 @@ class Plan:
 
     def figure_caption(self, name: str) -> str:
         """What is drawn in a figure, and what to see in it."""
-        return figures.entries(self.config["experiments"])[name].caption
+        return figures.entries(self.config["experiments"], on_request=True)[name].caption
 
     def figure_options(self, name: str) -> str:
         """The options that tell a figure's job of the files it is drawn from."""

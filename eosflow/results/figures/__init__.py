@@ -41,7 +41,8 @@ class Kind:
 
     `data` is None where it is drawn from the tidy tables; otherwise `dice` for a Dice subset, or
     the path of a study's table in the results folder. `needs` are the columns of the decomposition
-    without which there is nothing to draw.
+    without which there is nothing to draw. One that is `on_request`, for it takes minutes, is made
+    where it is asked for by name, and not with all others.
     """
 
     function: str
@@ -49,6 +50,7 @@ class Kind:
     caption: str
     data: str | None = None
     needs: tuple[str, ...] = ()
+    on_request: bool = False
 
 
 @dataclass(frozen=True)
@@ -179,16 +181,23 @@ KINDS: dict[str, Kind] = {
     "work_precision": Kind(
         "eosflow.results.figures.work_precision:work_precision",
         "How near to the true flow, for how much work",
-        "On Dice at 16 × 16 pixels, N = 60, with hidden layers of 64 and of the paper's 512, the "
-        "distance of a scheme's end point to the true flow over the distance travelled, against "
-        "the work in block products; one panel per width and flow time. Lower left is "
-        "better. Along a line the steps get smaller: the error of exponential Euler falls in "
-        "proportion to them (first order), that of exponential Heun with their square (second "
-        "order). Steps of RK4 and of gradient descent are set by 1/λ₁, so that their work grows "
-        "with the sharpness; that of the exponential schemes does not. Exponential Rosenbrock is "
-        "given a tolerance, from 10⁻² to 10⁻⁶. At width 512 the smallest steps of three schemes "
-        "are left out, for they would take minutes.",
+        "On Dice at 16 × 16 pixels, N = 60, with hidden layers of 64, the distance of a scheme's "
+        "end point to the true flow over the distance travelled, against the work in block "
+        "products; one panel per flow time. Lower left is better. Along a line the steps get "
+        "smaller: the error of exponential Euler falls in proportion to them (first order), that "
+        "of exponential Heun with their square (second order). Steps of RK4 and of gradient "
+        "descent are set by 1/λ₁, so that their work grows with the sharpness; that of the "
+        "exponential schemes does not. Exponential Rosenbrock is "
+        "given a tolerance, from 10⁻² to 10⁻⁶.",
         data="studies/work-precision/table.csv",
+    ),
+    "work_precision_full_width": Kind(
+        "eosflow.results.figures.work_precision:work_precision_full_width",
+        "How near to the true flow, for how much work: at the paper's width",
+        "The same as the figure work-precision, with hidden layers of 512. The smallest steps of "
+        "exponential Euler, exponential Heun and RK4 are left out, for they would take minutes.",
+        data="studies/work-precision-full-width/table.csv",
+        on_request=True,
     ),
     "transient": Kind(
         "eosflow.results.figures.transient:transient",
@@ -226,6 +235,7 @@ EXTRAS: dict[str, Entry] = {
     "stable-step": Entry("stable_step", None),
     "growth": Entry("growth", None),
     "work-precision": Entry("work_precision", None),
+    "work-precision-full-width": Entry("work_precision_full_width", None),
     "transient": Entry("transient", None),
 }
 
@@ -255,8 +265,10 @@ NAMES: dict[str, Entry] = {
 }
 
 
-def entries(experiments: Iterable[str]) -> dict[str, Entry]:
+def entries(experiments: Iterable[str], on_request: bool = False) -> dict[str, Entry]:
     """The figures of these experiments, by name, and those that show all experiments or none.
+
+    With `on_request` also those that are made only where they are asked for.
 
     The paper's experiments have its numbered figures; of any other, `EXP-sharpness`, `EXP-overlap`,
     `EXP-layers`, `EXP-factors`, `EXP-activation-ratios`, `EXP-alignment`, `EXP-jacobian-norms` and
@@ -268,7 +280,8 @@ def entries(experiments: Iterable[str]) -> dict[str, Entry]:
     found = {
         name: entry
         for name, entry in NAMES.items()
-        if entry.experiment is None or entry.experiment in chosen
+        if (entry.experiment is None or entry.experiment in chosen)
+        and (on_request or not KINDS[entry.kind].on_request)
     }
     for experiment in chosen:
         if experiment in EXPERIMENTS:

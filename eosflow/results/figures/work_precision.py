@@ -17,45 +17,47 @@ MARKERS = {
     "RK4": "^--",
     "gradient descent": "X",
 }
-FIRST_WIDTH = 64  # that of tables from before the study had a second problem
 COLORS = (style.FIRST, style.SECOND, "#cc79a7", "#009e73", style.INK)
 
 
 def work_precision(table: Path | str) -> Figure:
-    """Relative distance to the true flow against work in block products.
+    """Relative distance to the true flow against work in block products, one panel per flow time.
 
-    One panel per network width and flow time. table: CSV with width, scheme, step, flow_time,
-    relative_error, work. Lower left is better. Runs that did not stay on the flow (errors above 1
-    or not finite) lie on the upper edge, hollow.
+    table: CSV with scheme, step, flow_time, relative_error, work. Lower left is better. Runs that
+    did not stay on the flow (errors above 1 or not finite) lie on the upper edge, hollow.
     """
-    frame = pd.read_csv(table)
-    if "width" not in frame:  # kept as evidence before there was a second problem
-        frame["width"] = FIRST_WIDTH
-    distinct = frame[["width", "flow_time"]].drop_duplicates().sort_values(["width", "flow_time"])
-    places = [(int(width), float(time)) for width, time in distinct.to_numpy()]
+    return _draw(pd.read_csv(table), KINDS["work_precision"].title)
+
+
+def work_precision_full_width(table: Path | str) -> Figure:
+    """The same for the problem of the paper's width."""
+    return _draw(pd.read_csv(table), KINDS["work_precision_full_width"].title)
+
+
+def _draw(frame: pd.DataFrame, title: str) -> Figure:
+    times = sorted(frame["flow_time"].unique())
     looks = zip(MARKERS.items(), COLORS, strict=True)
     drawn = [look for look in looks if look[0][0] in set(frame["scheme"])]
-    figure = Figure(figsize=(style.WIDTH, 3.8), layout="constrained")
-    panels = figure.subplots(1, len(places), sharey=True, squeeze=False)[0]
-    for axes, (width, time) in zip(panels, places, strict=True):
-        here = frame[(frame["width"] == width) & (frame["flow_time"] == time)]
+    figure = Figure(figsize=(style.WIDTH, 3.2), layout="constrained")
+    panels = figure.subplots(1, len(times), sharey=True, squeeze=False)[0]
+    for axes, time in zip(panels, times, strict=True):
         for (scheme, marker), color in drawn:
-            rows = here[here["scheme"] == scheme].sort_values("step")
+            rows = frame[(frame["scheme"] == scheme) & (frame["flow_time"] == time)]
+            rows = rows.sort_values("step")
             good = rows[rows["relative_error"] <= 1]
             axes.loglog(
                 good["work"], good["relative_error"], marker, color=color, ms=4, label=scheme
             )
             lost = rows.drop(good.index)
             axes.loglog(lost["work"], [1.0] * len(lost), marker[0], color=color, ms=4, mfc="none")
-        axes.set_title(f"width {width}\nflow time {time:g}")
+        axes.set_title(f"flow time {time:g}")
         axes.set_xlabel("work (block products)")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_locator(NullLocator())
-    panels[0].set_ylabel("distance to the flow\n/ distance travelled")
+    panels[0].set_ylabel("distance to the flow / distance travelled")
     columns = len(drawn) if len(drawn) <= 4 else 3
     handles = panels[-1].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=columns)
-    title = KINDS["work_precision"].title
     figure.suptitle(title, x=0.01, ha="left", color=style.INK, fontweight="bold")
     return figure
