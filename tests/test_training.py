@@ -170,6 +170,9 @@ SHUFFLED = {"batch": Shuffled(size=5), "target_loss": 1e-9, "max_iterations": 60
 KILLED: dict[str, RunSpec] = {
     "exponential Euler": small_spec(),
     "exponential Rosenbrock": small_spec(optimizer=ExponentialRosenbrock(tolerance=1e-5)),
+    "exponential Rosenbrock in the span of few inputs": small_spec(
+        optimizer=ExponentialRosenbrock(tolerance=1e-5), n=9
+    ),
     "RK4": small_spec(optimizer=RungeKutta4(), target_loss=1e-9, max_iterations=60),
     "SGD": small_spec(optimizer=GRADIENT, **SHUFFLED),
     "Nesterov momentum": small_spec(
@@ -209,6 +212,35 @@ def test_killed_and_started_again_it_is_the_same_to_the_bit(
     # Only a run that was cut off can go on from its end.
     cut_off = spec.target_loss < 1e-6
     assert (folder / "checkpoint.safetensors").exists() == cut_off
+
+
+def test_trained_in_the_span_of_few_inputs_it_is_the_run_of_the_whole(
+    subset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nine examples of sixteen numbers: the first layer is trained in nine coordinates.
+    spec = small_spec(optimizer=ExponentialRosenbrock(tolerance=1e-5), n=9, every=1)
+    train(spec, subset, tmp_path / "span", threads=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(ExponentialRosenbrock, "any_coordinates", False)
+        cut = dataclasses.replace(spec, stop=dataclasses.replace(spec.stop, max_iterations=6))
+        train(spec, subset, tmp_path / "whole", threads=1)
+        train(cut, subset, tmp_path / "before", threads=1)
+    whole = trajectory(tmp_path / "whole")
+    # One that was begun before there was a span goes on in it.
+    train(spec, subset, tmp_path / "before", threads=1)
+    for name in ("span", "before"):
+        found = trajectory(tmp_path / name)
+        assert len(found["loss"]) > 20
+        for column in ("loss", "flow_time", "largest_ritz_value", "error_estimate"):
+            np.testing.assert_allclose(found[column], whole[column], rtol=1e-6)
+        entries = read_json(tmp_path / name / "manifest.json")["snapshots"]
+        assert len(entries) == len(found["loss"]) + 1
+        for entry in entries:
+            held, _ = load_tensors(tmp_path / name / entry["file"])
+            expected, _ = load_tensors(tmp_path / "whole" / entry["file"])
+            assert held.keys() == expected.keys()
+            for tensor, weights in held.items():
+                torch.testing.assert_close(weights, expected[tensor], rtol=1e-6, atol=1e-8)
 
 
 def checkpoint_iteration(folder: Path) -> int:

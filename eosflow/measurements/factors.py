@@ -37,7 +37,7 @@ def decompose(objective: Objective, theta: Tensor) -> dict[str, Any]:
     Every expectation is the mean over the objective's examples. `residual_*` are relative residuals
     of the estimators, 0 for closed forms; `converged` is true where all met their tolerance.
     """
-    if isinstance(objective, MLPObjective) and (span := input_span(objective)):
+    if span := input_span(objective):
         objective, theta = span.objective, span.project(theta)  # the same numbers for less
     point = objective.evaluate(theta)
     record: dict[str, Any] = {"loss": point.loss}

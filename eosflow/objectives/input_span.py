@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from eosflow.networks.perceptron import MLP
+from eosflow.objectives.base import Objective
 from eosflow.objectives.mlp import MLPObjective
 
 
@@ -32,12 +33,25 @@ class InputSpan:
         (weight, _), *_ = self._whole.layers(theta)
         return torch.cat([(weight @ self._basis).reshape(-1), theta[weight.numel() :]])
 
+    def lift(self, theta: Tensor, start: Tensor) -> Tensor:
+        """The parameters of the whole (P,) from those of the smaller network (P',).
 
-def input_span(objective: MLPObjective) -> InputSpan | None:
-    """Where the inputs have more dimensions than there are examples; None elsewhere.
+        Implements: W₁ = W₁'Qᵀ + W₁(0)(1 − QQᵀ), with what `start` (P,), where the path began, has
+        outside the span: it moves no output, and no gradient moves it.
+        """
+        (smaller, _), *_ = self.objective.network.layers(theta)
+        (first, _), *_ = self._whole.layers(start)
+        weight = first + (smaller - first @ self._basis) @ self._basis.T
+        return torch.cat([weight.reshape(-1), theta[smaller.numel() :]])
+
+
+def input_span(objective: Objective) -> InputSpan | None:
+    """For an MLP whose inputs have more dimensions than there are examples; None elsewhere.
 
     Made once for an objective: Q costs about 4DN² operations, up to those of a few products with 𝓗.
     """
+    if not isinstance(objective, MLPObjective):
+        return None
     if objective.inputs.shape[1] <= objective.examples:
         return None
     return objective.scratch("input span", lambda: InputSpan(objective))

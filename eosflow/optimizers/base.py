@@ -41,7 +41,9 @@ class Optimizer(Protocol):
     the last bit. Planning reads the settings, so a module with an optimizer imports torch, and what
     needs torch, inside its methods alone. `follows_flow` says that the path is that of θ' = −∇𝓛,
     which asks for the whole objective at every step; others may be given batches. Long steps go
-    beyond the target loss; with `lands_on_target` the last one is made as short as it takes.
+    beyond the target loss; with `lands_on_target` the last one is made as short as it takes. With
+    `any_coordinates` the path is the same in any orthonormal coordinates of θ, and a run may be
+    trained in fewer of them, see `eosflow.objectives.input_span`.
     `transient` is how many iterations at the start are no part of any analysis, for their steps are
     too long for what they follow: 10 as in the paper, 0 where the error is controlled.
     """
@@ -49,6 +51,7 @@ class Optimizer(Protocol):
     name: ClassVar[str]
     follows_flow: ClassVar[bool]
     lands_on_target: ClassVar[bool]
+    any_coordinates: ClassVar[bool]
     transient: ClassVar[int]
 
     def describe(self) -> str:

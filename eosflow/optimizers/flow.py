@@ -70,6 +70,7 @@ class ExponentialEuler:
     name: ClassVar[str] = "exponential-euler"
     follows_flow: ClassVar[bool] = True
     lands_on_target: ClassVar[bool] = False
+    any_coordinates: ClassVar[bool] = False
     transient: ClassVar[int] = 10
 
     max_step_size: float = setting(
@@ -228,6 +229,7 @@ class ExplicitEuler:
     name: ClassVar[str] = "explicit-euler"
     follows_flow: ClassVar[bool] = True
     lands_on_target: ClassVar[bool] = False
+    any_coordinates: ClassVar[bool] = False
     transient: ClassVar[int] = 10
 
     fraction: float = setting(1.0, about="step size as a fraction of 1/λ₁", exclusiveMinimum=0)

@@ -34,6 +34,7 @@ class GradientOptimizer(ABC):
     name: ClassVar[str]
     follows_flow: ClassVar[bool] = False
     lands_on_target: ClassVar[bool] = False
+    any_coordinates: ClassVar[bool] = False
     transient: ClassVar[int] = 10
 
     learning_rate: float = setting(about="learning rate η", exclusiveMinimum=0)

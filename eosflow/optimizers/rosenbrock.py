@@ -59,6 +59,7 @@ class ExponentialRosenbrock:
     name: ClassVar[str] = "exponential-rosenbrock"
     follows_flow: ClassVar[bool] = True
     lands_on_target: ClassVar[bool] = True
+    any_coordinates: ClassVar[bool] = True
     transient: ClassVar[int] = 0
 
     tolerance: float = setting(

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eosflow.objectives.input_span import input_span
 from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
 from eosflow.runs.data import load_data, made_on
 from eosflow.runs.folder import CHECKPOINT, RunFolder
@@ -104,7 +105,10 @@ class _Recorder:
         self.files = files
         self.columns = columns(spec)
         data = load_data(spec, subset_path)
-        self.objective = data.objective(spec, device)
+        self.whole = data.objective(spec, device)
+        self._start = self.whole.network.initialize(spec.init_seed).to(self.whole.inputs)
+        self._span = input_span(self.whole) if spec.optimizer.any_coordinates else None
+        self.objective = self._span.objective if self._span else self.whole
         self._before = files.read_record() or {}
         self.rows: list[list[float]] = []
         self.snapshots: list[dict[str, Any]] = []
@@ -163,9 +167,12 @@ class _Recorder:
         return self._finish(course, stopped)
 
     def _begin(self) -> Course:
-        theta = self.objective.network.initialize(self.spec.init_seed).to(self.objective.inputs)
         parts = self.objective, self.spec.optimizer, self.spec.batch
-        return begin(*parts, theta, self.spec.init_seed)
+        return begin(*parts, self._placed(self._start), self.spec.init_seed)
+
+    def _placed(self, theta: Tensor) -> Tensor:
+        """Parameters of the network in the coordinates that it is trained in."""
+        return self._span.project(theta) if self._span else theta
 
     def _resume(self) -> Course | None:
         checkpoint = self.files.load_checkpoint()
@@ -183,8 +190,11 @@ class _Recorder:
         self._seconds = metadata["seconds"]
         device = self.objective.inputs.device
         placed = {name: tensor.to(device) for name, tensor in tensors.items()}
+        theta = placed["theta"]
+        if len(theta) == self.spec.parameters:  # also where version 0.1 knew no other coordinates
+            theta = self._placed(theta)
         return Course(
-            theta=placed["theta"],
+            theta=theta,
             optimizer=_under("optimizer.", placed) | metadata["optimizer"],
             batch=_under("batch.", placed) | metadata["batch"],
             iteration=metadata["iteration"],
@@ -195,10 +205,10 @@ class _Recorder:
         """Refuse to go on with other examples than those that the checkpoint was made on."""
         entry = metadata["snapshots"][0]
         tensors, _ = load_tensors(self.files.path / entry["file"])
-        theta = self.objective.network.flatten(tensors).to(self.objective.inputs)
+        theta = self.whole.network.flatten(tensors).to(self.whole.inputs)
         known = metadata.get("data", self._before.get("subset"))
         now = self.record["subset"]
-        if not made_on(known, now, self.objective, theta, entry["loss"]):
+        if not made_on(known, now, self.whole, theta, entry["loss"]):
             checkpoint = self.files.path / CHECKPOINT
             raise UserError(
                 f"{now['file']} does not hold the examples that {self.files.path} was trained on "
@@ -267,7 +277,8 @@ class _Recorder:
             whole = self.objective.evaluate(course.theta)
             loss = whole.loss
             whole.release()
-        tensors = self.objective.network.named(course.theta)
+        theta = self._span.lift(course.theta, self._start) if self._span else course.theta
+        tensors = self.whole.network.named(theta)
         place = (course.iteration, course.flow_time, loss)
         self.snapshots.append(self.files.save_snapshot(tensors, *place))
 
