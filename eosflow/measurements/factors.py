@@ -26,6 +26,8 @@ SEARCH_STEPS = 48
 SEARCH_ROUNDS = 5
 JACOBIAN_TOLERANCE = 1e-3
 JACOBIAN_STEPS = 120
+# Of the matrix that all examples share, whose top eigenvector starts them.
+WEIGHT_STEPS = 20
 # Up to this many rows a Gram matrix per example is cheaper than an iteration, and exact.
 EXACT_GRAM_ROWS = 64
 
@@ -232,13 +234,26 @@ def squared_jacobian_norms(weight: Tensor, slopes: Tensor) -> tuple[Tensor, floa
 def _top_right_singular_vectors(weight: Tensor, slopes: Tensor) -> Tensor:
     """Those of W diag(s) for each row s of slopes (n, d), not normalised."""
     gram = weight.T @ weight
-    start = torch.linalg.eigh(gram).eigenvectors[:, -1] * slopes
+    start = _roughly_top(gram) * slopes
 
     def squared(rows: Tensor, examples: Tensor) -> Tensor:
         scales = slopes[examples]
         return ((rows * scales) @ gram).mul_(scales)
 
     return top_vectors(squared, start, JACOBIAN_TOLERANCE / 2, JACOBIAN_STEPS).vectors
+
+
+def _roughly_top(gram: Tensor) -> Tensor:
+    """The top eigenvector (d,) of WᵀW, well enough to start from."""
+    memory = gram.new_empty(WEIGHT_STEPS + 1, len(gram))
+    krylov = Krylov(
+        lambda block, out: torch.mm(gram, block, out=out),
+        random_start(len(gram), 1, gram)[:, 0],
+        memory,
+    )
+    space = krylov.smallest(lambda part: part.size == WEIGHT_STEPS)
+    assert space is not None  # memory holds one vector more
+    return krylov.combine(space.vectors[:, -1], gram[0])
 
 
 def _rayleigh(weight: Tensor, slopes: Tensor, vectors: Tensor) -> tuple[Tensor, float]:

@@ -230,10 +230,10 @@ class _Basis:
         self._used = keep.shape[1]
 
 
-def parts(rows: Tensor) -> Iterator[slice]:
+def parts(rows: Tensor, columns: int = COLUMNS) -> Iterator[slice]:
     """Columns of long rows (k, P), as many at a time as stay in cache."""
     # A device other than the CPU has no such cache, and pays for each call.
-    length = COLUMNS if rows.device.type == "cpu" else rows.shape[1]
+    length = columns if rows.device.type == "cpu" else rows.shape[1]
     for start in range(0, rows.shape[1], length):
         yield slice(start, start + length)
 

@@ -14,6 +14,8 @@ from eosflow.spectra.eigenpairs import Operator, parts
 # Within this distance of 0 the recurrence for φ_k cancels, and its series converges at once.
 SERIES_RADIUS = 1.0
 SERIES_TERMS = 20
+# Entries of a single vector that are taken at a time: a mebibyte in float32.
+SINGLE_COLUMNS = 2**18
 
 
 def phi(order: int, exponents: Tensor) -> Tensor:
@@ -149,7 +151,7 @@ class Krylov:
         self._operator(vector[:, None], image[:, None])
         along = _dot(vector, image)
         before = self._beside[-1] if number else 0.0
-        for part in parts(self._rows):
+        for part in parts(self._rows, SINGLE_COLUMNS):
             image[part].add_(vector[part], alpha=-along)
             if number:
                 image[part].add_(self._rows[number - 1, part], alpha=-before)
@@ -202,8 +204,8 @@ class Krylov:
 
 
 def _dot(first: Tensor, second: Tensor) -> float:
-    """x·y in float64: a float32 sum of millions of terms is good to four digits only."""
+    """x·y to the precision of its terms: `sum` adds in pairs, `dot` one after the other."""
     total = 0.0
-    for part in parts(first[None]):
-        total += torch.dot(first[part], second[part]).item()
+    for part in parts(first[None], SINGLE_COLUMNS):
+        total += (first[part] * second[part]).sum().item()
     return total
