@@ -27,7 +27,10 @@ KRYLOV_SHARE = 0.3
 ERROR_FACTOR = 2.0
 SAFETY = 0.9
 # By how much a step may differ from the one before, and from the try before.
-GROWTH, SHRINKAGE = 5.0, 0.2
+GROWTH, SHRINKAGE = 3.0, 0.2
+# A try whose estimate is known to be so many times too large is given up there and then, and the
+# next one is made this much shorter: there, errors grow faster than the square of the step.
+HOPELESS, RETREAT = 4.0, 0.3
 FIRST_VECTORS = 8
 MAX_TRIES = 20
 # Down to this tolerance a basis in float32 loses nothing; docs/performance.md has the numbers.
@@ -168,14 +171,22 @@ class ExponentialRosenbrock:
         memory = self._memory(objective, point.theta)[flow.size + 1 :]
         bent = Krylov(point.hessian, curved, memory)
         allowed = KRYLOV_SHARE * self.tolerance * length
+        limit = HOPELESS * self.bound * length
+
+        def enough(part: Space) -> bool:
+            # ‖φ₃(−ηT)e₁‖² is a Gauss quadrature, which for such a function is a lower bound.
+            least: float = 2 * size * part.coefficients(3, -size).norm().item()
+            return least > limit or 2 * size * part.residual(3, -size) <= allowed
+
         last = None
         if math.isfinite(bent.norm) and math.isfinite(between.loss):
-            last = bent.smallest(lambda part: 2 * size * part.residual(3, -size) <= allowed)
+            last = bent.smallest(enough)
         theta, error = move.add_(point.theta), math.inf
         if last is not None:
             correction = last.coefficients(3, -size).mul_(2 * size)
-            theta += bent.combine(correction, theta)
             error = correction.norm().item() / length if length else 0.0
+            if error <= self.bound:
+                theta += bent.combine(correction, theta)
         return _Try(size, theta, error, residual, space.largest, bent.size)
 
     def _resolve(self, flow: Krylov, size: float) -> tuple[float, Space]:
@@ -191,7 +202,11 @@ class ExponentialRosenbrock:
 
     def _shrinkage(self, error: float) -> float:
         """By what factor a step is made shorter that erred by so much, or that raised the loss."""
-        return 0.5 if error <= self.bound else max(self._factor(error), SHRINKAGE)
+        if error <= self.bound:
+            return 0.5
+        if error > HOPELESS * self.bound:
+            return RETREAT
+        return max(self._factor(error), SHRINKAGE)
 
     def _factor(self, error: float) -> float:
         """What would bring the estimate to its bound: it grows as the square of the step."""
