@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from problems import small_spec, write_noise_subset
 
 from eosflow.measurements.decomposition import Decomposition
@@ -22,6 +23,7 @@ from eosflow.runs import train as training
 from eosflow.runs.measure import measure_run
 from eosflow.runs.spec import RunSpec
 from eosflow.runs.train import train
+from eosflow.storage import provenance
 from eosflow.storage.digests import canonical_json
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import (
@@ -297,6 +299,27 @@ def test_a_run_says_what_changed_between_its_sittings(
     measure_run(tmp_path / RUN, subset, Decomposition())
     _, runs = collect.collect([tmp_path / RUN])
     assert runs["changed"].tolist() == ["threads: 1, 2 from iteration 30"]
+
+
+def test_a_measurement_says_what_changed_between_its_snapshots(
+    results: Path, subset: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    index = read_json(results / PLACE / "index.json")
+    (made_with,) = index["made_with"]
+    assert made_with["versions"] == provenance.versions()
+    last = results / PLACE / index["snapshots"][-1]["file"]
+    row = read_json(last)
+    last.unlink()
+    torch.set_num_threads(made_with["threads"] + 1)
+    try:
+        found = measure_run(results / RUN, subset, Decomposition())["made_with"]
+    finally:
+        torch.set_num_threads(made_with["threads"])
+    assert found == [made_with, made_with | {"threads": made_with["threads"] + 1}]
+    assert "more than one of threads" in caplog.text
+    assert read_json(last).keys() == row.keys()
+    frame, _ = collect.collect([results / RUN])
+    assert "made_with" not in frame
 
 
 # Places

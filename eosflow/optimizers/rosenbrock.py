@@ -160,7 +160,7 @@ class ExponentialRosenbrock:
         if not flow.finite:
             return _Try(size, point.theta, math.inf, math.inf, math.nan, 0)
         coefficients = space.coefficients(1, -size).mul_(-size)
-        length = coefficients.norm().item()
+        length = float(coefficients.norm())
         residual = size * space.residual(1, -size) / length if length else 0.0
         move = flow.combine(coefficients, point.theta)
         between = objective.evaluate(point.theta + move)
@@ -175,7 +175,7 @@ class ExponentialRosenbrock:
 
         def enough(part: Space) -> bool:
             # ‖φ₃(−ηT)e₁‖² is a Gauss quadrature, which for such a function is a lower bound.
-            least: float = 2 * size * part.coefficients(3, -size).norm().item()
+            least = 2 * size * float(part.coefficients(3, -size).norm())
             return least > limit or 2 * size * part.residual(3, -size) <= allowed
 
         last = None

@@ -65,7 +65,7 @@ _LEAST_COLUMNS = [
     "alignment_product",
 ]
 # Keys of a measured snapshot's JSON that are not measured numbers.
-_OWN_KEYS = ("key", "version")
+_OWN_KEYS = ("key", "version", "made_with")
 
 
 def describe(record: Mapping[str, Any]) -> tuple[str, str, str]:

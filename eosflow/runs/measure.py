@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from eosflow.measurements.base import Measurement
 from eosflow.objectives.base import Objective
 from eosflow.runs.data import load_data, made_on
 from eosflow.runs.names import index_key, place_of, snapshot_key, step_name
+from eosflow.runs.sitting import NAMES, sitting
 from eosflow.runs.spec import specified
 from eosflow.storage.damage import DAMAGED, note_damage, noted
 from eosflow.storage.digests import digest
@@ -24,6 +26,8 @@ from eosflow.storage.files import (
     write_json,
 )
 from eosflow.storage.tensors import DamagedFile, load_tensors
+
+log = logging.getLogger(__name__)
 
 AGAIN = "Start the workflow again: it is made anew"
 
@@ -83,6 +87,7 @@ class RunMeasurer:
                 "flow_time": entry["flow_time"],
                 **self.measurement.measure(self._objective, theta, iteration, seed),
                 "version": self.measurement.version,
+                "made_with": sitting(self._device),
                 "key": key,
             }
             write_json(path, record)
@@ -98,11 +103,29 @@ class RunMeasurer:
             "version": self.measurement.version,
             "run": self.spec.key,
             "of": digest(self.manifest["snapshots"]),
+            "made_with": self._made_with(entries),
             "snapshots": entries,
         }
         write_json(self.place / "index.json", index)
         (self.place / DAMAGED).unlink(missing_ok=True)
         return index
+
+    def _made_with(self, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """With what the records were made, each once, in the order of the snapshots."""
+        found: list[dict[str, Any]] = []
+        for entry in entries:
+            made_with = read_json(self.place / entry["file"]).get("made_with")
+            if made_with and made_with not in found:
+                found.append(made_with)
+        if len(found) > 1:
+            changed = [
+                name for name in NAMES if any(made[name] != found[0][name] for made in found)
+            ]
+            log.warning(
+                "%s was measured with more than one of %s: last bits may depend on that",
+                *(self.place, ", ".join(changed)),
+            )
+        return found
 
     def _done(self, path: Path, key: str) -> bool:
         """Whether a snapshot's record is there, of this snapshot, and as it was written."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-import platform
 import time
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,11 @@ from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
 from eosflow.runs.data import load_data, made_on
 from eosflow.runs.folder import CHECKPOINT, RunFolder
 from eosflow.runs.progress import LossProgress
+from eosflow.runs.sitting import NAMES, sitting
 from eosflow.runs.spec import RunSpec
 from eosflow.storage.damage import DAMAGED
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import remove_leftovers, write_json
-from eosflow.storage.provenance import versions
 from eosflow.storage.tensors import load_tensors
 
 CHECKPOINT_SECONDS = 120.0
@@ -34,9 +33,6 @@ COLUMNS = {
     "loss": "float64",
     "train_accuracy": "float64",
 }
-
-# What may change from one sitting of a run to the next, and change its last bits.
-_SITTING = ("device", "threads", "versions")
 
 log = logging.getLogger(__name__)
 
@@ -113,19 +109,15 @@ class _Recorder:
         self.rows: list[list[float]] = []
         self.snapshots: list[dict[str, Any]] = []
         self._latest: Course | None = None
-        sitting = {
-            "device": _device_name(device),
-            "threads": torch.get_num_threads(),
-            "versions": versions(),
-        }
+        now = sitting(device)
         self.record: dict[str, Any] = {
             "spec": spec.to_record(),
             "key": spec.key,
             "trajectory_key": spec.trajectory_key,
             "status": "running",
             "parameters": spec.parameters,
-            **sitting,
-            "sittings": [{"from_iteration": 0, **sitting}],
+            **now,
+            "sittings": [{"from_iteration": 0, **now}],
             "subset": data.record(),
         }
         self._seconds = 0.0
@@ -219,10 +211,10 @@ class _Recorder:
     def _add_sitting(self, metadata: dict[str, Any]) -> None:
         """Note in run.json that the run goes on with other versions, threads or device, if so."""
         (now,) = self.record["sittings"]
-        before = {name: self._before[name] for name in _SITTING if name in self._before}
+        before = {name: self._before[name] for name in NAMES if name in self._before}
         known = [{"from_iteration": 0, **before}] if before else []
         sittings = metadata.get("sittings", known)
-        changed = [n for n in _SITTING if sittings and sittings[-1][n] != now[n]]
+        changed = [n for n in NAMES if sittings and sittings[-1][n] != now[n]]
         if changed:
             log.warning(
                 "%s goes on with other %s: the last bits of its numbers may depend on that",
@@ -318,14 +310,3 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
         for name, tensor in tensors.items()
         if name.startswith(prefix)
     }
-
-
-def _device_name(device: torch.device) -> str:
-    """A GPU's model; a processor's, and its instruction set, on which the last bits depend."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")  # Linux; Python itself knows no model there
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    name = next(iter(models), platform.processor() or platform.machine())
-    return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
