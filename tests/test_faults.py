@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from project import Project, children, wait_until
+
+from eosflow.storage.files import read_json
 
 pytestmark = pytest.mark.slow
 
@@ -249,6 +252,60 @@ def test_sigkill_of_a_decomposition_job(trained: Project, undisturbed: Project) 
     trained.make(*TABLES)
     same_as(trained, undisturbed)
     assert done.items() <= times(trained, f"{LONG}/decomposition/step*.json").items()
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_decomposition_job_that_outlives_snakemake(
+    trained: Project, undisturbed: Project, changed: bool
+) -> None:
+    folder = trained.results / LONG
+    shutil.rmtree(folder / "decomposition")
+    process = trained.start("--cores", "2", *TABLES)
+    wait_until(lambda: len(list((folder / "decomposition").glob("step*.json"))) >= 2)
+    (orphan,) = children(process.pid, "measure.py")
+    os.kill(orphan, signal.SIGSTOP)
+    process.kill()
+    process.wait()
+    if changed:  # then the run is trained anew, and must not be measured by the orphan
+        trained.edit("tiny.yaml", "max_step_size: 0.02", "max_step_size: 0.04")
+    kind, file = ("train", f"{LONG}.log") if changed else ("measure", f"{LONG}/decomposition.log")
+    log = trained.results / "logs" / kind / file
+    second = trained.start("--cores", "2", *TABLES)
+    try:
+        wait_until(lambda: "another process works in" in text_of(log))
+    finally:
+        os.kill(orphan, signal.SIGCONT)
+    output, _ = second.communicate(timeout=240)
+    assert second.returncode == 0, output
+    record = read_json(folder / "run.json")
+    index = read_json(folder / "decomposition" / "index.json")
+    assert index["run"] == record["key"]
+    assert len(index["snapshots"]) == len(record["manifest"]["snapshots"])
+    if not changed:
+        same_as(trained, undisturbed)
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_flipped_key_names(trained: Project, undisturbed: Project, sealed: bool) -> None:
+    trained.make(*TABLES)
+    records = [
+        *trained.results.glob("data/subsets/*.json"),
+        *(trained.results / "provenance").glob("*.json"),
+    ]
+    assert len(records) >= 2
+    for path in records:
+        text = path.read_text()
+        if not sealed:  # as if it were from before there were checksums
+            lines = text.splitlines(keepends=True)
+            text = "{" + "".join(lines[1:]) if "checksum" in lines[0] else text
+        name = re.search(r'"(sha256|files|made|runs|sources|inputs)"', text)
+        assert name is not None, path
+        path.write_text(text[: name.start(1)] + "x" + text[name.start(1) + 1 :])
+    (trained.results / "table2.csv").unlink()
+    output = trained.make(*TABLES)
+    assert "Traceback" not in output
+    same_as(trained, undisturbed)
+    assert "Nothing to be done" in trained.make(*TABLES)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small file system can be mounted by root only")
