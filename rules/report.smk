@@ -2,6 +2,7 @@ SUMMARIES = [
     rules.collect.output.record,
     rules.table1.output.record,
     rules.table2.output.record,
+    rules.alignment.output.record,
     rules.table3.output.record,
     rules.claims.output.record,
     *(f"{RESULTS}/provenance/figures/{name}.json" for name in PLAN.figures),

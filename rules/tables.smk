@@ -81,6 +81,36 @@ rule table2:
         "--latex {output.latex:q} --record {output.record:q} >> {log:q} 2>&1"
 
 
+rule alignment:
+    input:
+        decomposition=rules.collect.output.decomposition,
+        runs=rules.collect.output.runs,
+        record=rules.collect.output.record,
+        others=lambda _: PLAN.before("alignment.csv"),
+    output:
+        csv=report(
+            f"{RESULTS}/alignment.csv",
+            caption="captions/table.rst",
+            category="Tables",
+            labels={"table": "alignment"},
+        ),
+        latex=f"{RESULTS}/alignment.tex",
+        record=f"{RESULTS}/provenance/alignment.json",
+    log:
+        f"{RESULTS}/logs/alignment.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/alignment.tsv"
+    conda:
+        "../envs/eosflow.yaml"
+    params:
+        version=results.TABLES_VERSION,
+    shell:
+        program("table.py", *MADE_OF)
+        + "alignment --decomposition {input.decomposition:q} "
+        "--runs {input.runs:q} --source-record {input.record:q} --csv {output.csv:q} "
+        "--latex {output.latex:q} --record {output.record:q} >> {log:q} 2>&1"
+
+
 rule table3:
     input:
         parameters=rules.dice_parameters.output.parquet,

@@ -1,4 +1,4 @@
-"""Keep the evidence of finished runs in a few small files, or redraw everything from them."""
+"""Keep the evidence of finished runs in a few small files, and redraw everything from them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,13 @@ def main() -> None:
     redraw = commands.add_parser("redraw", help="make figures, tables and report of kept evidence")
     redraw.add_argument("folder", type=Path, help="folder that keep has written")
     redraw.add_argument("output", type=Path, help="output: new, empty, or of an earlier redraw")
+    retable = commands.add_parser("retable", help="make the tables of kept evidence anew")
+    retable.add_argument("folder", type=Path, help="folder that keep has written")
     arguments = parser.parse_args()
     if arguments.command == "keep":
         archive.keep(arguments.results, arguments.folder)
+    elif arguments.command == "retable":
+        archive.retable(arguments.folder)
     else:
         archive.redraw(arguments.folder, arguments.output)
 

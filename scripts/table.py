@@ -14,6 +14,7 @@ from eosflow.workflow import command_line
 CAPTIONS = {
     "table1": "The experiments and what they cost.",
     "table2": "Power law of the peak alignment, beside the paper's.",
+    "alignment": "Alignment from one N to the next, at its peak and at equal training loss.",
     "table3": "Parameters of the Dice images.",
 }
 
@@ -37,6 +38,9 @@ def main() -> None:
         case "table2":
             frames = (arguments.decomposition, arguments.runs)
             table = tables.table2(*map(pd.read_parquet, frames))
+        case "alignment":
+            frames = (arguments.decomposition, arguments.runs)
+            table = tables.alignment(*map(pd.read_parquet, frames))
         case "table3":
             table = tables.table3(pd.read_parquet(arguments.parameters))
         case _:

@@ -65,8 +65,14 @@ def test_a_frame_says_which_runs_have_a_transient() -> None:
     mixed = decomposition.assign(transient=np.where(first, 0, np.nan))
     later = courses.after_transient(mixed)
     starts = later.groupby("init_seed")["iteration"].min()
-    assert starts.tolist() == [0, 10]
+    assert starts.tolist() == [10, 10]  # ten iterations of 0.01 are 0.1 units of flow time
     pd.testing.assert_frame_equal(courses.alignment_peaks(mixed), usual)
+    finer = mixed.assign(flow_time=mixed["flow_time"] * 0.2)
+    starts = courses.after_transient(finer).groupby("init_seed")["iteration"].min()
+    assert starts.tolist() == [100, 10]  # a snapshot every hundred iterations
+    short = mixed.assign(flow_time=mixed["flow_time"] * 1e-5)  # all ends before
+    starts = courses.after_transient(short).groupby("init_seed")["iteration"].min()
+    assert starts.tolist() == [0, 10]
     shaded = figures.draw("figure06", decomposition, runs)
     none = figures.draw("figure06", decomposition.assign(transient=0), runs)
     for figure, words in ((shaded, True), (none, False)):

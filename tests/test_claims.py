@@ -1,5 +1,7 @@
 """Each claim holds on runs made to fulfil it, and fails on the one run that is made to break it."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -128,7 +130,7 @@ def test_negative_dominant_rate_and_what_rules_it_out(frames):
 
 
 def test_exponent_whose_interval_reaches_zero_is_undecided():
-    decomposition, runs = synthetic.frames(["cifar10-mse"], noise=0.6, seeds=1)
+    decomposition, runs = synthetic.frames(["cifar10-mse"], noise=0.1, seeds=2)
     row = verdicts(decomposition, runs).loc["power-law-exponent"]
     assert float(row["measured"]) > 0
     assert row["holds"] == claims.NOT_ENOUGH and "an interval reaches 0" in row["note"]
@@ -199,3 +201,14 @@ def test_columns_and_wording(frames):
     assert list(table.columns) == claims.COLUMNS
     assert table["claim"].is_unique
     assert table["statement"].str.endswith(".").all()
+
+
+def test_a_verdict_travels_with_its_settings(frames):
+    decomposition, runs = frames
+    table = claims.check(decomposition, runs).set_index("claim")
+    for name in ("residual-share", "power-law-fit", "first-layer-usual"):
+        row = table.loc[name]
+        assert f"{runs['network'].iloc[0]}; {runs['optimizer'].iloc[0]}" in row["settings"]
+        counts = [int(n) for n in re.findall(r": (\d+) runs?", row["settings"])]
+        assert sum(counts) == row["runs"]
+    assert "dice-ce: 16 runs, N = 468, 937, 1875, 3750" in table.loc["residual-share", "settings"]

@@ -17,7 +17,7 @@ from eosflow.datasets import dice
 from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import write_subset
 from eosflow.results import archive, claims, collect, courses, figures, manifest, report, tables
-from eosflow.results.archive import MANIFEST, keep, redraw
+from eosflow.results.archive import MANIFEST, keep, redraw, retable
 from eosflow.storage import provenance
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, sha256, write_json
@@ -58,6 +58,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = {
         "table1": tables.table1(runs),
         "table2": tables.table2(decomposition, runs),
+        "alignment": tables.alignment(decomposition, runs),
         "table3": tables.table3(pd.read_parquet(folder / "data" / "dice-parameters.parquet")),
         "claims": claims.check(decomposition, runs),
     }
@@ -271,6 +272,29 @@ def test_a_table_that_comes_out_differently_is_named(kept: Path, tmp_path: Path)
     with pytest.raises(UserError, match=r"All is drawn, but table2\.csv in .* not the kept"):
         redraw(folder, tmp_path / "out")
     assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_tables_of_an_earlier_program_are_made_anew(kept: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    shutil.copytree(kept, folder)
+    (folder / "alignment.csv").unlink()  # which version 0.1 did not make
+    (folder / "table2.csv").write_text("of another program\n")
+    record = read_json(folder / MANIFEST)
+    files = [entry for entry in record["files"] if entry["file"] != "alignment.csv"]
+    made = record["made"] | {"table2": {"versions": {"eosflow": "0.0.1"}}}
+    write_json(folder / MANIFEST, {**record, "files": files, "made": made})
+    with pytest.raises(UserError, match=r"(alignment|table2)\.csv is .* retable"):
+        redraw(folder, tmp_path / "out")
+    retable(folder)
+    for path in kept.glob("*.*"):
+        assert path.name == MANIFEST or sha256(path) == sha256(folder / path.name)
+    assert read_json(folder / MANIFEST)["files"] == read_json(kept / MANIFEST)["files"]
+    assert read_json(folder / MANIFEST)["made"]["table2"] == provenance.program(
+        "pandas", "statsmodels"
+    )
+    flip(folder / "decomposition.parquet")
+    with pytest.raises(UserError, match=r"decomposition\.parquet is damaged"):
+        retable(folder)
 
 
 def flip(path: Path) -> None:

@@ -211,7 +211,11 @@ def test_power_law_shows_runs_fit_and_paper(frames):
         (text,) = (t.get_text() for t in axes.texts)
         assert f"{law.runs} runs" in text and f"{law.b:.2f}" in text
         assert axes.get_xscale() == axes.get_yscale() == "log"
-    assert legend_texts(figure) == ["one run", "fit, with 95 % band", "paper (Table 2)"]
+    assert legend_texts(figure) == [
+        "one run",
+        "fit, with 95 % band over subsets",
+        "paper (Table 2)",
+    ]
 
 
 def test_power_law_without_a_fit_says_why():

@@ -12,38 +12,69 @@ from eosflow.results import courses, power_laws
 
 def test_exact_law_is_recovered():
     n = pd.Series([60, 120, 240, 480])
-    law = power_laws.fit(n, 0.0026 * n**0.45)
+    law = power_laws.fit(n, 0.0026 * n**0.45, pd.Series([0, 0, 1, 1]))
     assert law.a == pytest.approx(0.0026, rel=1e-10)
     assert law.b == pytest.approx(0.45, rel=1e-10)
     assert law.r_squared == pytest.approx(1.0)
-    assert law.runs == 4
+    assert (law.runs, law.subsets) == (4, 2)
+
+
+def noisy() -> tuple[pd.Series, pd.Series, pd.Series]:
+    """Four sizes, two initialisations, three subsets: N, log A and subset of each run."""
+    random = np.random.default_rng(3)
+    n, _, subset = (a.ravel() for a in np.meshgrid([50, 100, 200, 400], [0, 1], [0, 1, 2]))
+    shift = 0.2 * random.standard_normal(3)[subset]
+    log_a = np.log(0.002) + 0.5 * np.log(n) + shift + 0.1 * random.standard_normal(len(n))
+    return pd.Series(n), pd.Series(log_a), pd.Series(subset)
 
 
 def test_estimates_and_intervals_against_the_textbook_formulas():
-    random = np.random.default_rng(3)
-    n = np.repeat([50, 100, 200, 400], 4).astype(float)
-    log_a = np.log(0.002) + 0.5 * np.log(n) + 0.1 * random.standard_normal(len(n))
-    law = power_laws.fit(pd.Series(n), pd.Series(np.exp(log_a)))
-    x, y = np.log(n), log_a
-    spread = np.sum((x - x.mean()) ** 2)
-    slope = np.sum((x - x.mean()) * (y - y.mean())) / spread
-    remainder = y - y.mean() - slope * (x - x.mean())
-    error = math.sqrt(np.sum(remainder**2) / (len(n) - 2) / spread)
-    quantile = 2.1447866879169273  # Student's t, 14 degrees of freedom, 97.5 %
+    n, y, subset = noisy()
+    law = power_laws.fit(n, np.exp(y), subset)
+    slope, remainder = line(n, y)
     assert law.b == pytest.approx(slope)
-    assert law.b_low == pytest.approx(slope - quantile * error)
-    assert law.b_high == pytest.approx(slope + quantile * error)
     assert law.r_squared == pytest.approx(1 - np.sum(remainder**2) / np.sum((y - y.mean()) ** 2))
+    # Each subset has a line of its own; with equal numbers of runs b is the mean of theirs.
+    slopes = [line(n[subset == s], y[subset == s])[0] for s in range(3)]
+    quantile = 4.302652729911275  # Student's t, 2 degrees of freedom, 97.5 %
+    half = quantile * math.sqrt(np.var(slopes, ddof=1) / 3)
+    assert np.mean(slopes) == pytest.approx(slope)
+    assert law.b_low == pytest.approx(slope - half)
+    assert law.b_high == pytest.approx(slope + half)
     assert law.a_low < law.a < law.a_high
+    assert (law.runs, law.subsets) == (24, 3)
 
 
-def test_band_contains_the_fit_and_is_narrowest_in_the_middle():
-    n = pd.Series([50, 50, 100, 100, 200, 200])
-    law = power_laws.fit(n, pd.Series([0.010, 0.012, 0.014, 0.016, 0.021, 0.019]))
-    band = law.band(np.array([50.0, 100.0, 200.0]))
-    assert band["fit"].to_numpy() == pytest.approx(law.a * np.array([50, 100, 200]) ** law.b)
-    width = np.log(band["high"] / band["low"]).to_numpy()
-    assert width[1] < width[0] and width[1] < width[2]
+def line(n: pd.Series, y: pd.Series) -> tuple[float, pd.Series]:
+    x = np.log(n)
+    slope = np.sum((x - x.mean()) * (y - y.mean())) / np.sum((x - x.mean()) ** 2)
+    return float(slope), y - y.mean() - slope * (x - x.mean())
+
+
+def test_intervals_know_that_runs_of_a_subset_are_not_independent():
+    # Many runs of the same two subsets say no more of b than one of each.
+    n, y, subset = noisy()
+    law = power_laws.fit(n, np.exp(y), subset)
+    often = [pd.concat([part] * 20, ignore_index=True) for part in (n, np.exp(y), subset)]
+    repeated = power_laws.fit(*often)
+    assert repeated.b_high - repeated.b_low == pytest.approx(law.b_high - law.b_low)
+    alone = power_laws.fit(n[subset == 0], np.exp(y[subset == 0]), subset[subset == 0])
+    assert alone.subsets == 1 and math.isnan(alone.b_low) and math.isnan(alone.a_high)
+    assert np.isnan(alone.band(np.array([100.0]))["low"]).all()
+    # A subset of one size has no line.
+    partial = (subset == 0) | (n == 50)
+    assert power_laws.fit(n[partial], np.exp(y[partial]), subset[partial]).subsets == 1
+
+
+def test_band_contains_the_fit_and_ends_where_the_coefficients_do():
+    n, y, subset = noisy()
+    law = power_laws.fit(n, np.exp(y), subset)
+    sizes = np.array([1.0, 50.0, 200.0])
+    band = law.band(sizes)
+    assert band["fit"].to_numpy() == pytest.approx(law.a * sizes**law.b)
+    assert (band["low"] < band["fit"]).all() and (band["fit"] < band["high"]).all()
+    assert band.loc[0, "low"] == pytest.approx(law.a_low)  # at N = 1 the law is a
+    assert band.loc[0, "high"] == pytest.approx(law.a_high)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +91,7 @@ def test_reason_not_to_fit(n, alignment, reason):
     series = pd.Series(n, dtype=float if not n else int), pd.Series(alignment, dtype=float)
     assert power_laws.obstacle(*series).startswith(reason)
     with pytest.raises(ValueError, match=reason):
-        power_laws.fit(*series)
+        power_laws.fit(*series, pd.Series(0, index=series[0].index))
 
 
 def test_every_pair_of_the_paper_has_a_row_with_the_law_it_was_made_of():

@@ -1,5 +1,6 @@
 """The report as a file, and in a real browser."""
 
+import html
 import html.parser
 import itertools
 import json
@@ -46,6 +47,7 @@ def write_results(folder, decomposition, runs):
     made = {
         "table1": tables.table1(runs),
         "table2": tables.table2(decomposition, runs),
+        "alignment": tables.alignment(decomposition, runs),
         "table3": tables.table3(NO_IMAGES),
         "claims": claims.check(decomposition, runs),
     }
@@ -148,11 +150,30 @@ def test_content(page, results):
     assert "2.13.0" in page.text
 
 
+def test_the_headline_says_of_what_runs_the_results_are(results):
+    _, runs = synthetic.frames(["dice-ce"])
+    runs = runs.assign(network=report.PAPER_NETWORK)
+    assert report.scale(runs) == (
+        "The paper's network and sizes: 6 affine layers of width 512, elu; "
+        "Dice, cross-entropy, N = 468 to 3,750 of the paper's 468 to 7,500 (16 runs)."
+    )
+    narrow = runs.assign(network="3 affine layers of width 8, elu")
+    assert report.scale(narrow).startswith(
+        "Not the paper's settings: 3 affine layers of width 8, elu (the paper: 6 affine layers of "
+    )
+    small = runs.assign(n=60)
+    assert report.scale(small).startswith("Not the paper's settings: 6 affine layers of width 512")
+    page = (results / "report.html").read_text()
+    head = page[page.index("<header>") : page.index("</header>")]
+    assert "Not the paper's settings" in html.unescape(head)
+
+
 def test_a_report_without_runs_says_so(tmp_path):
     decomposition, runs = collect.collect([])
     tables.write_parquet(runs, tmp_path / "runs.parquet")
     tables.write_csv(tables.table1(runs), tmp_path / "table1.csv")
     tables.write_csv(tables.table2(decomposition, runs), tmp_path / "table2.csv")
+    tables.write_csv(tables.alignment(decomposition, runs), tmp_path / "alignment.csv")
     tables.write_csv(tables.table3(NO_IMAGES), tmp_path / "table3.csv")
     tables.write_csv(claims.check(decomposition, runs), tmp_path / "claims.csv")
     report.render(tmp_path, tmp_path / "report.html")

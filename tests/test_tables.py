@@ -155,3 +155,31 @@ def test_the_order_of_rows_does_not_matter(order):
     shuffled = decomposition.iloc[order]
     for summary in (courses.growth, courses.stable_steps, courses.alignment_peaks):
         pd.testing.assert_frame_equal(summary(shuffled), summary(decomposition))
+
+
+def test_alignment_by_size_gives_back_the_laws_that_the_runs_were_made_of():
+    decomposition, runs = synthetic.frames(["dice-ce", "cifar10-mse"])
+    table = tables.alignment(decomposition, runs)
+    assert table["n"].tolist() == [468, 937, 1875, 3750, 390, 781, 1562]
+    assert table["peak"].to_numpy() == pytest.approx(table["paper_law"].to_numpy(), rel=1e-6)
+    first = table["n"].isin([468, 390])
+    assert table["exponent"].isna().tolist() == first.tolist()
+    for _, rows in table.groupby("criterion"):
+        law = 0.23 if rows["n"].max() == 3750 else 0.20
+        assert rows["exponent"].dropna().to_numpy() == pytest.approx(law, rel=1e-5)
+    assert (table["peaks_at_end"] == 0).all()
+    assert (table["runs"] == 4).all()
+
+
+def test_alignment_at_equal_loss_is_read_off_between_snapshots():
+    decomposition, _ = synthetic.frames(["dice-ce"], seeds=1)
+    run = decomposition[decomposition["n"] == 468].sort_values("iteration")
+    at = run.iloc[5]
+    same = courses.alignment_at_loss(run, at["loss"])
+    assert same["alignment"].item() == pytest.approx(at["alignment_product"])
+    after = run.iloc[6]
+    between = courses.alignment_at_loss(run, np.sqrt(at["loss"] * after["loss"]))
+    middle = np.sqrt(at["alignment_product"] * after["alignment_product"])
+    assert between["alignment"].item() == pytest.approx(middle)
+    assert courses.alignment_at_loss(run, 1e-9).empty
+    assert courses.alignment_at_loss(run, 1e9).empty

@@ -14,7 +14,7 @@ from project import Project
 pytestmark = pytest.mark.slow
 
 # What hangs on the tables alone.
-SUMMARY = {"table1": 1, "table2": 1, "claims": 1, "report": 1, "manifest": 1}
+SUMMARY = {"table1": 1, "table2": 1, "alignment": 1, "claims": 1, "report": 1, "manifest": 1}
 
 
 @pytest.fixture(scope="session")

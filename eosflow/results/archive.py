@@ -1,7 +1,8 @@
 """The evidence of finished runs as a few small files, and all that can be made from them.
 
 `keep` copies from a results folder what figures, tables and claims are made of; `redraw` makes
-them again from these files alone, without the runs, their snapshots or a GPU.
+them again from these files alone, without the runs, their snapshots or a GPU. `retable` is for when
+a newer program makes other tables of the same frames.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from eosflow.datasets.subsets import write_arrays
 from eosflow.results import claims, figures, report, tables
 from eosflow.results.courses import IDENTITY, run_names
 from eosflow.results.figures.examples import COLUMNS
+from eosflow.storage import provenance
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, replacing, sha256, write_json
 
@@ -114,10 +116,7 @@ def redraw(folder: Path | str, output: Path | str) -> None:
     """
     folder, output = Path(folder), Path(output)
     kept = _verified(folder)
-    decomposition, runs, parameters = (
-        pd.read_parquet(folder / f"{name}.parquet")
-        for name in ("decomposition", "runs", "dice-parameters")
-    )
+    decomposition, runs, parameters = _frames(folder)
     listed = figures.entries([*figures.EXPERIMENTS, *runs["experiment"]], on_request=True)
     drawn = {f"figures/{name}{end}" for name in listed for end in (".pdf", ".png")}
     made = {f"{name}.csv" for name in report.TABLES} | {"report.html"}
@@ -136,12 +135,48 @@ def redraw(folder: Path | str, output: Path | str) -> None:
     _draw(sources.keys() - absent, decomposition, runs, sources, output / "figures")
     report.render(output, output / "report.html")
     _draw(absent, decomposition, runs, sources, output / "figures")
-    log.info("%d figures, 3 tables, the claims and report.html: %s", len(listed), output)
+    log.info("%d figures, 4 tables, the claims and report.html: %s", len(listed), output)
     if different := _different_tables(output, folder):
         raise UserError(
             f"All is drawn, but {', '.join(different)} in {output} are not the kept ones. Other "
-            f"versions may be at work: compare the installed ones with those in {MANIFEST}."
+            f"versions may be at work: compare the installed ones with those in {MANIFEST}, or "
+            "make the kept tables anew with scripts/evidence.py retable."
         )
+
+
+def retable(folder: Path | str) -> None:
+    """Make the tables and claims beside kept frames anew, where a newer program makes others.
+
+    The frames stay as they are; evidence.json says which program made the tables.
+
+    Raises: UserError where a frame is missing or damaged.
+    """
+    folder = Path(folder)
+    own = [f"{name}.csv" for name in report.TABLES]
+    _verified(folder, [name for name in NEEDED if name not in own])
+    decomposition, runs, parameters = _frames(folder)
+    record = read_json(folder / MANIFEST)
+    with tempfile.TemporaryDirectory() as scratch:
+        _write_tables(Path(scratch), decomposition, runs, parameters)
+        (folder / MANIFEST).unlink()  # an unfinished folder must not look whole
+        for name in own:
+            _copy(Path(scratch) / name, folder / name)
+    program = provenance.program("pandas", "statsmodels")
+    made = record["made"] | dict.fromkeys(report.TABLES, program)
+    others = [entry["file"] for entry in record["files"] if entry["file"] not in own]
+    write_json(
+        folder / MANIFEST, {**record, "files": _files(folder, [*others, *own]), "made": made}
+    )
+    log.info("%s: the tables and claims are made anew", folder)
+
+
+def _frames(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The decomposition, the runs and the Dice parameters."""
+    decomposition, runs, parameters = (
+        pd.read_parquet(folder / f"{name}.parquet")
+        for name in ("decomposition", "runs", "dice-parameters")
+    )
+    return decomposition, runs, parameters
 
 
 def _draw(
@@ -200,6 +235,7 @@ def _write_tables(
     made = {
         "table1": tables.table1(runs),
         "table2": tables.table2(decomposition, runs),
+        "alignment": tables.alignment(decomposition, runs),
         "table3": tables.table3(parameters),
         "claims": claims.check(decomposition, runs),
     }
@@ -285,10 +321,7 @@ def _write_manifest(
     folder: Path, kept: Iterable[str], records: dict[str, Any], sources: dict[str, str]
 ) -> None:
     """Write evidence.json: the files kept, the programs that made them, the runs they are from."""
-    files: list[dict[str, Any]] = [
-        {"file": name, "sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size}
-        for name in sorted(kept)
-    ]
+    files = _files(folder, kept)
     made = {
         name: {fact: record[fact] for fact in ("versions", "platform", "machine")}
         for name, record in records.items()
@@ -302,15 +335,26 @@ def _write_manifest(
             log.warning("%s is large: %.1f MB", folder / entry["file"], entry["bytes"] / 1e6)
 
 
-def _verified(folder: Path) -> set[str]:
+def _files(folder: Path, names: Iterable[str]) -> list[dict[str, Any]]:
+    return [
+        {"file": name, "sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size}
+        for name in sorted(names)
+    ]
+
+
+def _verified(folder: Path, needed: Iterable[str] = NEEDED) -> set[str]:
     """The names of the kept files, after a comparison of each with its checksum."""
-    remedy = "Get the folder anew, or make it again with scripts/evidence.py keep."
+    remedy = (
+        "Get the folder anew, make it again with scripts/evidence.py keep or, if it is of an "
+        "earlier version with other tables, update them with scripts/evidence.py retable."
+    )
     try:
         expected = {e["file"]: e["sha256"] for e in read_json(folder / MANIFEST)["files"]}
     except FileNotFoundError:
         raise UserError(f"{folder / MANIFEST} is missing: no evidence is kept there.") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{folder / MANIFEST} is damaged. {remedy}") from None
-    for name in dict.fromkeys((*NEEDED, *expected)):
+    tables_apart = {f"{name}.csv" for name in report.TABLES}.difference(needed)
+    for name in dict.fromkeys((*needed, *(expected.keys() - tables_apart))):
         _checked(folder / name, expected.get(name, ""), remedy)
     return set(expected)

@@ -1,7 +1,7 @@
 """The numbers that the paper's claims are judged by: one per run, per experiment or per fit.
 
 Each public function takes the snapshots and the rows of the runs that reached their target loss.
-All leave out the iterations before 10; the "start" of a run is its first snapshot from there on.
+All leave out what is before a run's start, see `eosflow.results.courses`.
 Runs whose networks have no such numbers are left out, and the note says how many.
 """
 
@@ -252,10 +252,13 @@ def exponent(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
     """b of each experiment (E14): positive, with its interval."""
     laws, lacking = _laws(snapshots, runs)
     intervals = zip(_fit_names(laws), laws["b_low"], laws["b_high"], strict=True)
-    note = "; ".join(f"{name} [{low:.2f}, {high:.2f}]" for name, low, high in intervals)
+    known = [(name, low, high) for name, low, high in intervals if not math.isnan(low)]
+    note = "; ".join(f"{name} [{low:.2f}, {high:.2f}]" for name, low, high in known)
     clear = bool((laws["b_low"] > 0).all())
-    if not clear:
+    if any(low <= 0 for _, low, _ in known):
         note += "; an interval reaches 0"
+    if len(known) < len(laws):
+        note = _joined(note, f"{len(laws) - len(known)} fits of one subset, without an interval")
     note = _joined(note, lacking)
     return Evidence(_fitted(laws), laws["b"], laws["b"] > 0, False, note, clear)
 

@@ -1,6 +1,7 @@
 """The paper's in-text claims, each checked on every run that reached its target loss.
 
-All of them leave out the iterations before 10. "Start" is a run's first snapshot from there on.
+All of them leave out what is before a run's start, its first snapshot from iteration 10 on, or from
+flow time 0.1 on where the flow is followed at a known error.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ COLUMNS = [
     "runs",
     "worst_run",
     "by_experiment",
+    "settings",
     "note",
 ]
 
@@ -49,7 +51,8 @@ def check(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
     A claim about all runs is `contradicted` by a single run, and `holds` if at least three runs
     were looked at and all agree. `measured` is the number of the worst run, `worst_run` its folder,
-    `by_experiment` the worst number of each experiment.
+    `by_experiment` the worst number of each experiment; `settings` says what networks, optimizers,
+    sizes and how many runs of each experiment were looked at.
 
     Returns: `COLUMNS`, all text except `runs`.
     """
@@ -68,6 +71,7 @@ def _row(claim: Claim, snapshots: pd.DataFrame, runs: pd.DataFrame) -> dict[str,
         "runs": 0,
         "worst_run": "",
         "by_experiment": "",
+        "settings": "",
         "note": "",
     }
     if snapshots.empty:
@@ -76,6 +80,7 @@ def _row(claim: Claim, snapshots: pd.DataFrame, runs: pd.DataFrame) -> dict[str,
     row["note"] = found.note
     looked_at = int(found.rows["count"].sum())
     row["runs"] = looked_at
+    row["settings"] = _settings(found, runs)
     if found.values.empty:
         return row
     signed = found.values if found.worst_is_largest else -found.values
@@ -93,6 +98,25 @@ def _row(claim: Claim, snapshots: pd.DataFrame, runs: pd.DataFrame) -> dict[str,
     elif looked_at >= FEWEST_RUNS and found.enough:
         row["holds"] = HOLDS
     return row
+
+
+def _settings(found: Evidence, runs: pd.DataFrame) -> str:
+    """Such as `dice-ce: 12 runs, N = 468, 937; 6 affine layers of width 512, elu; …`."""
+    parts = []
+    for experiment, rows in found.rows.groupby("experiment", sort=False):
+        of_it = runs[runs["experiment"] == experiment]
+        if of_it.empty:  # a fit, named by dataset and criterion
+            of_it = runs[runs["dataset"] + " " + runs["criterion"] == experiment]
+        named = of_it[courses.run_names(of_it).isin(rows["name"])]
+        seen = of_it if named.empty else named
+        count, sizes = int(rows["count"].sum()), sorted(seen["n"].unique())
+        parts.append(f"{experiment}: {count} run{'s' * (count > 1)}, N = {_listed(sizes)}")
+    facts = (*runs["network"].unique(), *runs["optimizer"].unique())
+    return "; ".join([*parts, *map(str, facts)]) if parts else ""
+
+
+def _listed(sizes: list[int]) -> str:
+    return ", ".join(str(n) for n in sizes)
 
 
 def _place(label: Any) -> int:

@@ -1,7 +1,8 @@
 """What the course of each run amounts to: one row per run, from its snapshots.
 
 Everything here leaves out the transient, as the paper does: "the start" of a run is its first
-snapshot at iteration 10 or later, and its first of all where the optimizer has none. Runs of
+snapshot at iteration 10 or later. A run whose optimizer has no transient starts, for comparison,
+where ten of the paper's largest steps end, at flow time 0.1; one that ends before, at 0. Runs of
 different networks can share a frame: what the network of a run does not have, such as the alignment
 of one that is no chain of layers, is missing (NaN).
 """
@@ -14,6 +15,8 @@ import pandas as pd
 # Iterations; earlier snapshots are in no analysis. Where an optimizer has another number, the frame
 # says so in its column `transient`.
 TRANSIENT = 10
+# Units of flow time, for runs that have no such iterations.
+START_TIME = 0.1
 
 IDENTITY = ["experiment", "dataset", "criterion", "n", "init_seed", "subset_seed"]
 
@@ -46,8 +49,14 @@ def transient(decomposition: pd.DataFrame) -> pd.Series:
 
 
 def after_transient(decomposition: pd.DataFrame) -> pd.DataFrame:
-    """The snapshots beyond the transient, in the order of run and iteration."""
-    kept = decomposition[decomposition["iteration"] >= transient(decomposition)]
+    """The snapshots from a run's start on, in the order of run and iteration."""
+    iterations = transient(decomposition)
+    counted = decomposition["iteration"] >= iterations
+    if (iterations == 0).any():
+        keys = [decomposition[name] for name in IDENTITY]
+        later = decomposition["flow_time"] >= START_TIME
+        counted &= (iterations > 0) | later | ~later.groupby(keys).transform("any")
+    kept = decomposition[counted]
     return kept.sort_values([*IDENTITY, "iteration"], ignore_index=True)
 
 
@@ -113,6 +122,28 @@ def alignment_peaks(decomposition: pd.DataFrame) -> pd.DataFrame:
     later = later.assign(alignment=column(later, "alignment_product")).dropna(subset="alignment")
     peak = later.loc[later.groupby(IDENTITY)["alignment"].idxmax()]
     return peak[[*IDENTITY, "iteration", "alignment"]].reset_index(drop=True)
+
+
+def alignment_at_loss(decomposition: pd.DataFrame, level: float) -> pd.DataFrame:
+    """A_1 of each run where its training loss first comes down to `level`.
+
+    Between the two snapshots beside it log A_1 is taken as linear in log 𝓛. Runs without
+    alignments, and those that never come from above to `level`, are left out.
+
+    Returns: `IDENTITY`, `alignment`.
+    """
+    later = after_transient(decomposition)
+    later = later.assign(alignment=column(later, "alignment_product")).dropna(subset="alignment")
+    rows = []
+    for identity, run in later.groupby(IDENTITY, sort=True):
+        below = np.flatnonzero(run["loss"].to_numpy() <= level)
+        if len(below) == 0 or below[0] == 0:
+            continue
+        beside = run.iloc[[below[0], below[0] - 1]]  # by rising loss
+        loss, alignment = np.log(beside["loss"]), np.log(beside["alignment"])
+        found = np.exp(np.interp(np.log(level), loss, alignment))
+        rows.append((*identity, float(found)))
+    return pd.DataFrame(rows, columns=[*IDENTITY, "alignment"])
 
 
 def growth(decomposition: pd.DataFrame, peak_of: str = "layer_norm2_1") -> pd.DataFrame:

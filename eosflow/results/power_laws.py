@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import statsmodels.api as sm
+from statsmodels.stats.weightstats import DescrStatsW
 
 from eosflow.results import courses
 from eosflow.results.figures import EXPERIMENTS
@@ -26,11 +27,18 @@ OF_EXPERIMENT = dict(zip(EXPERIMENTS, PAPER, strict=True))
 
 FEWEST_RUNS = 3  # two points determine the line and leave nothing to judge it by
 COLUMNS = ["a", "b", "r_squared", "a_low", "a_high", "b_low", "b_high"]
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """A = a·N^b with R² of the fit in log space and 95 % intervals (Student's t, `runs` − 2)."""
+    """A = a·N^b over all runs, R² in log space, and how far subsets agree on it.
+
+    Runs of one subset are not independent: they share examples, and a smaller N has the first of
+    those of a larger. So the intervals come from one line per subset and Student's t over these
+    `lines` (subsets, 2), log a and b of each, with `subsets` − 1 degrees of freedom; they are
+    missing (NaN) with fewer than two.
+    """
 
     a: float
     b: float
@@ -40,14 +48,24 @@ class PowerLaw:
     b_low: float
     b_high: float
     runs: int
-    regression: Any = field(repr=False, compare=False)  # statsmodels RegressionResults
+    subsets: int
+    lines: np.ndarray = field(repr=False, compare=False)
 
     def band(self, n: np.ndarray) -> pd.DataFrame:
         """The fitted A at each of `n` (points,) and its 95 % interval: `fit`, `low`, `high`."""
         design = np.column_stack([np.ones(len(n)), np.log(n)])
-        frame: pd.DataFrame = self.regression.get_prediction(design).summary_frame(alpha=0.05)
-        names = {"mean": "fit", "mean_ci_lower": "low", "mean_ci_upper": "high"}
-        return frame[list(names)].apply(np.exp).rename(columns=names)
+        fitted = design @ [np.log(self.a), self.b]
+        half = _half_widths(self.lines @ design.T)
+        ends = {"fit": fitted, "low": fitted - half, "high": fitted + half}
+        return pd.DataFrame(ends).apply(np.exp)
+
+
+def _half_widths(values: np.ndarray) -> np.ndarray:
+    """Half the 95 % interval of the mean of each column of (subsets, columns)."""
+    if len(values) < 2:
+        return np.full(values.shape[1], np.nan)
+    low, high = DescrStatsW(values).tconfint_mean(alpha=1 - CONFIDENCE)
+    return np.asarray((high - low) / 2)
 
 
 def obstacle(n: pd.Series, alignment: pd.Series) -> str:
@@ -65,33 +83,41 @@ def obstacle(n: pd.Series, alignment: pd.Series) -> str:
     return ""
 
 
-def fit(n: pd.Series, alignment: pd.Series) -> PowerLaw:
-    """Ordinary least squares of log A on log N.
+def fit(n: pd.Series, alignment: pd.Series, subset: pd.Series) -> PowerLaw:
+    """Ordinary least squares of log A on log N; `n`, `alignment` and `subset` are (runs,).
 
-    Implements: E14. `n` and `alignment` are (runs,).
+    Implements: E14, with the intervals described in `PowerLaw`. Subsets of which fewer than two
+    sizes were run have no line of their own.
 
     Raises: ValueError where `obstacle` names a reason.
     """
     reason = obstacle(n, alignment)
     if reason:
         raise ValueError(reason)
-    design = np.column_stack([np.ones(len(n)), np.log(n.to_numpy(dtype=float))])
-    regression = sm.OLS(np.log(alignment.to_numpy(dtype=float)), design).fit()
-    (log_a, b), ((log_a_low, log_a_high), (b_low, b_high)) = (
-        regression.params,
-        regression.conf_int(),
-    )
+    points = pd.DataFrame({"n": n.to_numpy(), "a": alignment.to_numpy(), "of": subset.to_numpy()})
+    whole = _least_squares(points)
+    groups = [group for _, group in points.groupby("of") if group["n"].nunique() > 1]
+    lines = np.array([_least_squares(group).params for group in groups]).reshape(-1, 2)
+    log_a, b = whole.params
+    half_a, half_b = _half_widths(lines)
     return PowerLaw(
         a=float(np.exp(log_a)),
         b=float(b),
-        r_squared=float(regression.rsquared),
-        a_low=float(np.exp(log_a_low)),
-        a_high=float(np.exp(log_a_high)),
-        b_low=float(b_low),
-        b_high=float(b_high),
-        runs=len(n),
-        regression=regression,
+        r_squared=float(whole.rsquared),
+        a_low=float(np.exp(log_a - half_a)),
+        a_high=float(np.exp(log_a + half_a)),
+        b_low=float(b - half_b),
+        b_high=float(b + half_b),
+        runs=len(points),
+        subsets=len(lines),
+        lines=lines,
     )
+
+
+def _least_squares(points: pd.DataFrame) -> Any:
+    """statsmodels' regression of log A on log N."""
+    design = np.column_stack([np.ones(len(points)), np.log(points["n"].to_numpy(dtype=float))])
+    return sm.OLS(np.log(points["a"].to_numpy(dtype=float)), design).fit()
 
 
 def paper_fit(experiment: str, dataset: str, criterion: str) -> tuple[float, float, float] | None:
@@ -106,7 +132,8 @@ def fits(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     Only runs that stopped at their target loss and have alignments count; `runs_left_out` says how
     many others there are. Where no fit can be made its columns are empty and `note` says why.
 
-    Returns: `dataset`, `criterion`, `COLUMNS`, `runs`, `paper_a`, `paper_b`, `paper_r_squared`
+    Returns: `dataset`, `criterion`, `COLUMNS`, `runs`, `subsets` (of those that the intervals come
+    from), `paper_a`, `paper_b`, `paper_r_squared`
     (missing of other experiments), `runs_left_out`, `note`; where there are other experiments than
     the paper's, also `experiment`.
     """
@@ -118,7 +145,7 @@ def fits(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         every = runs[runs["experiment"] == experiment]
         reached = int((every["stopped"] == "target_loss").sum())
         points = chosen["n"], chosen["alignment"]
-        law = None if obstacle(*points) else fit(*points)
+        law = None if obstacle(*points) else fit(*points, chosen["subset_seed"])
         paper = paper_fit(experiment, dataset, criterion) or (np.nan, np.nan, np.nan)
         rows.append(
             {
@@ -126,6 +153,7 @@ def fits(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
                 "criterion": criterion,
                 **{name: np.nan if law is None else getattr(law, name) for name in COLUMNS},
                 "runs": len(chosen),
+                "subsets": law.subsets if law else 0,
                 **dict(zip(("paper_a", "paper_b", "paper_r_squared"), paper, strict=True)),
                 "runs_left_out": len(every) - len(chosen),
                 "note": _note(chosen, reached),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -10,6 +11,7 @@ from typing import Any, cast
 import jinja2
 import pandas as pd
 
+from eosflow.networks.mlp import MLPSettings
 from eosflow.results import claims
 from eosflow.results.collect import VERSIONED
 from eosflow.results.figures import (
@@ -26,7 +28,16 @@ from eosflow.results.tables import given_titles, readable
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import write_text
 
-TABLES = ("table1", "table2", "table3", "claims")
+TABLES = ("table1", "table2", "alignment", "table3", "claims")
+# Table 1 of Lowell & Kastner 2024, to say how far from it runs are.
+PAPER_NETWORK = MLPSettings().describe()
+PAPER_SIZES = {
+    "dice-ce": (468, 937, 1875, 3750, 7500),
+    "cifar10-ce": (390, 781, 1562, 3125, 6250),
+    "cifar10-mse": (390, 781, 1562, 3125),
+    "atrialfibrillation-ce": (60, 120, 240, 480, 960),
+    "sst-ce": (461, 922, 1844, 3689),
+}
 FULL_BATCH = "all examples"  # what a run's `batch` says where nothing is drawn
 _PNG_SIZE = slice(16, 24)  # width and height in a PNG's first chunk, big-endian
 
@@ -149,6 +160,7 @@ def _summary(runs: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> dict[str, A
     verdicts = tables["claims"]["holds"]
     return {
         "runs": len(runs),
+        "scale": scale(runs),
         "reached": int((runs["stopped"] == "target_loss").sum()),
         "experiments": [title_of(name) for name in runs["experiment"].unique()],
         "others": [name for name in runs["experiment"].unique() if name not in EXPERIMENTS],
@@ -161,6 +173,29 @@ def _summary(runs: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> dict[str, A
         "networks": sorted(runs["network"].unique()),
         "solvers": sorted(set(map(_solver, runs["optimizer"], runs["batch"]))),
     }
+
+
+def scale(runs: pd.DataFrame) -> str:
+    """Of what the results are, in a sentence: the paper's own settings, or how they differ."""
+    if runs.empty:
+        return "No runs yet."
+    networks = sorted(runs["network"].unique())
+    sizes, beyond = [], networks != [PAPER_NETWORK]
+    for experiment, rows in runs.groupby("experiment", sort=False):
+        found = set(rows["n"])
+        paper = PAPER_SIZES.get(str(experiment), ())
+        beyond |= bool(paper) and not found <= set(paper)
+        of_paper = f" of the paper's {_span(paper)}" if paper else ""
+        count = f"{len(rows)} run{'s' * (len(rows) > 1)}"
+        sizes.append(f"{title_of(str(experiment))}, N = {_span(found)}{of_paper} ({count})")
+    kind = "Not the paper's settings" if beyond else "The paper's network and sizes"
+    network = " and ".join(networks) + (f" (the paper: {PAPER_NETWORK})" if beyond else "")
+    return f"{kind}: {network}; {'; '.join(sizes)}."
+
+
+def _span(sizes: Collection[int]) -> str:
+    low, high = min(sizes), max(sizes)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _solver(optimizer: str, batch: str) -> str:

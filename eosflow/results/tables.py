@@ -10,7 +10,7 @@ import pandas as pd
 
 from eosflow.datasets import DATASETS
 from eosflow.objectives import CRITERIA
-from eosflow.results import power_laws
+from eosflow.results import courses, power_laws
 from eosflow.storage.files import replacing, write_text
 
 # As the paper prints them (its Table 3); lend counts R's line ends: 0 round, 1 butt, 2 square.
@@ -29,6 +29,8 @@ DICE_SPECIFIED: dict[int, dict[str, tuple[float, float]]] = {
         "lend": (0, 2),
     },
 }
+# Training losses at which runs of all sizes are compared.
+EQUAL_LOSSES = (0.3, 0.1, 0.03)
 LINE_ENDS = {"round": 0, "butt": 1, "square": 2}
 
 
@@ -59,13 +61,7 @@ def table1(runs: pd.DataFrame) -> pd.DataFrame:
         seconds=("seconds", "sum"),
         block_products=("block_products", "sum"),
     ).reset_index()
-    names = dict.fromkeys([*power_laws.OF_EXPERIMENT, *table["experiment"]])
-    order = {name: place for place, name in enumerate(names)}
-    table = table.sort_values(
-        ["experiment", "n"],
-        key=lambda column: column.map(order) if column.name == "experiment" else column,
-        ignore_index=True,
-    )
+    table = _paper_first(table)
     table = table[[*(name for name in table if name != "experiment"), "experiment"]]
     return power_laws.without_own_column(table)
 
@@ -73,6 +69,71 @@ def table1(runs: pd.DataFrame) -> pd.DataFrame:
 def table2(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """The power law of each experiment beside the paper's: see `power_laws.fits`."""
     return power_laws.fits(decomposition, runs)
+
+
+def alignment(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """How A_1 grows from one N to the next: at its peak, and where all runs have the same loss.
+
+    Only runs that reached their target loss. Means are geometric. A peak at the end of a run says
+    as much about where training stops as about N; alignment at equal loss does not.
+
+    Returns: one row per experiment and N: `dataset`, `criterion`, `n`, `runs`, `peak` (mean),
+    `peak_low`, `peak_high` (of the runs), `paper_law` (the paper's a·N^b there), `exponent` (of the
+    mean peak, from the next smaller N), `peaks_at_end` (runs whose peak is their last snapshot),
+    `at_loss_X` (mean A_1 at the losses X) and `exponent_at_X`; where there are other experiments
+    than the paper's, also `experiment`.
+    """
+    finished = courses.finished(decomposition, runs)
+    peaks = courses.alignment_peaks(finished)
+    last = finished.groupby(courses.IDENTITY)["iteration"].max().rename("last").reset_index()
+    peaks = peaks.merge(last, on=courses.IDENTITY)
+    peaks["at_end"] = peaks["iteration"] == peaks["last"]
+    keys = ["experiment", "dataset", "criterion", "n"]
+    groups = peaks.groupby(keys, sort=False)
+    table = groups.agg(
+        runs=("alignment", "size"),
+        peak=("alignment", _geometric_mean),
+        peak_low=("alignment", "min"),
+        peak_high=("alignment", "max"),
+        peaks_at_end=("at_end", "sum"),
+    ).reset_index()
+    for loss in EQUAL_LOSSES:
+        found = courses.alignment_at_loss(finished, loss).groupby(keys)["alignment"]
+        means = found.agg(_geometric_mean).rename(f"at_loss_{loss:g}").reset_index()
+        table = table.merge(means, on=keys, how="left")
+    table = _paper_first(table)
+    laws = [power_laws.paper_fit(*row) for row in table[keys[:3]].itertuples(index=False)]
+    table["paper_law"] = [
+        law[0] * n ** law[1] if law else np.nan for law, n in zip(laws, table["n"], strict=True)
+    ]
+    table["exponent"] = _exponents(table, "peak")
+    for loss in EQUAL_LOSSES:
+        table[f"exponent_at_{loss:g}"] = _exponents(table, f"at_loss_{loss:g}")
+    first = [*keys[1:], "runs", "peak", "peak_low", "peak_high", "paper_law", "exponent"]
+    others = [name for name in table if name not in (*first, "experiment")]
+    return power_laws.without_own_column(table[[*first, *others, "experiment"]])
+
+
+def _geometric_mean(values: pd.Series) -> float:
+    return float(np.exp(np.log(values).mean()))
+
+
+def _exponents(table: pd.DataFrame, name: str) -> pd.Series:
+    """Slope of log `name` against log N from the row before; missing at an experiment's first N."""
+    logs = pd.DataFrame({column: np.log(table[column].astype(float)) for column in ("n", name)})
+    steps = logs.groupby(table["experiment"], sort=False).diff()
+    return pd.Series(steps[name] / steps["n"])
+
+
+def _paper_first(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows by experiment, the paper's first and in its order, then by N."""
+    names = dict.fromkeys([*power_laws.OF_EXPERIMENT, *table["experiment"]])
+    order = {name: place for place, name in enumerate(names)}
+    return table.sort_values(
+        ["experiment", "n"],
+        key=lambda column: column.map(order) if column.name == "experiment" else column,
+        ignore_index=True,
+    )
 
 
 def table3(parameters: pd.DataFrame) -> pd.DataFrame:

@@ -70,12 +70,19 @@ def seal(
         "made": [entry(path) | {"file": os.path.relpath(path, record.parent)} for path in made],
         "sources": [entry(path) for path in sources],
         "runs": runs,
+        **program(*packages),
+    }
+    write_json(record, content)
+    return content
+
+
+def program(*packages: str) -> dict[str, Any]:
+    """The versions of this program and of `packages`, and the machine it runs on."""
+    return {
         "versions": versions(*packages),
         "platform": platform.platform(),
         "machine": platform.machine(),
     }
-    write_json(record, content)
-    return content
 
 
 def verify(record: Path, specification: str | None = None) -> None:

@@ -50,7 +50,7 @@ def products(
     own = tuple(indices["decomposition"])
     yield Product(COLLECTED, own, own, True)
     summaries = ["provenance/collect.json"]
-    for name in ("table1", "table2", "table3", "claims"):
+    for name in ("table1", "table2", "alignment", "table3", "claims"):
         made_from = DICE_PARAMETERS if name == "table3" else COLLECTED
         latex = () if name == "claims" else (f"{name}.tex",)
         files = (f"{name}.csv", *latex, f"provenance/{name}.json")

@@ -159,8 +159,8 @@ KINDS: dict[str, Kind] = {
         "eosflow.results.figures.summaries:power_law",
         "Peak alignment against the number of examples",
         "One point per run that reached its target loss; the line is the least-squares power law "
-        "with its 95 % band, the dashed line the paper's fit. On these logarithmic scales a power "
-        "law is a straight line, and its slope the exponent.",
+        "with its 95 % band over subsets, the dashed line the paper's fit. On these logarithmic "
+        "scales a power law is a straight line, and its slope the exponent.",
     ),
     "stable_step": Kind(
         "eosflow.results.figures.summaries:stable_step",

@@ -49,14 +49,15 @@ def power_law(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Fi
         if reason:
             text = f"no fit: {reason}"
         else:
-            law = power_laws.fit(rows["n"], rows["alignment"])
+            law = power_laws.fit(rows["n"], rows["alignment"], rows["subset_seed"])
             band = law.band(sizes)
             axes.fill_between(
                 sizes, band["low"], band["high"], color=style.MUTED, alpha=0.18, lw=0, zorder=1
             )
             axes.plot(sizes, band["fit"], color=style.INK, linewidth=1.0, zorder=1.5)
+            interval = f" [{law.b_low:.2f}, {law.b_high:.2f}]" if law.subsets > 1 else ""
             text = (
-                f"{law.runs} runs, $b$ = {law.b:.2f} [{law.b_low:.2f}, {law.b_high:.2f}]\n"
+                f"{law.runs} runs, $b$ = {law.b:.2f}{interval}\n"
                 f"$a$ = {law.a:.2g}, $R^2$ = {law.r_squared:.2f}"
             )
         if paper := power_laws.paper_fit(*key):
@@ -72,7 +73,7 @@ def power_law(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Fi
 
     handles = [
         Line2D([], [], marker="o", ls="", color=style.MUTED, ms=3.5, label="one run"),
-        Line2D([], [], color=style.INK, lw=1.0, label="fit, with 95 % band"),
+        Line2D([], [], color=style.INK, lw=1.0, label="fit, with 95 % band over subsets"),
         Line2D([], [], color=style.SECOND, lw=1.0, ls="--", label="paper (Table 2)"),
     ]
     return _by_experiment(finished, peaks, title, panel, handles)
