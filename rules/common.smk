@@ -9,7 +9,7 @@ from snakemake.settings.types import DeploymentMethod
 from eosflow import results, runs
 from eosflow.datasets.base import SUBSET_VERSION
 from eosflow.results import figures
-from eosflow.runs.names import STUDIES, STUDIES_VERSION, index_key
+from eosflow.runs.names import JUDGED, STUDIES, STUDIES_VERSION, index_key
 from eosflow.runs.spec import TRAINING_VERSION
 from eosflow.storage import settings
 from eosflow.storage.digests import canonical_json, digest

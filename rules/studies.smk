@@ -1,4 +1,4 @@
-# Studies of the method itself. They have a problem of their own, so nothing of the configuration enters.
+# Studies have problems of their own, so nothing of the configuration enters.
 rule study:
     output:
         csv=f"{RESULTS}/studies/{{study}}/table.csv",
@@ -17,3 +17,27 @@ rule study:
     shell:
         KEEP_MEMORY + program("study.py") + "{wildcards.study} --threads {threads} "
         "--output {output.csv:q} --record {output.record:q} >> {log:q} 2>&1"
+
+
+# The verdicts on what the study's source says, from its table.
+rule study_claims:
+    input:
+        csv=f"{RESULTS}/studies/{{study}}/table.csv",
+        record=f"{RESULTS}/provenance/studies/{{study}}/table.json",
+    output:
+        csv=f"{RESULTS}/studies/{{study}}/claims.csv",
+        record=f"{RESULTS}/provenance/studies/{{study}}/claims.json",
+    log:
+        f"{RESULTS}/logs/studies/{{study}}-claims.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/studies/{{study}}/claims.tsv"
+    wildcard_constraints:
+        study="|".join(JUDGED),
+    conda:
+        "../envs/eosflow.yaml"
+    params:
+        version=results.TABLES_VERSION,
+    shell:
+        program("study_claims.py") + "{wildcards.study} --table {input.csv:q} "
+        "--source-record {input.record:q} --output {output.csv:q} --record {output.record:q} "
+        ">> {log:q} 2>&1"

@@ -1,4 +1,4 @@
-"""Make the table of a study of the schemes, which a figure is drawn from."""
+"""Make the table of a study, which a figure is drawn from."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import pandas as pd
 import torch
 
 from eosflow.results import tables
-from eosflow.runs import transient, work_precision
+from eosflow.runs import edge_of_stability, transient, work_precision
 from eosflow.storage import provenance
 from eosflow.workflow import command_line
 
 STUDIES = {
+    "edge-of-stability": edge_of_stability.rows,
     "transient": transient.rows,
     "work-precision": work_precision.rows,
     "work-precision-full-width": work_precision.rows_at_full_width,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from eosflow.results.figures.edge_of_stability import edge_of_stability
 from eosflow.results.figures.transient import LOOKS, QUANTITIES, transient
 from eosflow.results.figures.work_precision import MARKERS, work_precision
 
@@ -54,3 +55,34 @@ def test_the_transient_is_drawn_from_the_left_edge_on_with_the_first_iterations_
             assert [tuple(point) for point in line.get_xydata()] == expected
         (shade,) = axes.patches
         assert (shade.get_x(), shade.get_x() + shade.get_width()) == pytest.approx((0.05, 0.1))
+
+
+def test_descent_is_drawn_beside_the_flow_with_the_edge_of_each_learning_rate(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        {
+            "problem": problem,
+            "seed": seed,
+            "method": "gradient flow" if rate is None else "gradient descent",
+            "learning_rate": rate,
+            "flow_time": time,
+            "sharpness": 10.0 + time + seed,
+            "loss": 1.0 / (1 + time),
+            "distance": 0.1 * time if rate else 0.0,
+        }
+        for problem in ("cheb-4", "Dice")
+        for seed in (0, 1)
+        for rate in (None, 0.1, 0.2, 0.4)
+        for time in (0.0, 1.0, 2.0)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "study.csv", index=False)
+    figure = edge_of_stability(tmp_path / "study.csv")
+    assert len(figure.axes) == 6
+    sharpness, loss, distance = figure.axes[3:]
+    assert sharpness.get_title().startswith("Dice: sharpness")
+    edges = {line.get_ydata()[0] for line in sharpness.lines if line.get_linestyle() == "--"}
+    assert edges == {20.0, 10.0, 5.0}
+    curves = [line.get_xydata().tolist() for line in sharpness.lines if len(line.get_xdata()) == 3]
+    assert curves == [[[0.0, 10.0], [1.0, 11.0], [2.0, 12.0]]] * 4  # the first seed alone
+    assert (len(loss.lines), len(distance.lines)) == (4, 3)

@@ -22,6 +22,7 @@ from eosflow.datasets.subsets import write_arrays
 from eosflow.results import claims, figures, report, tables
 from eosflow.results.courses import IDENTITY, run_names
 from eosflow.results.figures.examples import COLUMNS
+from eosflow.results.study_claims import JUDGES
 from eosflow.storage import provenance
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, replacing, sha256, write_json
@@ -40,6 +41,8 @@ NEEDED = (*(Path(name).name for name in ORIGINS), "trajectories.parquet")
 DICE_EXAMPLES = ("dice-examples.npz", "dice-examples.json")
 # Tables of studies, from which some figures are drawn; kept and drawn if they were made.
 STUDIES = [e.data for e in figures.NAMES.values() if e.data is not None and e.data != "dice"]
+# The verdicts that are made of such a table.
+VERDICTS = {f"studies/{name}/table.csv": f"studies/{name}/claims.csv" for name in JUDGES}
 
 # Of each trajectory, as far as its optimizer records it: the course of the run, and what
 # runs.parquet and so the claims are read from.
@@ -121,11 +124,18 @@ def redraw(folder: Path | str, output: Path | str) -> None:
     drawn = {f"figures/{name}{end}" for name in listed for end in (".pdf", ".png")}
     made = {f"{name}.csv" for name in report.TABLES} | {"report.html"}
     frames = ("decomposition.parquet", "runs.parquet")
-    _refuse_others(output, {*drawn, *made, *frames, *STUDIES})
-    for name in (*drawn, *STUDIES):  # of an earlier redraw; the report looks at what is there
+    _refuse_others(output, {*drawn, *made, *frames, *STUDIES, *VERDICTS.values()})
+    for name in (
+        *drawn,
+        *STUDIES,
+        *VERDICTS.values(),
+    ):  # of an earlier redraw; the report looks at what is there
         (output / name).unlink(missing_ok=True)
     for name in (*frames, *kept.intersection(STUDIES)):
         _copy(folder / name, output / name)
+    for name in kept.intersection(VERDICTS):
+        table = JUDGES[Path(name).parent.name](pd.read_csv(folder / name))
+        tables.write_csv(table, output / VERDICTS[name])
     _write_tables(output, decomposition, runs, parameters)
     data: dict[str | None, Path | None] = {name: folder / name for name in kept}
     data |= {None: None, "dice": data.get(DICE_EXAMPLES[0])}

@@ -24,6 +24,7 @@ from eosflow.results.figures import (
     file_name,
     title_of,
 )
+from eosflow.results.study_claims import JUDGES
 from eosflow.results.tables import given_titles, readable
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import write_text
@@ -90,6 +91,7 @@ def render(results: Path | str, output: Path | str) -> None:
         origin=_origin(runs),
         tables={name: _records(table) for name, table in tables.items()},
         laws=_laws(tables["table2"]),
+        studies={name: _study_claims(results, name) for name in JUDGES},
         headline=pictures.get("power-law"),
         extras=[pictures[name] for name in EXTRAS if name in pictures and name != "power-law"],
         numbered=[p for name, p in pictures.items() if name in NAMES and name not in EXTRAS],
@@ -108,6 +110,12 @@ def _load(path: Path) -> pd.DataFrame:
         raise UserError(
             f"{path} is missing, and the report is made from it. Make it with: snakemake {path}"
         ) from None
+
+
+def _study_claims(results: Path, study: str) -> list[dict[str, Any]]:
+    """The verdicts of a study; none where it was not made, as in evidence of an earlier version."""
+    path = results / "studies" / study / "claims.csv"
+    return _records(pd.read_csv(path)) if path.exists() else []
 
 
 def _has_content(results: Path, name: str, entry: Entry, runs: pd.DataFrame) -> bool:

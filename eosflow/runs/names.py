@@ -12,7 +12,9 @@ from eosflow.storage.digests import digest
 # Raise this when the numbers of a study move, or the form of its table.
 STUDIES_VERSION = 5
 # Of the method itself, each with a table.
-STUDIES = ("transient", "work-precision", "work-precision-full-width")
+STUDIES = ("edge-of-stability", "transient", "work-precision", "work-precision-full-width")
+# Those of another source's statements, with a verdict on each.
+JUDGED = ("edge-of-stability",)
 
 
 def step_name(iteration: int) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from eosflow.runs.names import JUDGED
+
 COLLECTED = ("decomposition.parquet", "runs.parquet", "provenance/collect.json")
 DICE_PARAMETERS = ("data/dice-parameters.parquet", "provenance/dice-parameters.json")
 MANIFEST = "manifest.json"
@@ -56,6 +58,11 @@ def products(
         files = (f"{name}.csv", *latex, f"provenance/{name}.json")
         yield Product(files, made_from, made_from[-1:], name != "table3")
         summaries.append(files[-1])
+    for name in JUDGED:
+        table = (f"studies/{name}/table.csv", f"provenance/studies/{name}/table.json")
+        record = f"provenance/studies/{name}/claims.json"
+        yield Product((f"studies/{name}/claims.csv", record), table, table[-1:])
+        summaries.append(record)
     for name, data in figures.items():
         record = f"provenance/figures/{name}.json"
         files = (f"figures/{name}.pdf", f"figures/{name}.png", record)

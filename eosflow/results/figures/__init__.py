@@ -209,6 +209,17 @@ KINDS: dict[str, Kind] = {
         "are too long, not of the flow.",
         data="studies/transient/table.csv",
     ),
+    "edge_of_stability": Kind(
+        "eosflow.results.figures.edge_of_stability:edge_of_stability",
+        "What gradient descent does where the flow sharpens",
+        "The same network and data from the same start, by the flow and by gradient descent at "
+        "three learning rates η, at equal flow time (η times the number of steps). The flow's "
+        "sharpness passes the dashed lines, 2/η; gradient descent, which follows the flow up to "
+        "there, is held near its line and leaves the flow. Above, a network of 300 parameters "
+        "fitted to twenty points of a Chebyshev polynomial (cheb-4, squared error, seed 0 of "
+        "five); below, sixty 16 × 16 images of Dice at width 64 (cross-entropy, one seed).",
+        data="studies/edge-of-stability/table.csv",
+    ),
 }
 
 _AFTER_CIFAR = ("dice-ce", "cifar10-mse", "atrialfibrillation-ce", "sst-ce")
@@ -237,6 +248,7 @@ EXTRAS: dict[str, Entry] = {
     "work-precision": Entry("work_precision", None),
     "work-precision-full-width": Entry("work_precision_full_width", None),
     "transient": Entry("transient", None),
+    "edge-of-stability": Entry("edge_of_stability", None),
 }
 
 # What is drawn of an experiment that is not the paper's: the last word or words of the name, and

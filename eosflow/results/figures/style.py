@@ -79,8 +79,10 @@ def size_colors(sizes: Iterable[int]) -> dict[int, str]:
     return {n: to_hex(color) for n, color in zip(ordered, colors, strict=True)}
 
 
-def panels(count: int, columns: int, title: str) -> tuple[Figure, list[Axes], Axes | None]:
-    """A figure with a title and a grid of `count` panels that share their horizontal axis.
+def panels(
+    count: int, columns: int, title: str, share_x: bool = True
+) -> tuple[Figure, list[Axes], Axes | None]:
+    """A figure with a title and a grid of `count` panels that share their horizontal axis, or not.
 
     Returns: the figure, the panels, and an empty cell for the legend if the grid leaves one.
     """
@@ -89,7 +91,7 @@ def panels(count: int, columns: int, title: str) -> tuple[Figure, list[Axes], Ax
     spacing = ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.04, wspace=0.03, hspace=0.04)
     height = rows * PANEL_HEIGHT + 0.55 + legend_below
     figure = Figure(figsize=(WIDTH, height), layout=spacing)
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=share_x)
     axes = list(grid.flat)
     for panel in axes:
         # Off the axis, a narrow transient stays visible beside it.

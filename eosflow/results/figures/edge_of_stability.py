@@ -1,0 +1,64 @@
+"""The drawing of the study of gradient descent against the flow, from its table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from eosflow.results.figures import KINDS, style
+from eosflow.results.study_claims import FLOW
+
+QUANTITIES = {
+    "sharpness": r"sharpness $\lambda_1(\mathcal{H})$",
+    "loss": "loss",
+    "distance": "distance from the flow",
+}
+COLORS = ("#d55e00", "#009e73", "#0072b2")  # by falling 2/η
+WORDS = ("small", "middle", "large")
+
+
+def edge_of_stability(table: Path | str) -> Figure:
+    """λ₁(𝓗) with 2/η dashed, loss and distance from the flow; one row of panels per problem.
+
+    table: CSV with problem, seed, method, learning_rate, flow_time and the three quantities. The
+    first seed of each problem is drawn.
+    """
+    frame = pd.read_csv(table)
+    problems = list(frame["problem"].unique())
+    count = len(problems) * len(QUANTITIES)
+    figure, panels, _ = style.panels(
+        count, len(QUANTITIES), KINDS["edge_of_stability"].title, share_x=False
+    )
+    for row, problem in enumerate(problems):
+        runs = frame[frame["problem"] == problem]
+        runs = runs[runs["seed"] == runs["seed"].min()]
+        beside = panels[row * len(QUANTITIES) : (row + 1) * len(QUANTITIES)]
+        for axes, name in zip(beside, QUANTITIES, strict=True):
+            _draw(axes, runs, name)
+            axes.set_title(f"{problem}: {QUANTITIES[name]}")
+            axes.set_xlabel("flow time")
+    handles = [Line2D([], [], color=style.INK, lw=1.6, label="gradient flow")]
+    for color, word in zip(COLORS, WORDS, strict=True):
+        label = f"gradient descent, {word} learning rate"
+        handles.append(Line2D([], [], color=color, lw=1.0, label=label))
+    handles.append(Line2D([], [], color=style.MUTED, lw=0.8, ls="--", label="2/η"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _draw(axes: Axes, runs: pd.DataFrame, name: str) -> None:
+    flow = runs[runs["method"] == FLOW]
+    if name != "distance":  # its distance from itself is none
+        axes.plot(flow["flow_time"], flow[name], color=style.INK, lw=1.6, zorder=3)
+    rates = sorted(runs["learning_rate"].dropna().unique())
+    for rate, color in zip(rates, COLORS, strict=True):
+        run = runs[runs["learning_rate"] == rate]
+        axes.plot(run["flow_time"], run[name], color=color, lw=1.0)
+        if name == "sharpness":
+            axes.axhline(2 / rate, color=color, lw=0.8, ls="--")
+    if name == "loss":
+        style.log_axis(axes)

@@ -1,0 +1,150 @@
+"""What gradient descent does where the flow sharpens: the same start, followed by both."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from eosflow.measurements.top_eigenvalues import TopEigenvalues
+from eosflow.networks.module import ModuleNetwork
+from eosflow.objectives.base import Objective
+from eosflow.objectives.module import ModuleObjective
+from eosflow.optimizers.base import Optimizer
+from eosflow.optimizers.batches import FullBatch
+from eosflow.optimizers.gradient import GradientDescent
+from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
+from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
+from eosflow.runs import work_precision
+
+log = logging.getLogger(__name__)
+
+SHARPNESS = TopEigenvalues(k=1, tolerance=1e-2)  # the value itself is then good to 10⁻⁴
+FLOW = "gradient flow"
+DESCENT = "gradient descent"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A loss, how long it is followed, and the learning rates of gradient descent.
+
+    Both methods are looked at every `every` units of flow time, of which each learning rate is a
+    whole fraction, `every`/m for m in `steps`.
+    """
+
+    name: str
+    seeds: tuple[int, ...]
+    end: float
+    every: float
+    steps: tuple[int, ...]
+
+    @property
+    def learning_rates(self) -> tuple[float, ...]:
+        """η of each run of gradient descent; a step of it is η of flow time."""
+        return tuple(self.every / count for count in self.steps)
+
+
+# On Dice 2/η is 1200, 800 and 512, where the flow's sharpness goes up to about 1,580.
+CHEB = Problem("cheb-4", seeds=(0, 1, 2, 3, 4), end=720.0, every=18.0, steps=(90, 60, 45))
+DICE = Problem("Dice", seeds=(0,), end=3.0, every=0.125, steps=(75, 50, 32))
+PROBLEMS = (CHEB, DICE)
+
+
+def cheb() -> Objective:
+    """Twenty points of the Chebyshev polynomial T₄ and a network of 300 parameters, no data set.
+
+    Linear(1, 100), tanh, Linear(100, 1) without a bias; ℓ = ½(f − y)². Source: Jeremy Cohen et al.,
+    Gradient descent on neural networks typically occurs at the edge of stability, ICLR 2021.
+    """
+    module = nn.Sequential(nn.Linear(1, 100), nn.Tanh(), nn.Linear(100, 1, bias=False))
+    inputs = torch.linspace(-1, 1, 20, dtype=torch.float64)[:, None]
+    targets = 8 * inputs**4 - 8 * inputs**2 + 1
+    network = ModuleNetwork(module, (1,), _initialize)
+    return ModuleObjective(network, "half_squared_error", inputs, targets)
+
+
+def _initialize(module: nn.Module, stream: torch.Generator) -> None:
+    """Xavier normal weights, with a gain of 1.9 in the first layer; zero biases."""
+    gains = iter((1.9, 1.0))
+    for parameter in module.parameters():
+        if parameter.ndim > 1:
+            nn.init.xavier_normal_(parameter, next(gains), generator=stream)
+        else:
+            parameter.zero_()
+
+
+def rows() -> list[dict[str, Any]]:
+    """The rows of the study."""
+    objectives = {CHEB: cheb(), DICE: work_precision.problem(work_precision.PROBLEM)}
+    return [row for problem in PROBLEMS for row in study(problem, objectives[problem])]
+
+
+def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
+    """One row per (seed, method, learning rate, flow time looked at).
+
+    `sharpness` is λ₁(𝓗), `residual` the relative residual of its search; `rises` counts the steps
+    so far that raised the loss; `distance` is that from the flow at the same flow time, relative to
+    how far the flow has gone from the start.
+    """
+    rows: list[dict[str, Any]] = []
+    for seed in problem.seeds:
+        start = objective.network.initialize(seed).to(objective.inputs)
+        flow: list[Tensor] = []
+        optimizers: list[tuple[str, float, Optimizer]] = [(FLOW, math.nan, ExponentialRosenbrock())]
+        for rate in problem.learning_rates:
+            optimizers.append((DESCENT, rate, GradientDescent(learning_rate=rate)))
+        for method, rate, optimizer in optimizers:
+            for mark, seen in enumerate(_watched(problem, objective, optimizer, start, seed)):
+                theta = seen.pop("theta")
+                if method == FLOW:
+                    flow.append(theta)
+                gone = (flow[mark] - start).norm().item()
+                apart = (theta - flow[mark]).norm().item()
+                which = {"problem": problem.name, "seed": seed, "method": method}
+                distance = apart / gone if gone else 0.0
+                rows.append({**which, "learning_rate": rate, **seen, "distance": distance})
+            log.info("%s, seed %d, %s %g: λ₁ %.4g", *which.values(), rate, rows[-1]["sharpness"])
+    return rows
+
+
+def _watched(
+    problem: Problem, objective: Objective, optimizer: Optimizer, start: Tensor, seed: int
+) -> Iterator[dict[str, Any]]:
+    """The course of an optimizer at each mark, until its end or where it diverges."""
+    batches = FullBatch()
+    course = begin(objective, optimizer, batches, start, seed)
+    losses: list[float] = []
+
+    def note(_: Course, sight: Sight) -> None:
+        if sight.step is not None:
+            losses.append(sight.point.loss)
+
+    for mark in range(round(problem.end / problem.every) + 1):
+        if mark:
+            if optimizer.follows_flow:
+                until = Until(flow_time=mark * problem.every)
+            else:
+                steps = round(problem.every / optimizer.rate(0))  # type: ignore[attr-defined]
+                until = Until(iterations=mark * steps)
+            if follow(objective, optimizer, batches, course, until, note) == "diverged":
+                return
+        point = objective.evaluate(course.theta)
+        loss = point.loss
+        point.release()
+        found = SHARPNESS.measure(objective, course.theta, mark, seed)
+        path = [*losses, loss]
+        yield {
+            "theta": course.theta,
+            "iteration": course.iteration,
+            "flow_time": mark * problem.every,
+            "loss": loss,
+            "sharpness": found["eigenvalue_1"],
+            "residual": found["residual_1"],
+            "rises": sum(after > before for before, after in itertools.pairwise(path)),
+        }

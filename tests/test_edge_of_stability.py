@@ -1,0 +1,130 @@
+"""Gradient descent against the flow: where it is stable, when it leaves, and what is said of it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from eosflow.networks.module import ModuleNetwork
+from eosflow.objectives.module import ModuleObjective
+from eosflow.results import study_claims
+from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
+from eosflow.runs import edge_of_stability
+from eosflow.runs.edge_of_stability import DESCENT, FLOW, Problem, cheb, study
+
+
+def quadratic() -> ModuleObjective:
+    """½(20 θ₁² + θ₂²): a linear map of two orthogonal inputs, whose 𝓗 has eigenvalues 20 and 1."""
+
+    def ones(module: nn.Module, _: torch.Generator) -> None:
+        for parameter in module.parameters():
+            parameter.fill_(1.0)
+
+    network = ModuleNetwork(nn.Linear(2, 1, bias=False), (2,), ones)
+    inputs = torch.diag(torch.tensor([40.0, 2.0], dtype=torch.float64).sqrt())
+    return ModuleObjective(network, "half_squared_error", inputs, inputs.new_zeros(2, 1))
+
+
+@pytest.mark.parametrize(("rate", "stable"), [(0.099, True), (0.101, False)])
+def test_on_a_quadratic_of_20_and_1_descent_diverges_beyond_a_tenth(
+    rate: float, stable: bool
+) -> None:
+    problem = Problem("quadratic", seeds=(0,), end=100 * rate, every=10 * rate, steps=(10,))
+    frame = pd.DataFrame(study(problem, quadratic()))
+    assert frame["sharpness"].to_numpy() == pytest.approx(20, rel=1e-3)
+    descent = frame[frame["method"] == DESCENT]
+    assert descent["iteration"].tolist() == list(range(0, 101, 10))
+    # Exact: θ₁ ← (1 − 20η)θ₁, θ₂ ← (1 − η)θ₂ from 1, 1, and 𝓛 = ½ E(x·θ)².
+    steps = descent["iteration"].to_numpy()
+    loss = 10 * (1 - 20 * rate) ** (2 * steps) + 0.5 * (1 - rate) ** (2 * steps)
+    assert descent["loss"].to_numpy() == pytest.approx(loss)
+    assert (descent["loss"].iloc[-1] < descent["loss"].iloc[0]) == stable
+    flow = frame[frame["method"] == FLOW]
+    time = flow["flow_time"].to_numpy()
+    expected = 10 * np.exp(-40 * time) + 0.5 * np.exp(-2 * time)
+    assert flow["loss"].to_numpy() == pytest.approx(expected, rel=1e-2)
+    first = 1 - np.exp([-20 * time[1], -time[1]])
+    away = np.array([(1 - 20 * rate) ** 10, (1 - rate) ** 10]) - (1 - first)
+    measured = descent["distance"].iloc[1]
+    assert measured == pytest.approx(np.linalg.norm(away) / np.linalg.norm(first), rel=2e-2)
+    if not stable:
+        assert descent["rises"].iloc[-1] > 50
+
+
+def test_cheb_is_the_problem_of_the_source() -> None:
+    objective = cheb()
+    assert objective.network.parameters == 300
+    theta = objective.network.initialize(0)
+    named = objective.network.named(theta)
+    assert [tuple(tensor.shape) for tensor in named.values()] == [(100, 1), (100,), (1, 100)]
+    # Xavier normal: variance gain² · 2/(fan in + fan out).
+    assert named["0.weight"].std().item() == pytest.approx(1.9 * (2 / 101) ** 0.5, rel=0.2)
+    assert named["2.weight"].std().item() == pytest.approx((2 / 101) ** 0.5, rel=0.2)
+    assert (named["0.bias"] == 0).all()
+    x = objective.inputs
+    assert torch.equal(x[:, 0], torch.linspace(-1, 1, 20, dtype=torch.float64))
+    torch.testing.assert_close(objective.targets, torch.cos(4 * torch.arccos(x)))
+
+    def loss(parameters: Tensor) -> Tensor:
+        first, bias, last = parameters[:100], parameters[100:200], parameters[200:]
+        outputs = torch.tanh(x * first + bias) @ last[:, None]
+        return 0.5 * (outputs - objective.targets).square().mean()
+
+    assert objective.evaluate(theta).loss == pytest.approx(loss(theta).item())
+    dense = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, theta))
+    short = dataclasses.replace(edge_of_stability.CHEB, seeds=(0,), end=18.0, steps=(60,))
+    frame = pd.DataFrame(study(short, objective))
+    assert frame.groupby("method").size().tolist() == [2, 2]
+    start = frame[frame["flow_time"] == 0]["sharpness"].to_numpy()
+    assert start == pytest.approx(dense[-1].item(), rel=1e-3)
+
+
+def course(rate: float, seed: int, held: bool) -> pd.DataFrame:
+    """A flow whose λ₁ grows as its time, and a descent that follows to 2/η and is held, or not."""
+    time = np.arange(0.0, 41.0)
+    edge = 2 / rate
+    beyond = time > edge
+    rows = {"problem": "made", "seed": seed, "flow_time": time, "residual": 0.0, "loss": 1.0}
+    flow = pd.DataFrame(
+        rows
+        | {"method": FLOW, "learning_rate": np.nan, "sharpness": time, "rises": 0, "distance": 0.0}
+    )
+    descent = pd.DataFrame(
+        rows
+        | {
+            "method": DESCENT,
+            "learning_rate": rate,
+            "sharpness": np.where(beyond & held, edge * 1.01, time),
+            "rises": np.where(beyond, 10 * (time - edge), 0),
+            "distance": np.where(beyond, 0.5, 0.01),
+        }
+    )
+    return pd.concat([flow, descent])
+
+
+def test_verdicts_are_medians_over_enough_seeds() -> None:
+    held = pd.concat([course(0.1, seed, held=True) for seed in range(5)])
+    verdicts = study_claims.edge_of_stability(held).set_index("claim")
+    assert (verdicts["holds"] == HOLDS).all()
+    assert (verdicts["seeds"] == 5).all()
+    assert (verdicts["settings"] == "made, learning rate 0.1, flow time 40").all()
+    measured = verdicts["measured"].astype(float)
+    assert measured["flow-passes"] == 2
+    assert measured["descent-is-held"] == pytest.approx(2.02, abs=0.01)
+    assert measured["leaves-after"] == 50
+    assert measured["loss-rises-at-the-edge"] == 200
+    few = study_claims.edge_of_stability(held[held["seed"] < 4])
+    assert (few["holds"] == NOT_ENOUGH).all()
+    free = pd.concat([course(0.1, seed, held=seed < 2) for seed in range(5)])
+    verdicts = study_claims.edge_of_stability(free).set_index("claim")
+    assert verdicts.loc["descent-is-held", "holds"] == CONTRADICTED
+    # A flow that never gets there: nothing is said of what happens at the edge.
+    below = pd.concat([course(0.01, seed, held=True) for seed in range(5)])
+    verdicts = study_claims.edge_of_stability(below).set_index("claim")
+    assert verdicts.loc["flow-passes", "holds"] == CONTRADICTED
+    assert verdicts.loc["descent-is-held", ["seeds", "holds"]].tolist() == [0, NOT_ENOUGH]
