@@ -60,6 +60,9 @@ class Project:
         times = "FLOW_TIMES = (0.25, 1.0)", "FLOW_TIMES = (0.01, 0.02)"
         self.edit("eosflow/runs/work_precision.py", *times)
         self.edit("eosflow/runs/transient.py", "END = 1.0", "END = 0.02")
+        study = "eosflow/runs/edge_of_stability.py"
+        self.edit(study, "seeds=(0, 1, 2, 3, 4), end=720.0", "seeds=(0,), end=24.0")
+        self.edit(study, "end=3.0", "end=0.125")
 
     def adopt(self, results: Path) -> None:
         """Put a copy of finished results here, times and all, without Snakemake's notes."""

@@ -105,10 +105,10 @@ def test_the_paper_is_planned_in_seconds_at_every_stage(paper: plan.Plan, tmp_pa
     project = Project(tmp_path / "tree")
     per_run = {"train": 368, "measure": 368}
     data = {"fetch": 3, "subset": 16, "dice_parameters": 1}
-    studies = {"study": 2}
+    studies = {"study": 3, "study_claims": 1}
     tables = {"collect": 1, "table1": 1, "table2": 1, "alignment": 1}
     tables |= {"table3": 1, "claims": 1}
-    drawn = {"figure": 47, "report": 1, "manifest": 1}
+    drawn = {"figure": 48, "report": 1, "manifest": 1}
 
     def planned(*targets: str) -> dict[str, int]:
         started = time.monotonic()
@@ -138,7 +138,7 @@ def test_the_paper_is_planned_in_seconds_at_every_stage(paper: plan.Plan, tmp_pa
 
 
 def test_the_figures_are_those_of_the_selected_experiments(paper: plan.Plan) -> None:
-    assert len(list(paper.figures)) == 42 + 5
+    assert len(list(paper.figures)) == 42 + 6
     settings = config.load([ROOT / "config.yaml"], {"select": ["dice-ce"]})
     chosen = plan.Plan(settings).figures
     assert [name for name in chosen if name.startswith("figure")] == [

@@ -15,10 +15,24 @@ import synthetic
 
 from eosflow.results import claims, collect, figures, report, tables
 from eosflow.results.figures.transient import QUANTITIES
+from eosflow.results.study_claims import JUDGES
 from eosflow.storage.errors import UserError
 
 WIDTHS = (360, 800, 1400)
 STUDIES = {
+    "edge-of-stability": pd.DataFrame(
+        {
+            "problem": "made",
+            "seed": 0,
+            "method": ["gradient flow"] * 2 + ["gradient descent"] * 6,
+            "learning_rate": [None, None, 0.1, 0.1, 0.2, 0.2, 0.3, 0.3],
+            "flow_time": [0.0, 1.0] * 4,
+            "loss": 1.0,
+            "sharpness": [1.0, 30.0] * 4,
+            "rises": 0,
+            "distance": 0.0,
+        }
+    ),
     "work-precision": pd.DataFrame(
         {"scheme": ["RK4"], "step": 1.0, "flow_time": 1.0, "relative_error": 1e-6, "work": 80.0}
     ),
@@ -55,6 +69,9 @@ def write_results(folder, decomposition, runs):
         tables.write_csv(table, folder / f"{name}.csv")
     for name, table in STUDIES.items():
         tables.write_csv(table, folder / "studies" / name / "table.csv")
+        if name in JUDGES:
+            verdicts = JUDGES[name](table)
+            tables.write_csv(verdicts, folder / "studies" / name / "claims.csv")
     for name in figures.entries(runs["experiment"]):
         data = folder / "studies" / name / "table.csv" if name in STUDIES else None
         files = (folder / "figures" / f"{name}{end}" for end in (".pdf", ".png"))
@@ -148,6 +165,11 @@ def test_content(page, results):
     assert "6 affine layers of width 64, elu" in page.text
     assert "exponential Euler with steps of at most 0.01, eigenpairs in float32" in page.text
     assert "2.13.0" in page.text
+
+
+def test_the_verdicts_of_a_study_are_in_the_page(page):
+    assert "What gradient descent does instead" in page.text
+    assert "made, learning rate 0.2, flow time 1" in page.text
 
 
 def test_the_headline_says_of_what_runs_the_results_are(results):
