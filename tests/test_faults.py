@@ -285,17 +285,16 @@ def test_a_decomposition_job_that_outlives_snakemake(
         same_as(trained, undisturbed)
 
 
-@pytest.mark.parametrize("sealed", [True, False])
-def test_flipped_key_names(trained: Project, undisturbed: Project, sealed: bool) -> None:
+def test_flipped_key_names(trained: Project, undisturbed: Project) -> None:
     trained.make(*TABLES)
     records = [
         *trained.results.glob("data/subsets/*.json"),
         *(trained.results / "provenance").glob("*.json"),
     ]
     assert len(records) >= 2
-    for path in records:
+    for number, path in enumerate(sorted(records)):
         text = path.read_text()
-        if not sealed:  # as if it were from before there were checksums
+        if number % 2:  # as if it were from before there were checksums
             lines = text.splitlines(keepends=True)
             text = "{" + "".join(lines[1:]) if "checksum" in lines[0] else text
         name = re.search(r'"(sha256|files|made|runs|sources|inputs)"', text)
