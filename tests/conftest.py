@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with the real archives: EOSFLOW_REAL_DATA, else ../shared/data; skips without."""
-    folder = Path(os.environ.get("EOSFLOW_REAL_DATA", ROOT.parent / "shared" / "data"))
+    folder = Path(os.environ.get("EOSFLOW_REAL_DATA") or ROOT.parent / "shared" / "data")
     if not folder.is_dir():
         pytest.skip(f"no real archives: {folder} is not there (set EOSFLOW_REAL_DATA)")
     return folder
