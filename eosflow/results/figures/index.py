@@ -108,13 +108,19 @@ GALLERY: dict[str, tuple[str, str]] = {
         "first five steps, and is 6 % above the flow at its tenth and 3 % at the end. The study is "
         "the same under any configuration.",
     ),
+    "edge_of_stability": (
+        "edge-of-stability",
+        "On cheb-4 gradient descent is held at its line at each of the three learning rates, and "
+        "leaves the flow just there. On Dice it settles above the line, at 2.3 to 3.0 over the "
+        "learning rate. The study is the same under any configuration.",
+    ),
 }
 
 _HEAD = """# Figures
 
 Every figure is a pure function of `results/decomposition.parquet` and `results/runs.parquet`
-(figure 5: of a Dice subset; `work-precision`, `work-precision-full-width` and `transient`: of a
-study's table). Each is a target
+(figure 5: of a Dice subset; `work-precision`, `work-precision-full-width`, `transient` and
+`edge-of-stability`: of a study's table). Each is a target
 of its own, as PDF and as PNG; `figure01` to `figure42` carry the paper's numbers, the others go
 beyond it. This page is written from `eosflow/results/figures/__init__.py` by
 `python -m eosflow.results.figures.index`; given the folder of the demo's results, that command
