@@ -22,7 +22,7 @@ class Decomposition:
     """
 
     name: ClassVar[str] = "decomposition"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     every: int = setting(0, about="iterations between two; 0: every snapshot", minimum=0)
 

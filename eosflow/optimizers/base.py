@@ -45,10 +45,12 @@ class Optimizer(Protocol):
     `any_coordinates` the path is the same in any orthonormal coordinates of θ, and a run may be
     trained in fewer of them, see `eosflow.objectives.input_span`.
     `transient` is how many iterations at the start are no part of any analysis, for their steps are
-    too long for what they follow: 10 as in the paper, 0 where the error is controlled.
+    too long for what they follow: 10 as in the paper, 0 where the error is controlled. `version` is
+    raised when the numbers move; only the runs of this optimizer are then made again.
     """
 
     name: ClassVar[str]
+    version: ClassVar[int]
     follows_flow: ClassVar[bool]
     lands_on_target: ClassVar[bool]
     any_coordinates: ClassVar[bool]

@@ -68,6 +68,7 @@ class ExponentialEuler:
     """
 
     name: ClassVar[str] = "exponential-euler"
+    version: ClassVar[int] = 1
     follows_flow: ClassVar[bool] = True
     lands_on_target: ClassVar[bool] = False
     any_coordinates: ClassVar[bool] = False
@@ -227,6 +228,7 @@ class ExplicitEuler:
     """
 
     name: ClassVar[str] = "explicit-euler"
+    version: ClassVar[int] = 1
     follows_flow: ClassVar[bool] = True
     lands_on_target: ClassVar[bool] = False
     any_coordinates: ClassVar[bool] = False

@@ -32,6 +32,7 @@ class GradientOptimizer(ABC):
     """
 
     name: ClassVar[str]
+    version: ClassVar[int] = 1
     follows_flow: ClassVar[bool] = False
     lands_on_target: ClassVar[bool] = False
     any_coordinates: ClassVar[bool] = False

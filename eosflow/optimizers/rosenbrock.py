@@ -60,6 +60,7 @@ class ExponentialRosenbrock:
     """
 
     name: ClassVar[str] = "exponential-rosenbrock"
+    version: ClassVar[int] = 2
     follows_flow: ClassVar[bool] = True
     lands_on_target: ClassVar[bool] = True
     any_coordinates: ClassVar[bool] = True

@@ -10,7 +10,7 @@ from eosflow.storage import settings
 from eosflow.storage.digests import digest
 
 # Raise this when the numbers of a study move, or the form of its table.
-STUDIES_VERSION = 5
+STUDIES_VERSION = 6
 # Of the method itself, each with a table.
 STUDIES = ("edge-of-stability", "transient", "work-precision", "work-precision-full-width")
 # Those of another source's statements, with a verdict on each.

@@ -20,8 +20,8 @@ from eosflow.storage import settings
 from eosflow.storage.digests import digest
 from eosflow.storage.settings import setting
 
-# Raise this when the numbers of a run move, or the form of its files: what was made before is then
-# made again.
+# Raise this when the numbers of all runs move, or the form of their files: what was made before is
+# then made again. Where those of one optimizer move, raise that one's `version`.
 TRAINING_VERSION = 1
 
 
@@ -88,11 +88,11 @@ class RunSpec:
 
     @functools.cached_property  # planning asks for it again and again
     def key(self) -> str:
-        """Digest of what the run is and of the training version: equal keys, equal results.
+        """Digest of what the run is and of the versions behind it: equal keys, equal results.
 
         What is at its default is left out, so that a new setting leaves the keys of old runs alone.
         """
-        return digest({**self._short(settings.essence), "training_version": TRAINING_VERSION})
+        return digest({**self._short(settings.essence), **self._versions()})
 
     @property
     def trajectory_key(self) -> str:
@@ -101,7 +101,13 @@ class RunSpec:
         steps = {
             name: part for name, part in essence.items() if name not in ("target_loss", "stop")
         }
-        return digest({**steps, "training_version": TRAINING_VERSION})
+        return digest({**steps, **self._versions()})
+
+    def _versions(self) -> dict[str, int]:
+        """Those that a key depends on; an optimizer's first is left out, as a setting's default."""
+        own = self.optimizer.version
+        versions = {"training_version": TRAINING_VERSION}
+        return versions | ({"optimizer_version": own} if own > 1 else {})
 
     def _short(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         """`_written` without the parts that are at their default."""

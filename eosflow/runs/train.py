@@ -160,11 +160,8 @@ class _Recorder:
 
     def _begin(self) -> Course:
         parts = self.objective, self.spec.optimizer, self.spec.batch
-        return begin(*parts, self._placed(self._start), self.spec.init_seed)
-
-    def _placed(self, theta: Tensor) -> Tensor:
-        """Parameters of the network in the coordinates that it is trained in."""
-        return self._span.project(theta) if self._span else theta
+        theta = self._span.project(self._start) if self._span else self._start
+        return begin(*parts, theta, self.spec.init_seed)
 
     def _resume(self) -> Course | None:
         checkpoint = self.files.load_checkpoint()
@@ -182,11 +179,8 @@ class _Recorder:
         self._seconds = metadata["seconds"]
         device = self.objective.inputs.device
         placed = {name: tensor.to(device) for name, tensor in tensors.items()}
-        theta = placed["theta"]
-        if len(theta) == self.spec.parameters:  # also where version 0.1 knew no other coordinates
-            theta = self._placed(theta)
         return Course(
-            theta=theta,
+            theta=placed["theta"],
             optimizer=_under("optimizer.", placed) | metadata["optimizer"],
             batch=_under("batch.", placed) | metadata["batch"],
             iteration=metadata["iteration"],
