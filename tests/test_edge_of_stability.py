@@ -15,7 +15,8 @@ from eosflow.objectives.module import ModuleObjective
 from eosflow.results import study_claims
 from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
 from eosflow.runs import edge_of_stability
-from eosflow.runs.edge_of_stability import DESCENT, FLOW, Problem, cheb, study
+from eosflow.runs.edge_of_stability import DESCENT, Problem, cheb, study
+from eosflow.runs.names import FLOW, JUDGED, STUDIES
 
 
 def quadratic() -> ModuleObjective:
@@ -128,3 +129,7 @@ def test_verdicts_are_medians_over_enough_seeds() -> None:
     verdicts = study_claims.edge_of_stability(below).set_index("claim")
     assert verdicts.loc["flow-passes", "holds"] == CONTRADICTED
     assert verdicts.loc["descent-is-held", ["seeds", "holds"]].tolist() == [0, NOT_ENOUGH]
+
+
+def test_each_judged_study_has_its_judge() -> None:
+    assert set(study_claims.JUDGES) == set(JUDGED) <= set(STUDIES)

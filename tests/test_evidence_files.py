@@ -274,7 +274,9 @@ def test_a_table_that_comes_out_differently_is_named(kept: Path, tmp_path: Path)
     assert (tmp_path / "out" / "report.html").exists()
 
 
-def test_tables_of_an_earlier_program_are_made_anew(kept: Path, tmp_path: Path) -> None:
+def test_tables_of_an_earlier_program_are_made_anew(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "kept"
     shutil.copytree(kept, folder)
     (folder / "alignment.csv").unlink()  # which version 0.1 did not make
@@ -284,6 +286,12 @@ def test_tables_of_an_earlier_program_are_made_anew(kept: Path, tmp_path: Path) 
     made = record["made"] | {"table2": {"versions": {"eosflow": "0.0.1"}}}
     write_json(folder / MANIFEST, {**record, "files": files, "made": made})
     with pytest.raises(UserError, match=r"(alignment|table2)\.csv is .* retable"):
+        redraw(folder, tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(archive, "write_json", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            retable(folder)
+    with pytest.raises(UserError, match="retable"):  # what was cut off does not look whole
         redraw(folder, tmp_path / "out")
     retable(folder)
     for path in kept.glob("*.*"):

@@ -111,6 +111,17 @@ def text_of(log: Path) -> str:
         return ""
 
 
+def waits_for(project: Project, orphan: int, log: Path) -> None:
+    """Start a second Snakemake, without --unlock: its job waits for a stopped orphan, then ends."""
+    second = project.start("--cores", "2", *TABLES)
+    try:
+        wait_until(lambda: "another process works in" in text_of(log))
+    finally:
+        os.kill(orphan, signal.SIGCONT)
+    output, _ = second.communicate(timeout=240)
+    assert second.returncode == 0, output
+
+
 def continued(project: Project) -> bool:
     """Whether the long run went on from a checkpoint beyond its start."""
     log = (project.results / "logs" / "train" / f"{LONG}.log").read_text()
@@ -141,13 +152,7 @@ def test_sigkill_of_snakemake_itself_leaves_its_job_running(
     os.kill(orphan, signal.SIGSTOP)  # or it might end before the next Snakemake has planned
     finished = times(project, "dice-ce/*/*/manifest.json")
     log = project.results / "logs" / "train" / f"{LONG}.log"
-    second = project.start("--cores", "2", *TABLES)  # no --unlock
-    try:
-        wait_until(lambda: "another process works in" in text_of(log))
-    finally:
-        os.kill(orphan, signal.SIGCONT)
-    output, _ = second.communicate(timeout=240)
-    assert second.returncode == 0, output
+    waits_for(project, orphan, log)
     assert "is finished already" in log.read_text()
     same_as(project, undisturbed)
     assert finished.items() <= times(project, "dice-ce/*/*/manifest.json").items()
@@ -269,14 +274,7 @@ def test_a_decomposition_job_that_outlives_snakemake(
     if changed:  # then the run is trained anew, and must not be measured by the orphan
         trained.edit("tiny.yaml", "max_step_size: 0.02", "max_step_size: 0.04")
     kind, file = ("train", f"{LONG}.log") if changed else ("measure", f"{LONG}/decomposition.log")
-    log = trained.results / "logs" / kind / file
-    second = trained.start("--cores", "2", *TABLES)
-    try:
-        wait_until(lambda: "another process works in" in text_of(log))
-    finally:
-        os.kill(orphan, signal.SIGCONT)
-    output, _ = second.communicate(timeout=240)
-    assert second.returncode == 0, output
+    waits_for(trained, orphan, trained.results / "logs" / kind / file)
     record = read_json(folder / "run.json")
     index = read_json(folder / "decomposition" / "index.json")
     assert index["run"] == record["key"]

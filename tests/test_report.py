@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -17,6 +18,7 @@ from eosflow.results import claims, collect, figures, report, tables
 from eosflow.results.figures.transient import QUANTITIES
 from eosflow.results.study_claims import JUDGES
 from eosflow.storage.errors import UserError
+from eosflow.workflow import config
 
 WIDTHS = (360, 800, 1400)
 STUDIES = {
@@ -170,6 +172,12 @@ def test_content(page, results):
 def test_the_verdicts_of_a_study_are_in_the_page(page):
     assert "What gradient descent does instead" in page.text
     assert "made, learning rate 0.2, flow time 1" in page.text
+
+
+def test_the_papers_sizes_are_those_of_the_paper() -> None:
+    settings = config.load([Path(__file__).parent.parent / "config.yaml"])
+    sizes = {name: tuple(each["n"]) for name, each in settings["experiments"].items()}
+    assert sizes == report.PAPER_SIZES
 
 
 def test_the_headline_says_of_what_runs_the_results_are(results):

@@ -94,6 +94,46 @@ def test_at_a_critical_point_it_stays_where_it_is() -> None:
     assert optimizer.step(objective, objective.evaluate(theta), fresh) is not None
 
 
+class Turning(Quadratic):
+    """A quadratic with a slope of its own beyond a distance from the start: a step there errs."""
+
+    def evaluate(self, theta: Tensor) -> QuadraticPoint:
+        point = super().evaluate(theta)
+        beyond = (theta - 1).square().sum() > 0.01
+        point.gradient = point.gradient + (100.0 if beyond else 0.0)
+        return point
+
+
+def test_a_hopeless_try_is_given_up_early_and_the_next_is_much_shorter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    objective = Turning(np.geomspace(1e-3, 1e4, 60).tolist())
+    optimizer, theta = ExponentialRosenbrock(), torch.ones(60, dtype=torch.float64)
+
+    def tries() -> list[tuple[float, float, int]]:
+        seen = []
+        real = ExponentialRosenbrock._try
+
+        def watched(*arguments: object) -> object:
+            tried = real(*arguments)  # type: ignore[arg-type]
+            seen.append((tried.size, tried.error, tried.products))
+            return tried
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ExponentialRosenbrock, "_try", watched)
+            optimizer.step(objective, objective.evaluate(theta), {"step_size": 0.5})
+        return seen
+
+    early = tries()
+    with monkeypatch.context() as patch:
+        patch.setattr(rosenbrock, "HOPELESS", math.inf)
+        whole = tries()
+    assert early[0][0] == whole[0][0]  # as long as the memory allows
+    assert rosenbrock.HOPELESS * optimizer.bound < early[0][1] <= whole[0][1]
+    assert early[0][2] < whole[0][2]
+    assert early[1][0] == pytest.approx(rosenbrock.RETREAT * early[0][0])
+
+
 # --- along the flow of a small network
 
 

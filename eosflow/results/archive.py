@@ -125,11 +125,8 @@ def redraw(folder: Path | str, output: Path | str) -> None:
     made = {f"{name}.csv" for name in report.TABLES} | {"report.html"}
     frames = ("decomposition.parquet", "runs.parquet")
     _refuse_others(output, {*drawn, *made, *frames, *STUDIES, *VERDICTS.values()})
-    for name in (
-        *drawn,
-        *STUDIES,
-        *VERDICTS.values(),
-    ):  # of an earlier redraw; the report looks at what is there
+    # Those of an earlier redraw; the report looks at what is there.
+    for name in (*drawn, *STUDIES, *VERDICTS.values()):
         (output / name).unlink(missing_ok=True)
     for name in (*frames, *kept.intersection(STUDIES)):
         _copy(folder / name, output / name)
@@ -157,7 +154,8 @@ def redraw(folder: Path | str, output: Path | str) -> None:
 def retable(folder: Path | str) -> None:
     """Make the tables and claims beside kept frames anew, where a newer program makes others.
 
-    The frames stay as they are; evidence.json says which program made the tables.
+    The frames stay as they are; evidence.json says which program made the tables. What is cut off
+    on the way does not look whole, and can be begun again.
 
     Raises: UserError where a frame is missing or damaged.
     """
@@ -168,7 +166,6 @@ def retable(folder: Path | str) -> None:
     record = read_json(folder / MANIFEST)
     with tempfile.TemporaryDirectory() as scratch:
         _write_tables(Path(scratch), decomposition, runs, parameters)
-        (folder / MANIFEST).unlink()  # an unfinished folder must not look whole
         for name in own:
             _copy(Path(scratch) / name, folder / name)
     program = provenance.program("pandas", "statsmodels")

@@ -258,7 +258,7 @@ def exponent(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
     if any(low <= 0 for _, low, _ in known):
         note += "; an interval reaches 0"
     if len(known) < len(laws):
-        note = _joined(note, f"{len(laws) - len(known)} fits of one subset, without an interval")
+        note = _joined(note, f"of one subset, without an interval: {len(laws) - len(known)}")
     note = _joined(note, lacking)
     return Evidence(_fitted(laws), laws["b"], laws["b"] > 0, False, note, clear)
 

@@ -102,21 +102,17 @@ def _row(claim: Claim, snapshots: pd.DataFrame, runs: pd.DataFrame) -> dict[str,
 
 def _settings(found: Evidence, runs: pd.DataFrame) -> str:
     """Such as `dice-ce: 12 runs, N = 468, 937; 6 affine layers of width 512, elu; …`."""
-    parts = []
+    parts, facts = [], dict[str, None]()
     for experiment, rows in found.rows.groupby("experiment", sort=False):
         of_it = runs[runs["experiment"] == experiment]
         if of_it.empty:  # a fit, named by dataset and criterion
             of_it = runs[runs["dataset"] + " " + runs["criterion"] == experiment]
         named = of_it[courses.run_names(of_it).isin(rows["name"])]
         seen = of_it if named.empty else named
-        count, sizes = int(rows["count"].sum()), sorted(seen["n"].unique())
-        parts.append(f"{experiment}: {count} run{'s' * (count > 1)}, N = {_listed(sizes)}")
-    facts = (*runs["network"].unique(), *runs["optimizer"].unique())
-    return "; ".join([*parts, *map(str, facts)]) if parts else ""
-
-
-def _listed(sizes: list[int]) -> str:
-    return ", ".join(str(n) for n in sizes)
+        count, sizes = int(rows["count"].sum()), map(str, sorted(seen["n"].unique()))
+        parts.append(f"{experiment}: {count} run{'s' * (count > 1)}, N = {', '.join(sizes)}")
+        facts |= dict.fromkeys([*seen["network"], *seen["optimizer"]])
+    return "; ".join([*parts, *facts])
 
 
 def _place(label: Any) -> int:

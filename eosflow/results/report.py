@@ -221,7 +221,8 @@ def _laws(table: pd.DataFrame) -> list[dict[str, Any]]:
         row["fitted"] = pd.notna(row["b"])
         for name in ("a", "b"):
             interval = f"{number(row[f'{name}_low'], 2)}, {number(row[f'{name}_high'], 2)}"
-            row[name] = f"{number(row[name])} [{interval}]" if pd.notna(row[name]) else "–"
+            bounded = f" [{interval}]" if pd.notna(row[f"{name}_low"]) else ""
+            row[name] = number(row[name]) + bounded
     return rows
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
+from eosflow.runs.names import FLOW
 
 FEWEST_SEEDS = 5  # seeds scatter: medians of fewer prove nothing
 COLUMNS = ["claim", "statement", "source", "measured", "seeds", "holds", "settings"]
-FLOW = "gradient flow"
 # λ₁η "hovers at 2 and a little above".
 HOVER = (1.85, 2.15)
 
@@ -29,7 +29,8 @@ def edge_of_stability(table: pd.DataFrame) -> pd.DataFrame:
     for (problem, found), descent in table.groupby(["problem", "learning_rate"], sort=False):
         rate = float(str(found))
         flow = table[(table["problem"] == problem) & (table["method"] == FLOW)]
-        settings = f"{problem}, learning rate {rate:g}, flow time {table_end(descent):g}"
+        end = descent["flow_time"].max()
+        settings = f"{problem}, learning rate {rate:g}, flow time {end:g}"
         for name, (statement, source, measure, passes) in CLAIMS.items():
             values = [
                 measure(run, flow[flow["seed"] == seed], rate)
@@ -41,11 +42,6 @@ def edge_of_stability(table: pd.DataFrame) -> pd.DataFrame:
             verdict = (HOLDS if passes(median) else CONTRADICTED) if enough else NOT_ENOUGH
             rows.append((name, statement, source, f"{median:.3g}", len(known), verdict, settings))
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def table_end(rows: pd.DataFrame) -> float:
-    """The last flow time of some rows."""
-    return float(rows["flow_time"].max())
 
 
 Measure = Callable[[pd.DataFrame, pd.DataFrame, float], float | None]

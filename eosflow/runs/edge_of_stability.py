@@ -22,12 +22,12 @@ from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs import work_precision
+from eosflow.runs.names import FLOW
 
 log = logging.getLogger(__name__)
 
 # Two at once: a search for one alone, to a residual of 0.01, once ended at the second.
 SHARPNESS = TopEigenvalues(k=2, tolerance=1e-3)
-FLOW = "gradient flow"
 DESCENT = "gradient descent"
 
 
@@ -46,9 +46,21 @@ class Problem:
     steps: tuple[int, ...]
 
     @property
-    def learning_rates(self) -> tuple[float, ...]:
-        """η of each run of gradient descent; a step of it is η of flow time."""
-        return tuple(self.every / count for count in self.steps)
+    def marks(self) -> range:
+        """The looks, by their number."""
+        return range(round(self.end / self.every) + 1)
+
+    def methods(self) -> Iterator[tuple[str, float, Optimizer, list[Until]]]:
+        """Each method: its name, η, the optimizer, and where it is at each mark.
+
+        A step of gradient descent is η of flow time.
+        """
+        times = [Until(flow_time=mark * self.every) for mark in self.marks]
+        yield FLOW, math.nan, ExponentialRosenbrock(), times
+        for count in self.steps:
+            rate = self.every / count
+            steps = [Until(iterations=mark * count) for mark in self.marks]
+            yield DESCENT, rate, GradientDescent(learning_rate=rate), steps
 
 
 # On Dice 2/η is 1200, 800 and 512, where the flow's sharpness goes up to about 1,580.
@@ -97,11 +109,8 @@ def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
     for seed in problem.seeds:
         start = objective.network.initialize(seed).to(objective.inputs)
         flow: list[Tensor] = []
-        optimizers: list[tuple[str, float, Optimizer]] = [(FLOW, math.nan, ExponentialRosenbrock())]
-        for rate in problem.learning_rates:
-            optimizers.append((DESCENT, rate, GradientDescent(learning_rate=rate)))
-        for method, rate, optimizer in optimizers:
-            for mark, seen in enumerate(_watched(problem, objective, optimizer, start, seed)):
+        for method, rate, optimizer, marks in problem.methods():
+            for mark, seen in enumerate(_watched(objective, optimizer, marks, start, seed)):
                 theta = seen.pop("theta")
                 if method == FLOW:
                     flow.append(theta)
@@ -109,15 +118,19 @@ def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
                 apart = (theta - flow[mark]).norm().item()
                 which = {"problem": problem.name, "seed": seed, "method": method}
                 distance = apart / gone if gone else 0.0
-                rows.append({**which, "learning_rate": rate, **seen, "distance": distance})
+                place = {"learning_rate": rate, "flow_time": mark * problem.every}
+                rows.append({**which, **place, **seen, "distance": distance})
             log.info("%s, seed %d, %s %g: λ₁ %.4g", *which.values(), rate, rows[-1]["sharpness"])
     return rows
 
 
 def _watched(
-    problem: Problem, objective: Objective, optimizer: Optimizer, start: Tensor, seed: int
+    objective: Objective, optimizer: Optimizer, marks: list[Until], start: Tensor, seed: int
 ) -> Iterator[dict[str, Any]]:
-    """The course of an optimizer at each mark, until its end or where it diverges."""
+    """The course of an optimizer at each mark, the first of which is the start.
+
+    Ends early where it diverges.
+    """
     batches = FullBatch()
     course = begin(objective, optimizer, batches, start, seed)
     losses: list[float] = []
@@ -126,15 +139,9 @@ def _watched(
         if sight.step is not None:
             losses.append(sight.point.loss)
 
-    for mark in range(round(problem.end / problem.every) + 1):
-        if mark:
-            if optimizer.follows_flow:
-                until = Until(flow_time=mark * problem.every)
-            else:
-                steps = round(problem.every / optimizer.rate(0))  # type: ignore[attr-defined]
-                until = Until(iterations=mark * steps)
-            if follow(objective, optimizer, batches, course, until, note) == "diverged":
-                return
+    for mark, until in enumerate(marks):
+        if mark and follow(objective, optimizer, batches, course, until, note) == "diverged":
+            return
         point = objective.evaluate(course.theta)
         loss = point.loss
         point.release()
@@ -143,7 +150,6 @@ def _watched(
         yield {
             "theta": course.theta,
             "iteration": course.iteration,
-            "flow_time": mark * problem.every,
             "loss": loss,
             "sharpness": found["eigenvalue_1"],
             "residual": found["residual_1"],

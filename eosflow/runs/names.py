@@ -15,6 +15,7 @@ STUDIES_VERSION = 6
 STUDIES = ("edge-of-stability", "transient", "work-precision", "work-precision-full-width")
 # Those of another source's statements, with a verdict on each.
 JUDGED = ("edge-of-stability",)
+FLOW = "gradient flow"  # the method's name in a study's table
 
 
 def step_name(iteration: int) -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from eosflow.results.figures import KINDS, style
-from eosflow.results.study_claims import FLOW
+from eosflow.runs.names import FLOW
 
 QUANTITIES = {
     "sharpness": r"sharpness $\lambda_1(\mathcal{H})$",
@@ -41,7 +41,7 @@ def edge_of_stability(table: Path | str) -> Figure:
             _draw(axes, runs, name)
             axes.set_title(f"{problem}: {QUANTITIES[name]}")
             axes.set_xlabel("flow time")
-    handles = [Line2D([], [], color=style.INK, lw=1.6, label="gradient flow")]
+    handles = [Line2D([], [], color=style.INK, lw=1.6, label=FLOW)]
     for color, word in zip(COLORS, WORDS, strict=True):
         label = f"gradient descent, {word} learning rate"
         handles.append(Line2D([], [], color=color, lw=1.0, label=label))
