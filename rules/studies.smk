@@ -24,6 +24,7 @@ rule study_claims:
     input:
         csv=f"{RESULTS}/studies/{{study}}/table.csv",
         record=f"{RESULTS}/provenance/studies/{{study}}/table.json",
+        others=lambda wildcards: PLAN.before(f"studies/{wildcards.study}/claims.csv"),
     output:
         csv=f"{RESULTS}/studies/{{study}}/claims.csv",
         record=f"{RESULTS}/provenance/studies/{{study}}/claims.json",

@@ -158,6 +158,19 @@ def test_another_style_redraws_and_touches_no_result(again: Project) -> None:
     assert again.jobs() == redrawn
 
 
+@pytest.mark.parametrize("damage", ["edited", "deleted"])
+def test_damaged_verdicts_of_a_study_are_made_again(again: Project, damage: str) -> None:
+    path = again.results / "studies" / "edge-of-stability" / "claims.csv"
+    content = path.read_bytes()
+    if damage == "edited":
+        path.write_bytes(content.replace(b"not enough runs", b"holds", 1))
+    else:
+        path.unlink()
+    assert again.jobs() == {"study_claims": 1, "report": 1, "manifest": 1}
+    again.make(f"results/{path.relative_to(again.results)}")
+    assert path.read_bytes() == content
+
+
 def test_a_study_and_its_figure_hang_on_its_version_alone(again: Project) -> None:
     figure = "results/figures/work-precision.pdf"
     (again.root / figure).unlink()
