@@ -40,6 +40,7 @@ rule all:
 
 localrules:
     all,
+    studies,
     fetch,
     collect,
     collect_measurement,

@@ -9,8 +9,9 @@ from snakemake.settings.types import DeploymentMethod
 from eosflow import results, runs
 from eosflow.datasets.base import SUBSET_VERSION
 from eosflow.results import figures
-from eosflow.runs.names import JUDGED, STUDIES, STUDIES_VERSION, index_key
+from eosflow.runs.names import index_key
 from eosflow.runs.spec import TRAINING_VERSION
+from eosflow.runs.studies import JUDGED, STUDIES, table_of
 from eosflow.storage import settings
 from eosflow.storage.digests import canonical_json, digest
 from eosflow.workflow import places, plan, resources as needs

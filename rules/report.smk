@@ -5,7 +5,7 @@ SUMMARIES = [
     rules.alignment.output.record,
     rules.table3.output.record,
     rules.claims.output.record,
-    *(f"{RESULTS}/provenance/studies/{name}/claims.json" for name in JUDGED),
+    *(f"{RESULTS}/provenance/studies/{name}/claims.json" for name in PLAN.judged),
     *(f"{RESULTS}/provenance/figures/{name}.json" for name in PLAN.figures),
     *(f"{RESULTS}/provenance/measurements/{name}.json" for name in MEASURED),
 ]

@@ -13,7 +13,7 @@ rule study:
         "../envs/eosflow.yaml"
     threads: 1
     params:
-        version=STUDIES_VERSION,
+        version=lambda wildcards: STUDIES[wildcards.study].version,
     shell:
         KEEP_MEMORY + program("study.py") + "{wildcards.study} --threads {threads} "
         "--output {output.csv:q} --record {output.record:q} >> {log:q} 2>&1"
@@ -42,3 +42,15 @@ rule study_claims:
         program("study_claims.py") + "{wildcards.study} --table {input.csv:q} "
         "--source-record {input.record:q} --output {output.csv:q} --record {output.record:q} "
         ">> {log:q} 2>&1"
+
+
+# The studies of the configuration alone: tables, verdicts, figures.
+rule studies:
+    input:
+        expand(rules.study.output, study=PLAN.studies),
+        expand(rules.study_claims.output, study=PLAN.judged),
+        [
+            f"{RESULTS}/figures/{name}.{end}"
+            for name in PLAN.study_figures
+            for end in ("pdf", "png")
+        ],

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 from pathlib import Path
 
 import pandas as pd
 import torch
 
 from eosflow.results import tables
-from eosflow.runs import edge_of_stability, transient, work_precision
+from eosflow.runs.studies import STUDIES
 from eosflow.storage import provenance
 from eosflow.workflow import command_line
-
-STUDIES = {
-    "edge-of-stability": edge_of_stability.rows,
-    "transient": transient.rows,
-    "work-precision": work_precision.rows,
-    "work-precision-full-width": work_precision.rows_at_full_width,
-}
 
 
 def main() -> None:
@@ -29,7 +23,9 @@ def main() -> None:
     parser.add_argument("--record", type=Path, required=True, help="output: origin, .json")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    tables.write_csv(pd.DataFrame(STUDIES[arguments.name]()), arguments.output)
+    module, function = STUDIES[arguments.name].rows.split(":")
+    rows = getattr(importlib.import_module(f"eosflow.runs.studies.{module}"), function)()
+    tables.write_csv(pd.DataFrame(rows), arguments.output)
     provenance.seal(arguments.record, [arguments.output], packages=["scipy", "pandas"])
 
 

@@ -23,6 +23,7 @@ TINY = """
 results_dir: results
 select: [dice-ce, mse]
 device: cpu
+studies: [edge-of-stability]
 seeds: {initialization: [0], subset: [0]}
 networks: {mlp: {width: 8, depth: 3}}
 optimizers: {exponential-euler: {max_step_size: 0.2}}
@@ -57,10 +58,7 @@ class Project:
                 shutil.copy2(source, root / part)
         (root / "tiny.yaml").write_text(TINY)
         # No configuration reaches the studies, which would take a minute.
-        times = "FLOW_TIMES = (0.25, 1.0)", "FLOW_TIMES = (0.01, 0.02)"
-        self.edit("eosflow/runs/work_precision.py", *times)
-        self.edit("eosflow/runs/transient.py", "END = 1.0", "END = 0.02")
-        study = "eosflow/runs/edge_of_stability.py"
+        study = "eosflow/runs/studies/edge_of_stability.py"
         self.edit(study, "seeds=(0, 1, 2, 3, 4), end=720.0", "seeds=(0,), end=24.0")
         self.edit(study, "end=3.0", "end=0.125")
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.module import ModuleObjective
-from eosflow.results import study_claims
 from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
-from eosflow.runs import edge_of_stability
-from eosflow.runs.edge_of_stability import DESCENT, Problem, cheb, study
-from eosflow.runs.names import FLOW, JUDGED, STUDIES
+from eosflow.results.verdicts import JUDGES
+from eosflow.results.verdicts.edge_of_stability import judge
+from eosflow.runs.studies import FLOW, JUDGED, edge_of_stability
+from eosflow.runs.studies.edge_of_stability import DESCENT, Problem, cheb, study
 
 
 def quadratic() -> ModuleObjective:
@@ -110,7 +110,7 @@ def course(rate: float, seed: int, held: bool) -> pd.DataFrame:
 
 def test_verdicts_are_medians_over_enough_seeds() -> None:
     held = pd.concat([course(0.1, seed, held=True) for seed in range(5)])
-    verdicts = study_claims.edge_of_stability(held).set_index("claim")
+    verdicts = judge(held).set_index("claim")
     assert (verdicts["holds"] == HOLDS).all()
     assert (verdicts["seeds"] == 5).all()
     assert (verdicts["settings"] == "made, learning rate 0.1, flow time 40").all()
@@ -119,17 +119,17 @@ def test_verdicts_are_medians_over_enough_seeds() -> None:
     assert measured["descent-is-held"] == pytest.approx(2.02, abs=0.01)
     assert measured["leaves-after"] == 50
     assert measured["loss-rises-at-the-edge"] == 200
-    few = study_claims.edge_of_stability(held[held["seed"] < 4])
+    few = judge(held[held["seed"] < 4])
     assert (few["holds"] == NOT_ENOUGH).all()
     free = pd.concat([course(0.1, seed, held=seed < 2) for seed in range(5)])
-    verdicts = study_claims.edge_of_stability(free).set_index("claim")
+    verdicts = judge(free).set_index("claim")
     assert verdicts.loc["descent-is-held", "holds"] == CONTRADICTED
     # A flow that never gets there: nothing is said of what happens at the edge.
     below = pd.concat([course(0.01, seed, held=True) for seed in range(5)])
-    verdicts = study_claims.edge_of_stability(below).set_index("claim")
+    verdicts = judge(below).set_index("claim")
     assert verdicts.loc["flow-passes", "holds"] == CONTRADICTED
     assert verdicts.loc["descent-is-held", ["seeds", "holds"]].tolist() == [0, NOT_ENOUGH]
 
 
 def test_each_judged_study_has_its_judge() -> None:
-    assert set(study_claims.JUDGES) == set(JUDGED) <= set(STUDIES)
+    assert set(JUDGES) == set(JUDGED)

@@ -13,7 +13,8 @@ from project import ROOT, Project
 from eosflow.datasets.base import SUBSET_VERSION
 from eosflow.measurements.decomposition import Decomposition
 from eosflow.optimizers.rosenbrock import CAPACITY, ExponentialRosenbrock
-from eosflow.runs.names import STUDIES, index_key, step_name
+from eosflow.runs.names import index_key, step_name
+from eosflow.runs.studies import STUDIES
 from eosflow.storage import provenance
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError

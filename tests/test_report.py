@@ -16,7 +16,7 @@ import synthetic
 
 from eosflow.results import claims, collect, figures, report, tables
 from eosflow.results.figures.transient import QUANTITIES
-from eosflow.results.study_claims import JUDGES
+from eosflow.results.verdicts import JUDGES
 from eosflow.storage.errors import UserError
 from eosflow.workflow import config
 

@@ -14,8 +14,8 @@ from eosflow.datasets.dice import Dice
 from eosflow.networks.mlp import MLPSettings
 from eosflow.objectives.mlp import MLPObjective
 from eosflow.optimizers.flow import ExponentialEuler
-from eosflow.runs import transient, work_precision
 from eosflow.runs.spec import RunSpec
+from eosflow.runs.studies import transient, work_precision
 from eosflow.workflow import config
 from eosflow.workflow.expand import expand
 

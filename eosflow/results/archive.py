@@ -22,7 +22,8 @@ from eosflow.datasets.subsets import write_arrays
 from eosflow.results import claims, figures, report, tables
 from eosflow.results.courses import IDENTITY, run_names
 from eosflow.results.figures.examples import COLUMNS
-from eosflow.results.study_claims import JUDGES
+from eosflow.results.verdicts import JUDGES
+from eosflow.runs.studies import STUDIES, claims_of, table_of
 from eosflow.storage import provenance
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, replacing, sha256, write_json
@@ -40,9 +41,9 @@ ORIGINS = {
 NEEDED = (*(Path(name).name for name in ORIGINS), "trajectories.parquet")
 DICE_EXAMPLES = ("dice-examples.npz", "dice-examples.json")
 # Tables of studies, from which some figures are drawn; kept and drawn if they were made.
-STUDIES = [e.data for e in figures.NAMES.values() if e.data is not None and e.data != "dice"]
+TABLES = [table_of(study) for study in STUDIES]
 # The verdicts that are made of such a table.
-VERDICTS = {f"studies/{name}/table.csv": f"studies/{name}/claims.csv" for name in JUDGES}
+VERDICTS = {table_of(study): claims_of(study) for study in JUDGES}
 
 # Of each trajectory, as far as its optimizer records it: the course of the run, and what
 # runs.parquet and so the claims are read from.
@@ -69,8 +70,8 @@ def keep(results: Path | str, folder: Path | str) -> None:
     give, and where `folder` holds anything else.
     """
     results, folder = Path(results), Path(folder)
-    _refuse_others(folder, {*NEEDED, *DICE_EXAMPLES, *STUDIES, MANIFEST})
-    made = [name for name in STUDIES if (results / name).is_file()]
+    _refuse_others(folder, {*NEEDED, *DICE_EXAMPLES, *TABLES, MANIFEST})
+    made = [name for name in TABLES if (results / name).is_file()]
     origins = ORIGINS | {name: name.removesuffix(".csv") for name in made}
     records = {name: _provenance(results, name) for name in dict.fromkeys(origins.values())}
     sources = {name: _vouched(results / name, records[by]) for name, by in origins.items()}
@@ -96,7 +97,7 @@ def keep(results: Path | str, folder: Path | str) -> None:
     images = _dice_examples(results, sources)
 
     (folder / MANIFEST).unlink(missing_ok=True)  # an unfinished folder must not look whole
-    for name in (*DICE_EXAMPLES, *STUDIES):
+    for name in (*DICE_EXAMPLES, *TABLES):
         (folder / name).unlink(missing_ok=True)
     for name, frame in frames.items():
         _write_frame(frame, folder / name)
@@ -120,15 +121,15 @@ def redraw(folder: Path | str, output: Path | str) -> None:
     folder, output = Path(folder), Path(output)
     kept = _verified(folder)
     decomposition, runs, parameters = _frames(folder)
-    listed = figures.entries([*figures.EXPERIMENTS, *runs["experiment"]], on_request=True)
+    listed = figures.entries([*figures.EXPERIMENTS, *runs["experiment"]])
     drawn = {f"figures/{name}{end}" for name in listed for end in (".pdf", ".png")}
     made = {f"{name}.csv" for name in report.TABLES} | {"report.html"}
     frames = ("decomposition.parquet", "runs.parquet")
-    _refuse_others(output, {*drawn, *made, *frames, *STUDIES, *VERDICTS.values()})
+    _refuse_others(output, {*drawn, *made, *frames, *TABLES, *VERDICTS.values()})
     # Those of an earlier redraw; the report looks at what is there.
-    for name in (*drawn, *STUDIES, *VERDICTS.values()):
+    for name in (*drawn, *TABLES, *VERDICTS.values()):
         (output / name).unlink(missing_ok=True)
-    for name in (*frames, *kept.intersection(STUDIES)):
+    for name in (*frames, *kept.intersection(TABLES)):
         _copy(folder / name, output / name)
     for name in kept.intersection(VERDICTS):
         table = JUDGES[Path(name).parent.name](pd.read_csv(folder / name))

@@ -24,8 +24,9 @@ from eosflow.results.figures import (
     file_name,
     title_of,
 )
-from eosflow.results.study_claims import JUDGES
 from eosflow.results.tables import given_titles, readable
+from eosflow.results.verdicts import JUDGES
+from eosflow.runs.studies import claims_of
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import write_text
 
@@ -114,7 +115,7 @@ def _load(path: Path) -> pd.DataFrame:
 
 def _study_claims(results: Path, study: str) -> list[dict[str, Any]]:
     """The verdicts of a study; none where it was not made, as in evidence of an earlier version."""
-    path = results / "studies" / study / "claims.csv"
+    path = results / claims_of(study)
     return _records(pd.read_csv(path)) if path.exists() else []
 
 

@@ -9,14 +9,6 @@ from eosflow.measurements.base import Measurement
 from eosflow.storage import settings
 from eosflow.storage.digests import digest
 
-# Raise this when the numbers of a study move, or the form of its table.
-STUDIES_VERSION = 6
-# Of the method itself, each with a table.
-STUDIES = ("edge-of-stability", "transient", "work-precision", "work-precision-full-width")
-# Those of another source's statements, with a verdict on each.
-JUDGED = ("edge-of-stability",)
-FLOW = "gradient flow"  # the method's name in a study's table
-
 
 def step_name(iteration: int) -> str:
     """The name of a snapshot, `step` and six digits; a seventh digit just makes it longer."""

@@ -17,8 +17,9 @@ from typing import Any, ParamSpec, TypeVar
 from filelock import FileLock, Timeout
 
 from eosflow.results import figures
-from eosflow.runs.names import STUDIES, place_of
+from eosflow.runs.names import place_of
 from eosflow.runs.spec import RunSpec
+from eosflow.runs.studies import JUDGED, STUDIES
 from eosflow.storage import settings
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
@@ -69,7 +70,8 @@ class Plan:
     """One configuration, expanded. Raises: UserError for a config that cannot be run.
 
     `runs` are the runs by their folders, `data` their datasets, `measurements` what is measured by
-    name, and `stale` says what must be made again.
+    name, `studies` those to make, `judged` those of them with verdicts, and `stale` says what must
+    be made again.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -77,7 +79,9 @@ class Plan:
         self.results = os.path.normpath(self.config["results_dir"])
         self.runs = expand.expand(self.config)
         self.measurements = {item.name: item for item in expand.measurements(self.config)}
-        self.figures = figures.entries(self.config["select"])
+        self.studies = list(self.config["studies"])
+        self.judged = [name for name in self.studies if name in JUDGED]
+        self.figures = figures.entries(self.config["select"], self.studies)
         self.stale = Stale(self.results, self.runs)
         self.data = Data(self.config, self.results, self.stale)
         if self.config["finished_only"]:
@@ -198,10 +202,10 @@ class Plan:
             for name in self.measurements
         }
         drawn = {
-            name: entry.data
-            for name, entry in figures.entries(self.config["experiments"], on_request=True).items()
+            name: entry.data for name, entry in figures.entries(self.config["experiments"]).items()
         }
-        return {product.files[0]: product for product in products(indices, drawn, self.figures)}
+        reported = [*self.figures, *self.judged]
+        return {product.files[0]: product for product in products(indices, drawn, reported)}
 
     @functools.cached_property
     def specification(self) -> str:
@@ -225,12 +229,17 @@ class Plan:
             reason = functools.partial(self.stale.product, product, self.specification)
             self.stale.settle([*product.files, product.benchmark], product.inputs, reason)
 
+    @property
+    def study_figures(self) -> list[str]:
+        """The figures of the studies, by name."""
+        return [name for name, entry in self.figures.items() if figures.KINDS[entry.kind].study]
+
     def figure_sources(self, name: str) -> dict[str, str]:
         """The files that a figure is drawn from, by the option that tells its job of each.
 
         Raises: UserError naming all figures.
         """
-        known = figures.entries(self.config["experiments"], on_request=True)
+        known = figures.entries(self.config["experiments"])
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
@@ -258,7 +267,7 @@ class Plan:
 
     def figure_caption(self, name: str) -> str:
         """What is drawn in a figure, and what to see in it."""
-        return figures.entries(self.config["experiments"], on_request=True)[name].caption
+        return figures.entries(self.config["experiments"])[name].caption
 
     def figure_options(self, name: str) -> str:
         """The options that tell a figure's job of the files it is drawn from."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from eosflow.runs.names import JUDGED
+from eosflow.runs.studies import JUDGED, claims_of, table_of
 
 COLLECTED = ("decomposition.parquet", "runs.parquet", "provenance/collect.json")
 DICE_PARAMETERS = ("data/dice-parameters.parquet", "provenance/dice-parameters.json")
@@ -46,8 +46,8 @@ def products(
     """All products, each after those that it is made from.
 
     `indices` are the index files of each measurement, `figures` the table that a figure is drawn
-    from; None where that is the collected runs, and `dice` for images. Of the figures, those
-    `reported` are in the report.
+    from; None where that is the collected runs, and `dice` for images. `reported` are the names of
+    the figures and of the studies whose verdicts are in the report.
     """
     own = tuple(indices["decomposition"])
     yield Product(COLLECTED, own, own, True)
@@ -59,10 +59,11 @@ def products(
         yield Product(files, made_from, made_from[-1:], name != "table3")
         summaries.append(files[-1])
     for name in JUDGED:
-        table = (f"studies/{name}/table.csv", f"provenance/studies/{name}/table.json")
+        table = (table_of(name), f"provenance/studies/{name}/table.json")
         record = f"provenance/studies/{name}/claims.json"
-        yield Product((f"studies/{name}/claims.csv", record), table, table[-1:])
-        summaries.append(record)
+        yield Product((claims_of(name), record), table, table[-1:])
+        if name in reported:
+            summaries.append(record)
     for name, data in figures.items():
         record = f"provenance/figures/{name}.json"
         files = (f"figures/{name}.pdf", f"figures/{name}.png", record)

@@ -18,6 +18,7 @@ from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.batches import BATCHES
 from eosflow.runs.snapshots import SNAPSHOTS
 from eosflow.runs.spec import Stop
+from eosflow.runs.studies import STUDIES
 from eosflow.storage import settings
 
 # What names a plug-in, what holds the settings, and what there is.
@@ -47,6 +48,7 @@ def schema(datasets: Mapping[str, Any]) -> dict[str, Any]:
     top = whole["properties"]
     experiment = top["experiments"]["additionalProperties"]["properties"]
     experiment["criterion"]["enum"] = list(CRITERIA)
+    top["studies"]["items"]["enum"] = list(STUDIES)
     for name, (table, registry) in SECTIONS.items():
         chosen: dict[str, Any] = {"enum": list(registry)}
         if name == "measure":

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eosflow.runs.studies import STUDIES, table_of
 from eosflow.storage.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,8 +42,7 @@ class Kind:
 
     `data` is None where it is drawn from the tidy tables; otherwise `dice` for a Dice subset, or
     the path of a study's table in the results folder. `needs` are the columns of the decomposition
-    without which there is nothing to draw. One that is `on_request`, for it takes minutes, is made
-    where it is asked for by name, and not with all others.
+    without which there is nothing to draw.
     """
 
     function: str
@@ -50,7 +50,11 @@ class Kind:
     caption: str
     data: str | None = None
     needs: tuple[str, ...] = ()
-    on_request: bool = False
+
+    @property
+    def study(self) -> str | None:
+        """The study that it is drawn from, if it is."""
+        return next((name for name in STUDIES if self.data == table_of(name)), None)
 
 
 @dataclass(frozen=True)
@@ -197,7 +201,6 @@ KINDS: dict[str, Kind] = {
         "The same as the figure work-precision, with hidden layers of 512. The smallest steps of "
         "exponential Euler, exponential Heun and RK4 are left out, for they would take minutes.",
         data="studies/work-precision-full-width/table.csv",
-        on_request=True,
     ),
     "transient": Kind(
         "eosflow.results.figures.transient:transient",
@@ -277,10 +280,8 @@ NAMES: dict[str, Entry] = {
 }
 
 
-def entries(experiments: Iterable[str], on_request: bool = False) -> dict[str, Entry]:
-    """The figures of these experiments, by name, and those that show all experiments or none.
-
-    With `on_request` also those that are made only where they are asked for.
+def entries(experiments: Iterable[str], studies: Iterable[str] = STUDIES) -> dict[str, Entry]:
+    """The figures of these experiments and studies, by name, and those that show all experiments.
 
     The paper's experiments have its numbered figures; of any other, `EXP-sharpness`, `EXP-overlap`,
     `EXP-layers`, `EXP-factors`, `EXP-activation-ratios`, `EXP-alignment`, `EXP-jacobian-norms` and
@@ -289,11 +290,12 @@ def entries(experiments: Iterable[str], on_request: bool = False) -> dict[str, E
     Raises: UserError where two figures would have the same name.
     """
     chosen = list(dict.fromkeys(experiments))
+    studied = {None, *studies}
     found = {
         name: entry
         for name, entry in NAMES.items()
         if (entry.experiment is None or entry.experiment in chosen)
-        and (on_request or not KINDS[entry.kind].on_request)
+        and KINDS[entry.kind].study in studied
     }
     for experiment in chosen:
         if experiment in EXPERIMENTS:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from eosflow.results.figures import KINDS, style
-from eosflow.runs.names import FLOW
+from eosflow.runs.studies import FLOW
 
 QUANTITIES = {
     "sharpness": r"sharpness $\lambda_1(\mathcal{H})$",

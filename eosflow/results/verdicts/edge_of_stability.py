@@ -1,4 +1,4 @@
-"""What the studies of the other two sources show: each inequality, with its seeds."""
+"""What the source says of gradient descent where the flow sharpens, with its verdicts."""
 
 from __future__ import annotations
 
@@ -7,41 +7,35 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
-from eosflow.runs.names import FLOW
+from eosflow.results.verdicts.inequalities import Inequality, table
+from eosflow.runs.studies import FLOW
 
-FEWEST_SEEDS = 5  # seeds scatter: medians of fewer prove nothing
-COLUMNS = ["claim", "statement", "source", "measured", "seeds", "holds", "settings"]
 # λ₁η "hovers at 2 and a little above".
 HOVER = (1.85, 2.15)
 
 
-def edge_of_stability(table: pd.DataFrame) -> pd.DataFrame:
+def judge(frame: pd.DataFrame) -> pd.DataFrame:
     """The verdicts of the study of gradient descent against the flow, from its table.
 
     One row per claim, problem and learning rate. `measured` is the median over the seeds. A run is
     at the edge from the first look at which λ₁(𝓗) ≥ 2/η; what is said of the time before or after
     leaves out the seeds in which that never comes.
 
-    Returns: `COLUMNS`.
+    Returns: the columns of `inequalities.COLUMNS`.
     """
     rows = []
-    for (problem, found), descent in table.groupby(["problem", "learning_rate"], sort=False):
+    for (problem, found), descent in frame.groupby(["problem", "learning_rate"], sort=False):
         rate = float(str(found))
-        flow = table[(table["problem"] == problem) & (table["method"] == FLOW)]
+        flow = frame[(frame["problem"] == problem) & (frame["method"] == FLOW)]
         end = descent["flow_time"].max()
         settings = f"{problem}, learning rate {rate:g}, flow time {end:g}"
-        for name, (statement, source, measure, passes) in CLAIMS.items():
+        for inequality, measure in CLAIMS.items():
             values = [
                 measure(run, flow[flow["seed"] == seed], rate)
                 for seed, run in descent.groupby("seed")
             ]
-            known = np.array([value for value in values if value is not None], dtype=float)
-            median = float(np.median(known)) if len(known) else np.nan
-            enough = len(known) >= FEWEST_SEEDS
-            verdict = (HOLDS if passes(median) else CONTRADICTED) if enough else NOT_ENOUGH
-            rows.append((name, statement, source, f"{median:.3g}", len(known), verdict, settings))
-    return pd.DataFrame(rows, columns=COLUMNS)
+            rows.append(inequality.judged(values, settings))
+    return table(rows)
 
 
 Measure = Callable[[pd.DataFrame, pd.DataFrame, float], float | None]
@@ -81,43 +75,39 @@ def _rises(run: pd.DataFrame, flow: pd.DataFrame, rate: float) -> float | None:
     return None if _crossing(run, rate) is None else float(run["rises"].iloc[-1])
 
 
-CLAIMS: dict[str, tuple[str, str, Measure, Callable[[float], bool]]] = {
-    "flow-passes": (
+CLAIMS: dict[Inequality, Measure] = {
+    Inequality(
+        "flow-passes",
         "The flow's sharpness passes 2/η. Measured: its largest λ₁(𝓗) over 2/η.",
         "> 1",
-        _flow_passes,
         lambda value: value > 1,
-    ),
-    "descent-is-held": (
+    ): _flow_passes,
+    Inequality(
+        "descent-is-held",
         "Gradient descent is held there: λ₁(𝓗)η hovers at 2. Measured: its mean from the first "
         f"look at the edge on; holds within {HOVER[0]:g} to {HOVER[1]:g}.",
         "1.88 to 2.07",
-        _held,
         lambda value: HOVER[0] <= value <= HOVER[1],
-    ),
-    "leaves-after": (
+    ): _held,
+    Inequality(
+        "leaves-after",
         "Gradient descent leaves the flow only after λ₁(𝓗) has crossed 2/η. Measured: its relative "
         "distance from the flow at the end over the largest before; holds from 5 on.",
         "(in words)",
-        _leaves,
         lambda value: value >= 5,
-    ),
-    "loss-falls-before": (
+    ): _leaves,
+    Inequality(
+        "loss-falls-before",
         "Before that the loss never rises. Measured: steps that raised it before the last look "
         "below the edge.",
         "0",
-        _rises_before,
         lambda value: value == 0,
-    ),
-    "loss-rises-at-the-edge": (
+    ): _rises_before,
+    Inequality(
+        "loss-rises-at-the-edge",
         "At the edge the loss rises in hundreds of steps, and falls all the same. Measured: steps "
         "that raised it; holds from 100 on.",
         "hundreds",
-        _rises,
         lambda value: value >= 100,
-    ),
+    ): _rises,
 }
-
-
-# The verdicts of each study that has some, from its table.
-JUDGES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {"edge-of-stability": edge_of_stability}

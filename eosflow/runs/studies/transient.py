@@ -16,9 +16,9 @@ from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
-from eosflow.runs import work_precision
 from eosflow.runs.snapshots import FlowTimes
 from eosflow.runs.spec import RunSpec
+from eosflow.runs.studies import work_precision
 
 log = logging.getLogger(__name__)
 

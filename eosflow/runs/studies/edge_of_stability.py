@@ -21,8 +21,7 @@ from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
-from eosflow.runs import work_precision
-from eosflow.runs.names import FLOW
+from eosflow.runs.studies import FLOW, work_precision
 
 log = logging.getLogger(__name__)
 
