@@ -1,5 +1,5 @@
 # make demo   the whole pipeline, small, in minutes; make demo MIRROR=FOLDER adds what FOLDER holds
-# make test   all checks
+# make test   all checks, with as many tests at a time as CORES
 # make fuzz   damage and kill a small campaign for ten minutes: nothing may come out wrong (MINUTES=60)
 # make bench  speed and memory against the targets, into results/benchmarks.csv (Linux, 8 GiB, twenty minutes);
 #             make bench LARGE=--large adds CIFAR-10 at N = 1562 and the peer's first steps, twenty minutes more
@@ -24,7 +24,7 @@ test: .venv/test
 	$(BIN)/snakemake --lint
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(CORES) --dist worksteal
 
 test-slurm: .venv/test
 	EOSFLOW_TEST_SLURM=1 $(BIN)/pytest tests/test_slurm.py

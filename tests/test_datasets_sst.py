@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -169,6 +170,32 @@ def test_the_real_trees(real_data):
     assert labels[0] == 3
     assert sum("\u00a0" in phrase for phrase in phrases) == 25
     assert len(sst.read_phrases(archive, 2)[0]) == 77_616
+
+
+def test_random_vectors_are_of_the_word_alone(tmp_path):
+    phrases = ["The Rock is The", f"{NO_BREAK} Rock", numbered(40)]
+    rows = sst.random_vectors(phrases, 5).reshape(3, 5, 768)
+    the, rock, _, again, nothing = rows[0]
+    assert (the == again).all() and (rock == rows[1, 1]).all() and not (the == rock).any()
+    assert (nothing == 0).all() and (rows[1, 2:] == 0).all()
+    # The seed as its docstring has it, by way of hexadecimal digits.
+    seed = int(hashlib.sha256(b"Rock").hexdigest()[:32], 16)
+    expected = np.random.Generator(np.random.PCG64(seed)).standard_normal(768, np.float32)
+    assert (rock == expected).all()
+    # Other words have other vectors: 32 of them are as uncorrelated as so many draws would be.
+    words = sst.random_vectors([numbered(40)], 32).reshape(32, 768)
+    cosines = np.corrcoef(words)[np.triu_indices(32, 1)]
+    assert abs(cosines).max() < 5 / 768**0.5 and words.std() == pytest.approx(1, rel=0.02)
+
+    settings = SST(encoder="random", words=5)
+    pool = settings.open_pool(Resources(sst_zip(tmp_path / "s.zip"), tmp_path / "cache"))
+    inputs = pool.inputs(np.array([1]))
+    assert inputs.shape == (1, 5 * 768)
+    assert (inputs.reshape(5, 768)[:2] == sst.random_vectors(["The Rock"], 2).reshape(2, 768)).all()
+    assert pool.preprocessing["embedding"].startswith("a standard normal vector of 768 numbers")
+    assert not (tmp_path / "cache").exists()
+    with pytest.raises(UserError, match="take tokens: word, or encoder: roberta"):
+        SST(encoder="random", tokens="piece")
 
 
 # --- embedding ----------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
-"""Stanford Sentiment Treebank: every phrase of the training trees, embedded by RoBERTa."""
+"""Stanford Sentiment Treebank: every phrase of the training trees, embedded word by word."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from eosflow.datasets.archives import UnfitArchive, read_members
 from eosflow.datasets.base import Archive, DatasetSettings, Facts, Phrases, Preview
 from eosflow.datasets.pool import Pool, Resources
+from eosflow.storage.errors import UserError
 from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
@@ -104,9 +107,30 @@ def read_phrases(archive: Path, classes: int) -> tuple[list[str], Integers]:
     return list(phrases), np.array(list(phrases.values()), dtype=np.int64)
 
 
+def random_vectors(phrases: Sequence[str], words: int) -> NDArray[np.float32]:
+    """A stand-in for word vectors: float32 (n, words · 768), word by word, then zeros.
+
+    Each word, which is what stands between two ASCII spaces, has a vector of standard normal
+    numbers, seeded by the SHA-256 of the word: nothing is learned, and neither the other words nor
+    the place in the phrase counts.
+    """
+    import numpy as np
+
+    inputs = np.zeros((len(phrases), words, HIDDEN), dtype=np.float32)
+    vectors: dict[str, NDArray[np.float32]] = {}
+    for row, phrase in zip(inputs, phrases, strict=True):
+        for position, word in enumerate(phrase.split(" ")[:words]):
+            if word not in vectors:
+                seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:16], "big")
+                stream = np.random.Generator(np.random.PCG64(seed))
+                vectors[word] = stream.standard_normal(HIDDEN, dtype=np.float32)
+            row[position] = vectors[word]
+    return inputs.reshape(len(phrases), words * HIDDEN)
+
+
 @dataclass(frozen=True)
 class SST(DatasetSettings):
-    """Embedded phrases: their classes, how many positions, and the model that embeds them."""
+    """Embedded phrases: their classes, how many positions, and what embeds them."""
 
     name: ClassVar[str] = "sst"
     facts: ClassVar[Facts] = FACTS
@@ -125,6 +149,21 @@ class SST(DatasetSettings):
     )
     # word: sub-word pieces averaged; piece: the sub-word pieces themselves
     tokens: str = setting("word", about="what fills a position", enum=["word", "piece"])
+    # A stand-in where no weights are at hand; never the paper's.
+    encoder: str = setting(
+        "roberta",
+        about="what embeds the words: the model, or random: a Gaussian vector for each word, "
+        "whatever stands around it",
+        enum=["roberta", "random"],
+    )
+
+    def __post_init__(self) -> None:
+        """Raises: UserError where sub-word pieces are asked of an encoder that knows none."""
+        if self.encoder == "random" and self.tokens == "piece":
+            raise UserError(
+                "encoder is random, which knows whole words alone, but tokens is piece: take "
+                "tokens: word, or encoder: roberta."
+            )
 
     def input_shape(self) -> tuple[int, ...]:
         """(words, 768): positions, the model's hidden states."""
@@ -151,12 +190,19 @@ class SST(DatasetSettings):
         phrases, labels = read_phrases(resources.archive, self.classes)
 
         def inputs(rows: Integers) -> NDArray[np.float32]:
+            chosen = [phrases[row] for row in rows.tolist()]
+            if self.encoder == "random":
+                return random_vectors(chosen, self.words)
             from eosflow.datasets.embedding import (
                 embed_phrases,
             )  # costs seconds: torch, transformers
 
-            chosen = [phrases[row] for row in rows.tolist()]
             return embed_phrases(chosen, self, resources.cache, resources.device)
+
+        if self.encoder == "random":
+            by = f"a standard normal vector of {HIDDEN} numbers for each word, always the same"
+        else:
+            by = f"last hidden states of {self.model}, revision {self.revision}"
 
         return Pool(
             labels=labels,
@@ -165,8 +211,7 @@ class SST(DatasetSettings):
             preprocessing={
                 "phrases": "all nodes of the training trees, each distinct phrase once, in order "
                 "of appearance; tokens as published",
-                "embedding": f"last hidden states of {self.model}, revision "
-                f"{self.revision}; phrases cropped to {self.words} words, then zeros",
+                "embedding": f"{by}; phrases cropped to {self.words} words, then zeros",
                 "positions": "a word, its sub-word pieces averaged"
                 if self.tokens == "word"
                 else "a sub-word piece",
