@@ -133,7 +133,7 @@ def test_the_demo_is_two_experiments_of_four_sizes_and_four_seeds() -> None:
             {"experiments": {"atrialfibrillation-ce": {"n": [7681]}}},
             ["the training split of atrialfibrillation has 7680 examples"],
         ),
-        ({"experiments": {"mine": {}}}, ["experiments.mine: dataset, criterion, n and "]),
+        ({"experiments": {"mine": {}}}, ["experiments.mine: dataset, criterion and n are missing"]),
         ({"experiments": {"My One": {}}}, ["experiments: 'My One' was given", "small letters"]),
     ],
 )  # fmt: skip
