@@ -23,19 +23,16 @@ include: "rules/report.smk"
 
 
 # Each by name, not the manifest alone: what is missing is then made again even if the manifest,
-# which comes last, is there.
+# which comes last, is there. Without selected experiments it is the studies alone.
 rule all:
     default_target: True
     input:
         f"{RESULTS}/manifest.json",
-        rules.collect.output,
-        rules.table1.output,
-        rules.table2.output,
-        rules.table3.output,
-        rules.claims.output,
+        STUDIED,
+        branch(bool(SELECTED), then=OF_SELECTED),
         expand(rules.figure.output, figure=PLAN.figures),
         expand(rules.collect_measurement.output, measurement=MEASURED),
-        rules.report.output,
+        branch(bool(SELECTED), then=rules.report.output),
 
 
 localrules:

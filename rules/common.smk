@@ -11,10 +11,11 @@ from eosflow.datasets.base import SUBSET_VERSION
 from eosflow.results import figures
 from eosflow.runs.names import index_key
 from eosflow.runs.spec import TRAINING_VERSION
-from eosflow.runs.studies import JUDGED, STUDIES, table_of
+from eosflow.runs.studies import JUDGED, OF_RUNS, STUDIES, record_of, table_of
 from eosflow.storage import settings
 from eosflow.storage.digests import canonical_json, digest
 from eosflow.workflow import places, plan, resources as needs
+from eosflow.workflow.products import PAPER
 
 ROOT = str(workflow.basedir)
 
@@ -24,7 +25,9 @@ PLAN = plain(plan.Plan)(config)
 config = PLAN.config
 RESULTS = PLAN.results
 RUNS = PLAN.runs
-# All measurements except the decomposition, of which the tables are made.
+# Those that tables, figures and report are made of; the others are of studies.
+SELECTED = PLAN.selected
+# All their measurements except the decomposition, of which the tables are made.
 MEASURED = [name for name in PLAN.measurements if name != "decomposition"]
 
 
@@ -79,7 +82,8 @@ def memory(wildcards, attempt):
 
 
 # Tables, figures and report refuse sources that another Snakemake has made of other runs meanwhile.
-MADE_OF = ["--made-of", PLAN.specification]
+MADE_OF = ["--made-of", PLAN.specifications[PAPER]]
+MADE_OF_ANY = ["--made-of", *PLAN.specifications.values()]  # also those of the studies
 
 
 if workflow.is_main_process:

@@ -21,6 +21,14 @@ rule fetch:
         "--output {output:q} >> {log:q} 2>&1"
 
 
+def archives(wildcards):
+    """The options that tell the job of a subset of its archives."""
+    return " ".join(
+        f"--archive {shlex.quote(path)} {PLAN.data.checksum(os.path.basename(path))}".strip()
+        for path in PLAN.data.archives(wildcards.dataset)
+    )
+
+
 rule subset:
     input:
         plain(
@@ -44,14 +52,39 @@ rule subset:
         settings=lambda wildcards: canonical_json(PLAN.data.record(wildcards.dataset)),
         size=plain(lambda wildcards: PLAN.data.size(wildcards.dataset)),
         version=SUBSET_VERSION,
-        archive=lambda wildcards: " ".join(
-            f"--archive {shlex.quote(path)} {PLAN.data.checksum(os.path.basename(path))}".strip()
-            for path in PLAN.data.archives(wildcards.dataset)
-        ),
+        archive=archives,
     shell:
         program("subset.py")
         + "--dataset {wildcards.dataset:q} --settings {params.settings:q} "
         "--seed {wildcards.seed} --size {params.size} {params.archive} --device cpu "
+        "--output {output.npz:q} >> {log:q} 2>&1"
+
+
+# Examples of the test split, for the measurements that want some.
+rule held_out:
+    input:
+        plain(lambda wildcards: PLAN.data.before_drawing(wildcards.dataset, None)),
+    output:
+        npz=f"{RESULTS}/data/subsets/{{dataset}}-held-out.npz",
+        facts=f"{RESULTS}/data/subsets/{{dataset}}-held-out.json",
+    log:
+        f"{RESULTS}/logs/subset/{{dataset}}-held-out.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/subset/{{dataset}}-held-out.tsv"
+    conda:
+        "../envs/eosflow.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: attempt * PLAN.data.memory(wildcards.dataset),
+        runtime=lambda wildcards, attempt: attempt * 60,
+    params:
+        settings=lambda wildcards: canonical_json(PLAN.data.record(wildcards.dataset)),
+        size=plain(lambda wildcards: PLAN.data.size(wildcards.dataset, None)),
+        version=SUBSET_VERSION,
+        archive=archives,
+    shell:
+        program("subset.py")
+        + "--dataset {wildcards.dataset:q} --settings {params.settings:q} "
+        "--size {params.size} {params.archive} --device cpu "
         "--output {output.npz:q} >> {log:q} 2>&1"
 
 

@@ -22,7 +22,7 @@ rule figure:
         caption=lambda wildcards: PLAN.figure_caption(wildcards.figure),
         sources=lambda wildcards: PLAN.figure_options(wildcards.figure),
     shell:
-        program("figure.py", *MADE_OF)
-        + "{wildcards.figure} {params.sources} --against {params.against} "
+        program("figure.py", "{wildcards.figure}", *MADE_OF_ANY)
+        + "{params.sources} --against {params.against} "
         "--pdf {output.pdf:q} --png {output.png:q} --record {output.record:q} "
         ">> {log:q} 2>&1"

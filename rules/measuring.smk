@@ -24,8 +24,12 @@ rule measure:
         subset=lambda wildcards: PLAN.subset(wildcards.folder),
         folder=subpath(input.manifest, parent=True),
         key=lambda wildcards: RUNS[wildcards.folder].key,
-        measurement=lambda wildcards: canonical_json(PLAN.measured(wildcards.place)),
-        version=lambda wildcards: PLAN.measurement(wildcards.place).version,
+        measurement=lambda wildcards: canonical_json(
+            PLAN.measured(wildcards.folder, wildcards.place)
+        ),
+        version=lambda wildcards: PLAN.measurement(
+            wildcards.folder, wildcards.place
+        ).version,
     shell:
         numeric("measure.py") + "--folder {params.folder:q} "
         "--measurement {params.measurement:q} --subset {params.subset:q} "
@@ -58,8 +62,12 @@ rule measure_snapshot:
         subset=lambda wildcards: PLAN.subset(wildcards.folder),
         folder=subpath(input.manifest, parent=True),
         key=lambda wildcards: RUNS[wildcards.folder].key,
-        measurement=lambda wildcards: canonical_json(PLAN.measured(wildcards.place)),
-        version=lambda wildcards: PLAN.measurement(wildcards.place).version,
+        measurement=lambda wildcards: canonical_json(
+            PLAN.measured(wildcards.folder, wildcards.place)
+        ),
+        version=lambda wildcards: PLAN.measurement(
+            wildcards.folder, wildcards.place
+        ).version,
     shell:
         numeric("measure.py") + "--folder {params.folder:q} "
         "--measurement {params.measurement:q} --step {wildcards.step} "

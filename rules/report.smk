@@ -1,10 +1,14 @@
-SUMMARIES = [
+OF_SELECTED = [
     rules.collect.output.record,
     rules.table1.output.record,
     rules.table2.output.record,
     rules.alignment.output.record,
     rules.table3.output.record,
     rules.claims.output.record,
+]
+SUMMARIES = [
+    *(OF_SELECTED if SELECTED else []),
+    *(f"{RESULTS}/{record_of(name)}" for name in PLAN.study_runs),
     *(f"{RESULTS}/provenance/studies/{name}/claims.json" for name in PLAN.judged),
     *(f"{RESULTS}/provenance/figures/{name}.json" for name in PLAN.figures),
     *(f"{RESULTS}/provenance/measurements/{name}.json" for name in MEASURED),
@@ -28,7 +32,7 @@ rule report:
         version=results.TABLES_VERSION,
         results=subpath(output.html, parent=True),
     shell:
-        program("report.py", *MADE_OF)
+        program("report.py", *MADE_OF_ANY)
         + "--results {params.results:q} --sources {input.records:q} "
         "--output {output.html:q} --record {output.record:q} >> {log:q} 2>&1"
 
@@ -36,7 +40,7 @@ rule report:
 rule manifest:
     input:
         SUMMARIES,
-        rules.report.output.record,
+        rules.report.output.record if SELECTED else [],
         others=lambda _: PLAN.before("manifest.json"),
     output:
         f"{RESULTS}/manifest.json",

@@ -1,4 +1,4 @@
-# Studies have problems of their own, so nothing of the configuration enters.
+# These studies have problems of their own, so nothing of the configuration enters.
 rule study:
     output:
         csv=f"{RESULTS}/studies/{{study}}/table.csv",
@@ -8,7 +8,7 @@ rule study:
     benchmark:
         f"{RESULTS}/benchmarks/studies/{{study}}.tsv"
     wildcard_constraints:
-        study="|".join(STUDIES),
+        study="|".join(sorted(set(STUDIES) - set(OF_RUNS))),
     conda:
         "../envs/eosflow.yaml"
     threads: 1
@@ -16,6 +16,32 @@ rule study:
         version=lambda wildcards: STUDIES[wildcards.study].version,
     shell:
         KEEP_MEMORY + program("study.py") + "{wildcards.study} --threads {threads} "
+        "--output {output.csv:q} --record {output.record:q} >> {log:q} 2>&1"
+
+
+# And these are made of runs, of the experiments that name them.
+rule study_of_runs:
+    input:
+        plain(lambda wildcards: PLAN.before_study(wildcards.study)),
+    output:
+        csv=f"{RESULTS}/studies/{{study}}/table.csv",
+        record=f"{RESULTS}/provenance/studies/{{study}}/table.json",
+    log:
+        f"{RESULTS}/logs/studies/{{study}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/studies/{{study}}/table.tsv"
+    wildcard_constraints:
+        study="|".join(OF_RUNS),
+    conda:
+        "../envs/eosflow.yaml"
+    params:
+        version=lambda wildcards: STUDIES[wildcards.study].version,
+        results=subpath(output.csv, ancestor=3),
+        runs=lambda wildcards: PLAN.study_options(wildcards.study),
+        made_of=lambda wildcards: PLAN.specifications[wildcards.study],
+    shell:
+        program("study_of_runs.py")
+        + "{wildcards.study} --results {params.results:q} {params.runs} "
         "--output {output.csv:q} --record {output.record:q} >> {log:q} 2>&1"
 
 
@@ -39,18 +65,25 @@ rule study_claims:
     params:
         version=results.TABLES_VERSION,
     shell:
-        program("study_claims.py") + "{wildcards.study} --table {input.csv:q} "
+        program("study_claims.py", "{wildcards.study}", *MADE_OF_ANY)
+        + "--table {input.csv:q} "
         "--source-record {input.record:q} --output {output.csv:q} --record {output.record:q} "
         ">> {log:q} 2>&1"
 
 
-# The studies of the configuration alone: tables, verdicts, figures.
+# The studies of the configuration: tables, verdicts, figures.
+STUDIED = [
+    *(f"{RESULTS}/{table_of(name)}" for name in PLAN.studies),
+    *(f"{RESULTS}/{record_of(name)}" for name in PLAN.studies),
+    *expand(rules.study_claims.output, study=PLAN.judged),
+    *(
+        f"{RESULTS}/figures/{name}.{end}"
+        for name in PLAN.study_figures
+        for end in ("pdf", "png")
+    ),
+]
+
+
 rule studies:
     input:
-        expand(rules.study.output, study=PLAN.studies),
-        expand(rules.study_claims.output, study=PLAN.judged),
-        [
-            f"{RESULTS}/figures/{name}.{end}"
-            for name in PLAN.study_figures
-            for end in ("pdf", "png")
-        ],
+        STUDIED,

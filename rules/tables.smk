@@ -1,6 +1,6 @@
 rule collect:
     input:
-        [f"{RESULTS}/{folder}/decomposition/index.json" for folder in RUNS],
+        [f"{RESULTS}/{folder}/decomposition/index.json" for folder in SELECTED],
         others=lambda _: PLAN.before("decomposition.parquet"),
     output:
         decomposition=f"{RESULTS}/decomposition.parquet",
@@ -13,10 +13,10 @@ rule collect:
     conda:
         "../envs/eosflow.yaml"
     params:
-        runs=digest({folder: run.key for folder, run in RUNS.items()}),
+        runs=digest({folder: RUNS[folder].key for folder in SELECTED}),
         version=results.TABLES_VERSION,
         results=subpath(output.runs, parent=True),
-        folders=" ".join(map(shlex.quote, RUNS)),
+        folders=" ".join(map(shlex.quote, SELECTED)),
     shell:
         program("collect.py") + "--results {params.results:q} --runs {params.folders} "
         "--decomposition {output.decomposition:q} --table {output.runs:q} "
@@ -173,7 +173,7 @@ rule collect_measurement:
     input:
         lambda wildcards: [
             f"{RESULTS}/{folder}/measurements/{wildcards.measurement}/index.json"
-            for folder in RUNS
+            for folder in SELECTED
         ],
         others=lambda wildcards: PLAN.before(
             f"measurements/{wildcards.measurement}.parquet"
@@ -188,10 +188,10 @@ rule collect_measurement:
     conda:
         "../envs/eosflow.yaml"
     params:
-        runs=digest({folder: run.key for folder, run in RUNS.items()}),
+        runs=digest({folder: RUNS[folder].key for folder in SELECTED}),
         version=results.TABLES_VERSION,
         results=subpath(output.parquet, ancestor=2),
-        folders=" ".join(map(shlex.quote, RUNS)),
+        folders=" ".join(map(shlex.quote, SELECTED)),
     shell:
         program("collect_measurement.py")
         + "{wildcards.measurement} --results {params.results:q} --runs {params.folders} "

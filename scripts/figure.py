@@ -22,13 +22,15 @@ def main() -> None:
     parser.add_argument("--source-record", type=Path, help="origin of the tables")
     parser.add_argument("--pdf", type=Path, required=True, help="output")
     parser.add_argument("--png", type=Path, required=True, help="output")
-    parser.add_argument("--made-of", help="the specification of the runs that it must be made of")
+    parser.add_argument(
+        "--made-of", nargs="*", default=[], help="specifications of the runs that it may tell of"
+    )
     parser.add_argument("--record", type=Path, required=True, help="output: origin, .json")
     arguments = parser.parse_args()
     # A Dice subset, which figure 5 is drawn from, has no record of that kind.
     source = arguments.source_record or arguments.data
     if arguments.source_record:
-        provenance.verify(arguments.source_record, arguments.made_of)
+        provenance.verify(arguments.source_record, *arguments.made_of)
     drawing = figures.draw(
         arguments.name,
         frame(arguments.decomposition),

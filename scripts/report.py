@@ -15,11 +15,16 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True, help="folder of all results")
     parser.add_argument("--sources", type=Path, nargs="+", required=True, help="their origins")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--made-of", help="the specification of the runs that it must be made of")
+    parser.add_argument(
+        "--made-of",
+        nargs="*",
+        default=[],
+        help="specifications of the runs that it may tell of",
+    )
     parser.add_argument("--record", type=Path, required=True, help="output: origin, .json")
     arguments = parser.parse_args()
     for source in arguments.sources:
-        provenance.verify(source, arguments.made_of)
+        provenance.verify(source, *arguments.made_of)
     report.render(arguments.results, arguments.output)
     provenance.seal(
         arguments.record, [arguments.output], arguments.sources, packages=["pandas", "jinja2"]

@@ -16,12 +16,15 @@ from eosflow.workflow import command_line
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=JUDGES)
-    parser.add_argument("--table", type=Path, required=True, help="from scripts/study.py")
+    parser.add_argument("--table", type=Path, required=True, help="the study's table")
     parser.add_argument("--source-record", type=Path, required=True, help="origin of the table")
+    parser.add_argument(
+        "--made-of", nargs="*", default=[], help="specifications of the runs that it may tell of"
+    )
     parser.add_argument("--output", type=Path, required=True, help=".csv")
     parser.add_argument("--record", type=Path, required=True, help="output: origin, .json")
     arguments = parser.parse_args()
-    provenance.verify(arguments.source_record)
+    provenance.verify(arguments.source_record, *arguments.made_of)
     table = JUDGES[arguments.name](pd.read_csv(arguments.table))
     tables.write_csv(table, arguments.output)
     sources = [arguments.source_record]

@@ -23,7 +23,7 @@ def main() -> None:
         required=True,
         help=f"JSON: `name`, one of {', '.join(DATASETS)}, and the settings of that kind",
     )
-    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--seed", type=int, help="without: held-out examples, of the test split")
     parser.add_argument("--size", type=int, required=True, help="rows, the largest N that is used")
     parser.add_argument("--archive", type=Path, help="where scripts/fetch.py put it")
     parser.add_argument("--sha256", help="what the archive must hash to, if known better")

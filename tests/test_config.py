@@ -143,7 +143,7 @@ def test_each_config_of_the_project_makes_what_it_selects(path: Path) -> None:
             {"experiments": {"atrialfibrillation-ce": {"n": [7681]}}},
             ["the training split of atrialfibrillation has 7680 examples"],
         ),
-        ({"experiments": {"mine": {}}}, ["experiments.mine: dataset, criterion, n and "]),
+        ({"experiments": {"mine": {}}}, ["experiments.mine: dataset, criterion and n are missing"]),
         ({"experiments": {"My One": {}}}, ["experiments: 'My One' was given", "small letters"]),
     ],
 )  # fmt: skip

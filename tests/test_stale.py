@@ -18,7 +18,7 @@ from eosflow.storage.damage import note_damage
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, write_json
 from eosflow.storage.settings import record
-from eosflow.workflow.products import Product
+from eosflow.workflow.products import PAPER, Product
 from eosflow.workflow.stale import Stale
 
 RUN = str(small_spec().folder)
@@ -119,7 +119,7 @@ def test_measurements_and_notes(stale: Stale) -> None:
 
 def test_a_table_of_other_runs_is_made_again(tmp_path: Path, stale: Stale) -> None:
     files = ("table1.csv", "provenance/table1.json")
-    product = Product(files, ("runs.parquet",), ("runs.parquet",), of_runs=True)
+    product = Product(files, ("runs.parquet",), ("runs.parquet",), of=PAPER)
 
     def reason(specification: str = "0" * 16) -> str | None:
         anew = Stale(stale.results, stale.runs)  # which remembers what it has read

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from eosflow.datasets.pool import Integers
 
 TRAINING_MEMBER = "AtrialFibrillation_TRAIN.ts"
+TEST_MEMBER = "AtrialFibrillation_TEST.ts"
 CLASSES = ("n", "s", "t")
 SERIES = 15
 CHANNELS = 2
@@ -156,11 +157,22 @@ class AtrialFibrillation(DatasetSettings):
         float64, D = 2 · window, the whole first channel and then the whole second.
         Source: the UEA archive, AtrialFibrillation_TRAIN.ts; labels n, s, t are 0, 1, 2.
         """
+        return self._pool(resources, TRAINING_MEMBER)
+
+    def held_out_size(self) -> int:
+        """The windows of the test series, which are as many."""
+        return self.pool_size()
+
+    def open_held_out(self, resources: Resources) -> Pool:
+        """Every window of every test series, in the same order. Inputs: as `open_pool`."""
+        return self._pool(resources, TEST_MEMBER)
+
+    def _pool(self, resources: Resources, file: str) -> Pool:
         import numpy as np
 
         assert resources.archive is not None  # FACTS lists one archive
-        member = read_members(resources.archive, [TRAINING_MEMBER])[TRAINING_MEMBER]
-        name = f"{resources.archive}: {TRAINING_MEMBER}"
+        member = read_members(resources.archive, [file])[file]
+        name = f"{resources.archive}: {file}"
         try:
             text = member.decode("utf-8")
         except UnicodeDecodeError as error:

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 SUBSET_VERSION = 1
 
 
+def subset_file(dataset: str, seed: int | None) -> str:
+    """The name of a subset file; None as seed: that of the held-out examples, of the test split."""
+    return f"{dataset}-{'held-out' if seed is None else f'subset{seed}'}.npz"
+
+
 @dataclass(frozen=True)
 class Archive:
     """One official download: `name` is also its name in a mirror."""
@@ -87,6 +92,14 @@ class DatasetSettings(Protocol):
     def open_pool(self, resources: Resources) -> Pool:
         """The training split. Raises: UserError where its source is not what it should be."""
         ...
+
+    def held_out_size(self) -> int:
+        """Size of the test split, which no run is trained on; 0 where there is none."""
+        return 0
+
+    def open_held_out(self, resources: Resources) -> Pool:
+        """The test split, prepared as `open_pool` prepares the training split. Raises: as it."""
+        raise NotImplementedError(f"{type(self).__name__} has no test split")
 
     def outputs(self) -> int:
         """C, the number of network outputs: one for each class, or for each number to fit."""

@@ -30,6 +30,7 @@ CLASSES = (
 )
 SHAPE = (3, 32, 32)
 BATCHES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
+TEST_BATCHES = ("test_batch.bin",)
 NAMES = "batches.meta.txt"
 RECORDS = 10_000  # in each batch
 PIXELS = 3 * 32 * 32
@@ -108,12 +109,23 @@ class CIFAR10(DatasetSettings):
 
         An input is the red, then the green, then the blue plane; the run sees values in [0, 1].
         """
+        return self._pool(resources, BATCHES)
+
+    def held_out_size(self) -> int:
+        """The published test images."""
+        return 10_000
+
+    def open_held_out(self, resources: Resources) -> Pool:
+        """The 10,000 test images in the order of their batch. Inputs: as `open_pool`."""
+        return self._pool(resources, TEST_BATCHES)
+
+    def _pool(self, resources: Resources, names: tuple[str, ...]) -> Pool:
         import numpy as np
 
         assert resources.archive is not None  # FACTS lists one archive
-        members = read_members(resources.archive, [*BATCHES, NAMES])
+        members = read_members(resources.archive, [*names, NAMES])
         _check_names(members[NAMES], resources.archive)
-        batches = [parse_batch(members[name], f"{resources.archive}: {name}") for name in BATCHES]
+        batches = [parse_batch(members[name], f"{resources.archive}: {name}") for name in names]
         pixels = [batch for _, batch in batches]
 
         def inputs(rows: Integers) -> NDArray[np.uint8]:

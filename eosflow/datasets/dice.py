@@ -201,11 +201,26 @@ class Dice(DatasetSettings):
         Source: Lowell & Kastner 2024, section 7.3. Inputs: plane by plane, the image's rows from
         top to bottom, D = channels · image_size².
         """
+        return self._pool(held_out=False)
+
+    def held_out_size(self) -> int:
+        """The other half of the images."""
+        return self.images_per_class * len(CLASSES) - self.pool_size()
+
+    def open_held_out(self, resources: Resources) -> Pool:
+        """The other half of the Dice images, in order of class and index. Inputs: as `open_pool`.
+
+        Standardised by the mean and the deviation of the training half.
+        """
+        return self._pool(held_out=True)
+
+    def _pool(self, held_out: bool) -> Pool:
         import numpy as np
 
         # Image numbers of the pool's rows
-        members = np.flatnonzero(training_split(self.seed, self.images_per_class))
-        values, facts = _scaled(self.scaling, self._grey, members)
+        training = training_split(self.seed, self.images_per_class)
+        values, facts = _scaled(self.scaling, self._grey, np.flatnonzero(training))
+        members = np.flatnonzero(~training if held_out else training)
         planes = "" if self.channels == 1 else f"{self.channels} equal planes of "
         size = f"{self.image_size} x {self.image_size}"
 

@@ -51,16 +51,17 @@ def draw_rows(name: str, seed: int, pool: int, size: int) -> Integers:
 def write_subset(
     name: str,
     dataset: DatasetSettings,
-    seed: int,
+    seed: int | None,
     size: int,
     resources: Resources,
     output: Path,
 ) -> dict[str, Any]:
     """Draw subset `seed` of `size` rows, write it to `output` (.npz) and its record beside it.
 
-    `name` is what the config calls the dataset. The .npz holds inputs (size, D), labels int64
-    (size,) or float64 (size,) or (size, C), indices (size,) into the training split, and `scale`,
-    the factor that makes inputs of stored values. Returns the record, the .json beside it.
+    None as `seed` draws held-out examples, of the test split. `name` is what the config calls the
+    dataset. The .npz holds inputs (size, D), labels int64 (size,) or float64 (size,) or (size, C),
+    indices (size,) into the split, and `scale`, the factor that makes inputs of stored values.
+    Returns the record, the .json beside it.
 
     Raises: UserError where the dataset's content is not what its module says.
     """
@@ -70,9 +71,13 @@ def write_subset(
             f"{name} is read from {facts.archives[0].name}: fetch it with scripts/fetch.py and "
             "say with --archive where it is"
         )
-    pool = dataset.open_pool(resources)
-    _check_pool(name, dataset, pool)
-    rows = draw_rows(name, seed, len(pool.labels), size)
+    if seed is None:
+        pool, expected = dataset.open_held_out(resources), dataset.held_out_size()
+    else:
+        pool, expected = dataset.open_pool(resources), dataset.pool_size()
+    _check_pool(name, dataset, pool, expected)
+    stream = f"{name}, held out" if seed is None else name
+    rows = draw_rows(stream, seed or 0, len(pool.labels), size)
     labels = pool.labels[rows]
     inputs = pool.inputs(rows)
     given = settings.record(dataset)
@@ -83,7 +88,8 @@ def write_subset(
             f"the settings {given}"
         )
     _check_finite(name, inputs, "The source is damaged or holds gaps: mend it and draw again.")
-    log.info("%s subset %d: %d of %d", name, seed, size, len(pool.labels))
+    which = "held out" if seed is None else f"subset {seed}"
+    log.info("%s %s: %d of %d", name, which, size, len(pool.labels))
     contents = _contents(dataset.class_names(), inputs, labels)
     write_arrays(
         output,
@@ -167,11 +173,10 @@ def cross_entropy_floor(inputs: NDArray[Any], labels: Integers) -> float:
     return total / len(labels) + 0.0  # without the sign of a negative zero
 
 
-def _check_pool(name: str, dataset: DatasetSettings, pool: Pool) -> None:
-    expected = dataset.pool_size()
+def _check_pool(name: str, dataset: DatasetSettings, pool: Pool, expected: int) -> None:
     if len(pool.labels) != expected:
         raise UserError(
-            f"{name}: the training split has {len(pool.labels)} examples, where the published "
+            f"{name}: the split has {len(pool.labels)} examples, where the published "
             f"one has {expected}. The archive is incomplete or another one: delete it and fetch "
             "it again."
         )

@@ -16,7 +16,9 @@ class Measurement(Protocol):
     The numbers depend on objective, θ, iteration and seed alone: they are the same taken while
     training goes on and from a stored snapshot. What is kept of an eigenvector is a copy of its
     own. `version` is raised when the numbers move or the form of the record; only this measurement
-    is then made again. `every` is the cadence in iterations; 0 takes every snapshot.
+    is then made again. `every` is the cadence in iterations; 0 takes every snapshot. One with a
+    setting `held_out` wants so many examples of the dataset's test split: `measure` is given their
+    loss as a last argument.
     """
 
     name: ClassVar[str]

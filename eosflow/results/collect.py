@@ -103,11 +103,11 @@ def collect(
     runs: list[dict[str, Any]] = []
     without = set(map(Path, undecomposed))
     for folder in map(Path, folders):
-        record = _finished(folder)
+        record = finished(folder)
         identity = _identity(record)
         runs.append({**identity, **_run_row(folder, record)})
         if folder not in without:
-            rows = _measured(folder / "decomposition")
+            rows = measured(folder / "decomposition")
             if (transient := _transient(record)) != TRANSIENT:
                 identity["transient"] = transient
             snapshots.extend({**identity, **row} for row in rows)
@@ -127,8 +127,8 @@ def collect_measurement(folders: Iterable[Path | str], place: str) -> pd.DataFra
     """
     rows: list[dict[str, Any]] = []
     for folder in map(Path, folders):
-        identity = _identity(_finished(folder))
-        rows.extend({**identity, **row} for row in _measured(folder / place))
+        identity = _identity(finished(folder))
+        rows.extend({**identity, **row} for row in measured(folder / place))
     first = [*IDENTITY, "iteration", "flow_time"]
     names = {name for row in rows for name in row if name not in first}
     return pd.DataFrame(rows, columns=[*first, *sorted(names, key=_natural)])
@@ -139,7 +139,8 @@ def _natural(name: str) -> list[tuple[str, int]]:
     return [(word, int(number or 0)) for word, number in re.findall(r"(\D*)(\d*)", name)]
 
 
-def _finished(folder: Path) -> dict[str, Any]:
+def finished(folder: Path) -> dict[str, Any]:
+    """The run.json of a finished run. Raises: UserError as `collect`."""
     path = folder / "run.json"
     record: dict[str, Any] = _read(path)
     try:
@@ -188,8 +189,8 @@ def _read(path: Path) -> Any:
         ) from None
 
 
-def _measured(folder: Path) -> list[dict[str, Any]]:
-    """The numbers of each snapshot that the index in `folder` lists."""
+def measured(folder: Path) -> list[dict[str, Any]]:
+    """The numbers of each snapshot that the index in `folder` lists. Raises: as `collect`."""
     index = folder / "index.json"
     rows = []
     for entry in _read(index)["snapshots"]:

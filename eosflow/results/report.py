@@ -48,7 +48,7 @@ _PNG_SIZE = slice(16, 24)  # width and height in a PNG's first chunk, big-endian
 class Picture:
     """A figure of the page: its name and entry, the PNG as a data URI, its size in pixels.
 
-    `data` is the table that it is drawn from, beside the page; None for images.
+    `data` is the table that it is drawn from, beside the page; None for images and where it is gone.
     """
 
     name: str
@@ -138,6 +138,7 @@ def _picture(results: Path, name: str, entry: Entry, runs: pd.DataFrame) -> Pict
     size = data[_PNG_SIZE]
     chosen = runs if entry.experiment is None else runs[runs["experiment"] == entry.experiment]
     sizes = ", ".join(f"{n:,}" for n in sorted(chosen["n"].unique()))
+    made_from = {None: "decomposition.parquet", "dice": None}.get(entry.data, entry.data)
     what = f"Plot of {len(chosen)} runs, N = {sizes}" if entry.data is None else "Picture"
     return Picture(
         name=name,
@@ -147,7 +148,7 @@ def _picture(results: Path, name: str, entry: Entry, runs: pd.DataFrame) -> Pict
         width=int.from_bytes(size[:4], "big"),
         height=int.from_bytes(size[4:], "big"),
         description=f"{what}: {entry.title}",
-        data={None: "decomposition.parquet", "dice": None}.get(entry.data, entry.data),
+        data=made_from if made_from and (results / made_from).exists() else None,
     )
 
 

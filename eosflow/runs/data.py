@@ -57,9 +57,12 @@ class RunData:
         )
 
 
-def load_data(spec: RunSpec, subset_path: Path) -> RunData:
-    """The run's rows. Raises: UserError where the subset holds inputs of another size."""
-    inputs, targets = load_subset(subset_path, spec.n)
+def load_data(spec: RunSpec, subset_path: Path, rows: int | None = None) -> RunData:
+    """The run's rows, or the first `rows` of the file.
+
+    Raises: UserError where the subset holds inputs of another size.
+    """
+    inputs, targets = load_subset(subset_path, rows or spec.n)
     dimension = int(np.prod(spec.shape))
     if inputs.shape[1] != dimension:
         raise UserError(

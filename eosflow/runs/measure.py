@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eosflow.datasets.base import subset_file
 from eosflow.measurements.base import Measurement
 from eosflow.objectives.base import Objective
-from eosflow.runs.data import load_data, made_on
+from eosflow.runs.data import RunData, load_data, made_on
 from eosflow.runs.names import index_key, place_of, snapshot_key, step_name
 from eosflow.runs.sitting import NAMES, sitting
 from eosflow.runs.spec import specified
@@ -55,6 +57,7 @@ class RunMeasurer:
         self._device = torch.device(device)
         self._subset_path = subset_path
         self._objective: Objective | None = None
+        self._held_out = self._load_held_out()
 
     def entry(self, iteration: int) -> dict[str, Any]:
         """The manifest's entry of a snapshot. Raises: UserError naming the iterations there are."""
@@ -76,7 +79,7 @@ class RunMeasurer:
     def snapshot(self, entry: dict[str, Any]) -> dict[str, Any]:
         """Measure one snapshot, or read it where that was done; returns its index entry."""
         path = self.place / f"{step_name(entry['iteration'])}.json"
-        key = snapshot_key(entry, self.measurement)
+        key = self._key(entry)
         if path.name in self._damaged or not self._done(path, key):
             theta = self._load(entry).to(self._device)
             if self._objective is None:
@@ -85,7 +88,7 @@ class RunMeasurer:
             record = {
                 "iteration": iteration,
                 "flow_time": entry["flow_time"],
-                **self.measurement.measure(self._objective, theta, iteration, seed),
+                **self._measure(self._objective, theta, iteration, seed),
                 "version": self.measurement.version,
                 "made_with": sitting(self._device),
                 "key": key,
@@ -103,12 +106,34 @@ class RunMeasurer:
             "version": self.measurement.version,
             "run": self.spec.key,
             "of": digest(self.manifest["snapshots"]),
+            **({"held_out": self._held_out.record()} if self._held_out else {}),
             "made_with": self._made_with(entries),
             "snapshots": entries,
         }
         write_json(self.place / "index.json", index)
         (self.place / DAMAGED).unlink(missing_ok=True)
         return index
+
+    def _load_held_out(self) -> RunData | None:
+        """The held-out examples, if the measurement wants any; they lie beside the subset."""
+        wanted = getattr(self.measurement, "held_out", 0)
+        path = self._subset_path.with_name(subset_file(self.spec.dataset, None))
+        return load_data(self.spec, path, wanted) if wanted else None
+
+    def _key(self, entry: dict[str, Any]) -> str:
+        """What a snapshot's record depends on: also the held-out examples, where it has any."""
+        key = snapshot_key(entry, self.measurement)
+        return digest([key, self._held_out.record()["rows_sha256"]]) if self._held_out else key
+
+    def _measure(
+        self, objective: Objective, theta: Tensor, iteration: int, seed: int
+    ) -> dict[str, Any]:
+        if self._held_out is None:
+            return self.measurement.measure(objective, theta, iteration, seed)
+        make = functools.partial(self._held_out.objective, self.spec, self._device)
+        held_out = objective.scratch("held out", make)
+        measure: Any = self.measurement.measure
+        return dict(measure(objective, theta, iteration, seed, held_out))
 
     def _made_with(self, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """With what the records were made, each once, in the order of the snapshots."""

@@ -36,8 +36,16 @@ def iterations_needed(
 class LossProgress:
     """Iteration, loss against target, sharpness, rate and time left of one training run."""
 
-    def __init__(self, name: str, target_loss: float, file: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        target_loss: float | None,
+        file: TextIO | None = None,
+        last: int = sys.maxsize,
+    ) -> None:
+        """`last` is the iteration at which a run without a target loss ends."""
         self._target = target_loss
+        self._last = last
         self._file = file or sys.stderr
         terminal = self._file.isatty()
         self._bar = tqdm(
@@ -66,11 +74,15 @@ class LossProgress:
             return
         elapsed = time.monotonic() - self._start
         rate = (iteration - self._first_iteration) / elapsed if elapsed > 0 else 0.0
-        needed = iterations_needed(iteration, loss, loss_at_half, self._target)
+        if self._target is None:
+            needed, goal = (float(self._last),) * 2, f"{self._last} iterations"
+        else:
+            needed = iterations_needed(iteration, loss, loss_at_half, self._target)
+            goal = f"target {self._target:g}"
         left = _left([(end - iteration) / rate for end in needed]) if rate > 0 else "time unknown"
         seen = f"sharpness {sharpness:.4g}  " if sharpness is not None else ""
         text = (
-            f"iteration {iteration}  loss {loss:.4g} (target {self._target:g})  "
+            f"iteration {iteration}  loss {loss:.4g} ({goal})  "
             f"{seen}{rate:.2f} iterations/s  {left}"
         )
         if shown:

@@ -56,7 +56,7 @@ class RunSpec:
     subset_seed: int
     network: NetworkSettings
     optimizer: Optimizer
-    target_loss: float
+    target_loss: float | None  # None: the run ends at `stop` alone
     batch: Batches = DEFAULTS["batch"]
     stop: Stop = DEFAULTS["stop"]
     snapshots: Snapshots = DEFAULTS["snapshots"]

@@ -127,7 +127,9 @@ class _Recorder:
         """Train to the end; returns the manifest, which run.json holds too."""
         course = self._resume() or self._begin()
         self.files.write_record(self.record)
-        progress = LossProgress(str(self.spec.folder), self.spec.target_loss)
+        progress = LossProgress(
+            str(self.spec.folder), self.spec.target_loss, last=self.spec.stop.max_iterations
+        )
         started, last_checkpoint = time.monotonic() - self._seconds, time.monotonic()
 
         def observe(course: Course, sight: Sight) -> None:
@@ -147,7 +149,8 @@ class _Recorder:
             sharpness = sight.step.facts.get("eigenvalue_1")
             progress.update(course.iteration, sight.point.loss, half, sharpness)
 
-        until = Until(self.spec.target_loss, self.spec.stop.max_iterations)
+        goal = -math.inf if self.spec.target_loss is None else self.spec.target_loss
+        until = Until(goal, self.spec.stop.max_iterations)
         parts = self.objective, self.spec.optimizer, self.spec.batch
         try:
             stopped = follow(*parts, course, until, observe)

@@ -85,11 +85,11 @@ def program(*packages: str) -> dict[str, Any]:
     }
 
 
-def verify(record: Path, specification: str | None = None) -> None:
+def verify(record: Path, *specifications: str | None) -> None:
     """Compare the files that a record lists with their checksums.
 
-    A damaged one is removed, so that the workflow makes it again. `specification` is that of the
-    runs which they must be made of, if they are made of runs.
+    A damaged one is removed, so that the workflow makes it again. If they are made of runs, these
+    must be of one of the `specifications`, if any are named.
 
     Raises: UserError naming the file.
     """
@@ -101,7 +101,8 @@ def verify(record: Path, specification: str | None = None) -> None:
         raise UserError(
             f"{record} was damaged and has been removed. Start the workflow again: it is made anew."
         ) from None
-    if runs and specification and runs.get("specification") != specification:
+    asked_for = list(filter(None, specifications))
+    if runs and asked_for and runs.get("specification") not in asked_for:
         raise UserError(
             f"{record} tells of other runs than those asked for: another Snakemake has worked here "
             "meanwhile. Start the workflow again: what is made of these files is made anew."

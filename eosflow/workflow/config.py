@@ -21,7 +21,7 @@ from eosflow.datasets.links import LOGIN, has_login, is_url
 from eosflow.objectives import OF_CLASSES
 from eosflow.storage import settings
 from eosflow.storage.errors import UserError
-from eosflow.workflow import expand
+from eosflow.workflow import expand, grid
 from eosflow.workflow.places import TAKEN, at_home, results_problems, shown, strange
 from eosflow.workflow.schema import SECTIONS, schema
 
@@ -74,13 +74,15 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def clean(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy with numbers as numbers, then `check`.
+    """A copy with grids unfolded and numbers as numbers, then `check`.
 
     Snakemake's `--config` passes nested values on as text, and YAML reads 1e-2 as text.
 
     Raises: UserError, see `check`.
     """
     cleaned: dict[str, Any] = copy.deepcopy(dict(config))
+    if isinstance(cleaned.get("experiments"), Mapping):
+        cleaned["experiments"] = grid.unfolded(cleaned["experiments"])
     for error in _validator(cleaned).iter_errors(cleaned):
         if error.validator in ("type", "enum") and isinstance(error.instance, str):
             *most, last = error.absolute_path
@@ -119,7 +121,7 @@ def available(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """
     left_out = {
         name: missing
-        for name in config["select"]
+        for name in expand.chosen(config)
         if config["experiments"][name].get("skip_without_archive", False)
         and (missing := missing_archives(config, config["experiments"][name]["dataset"]))
     }
@@ -129,9 +131,14 @@ def available(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         for name, missing in left_out.items()
     ]
     selected = [name for name in config["select"] if name not in left_out]
-    if not selected:
+    kept = {name: each for name, each in config["experiments"].items() if name not in left_out}
+    made = expand.of_studies({**config, "experiments": kept})
+    studies = [name for name in config["studies"] if made.get(name, True)]
+    if not selected and (config["select"] or not studies):
         raise UserError("No experiment is left to run:\n  " + "\n  ".join(lines))
-    return {**config, "select": selected}, lines
+    of_study = set(left_out) - set(config["select"])
+    experiments = {n: each for n, each in config["experiments"].items() if n not in of_study}
+    return {**config, "select": selected, "studies": studies, "experiments": experiments}, lines
 
 
 def missing_archives(config: Mapping[str, Any], dataset: str) -> list[str]:
@@ -276,6 +283,37 @@ def _meaning_problems(config: Mapping[str, Any]) -> Iterator[str]:
                 f"folder of this name. These are taken: {', '.join(TAKEN)}."
             )
         yield from _experiment_problems(config, name)
+    yield from _study_problems(config)
+
+
+def _study_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    """What does not go together of studies, their experiments and those of `select`."""
+    for study, names in expand.of_studies(config).items():
+        if not names:
+            yield (
+                f"studies: {study} is made of runs, and no experiment has `study: {study}`; "
+                "config/studies-demo.yaml has some. Lay it over this one, or take the study out."
+            )
+    if not config["select"] and not config["studies"]:
+        yield "select: it is empty, and so is studies: there is nothing to make."
+    for name, experiment in config["experiments"].items():
+        if "study" in experiment and name in config["select"]:
+            yield (
+                f"select: {name} is of the study {experiment['study']}: take it out here and name "
+                "the study in `studies`."
+            )
+        if "study" in experiment:
+            continue
+        if "." in name:
+            yield f"experiments.{name}: only the name of a study's experiment may hold a point."
+        if "target_loss" not in experiment:
+            yield f"experiments.{name}: target_loss is missing; only a study's may do without."
+        for key in ("measure", "measurements"):
+            if key in experiment:
+                yield (
+                    f"experiments.{name}.{key}: only experiments of a study have their own; tables "
+                    "and figures compare what is measured of all others."
+                )
 
 
 def _no_folder(path: str) -> str:
@@ -295,7 +333,7 @@ def _experiment_problems(config: Mapping[str, Any], name: str) -> Iterator[str]:
     unfit = list(_unfit_data(config, name, path))
     yield from unfit
     # Another network or optimizer on the command line is for the experiments that are to be run.
-    if name in config["select"] and not unfit:
+    if name in expand.chosen(config) and not unfit:
         yield from _missing_settings(config, name, path) or _unfit_training(config, name, path)
 
 
@@ -361,6 +399,13 @@ def _unfit_training(config: Mapping[str, Any], name: str, path: str) -> Iterator
             yield (
                 f"{path}: {measurement.name} is not defined for the network {network.name}; take "
                 "it out of `measure`."
+            )
+        wanted, there = getattr(measurement, "held_out", 0), parts.data.held_out_size()
+        if wanted > there:
+            yield (
+                f"{path}: {measurement.name} wants {wanted} held-out examples, and the test split "
+                f"of {experiment['dataset']} has {there}; set measurements.{measurement.name}."
+                "held_out, or take it out of `measure`."
             )
     for n in experiment["n"]:
         if batch.name != "full" and batch.steps_per_epoch(n) < 2:

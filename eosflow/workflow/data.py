@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from eosflow.datasets import ARCHIVES
-from eosflow.datasets.base import DatasetSettings
+from eosflow.datasets.base import DatasetSettings, subset_file
 from eosflow.storage import settings
 from eosflow.storage.errors import UserError
 from eosflow.workflow import expand, resources
@@ -48,27 +48,35 @@ class Data:
         names = [item.name for item in self.settings(dataset).facts.archives]
         return [f"{self._results}/data/archives/{name}" for name in names]
 
-    def subset(self, dataset: str, seed: int) -> str:
-        """A subset file, below the results."""
-        return f"data/subsets/{dataset}-subset{seed}.npz"
+    def subset(self, dataset: str, seed: int | None) -> str:
+        """A subset file, below the results; None as seed: that of the held-out examples."""
+        return f"data/subsets/{subset_file(dataset, seed)}"
 
-    def size(self, dataset: str) -> int:
+    def size(self, dataset: str, seed: int | None = 0) -> int:
         """Rows of a dataset's subset files. Raises: UserError where no experiment uses it."""
+        if seed is None:
+            return self._held_out_size(dataset)
         if dataset not in self._sizes:
             raise UserError(f"No experiment of the configuration uses the dataset {dataset}.")
         return self._sizes[dataset]
+
+    def _held_out_size(self, dataset: str) -> int:
+        sizes = expand.held_out_sizes(self._config)
+        if dataset not in sizes:
+            raise UserError(f"No measurement of the configuration wants held-out {dataset}.")
+        return sizes[dataset]
 
     def memory(self, dataset: str) -> int:
         """Megabytes that drawing a subset takes."""
         return resources.subset_memory(self.settings(dataset), self.size(dataset))
 
     @functools.cache  # noqa: B019  (there is one in a process)
-    def stale(self, dataset: str, seed: int) -> str | None:
+    def stale(self, dataset: str, seed: int | None) -> str | None:
         """Why a subset must be drawn, or drawn again; None where it serves."""
         wanted = self.settings(dataset)
-        return self._stale.subset(self.subset(dataset, seed), wanted, self.size(dataset))
+        return self._stale.subset(self.subset(dataset, seed), wanted, self.size(dataset, seed))
 
-    def before_drawing(self, dataset: str, seed: int) -> list[str]:
+    def before_drawing(self, dataset: str, seed: int | None) -> list[str]:
         """The inputs of drawing a subset: archives, a file of the user's, and a request if any."""
         reason = self.stale(dataset, seed)
         target = self.subset(dataset, seed)

@@ -14,6 +14,7 @@ from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.batches import BATCHES
 from eosflow.runs.snapshots import SNAPSHOTS
 from eosflow.runs.spec import RunSpec, Stop
+from eosflow.runs.studies import OF_RUNS
 from eosflow.storage import settings
 
 
@@ -35,12 +36,26 @@ def dataset(config: Mapping[str, Any], name: str) -> DatasetSettings:
     return configured(name, config["datasets"][name])
 
 
-def measurements(config: Mapping[str, Any]) -> list[Measurement]:
-    """What is to be measured of each snapshot."""
+def measurements(config: Mapping[str, Any], experiment: Mapping[str, Any]) -> list[Measurement]:
+    """What is to be measured of each snapshot of an experiment's runs; of `{}`: of the config's."""
     return [
-        settings.make(MEASUREMENTS, kind, config["measurements"].get(kind, {}))
-        for kind in config["measure"]
+        settings.make(MEASUREMENTS, kind, given(config, experiment, "measurements", kind))
+        for kind in names(config, experiment, "measure")
     ]
+
+
+def of_studies(config: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The experiments of each study of the config that is made of runs."""
+    found: dict[str, list[str]] = {study: [] for study in config["studies"] if study in OF_RUNS}
+    for name, experiment in config["experiments"].items():
+        if experiment.get("study") in found:
+            found[experiment["study"]].append(name)
+    return found
+
+
+def chosen(config: Mapping[str, Any]) -> list[str]:
+    """The experiments to run: those of `select`, then those of the studies."""
+    return [*config["select"], *(name for names in of_studies(config).values() for name in names)]
 
 
 class Parts:
@@ -58,19 +73,22 @@ class Parts:
         self.optimizer = part("optimizer", "optimizers", OPTIMIZERS)
         self.batch = part("batch", "batches", BATCHES)
         self.snapshots = part("snapshot", "snapshots", SNAPSHOTS)
-        self.measurements = measurements(config)
+        self.measurements = measurements(config, experiment)
+        target = experiment.get("target_loss")
+        self.target_loss = None if target is None else float(target)
+        self.seeds = {**config["seeds"], **experiment.get("seeds", {})}
         limits = {**config["stop"], **experiment.get("stop", {})}
         self.stop = settings.make({"": Stop}, "", limits)
 
 
 def expand(config: Mapping[str, Any]) -> dict[str, RunSpec]:
-    """Every run of the selected experiments, by its folder (`EXP/nN/RUN`), in the paper's order."""
+    """Every run of the chosen experiments, by its folder (`EXP/nN/RUN`), in the paper's order."""
     runs: dict[str, RunSpec] = {}
-    for name in config["select"]:
+    for name in chosen(config):
         experiment, parts = config["experiments"][name], Parts(config, name)
         for n in experiment["n"]:
-            for init_seed in config["seeds"]["initialization"]:
-                for subset_seed in config["seeds"]["subset"]:
+            for init_seed in parts.seeds["initialization"]:
+                for subset_seed in parts.seeds["subset"]:
                     spec = RunSpec(
                         experiment=name,
                         dataset=experiment["dataset"],
@@ -82,12 +100,22 @@ def expand(config: Mapping[str, Any]) -> dict[str, RunSpec]:
                         network=parts.network,
                         optimizer=parts.optimizer,
                         batch=parts.batch,
-                        target_loss=float(experiment["target_loss"]),
+                        target_loss=parts.target_loss,
                         stop=parts.stop,
                         snapshots=parts.snapshots,
                     )
                     runs[str(spec.folder)] = spec
     return runs
+
+
+def held_out_sizes(config: Mapping[str, Any]) -> dict[str, int]:
+    """Rows of each dataset's file of held-out examples, the most that a measurement takes."""
+    sizes: dict[str, int] = {}
+    for experiment in config["experiments"].values():
+        for measurement in measurements(config, experiment):
+            if size := getattr(measurement, "held_out", 0):
+                sizes[experiment["dataset"]] = max(sizes.get(experiment["dataset"], 0), size)
+    return sizes
 
 
 def subset_sizes(config: Mapping[str, Any]) -> dict[str, int]:

@@ -16,18 +16,19 @@ from typing import Any, ParamSpec, TypeVar
 
 from filelock import FileLock, Timeout
 
+from eosflow.measurements.base import Measurement
 from eosflow.results import figures
 from eosflow.runs.names import place_of
 from eosflow.runs.spec import RunSpec
-from eosflow.runs.studies import JUDGED, STUDIES
+from eosflow.runs.studies import JUDGED, OF_RUNS, STUDIES, table_of
 from eosflow.storage import settings
-from eosflow.storage.digests import digest
+from eosflow.storage.digests import canonical_json, digest
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, remove_leftovers
 from eosflow.workflow import command_line, expand
 from eosflow.workflow import config as configuration
 from eosflow.workflow.data import Data
-from eosflow.workflow.products import Product, products
+from eosflow.workflow.products import PAPER, Product, products
 from eosflow.workflow.stale import Stale
 
 # Seconds after which a temporary file of a table is nobody's any more, and where such files lie.
@@ -69,23 +70,54 @@ def plain(function: Callable[P, T]) -> Callable[P, T]:
 class Plan:
     """One configuration, expanded. Raises: UserError for a config that cannot be run.
 
-    `runs` are the runs by their folders, `data` their datasets, `measurements` what is measured by
-    name, `studies` those to make, `judged` those of them with verdicts, and `stale` says what must
-    be made again.
+    `runs` are all runs by their folders, `selected` the folders of those that tables, figures and
+    report are made of, and `study_runs` of those of each study; `data` are their datasets,
+    `measurements` what is measured of the selected, by name. `studies` are those to make, `judged`
+    those of them with verdicts, and `stale` says what must be made again.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config, self._left_out = configuration.available(configuration.clean(config))
         self.results = os.path.normpath(self.config["results_dir"])
         self.runs = expand.expand(self.config)
-        self.measurements = {item.name: item for item in expand.measurements(self.config)}
+        # Not selected and so not measured: a study's experiments say what is.
+        self.measurements = self._measured_of({}) if self.config["select"] else {}
         self.studies = list(self.config["studies"])
-        self.judged = [name for name in self.studies if name in JUDGED]
-        self.figures = figures.entries(self.config["select"], self.studies)
         self.stale = Stale(self.results, self.runs)
         self.data = Data(self.config, self.results, self.stale)
         if self.config["finished_only"]:
             self._leave_out_unfinished()
+        self.judged = [name for name in self.studies if name in JUDGED]
+        listed = figures.entries(self.config["select"], self.studies)
+        of_runs = bool(self.config["select"])
+        self.figures = {n: each for n, each in listed.items() if of_runs or each.study}
+
+    def _measured_of(self, experiment: Mapping[str, Any]) -> dict[str, Measurement]:
+        return {item.name: item for item in expand.measurements(self.config, experiment)}
+
+    @functools.cache  # noqa: B019  (there is one in a process)
+    def _own(self, experiment: str) -> dict[str, Measurement]:
+        return self._measured_of(self.config["experiments"][experiment])
+
+    def measured_of(self, folder: str) -> dict[str, Measurement]:
+        """What is measured of a run's snapshots, by name. Raises: as `run`."""
+        return self._own(self.run(folder).experiment)
+
+    @functools.cached_property
+    def selected(self) -> list[str]:
+        """The folders of the runs that tables, figures and report are made of."""
+        chosen = set(self.config["select"])
+        return [folder for folder, run in self.runs.items() if run.experiment in chosen]
+
+    @functools.cached_property
+    def study_runs(self) -> dict[str, list[str]]:
+        """The folders of the runs of each study that is made of runs."""
+        study = {n: name for name, of in expand.of_studies(self.config).items() for n in of}
+        found: dict[str, list[str]] = {name: [] for name in self.studies if name in OF_RUNS}
+        for folder, run in self.runs.items():
+            if run.experiment in study:
+                found[study[run.experiment]].append(folder)
+        return found
 
     def _leave_out_unfinished(self) -> None:
         asked = len(self.runs)
@@ -97,6 +129,8 @@ class Plan:
                 f"finished_only: none of the {asked} runs of the configuration has finished in "
                 f"{self.results}. Start the workflow without it first."
             )
+        self.studies = [name for name in self.studies if self.study_runs.get(name, True)]
+        self.__dict__.pop("study_runs")  # without the studies that have no finished run
         self._left_out.append(
             f"finished_only: tables and figures are made of the {len(self.runs)} runs that have "
             f"finished, of {asked}."
@@ -104,11 +138,12 @@ class Plan:
 
     def _is_finished(self, folder: str) -> bool:
         """Whether a run is trained and measured, so that no job of it is needed."""
-        places = ["manifest.json", *(f"{place_of(n)}/index.json" for n in self.measurements)]
+        measured = self.measured_of(folder)
+        places = ["manifest.json", *(f"{place_of(name)}/index.json" for name in measured)]
         there = all(Path(self.results, folder, place).exists() for place in places)
         return there and not (
             self.stale.run(folder)
-            or any(self.stale.measured(folder, item) for item in self.measurements.values())
+            or any(self.stale.measured(folder, item) for item in measured.values())
         )
 
     def run(self, folder: str) -> RunSpec:
@@ -134,17 +169,26 @@ class Plan:
     def before_measuring(self, folder: str, place: str) -> list[str]:
         """The same of one measurement of all snapshots; `place` is its folder below the run's."""
         target = f"{folder}/{place}/index.json"
-        reason = self.stale.measured(folder, self.measurement(place))
-        return self._subset(folder, target, reason) + self.stale.request(target, reason)
+        measurement = self.measurement(folder, place)
+        reason = self.stale.measured(folder, measurement)
+        subsets = self._subset(folder, target, reason)
+        if hasattr(measurement, "held_out"):
+            subsets += self._subset(folder, target, reason, held_out=True)
+        return subsets + self.stale.request(target, reason)
 
     def before_one_snapshot(self, folder: str, place: str, step: str) -> list[str]:
         """The same of one snapshot. Raises: UserError where the run has no such snapshot."""
-        self.measurement(place)
+        measurement = self.measurement(folder, place)
         self._check_step(folder, step)
-        return self._subset(folder, f"{folder}/{place}/step{step}.json")
+        target = f"{folder}/{place}/step{step}.json"
+        held_out = hasattr(measurement, "held_out")
+        more = self._subset(folder, target, held_out=True) if held_out else []
+        return self._subset(folder, target) + more
 
-    def _subset(self, folder: str, target: str, reason: str | None = None) -> list[str]:
-        """The run's subset if it must be drawn before `target` can be made.
+    def _subset(
+        self, folder: str, target: str, reason: str | None = None, held_out: bool = False
+    ) -> list[str]:
+        """The run's subset, or the held-out examples, if to be drawn before `target` can be made.
 
         A finished run does not depend on its subset: a larger one begins with the same rows, and
         other settings give the run another key. Snakemake's `ancient` says nearly that, but where
@@ -152,30 +196,32 @@ class Plan:
         """
         run = self.run(folder)
         done = Path(self.results, target).exists() and not (reason or self.stale.run(folder))
-        drawn = self.data.stale(run.dataset, run.subset_seed) is None
-        return [] if done or drawn else [self.subset(folder)]
+        seed = None if held_out else run.subset_seed
+        drawn = self.data.stale(run.dataset, seed) is None
+        return [] if done or drawn else [f"{self.results}/{self.data.subset(run.dataset, seed)}"]
 
     def subset(self, folder: str) -> str:
         """The subset file that a run reads."""
         run = self.run(folder)
         return f"{self.results}/{self.data.subset(run.dataset, run.subset_seed)}"
 
-    def measurement(self, place: str) -> Any:
+    def measurement(self, folder: str, place: str) -> Any:
         """The measurement whose records lie in `place` below a run's folder.
 
-        Raises: UserError where the configuration takes no such measurement.
+        Raises: UserError where the configuration takes no such measurement of the run.
         """
-        for name, measurement in self.measurements.items():
+        measured = self.measured_of(folder)
+        for name, measurement in measured.items():
             if place_of(name) == place:
                 return measurement
         raise UserError(
-            f"{place}: the configuration measures {', '.join(self.measurements)}. What is measured "
-            "is said with `measure` in the config."
+            f"{place}: of {folder} the configuration measures {', '.join(measured)}. What is "
+            "measured is said with `measure` in the config."
         )
 
-    def measured(self, place: str) -> dict[str, Any]:
+    def measured(self, folder: str, place: str) -> dict[str, Any]:
         """The measurement of a place as a record, for its job."""
-        return settings.record(self.measurement(place))
+        return settings.record(self.measurement(folder, place))
 
     def _check_step(self, folder: str, step: str) -> None:
         self.run(folder)
@@ -198,48 +244,88 @@ class Plan:
     def products(self) -> dict[str, Product]:
         """What is made of the runs, by the first file of each; each after what it is made from."""
         indices = {
-            name: [f"{folder}/{place_of(name)}/index.json" for folder in self.runs]
+            name: [f"{folder}/{place_of(name)}/index.json" for folder in self.selected]
             for name in self.measurements
         }
-        drawn = {
-            name: entry.data for name, entry in figures.entries(self.config["experiments"]).items()
-        }
+        drawn = {name: entry.data for name, entry in self._drawable.items()}
         reported = [*self.figures, *self.judged]
-        return {product.files[0]: product for product in products(indices, drawn, reported)}
+        studies = {
+            study: [file for folder in folders for file in self._files_of_run(folder)]
+            for study, folders in self.study_runs.items()
+        }
+        made = products(indices, drawn, reported, studies)
+        return {product.files[0]: product for product in made}
+
+    def _files_of_run(self, folder: str) -> list[str]:
+        """The lists that vouch for all that a run's folder holds."""
+        indices = (f"{folder}/{place_of(name)}/index.json" for name in self.measured_of(folder))
+        return [f"{folder}/manifest.json", *indices]
 
     @functools.cached_property
-    def specification(self) -> str:
-        """What the runs of the configuration are recognised by, as provenance notes it."""
-        return digest(sorted(run.key for run in self.runs.values()))
+    def _drawable(self) -> dict[str, figures.Entry]:
+        """All figures, also of experiments that are not selected; a study's have none."""
+        experiments = self.config["experiments"].items()
+        return figures.entries(name for name, each in experiments if "study" not in each)
+
+    @functools.cached_property
+    def specifications(self) -> dict[str | None, str]:
+        """What the runs of the tables, and those of each study, are recognised by."""
+        groups = {PAPER: self.selected, **self.study_runs}
+        return {
+            name: digest(sorted(self.runs[folder].key for folder in folders))
+            for name, folders in groups.items()
+        }
+
+    def _outdated(self, product: Product) -> str | None:
+        return self.stale.product(product, self.specifications.get(product.of))
 
     def before(self, target: str) -> list[str]:
         """The request for a table, figure, frame or the report that is not as it should be."""
-        product = self.products[target]
-        return self.stale.request(target, self.stale.product(product, self.specification))
+        return self.stale.request(target, self._outdated(self.products[target]))
+
+    def before_study(self, study: str) -> list[str]:
+        """The files that the table of a study made of runs waits for.
+
+        Raises: UserError where the configuration has no runs of it.
+        """
+        if not self.study_runs.get(study):
+            raise UserError(
+                f"The study {study} is made of runs, and the configuration makes none of it: name "
+                "it in `studies`, and have experiments with `study: "
+                f"{study}`, as config/studies-demo.yaml does."
+            )
+        target = table_of(study)
+        files = [f"{self.results}/{file}" for file in self.products[target].inputs]
+        return [*files, *self.before(target)]
+
+    def study_options(self, study: str) -> str:
+        """The options that tell the job of a study's table of its runs and what is measured."""
+        measured = {folder: list(self.measured_of(folder)) for folder in self.study_runs[study]}
+        return f"--runs {shlex.quote(canonical_json(measured))}"
 
     def settle(self) -> None:
         """Put times of files in order where only they are not: see `Stale.settle`."""
         for folder in self.runs:
-            for name, measurement in self.measurements.items():
+            for name, measurement in self.measured_of(folder).items():
                 measured = f"{folder}/{place_of(name)}"
                 files = [f"{measured}/index.json", f"benchmarks/measure/{measured}.tsv"]
                 reason = functools.partial(self.stale.vouched, folder, measurement)
                 self.stale.settle(files, [f"{folder}/manifest.json"], reason)
         for product in self.products.values():
-            reason = functools.partial(self.stale.product, product, self.specification)
+            reason = functools.partial(self._outdated, product)
             self.stale.settle([*product.files, product.benchmark], product.inputs, reason)
 
     @property
     def study_figures(self) -> list[str]:
         """The figures of the studies, by name."""
-        return [name for name, entry in self.figures.items() if figures.KINDS[entry.kind].study]
+        return [name for name, entry in self.figures.items() if entry.study]
 
     def figure_sources(self, name: str) -> dict[str, str]:
         """The files that a figure is drawn from, by the option that tells its job of each.
 
         Raises: UserError naming all figures.
         """
-        known = figures.entries(self.config["experiments"])
+        known = self._drawable
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
@@ -267,7 +353,7 @@ class Plan:
 
     def figure_caption(self, name: str) -> str:
         """What is drawn in a figure, and what to see in it."""
-        return figures.entries(self.config["experiments"])[name].caption
+        return self._drawable[name].caption
 
     def figure_options(self, name: str) -> str:
         """The options that tell a figure's job of the files it is drawn from."""
@@ -296,13 +382,13 @@ class Plan:
             if reason := self.stale.run(folder):
                 way_out = "It is trained anew when it is its turn; nothing is deleted"
                 found.append((run.experiment, reason, way_out, folder))
-            for measurement in self.measurements.values():
+            for measurement in self.measured_of(folder).values():
                 if reason := self.stale.measured(folder, measurement):
                     way_out = "It is measured anew when it is its turn"
                     found.append((run.experiment, reason, way_out, folder))
         for product in self.products.values():
             if Path(self.results, product.record).exists():
-                reason = self.stale.product(product, self.specification)
+                reason = self._outdated(product)
                 if reason and "is damaged" in reason:
                     lines.append(f"{self.results}/{reason}. It is made again when it is its turn.")
         groups: dict[tuple[str, str, str], list[str]] = {}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eosflow.runs.studies import JUDGED, claims_of, table_of
+from eosflow.runs.studies import JUDGED, claims_of, record_of, table_of
 
 COLLECTED = ("decomposition.parquet", "runs.parquet", "provenance/collect.json")
 DICE_PARAMETERS = ("data/dice-parameters.parquet", "provenance/dice-parameters.json")
 MANIFEST = "manifest.json"
+PAPER = "the paper"  # whose runs the tables are made of; no study can be called that
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,13 @@ class Product:
     """Files of one job, below the results: the first names it, the last is its record.
 
     `inputs` are what it is made from, and `sources` those of them whose checksums are in the
-    record. `of_runs` says whether the record names the runs.
+    record. `of` says of whose runs the record tells: those of the paper, or of a study by its name.
     """
 
     files: tuple[str, ...]
     inputs: tuple[str, ...]
     sources: tuple[str, ...]
-    of_runs: bool = False
+    of: str | None = None
 
     @property
     def record(self) -> str:
@@ -42,46 +43,60 @@ def products(
     indices: Mapping[str, Iterable[str]],
     figures: Mapping[str, str | None],
     reported: Collection[str],
+    studies: Mapping[str, Sequence[str]],
 ) -> Iterator[Product]:
     """All products, each after those that it is made from.
 
-    `indices` are the index files of each measurement, `figures` the table that a figure is drawn
-    from; None where that is the collected runs, and `dice` for images. `reported` are the names of
-    the figures and of the studies whose verdicts are in the report.
+    `indices` are the index files of each measurement of the experiments of `select`, and empty
+    where there are none: then neither tables nor report are made. `figures` names the table that a
+    figure is drawn from; None where that is the collected runs, and `dice` for images. `reported`
+    are the names of the figures and of the studies whose verdicts are in the report. `studies` are
+    those made of runs, each with the files of its runs.
     """
-    own = tuple(indices["decomposition"])
-    yield Product(COLLECTED, own, own, True)
-    summaries = ["provenance/collect.json"]
-    for name in ("table1", "table2", "alignment", "table3", "claims"):
-        made_from = DICE_PARAMETERS if name == "table3" else COLLECTED
-        latex = () if name == "claims" else (f"{name}.tex",)
-        files = (f"{name}.csv", *latex, f"provenance/{name}.json")
-        yield Product(files, made_from, made_from[-1:], name != "table3")
-        summaries.append(files[-1])
+    tables = list(_tables(tuple(indices["decomposition"]))) if indices else []
+    yield from tables
+    summaries = [table.record for table in tables]
+    for name, made_of in studies.items():
+        yield Product((table_of(name), record_of(name)), (*made_of,), (*made_of,), name)
+        summaries.append(record_of(name))
     for name in JUDGED:
-        table = (table_of(name), f"provenance/studies/{name}/table.json")
+        table = (table_of(name), record_of(name))
         record = f"provenance/studies/{name}/claims.json"
-        yield Product((claims_of(name), record), table, table[-1:])
+        of = name if name in studies else None
+        yield Product((claims_of(name), record), table, table[-1:], of)
         if name in reported:
             summaries.append(record)
     for name, data in figures.items():
         record = f"provenance/figures/{name}.json"
         files = (f"figures/{name}.pdf", f"figures/{name}.png", record)
         if data is None:
-            yield Product(files, COLLECTED, COLLECTED[-1:], True)
+            yield Product(files, COLLECTED, COLLECTED[-1:], PAPER)
         elif data == "dice":  # a figure outlives the images that it shows
             yield Product(files, (), ())
         else:
             source = str(Path("provenance", data).with_suffix(".json"))
-            yield Product(files, (data, source), (source,))
+            of = next((study for study in studies if data == table_of(study)), None)
+            yield Product(files, (data, source), (source,), of)
         if name in reported:
             summaries.append(record)
     for name, those in indices.items():
         if name != "decomposition":
             record = f"provenance/measurements/{name}.json"
-            yield Product((f"measurements/{name}.parquet", record), (*those,), (*those,), True)
+            yield Product((f"measurements/{name}.parquet", record), (*those,), (*those,), PAPER)
             summaries.append(record)
-    report = ("report.html", "provenance/report.json")
-    yield Product(report, tuple(summaries), tuple(summaries))
-    everything = (*summaries, report[-1])
+    everything = tuple(summaries)
+    if indices:
+        report = ("report.html", "provenance/report.json")
+        yield Product(report, everything, everything)
+        everything += report[-1:]
     yield Product((MANIFEST,), everything, everything)
+
+
+def _tables(decomposed: tuple[str, ...]) -> Iterator[Product]:
+    """The frames of the decomposed runs, and the tables made of them."""
+    yield Product(COLLECTED, decomposed, decomposed, PAPER)
+    for name in ("table1", "table2", "alignment", "table3", "claims"):
+        made_from = DICE_PARAMETERS if name == "table3" else COLLECTED
+        latex = () if name == "claims" else (f"{name}.tex",)
+        files = (f"{name}.csv", *latex, f"provenance/{name}.json")
+        yield Product(files, made_from, made_from[-1:], None if name == "table3" else PAPER)

@@ -18,7 +18,7 @@ from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.batches import BATCHES
 from eosflow.runs.snapshots import SNAPSHOTS
 from eosflow.runs.spec import Stop
-from eosflow.runs.studies import STUDIES
+from eosflow.runs.studies import OF_RUNS, STUDIES
 from eosflow.storage import settings
 
 # What names a plug-in, what holds the settings, and what there is.
@@ -49,6 +49,7 @@ def schema(datasets: Mapping[str, Any]) -> dict[str, Any]:
     experiment = top["experiments"]["additionalProperties"]["properties"]
     experiment["criterion"]["enum"] = list(CRITERIA)
     top["studies"]["items"]["enum"] = list(STUDIES)
+    experiment["study"]["enum"] = list(OF_RUNS)
     for name, (table, registry) in SECTIONS.items():
         chosen: dict[str, Any] = {"enum": list(registry)}
         if name == "measure":

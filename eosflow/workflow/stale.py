@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from eosflow.datasets.base import SUBSET_VERSION, DatasetSettings
+from eosflow.datasets.base import SUBSET_VERSION, DatasetSettings, subset_file
 from eosflow.measurements.base import Measurement
 from eosflow.runs.names import index_key, place_of, snapshot_key, step_name
 from eosflow.runs.spec import RunSpec, specified
@@ -64,7 +64,7 @@ class Stale:
         record = readable(Path(self.results, path).with_suffix(".json"))
         if record is None:
             return "its record is missing or damaged"
-        if f"{record.get('dataset')}-subset{record.get('subset_seed')}" != Path(path).stem:
+        if subset_file(record.get("dataset", ""), record.get("subset_seed")) != Path(path).name:
             return "it is the subset of another dataset or seed"
         if not settings.same(wanted, record.get("settings")):
             return "its dataset has other settings"
@@ -145,15 +145,16 @@ class Stale:
         return None
 
     @functools.cache  # noqa: B019  (there is one in a process)
-    def product(self, product: Product, specification: str) -> str | None:
+    def product(self, product: Product, specification: str | None) -> str | None:
         """Why a table, figure or frame must be made again; None where all that it tells is so.
 
         It must be of the runs asked for, of the sources that are there, and as it was made.
+        `specification` is that of the runs; None for what is made of none.
         """
         content = readable(Path(self.results, product.record))
         if content is None:
             return f"{product.record} is missing or damaged"
-        if product.of_runs:
+        if product.of is not None:
             runs = content.get("runs")
             if not isinstance(runs, Mapping) or runs.get("specification") != specification:
                 return "it was made of other runs"

@@ -80,6 +80,11 @@ class Entry:
         """What it is drawn from instead of the tidy tables, see `Kind`."""
         return KINDS[self.kind].data
 
+    @property
+    def study(self) -> str | None:
+        """The study that it is drawn from, if it is."""
+        return KINDS[self.kind].study
+
 
 KINDS: dict[str, Kind] = {
     "sharpness": Kind(

@@ -1,8 +1,9 @@
 """The studies: what beside the runs of the experiments is computed. Standard library only.
 
-Each makes one table, from problems of its own. To add one: a module here with a function that gives
-the rows, a line below, a figure in `eosflow/results/figures`, and where it checks what a source
-says, verdicts in `eosflow/results/verdicts`.
+Each makes one table: from problems of its own, or from runs of the experiments that name it with
+`study`. To add one: a module with a function, here one that gives the rows, or in
+`eosflow/results/studies` one that makes the table of runs; a line below; and if wanted a figure in
+`eosflow/results/figures` and verdicts on what a source says in `eosflow/results/verdicts`.
 """
 
 from __future__ import annotations
@@ -16,27 +17,37 @@ FLOW = "gradient flow"  # the method's name in a study's table
 class Study:
     """One study: `rows` is the `module:function`, below this package, that gives its table's rows.
 
-    `version` is raised when the numbers move or the form of the table; this study alone is then
-    made again. One that is `judged` has verdicts on what its source says.
+    One that is `of_runs` is made of trained and measured runs, by a function below
+    `eosflow.results.studies`. `version` is raised when the numbers move or the form
+    of the table; this study alone is then made again. One that is `judged` has verdicts on what its
+    source says.
     """
 
     rows: str
     version: int
     judged: bool = False
+    of_runs: bool = False
 
 
 STUDIES: dict[str, Study] = {
     "edge-of-stability": Study("edge_of_stability:rows", version=6, judged=True),
+    "sgd-grid": Study("runs:by_snapshot", version=1, of_runs=True),
     "transient": Study("transient:rows", version=6),
     "work-precision": Study("work_precision:rows", version=6),
     "work-precision-full-width": Study("work_precision:rows_at_full_width", version=6),
 }
 JUDGED = tuple(name for name, study in STUDIES.items() if study.judged)
+OF_RUNS = tuple(name for name, study in STUDIES.items() if study.of_runs)
 
 
 def table_of(study: str) -> str:
     """The path of a study's table in the results folder."""
     return f"studies/{study}/table.csv"
+
+
+def record_of(study: str) -> str:
+    """The path of the record that tells where a study's table comes from."""
+    return f"provenance/studies/{study}/table.json"
 
 
 def claims_of(study: str) -> str:

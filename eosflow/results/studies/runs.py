@@ -1,0 +1,83 @@
+"""The runs of a study as they were trained and measured, for the functions that make its table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from eosflow.results.collect import finished, measured
+from eosflow.runs.names import place_of
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """One finished run of a study.
+
+    `spec` is its specification as in run.json and `stopped` how it ended: `target_loss`,
+    `max_iterations` or `diverged`. `trajectory` has one row per iteration. `measured` has, by the
+    name of each measurement, one row per measured snapshot with `iteration` and `flow_time`.
+    """
+
+    spec: Mapping[str, Any]
+    stopped: str
+    trajectory: pd.DataFrame
+    measured: Mapping[str, pd.DataFrame]
+
+    @property
+    def seed(self) -> int:
+        """The seed of the initialisation, and of the batches."""
+        return int(self.spec["init_seed"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The columns that tell runs apart, which every table begins with.
+
+        `learning_rate` is that of the configuration, missing for a flow; `batch` is N where every
+        step sees all examples.
+        """
+        optimizer, batch = self.spec["optimizer"], self.spec["batch"]
+        return {
+            "experiment": self.spec["experiment"],
+            "optimizer": optimizer["name"],
+            "learning_rate": optimizer.get("learning_rate"),
+            "batch": batch.get("size", self.spec["n"]),
+            "n": self.spec["n"],
+            "seed": self.seed,
+            "subset_seed": self.spec["subset_seed"],
+            "stopped": self.stopped,
+        }
+
+
+def read(folder: Path, names: Iterable[str]) -> StudyRun:
+    """The run in a folder with these measurements, each file compared with its checksum.
+
+    Raises: UserError where a file is missing or damaged, or the run is not finished.
+    """
+    record = finished(folder)
+    found = {name: pd.DataFrame(measured(folder / place_of(name))) for name in names}
+    trajectory = pd.read_parquet(folder / record["manifest"]["trajectory"]["file"])
+    return StudyRun(record["spec"], record["stopped"], trajectory, found)
+
+
+def by_snapshot(runs: Iterable[StudyRun]) -> pd.DataFrame:
+    """One row per run and measured snapshot: `settings`, then all that was measured there.
+
+    A snapshot that one measurement has and another has not keeps its row; a run without any, such
+    as one that diverged at once, has one row that says how it ended.
+    """
+    frames = []
+    for run in runs:
+        rows: pd.DataFrame | None = None
+        for frame in run.measured.values():
+            if frame.empty:
+                continue
+            own = ["iteration", "flow_time"]
+            new = [name for name in frame if rows is None or name not in rows or name in own]
+            rows = frame[new] if rows is None else rows.merge(frame[new], "outer", on=own)
+        rows = pd.DataFrame([{"iteration": 0}]) if rows is None else rows.sort_values("iteration")
+        frames.append(pd.DataFrame([run.settings] * len(rows), index=rows.index).join(rows))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
