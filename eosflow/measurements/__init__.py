@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from eosflow.measurements.alpha_scan import AlphaScan
 from eosflow.measurements.decomposition import Decomposition
+from eosflow.measurements.gradient_alignment import GradientAlignment
+from eosflow.measurements.minibatch_sharpness import MinibatchSharpness
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
 
 MEASUREMENTS: dict[str, type[Any]] = {
@@ -16,5 +19,8 @@ MEASUREMENTS: dict[str, type[Any]] = {
     for kind in (
         Decomposition,
         TopEigenvalues,
+        GradientAlignment,
+        AlphaScan,
+        MinibatchSharpness,
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from eosflow.measurements.base import Measurement
 from eosflow.objectives.base import Objective
+from eosflow.optimizers.gradient import GradientOptimizer
 from eosflow.runs.data import load_data, made_on
 from eosflow.runs.names import index_key, place_of, snapshot_key, step_name
 from eosflow.runs.sitting import NAMES, sitting
@@ -85,7 +87,7 @@ class RunMeasurer:
             record = {
                 "iteration": iteration,
                 "flow_time": entry["flow_time"],
-                **self.measurement.measure(self._objective, theta, iteration, seed),
+                **self._at(iteration).measure(self._objective, theta, iteration, seed),
                 "version": self.measurement.version,
                 "made_with": sitting(self._device),
                 "key": key,
@@ -126,6 +128,15 @@ class RunMeasurer:
                 *(self.place, ", ".join(changed)),
             )
         return found
+
+    def _at(self, iteration: int) -> Measurement:
+        """The measurement; one that leaves the learning rate to the run gets the run's own."""
+        optimizer = self.spec.optimizer
+        own = getattr(self.measurement, "learning_rate", 0.0) is None
+        if own and isinstance(optimizer, GradientOptimizer):
+            rate = optimizer.rate(iteration)
+            return dataclasses.replace(self.measurement, learning_rate=rate)  # type: ignore[type-var]
+        return self.measurement
 
     def _done(self, path: Path, key: str) -> bool:
         """Whether a snapshot's record is there, of this snapshot, and as it was written."""
