@@ -24,7 +24,11 @@ from eosflow.workflow import config, expand
 STORED = Path(__file__).parent / "data" / "keys.json"
 # What an optimizer cannot do without.
 NEEDED: dict[str, dict[str, Any]] = {
-    name: {"learning_rate": 0.1} for name in ("gradient-descent", "adam", "rmsprop")
+    name: {"learning_rate": 0.1}
+    for name in (
+        *("gradient-descent", "adam", "rmsprop"),
+        *("nudged-sgd", "dominant-sgd", "bulk-sgd"),
+    )
 }
 
 

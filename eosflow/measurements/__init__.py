@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from eosflow.measurements.accuracy import Accuracy
+from eosflow.measurements.alpha_scan import AlphaScan
 from eosflow.measurements.decomposition import Decomposition
+from eosflow.measurements.gradient_alignment import GradientAlignment
+from eosflow.measurements.minibatch_sharpness import MinibatchSharpness
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
 
 MEASUREMENTS: dict[str, type[Any]] = {
@@ -18,5 +21,8 @@ MEASUREMENTS: dict[str, type[Any]] = {
         Decomposition,
         TopEigenvalues,
         Accuracy,
+        GradientAlignment,
+        AlphaScan,
+        MinibatchSharpness,
     )
 }

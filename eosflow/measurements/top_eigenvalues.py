@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
-    from eosflow.objectives.base import Objective
+    from eosflow.objectives.base import Objective, Point
+    from eosflow.spectra.eigenpairs import EigenPairs
 
 MAX_PRODUCTS = 300  # block products with k vectors
 
@@ -52,23 +53,34 @@ class TopEigenvalues:
 
         A network with fewer than k parameters gives as many as it has.
         """
-        import torch
-
-        from eosflow.spectra.eigenpairs import top_eigenpairs
         from eosflow.spectra.randomness import generator
 
         point = objective.evaluate(theta)
+        pairs = self.search(point, generator(seed, f"{self.name} {iteration}"))
+        point.release()
+        return self.record(pairs)
+
+    def search(self, point: Point, stream: Generator) -> EigenPairs:
+        """The k top eigenpairs at a point, from a start block (P, k) drawn from the stream."""
+        import torch
+
+        from eosflow.spectra.eigenpairs import top_eigenpairs
+
+        theta = point.theta
         count = min(self.k, len(theta))
-        stream = generator(seed, f"{self.name} {iteration}")
         rows = torch.randn(count, len(theta), generator=stream, dtype=torch.float64).to(theta)
         matrix = cast(Literal["hessian", "gauss_newton", "residual"], self.matrix)
-        pairs = top_eigenpairs(
+        return top_eigenpairs(
             lambda block, out: point.product(matrix, block, out),
             rows.T,
             self.tolerance,
             MAX_PRODUCTS,
         )
-        point.release()
+
+    def record(self, pairs: EigenPairs) -> dict[str, Any]:
+        """The numbers of `columns` from the pairs found."""
+        import torch
+
         values = pairs.values.tolist()
         scale = max(abs(values[0]), torch.finfo(torch.float64).tiny)
         residuals = (pairs.residuals / scale).tolist()

@@ -75,6 +75,8 @@ class Objective(ABC):
     criterion: Criterion
     inputs: Tensor
     targets: Tensor
+    # The loss over all examples, where this one is over a batch of them; the loop of a run sets it.
+    whole: Objective | None = None
 
     def __init__(
         self,

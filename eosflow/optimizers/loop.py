@@ -96,6 +96,7 @@ def follow(
             if point is not None:
                 point.release()
             seen = objective.batch(rows.to(course.theta.device))
+            seen.whole = objective
             part = seen.evaluate(course.theta)
         assert part is not None
         step = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor
 from eosflow.datasets.base import subset_file
 from eosflow.measurements.base import Measurement
 from eosflow.objectives.base import Objective
+from eosflow.optimizers.gradient import GradientOptimizer
 from eosflow.runs.data import RunData, load_data, made_on
 from eosflow.runs.names import index_key, place_of, snapshot_key, step_name
 from eosflow.runs.sitting import NAMES, sitting
@@ -129,7 +131,7 @@ class RunMeasurer:
         self, objective: Objective, theta: Tensor, iteration: int, seed: int
     ) -> dict[str, Any]:
         if self._held_out is None:
-            return self.measurement.measure(objective, theta, iteration, seed)
+            return self._at(iteration).measure(objective, theta, iteration, seed)
         make = functools.partial(self._held_out.objective, self.spec, self._device)
         held_out = objective.scratch("held out", make)
         measure: Any = self.measurement.measure
@@ -151,6 +153,15 @@ class RunMeasurer:
                 *(self.place, ", ".join(changed)),
             )
         return found
+
+    def _at(self, iteration: int) -> Measurement:
+        """The measurement; one that leaves the learning rate to the run gets the run's own."""
+        optimizer = self.spec.optimizer
+        own = getattr(self.measurement, "learning_rate", 0.0) is None
+        if own and isinstance(optimizer, GradientOptimizer):
+            rate = optimizer.rate(iteration)
+            return dataclasses.replace(self.measurement, learning_rate=rate)  # type: ignore[type-var]
+        return self.measurement
 
     def _done(self, path: Path, key: str) -> bool:
         """Whether a snapshot's record is there, of this snapshot, and as it was written."""

@@ -19,6 +19,7 @@ import yaml
 from eosflow.datasets import ARCHIVES
 from eosflow.datasets.links import LOGIN, has_login, is_url
 from eosflow.objectives import OF_CLASSES
+from eosflow.optimizers.gradient import GradientOptimizer
 from eosflow.storage import settings
 from eosflow.storage.errors import UserError
 from eosflow.workflow import expand, grid
@@ -406,6 +407,12 @@ def _unfit_training(config: Mapping[str, Any], name: str, path: str) -> Iterator
                 f"{path}: {measurement.name} wants {wanted} held-out examples, and the test split "
                 f"of {experiment['dataset']} has {there}; set measurements.{measurement.name}."
                 "held_out, or take it out of `measure`."
+            )
+        own = getattr(measurement, "learning_rate", 0.0) is None
+        if own and not isinstance(optimizer, GradientOptimizer):
+            yield (
+                f"{path}: {measurement.name} needs a learning rate and {optimizer.name} has none; "
+                f"give measurements.{measurement.name}.learning_rate."
             )
     for n in experiment["n"]:
         if batch.name != "full" and batch.steps_per_epoch(n) < 2:

@@ -1,0 +1,129 @@
+"""Whether a step crosses the minimum along the sharpest direction: the loss against its length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from eosflow.measurements.top_eigenvalues import TopEigenvalues
+from eosflow.storage.errors import UserError
+from eosflow.storage.settings import setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eosflow.objectives.base import Objective
+
+# Along the top eigenvector, along a random unit vector, and along the gradient itself.
+WAYS = ("top", "random", "step")
+# Whose loss changes: that of the minibatch, or of all examples.
+LOSSES = ("batch", "whole")
+
+
+@dataclass(frozen=True)
+class AlphaScan:
+    """Mean change of the loss from θ to θ − αη (g_B·u) u, over minibatches B, for several α.
+
+    `top`: u is the top eigenvector v₁ of 𝓗; `random`: a random unit vector, drawn anew for each B;
+    `step`: the whole step θ − αη g_B. Of the loss of B itself and of the whole loss. On a quadratic
+    of curvature λ along v₁ and with all examples, `top` is ηg̃²(−α + α²ηλ/2) with g̃ = g·v₁: at
+    λ = 2/η it is −.1875, −.25, 0, 2 and 12 times ηg̃² for α = .25, .5, 1, 2 and 4. `top_scale` is
+    the mean of ηg̃², g̃ = g_B·v₁. Source: Jastrzębski et al. 2019, section 3.2.
+    """
+
+    name: ClassVar[str] = "alpha-scan"
+    version: ClassVar[int] = 1
+
+    alphas: tuple[float, ...] = setting(
+        (0.25, 0.33, 0.5, 1.0, 2.0, 3.0, 4.0),
+        about="α, the lengths of the steps in those of the optimizer",
+        items={"type": "number", "exclusiveMinimum": 0},
+    )
+    learning_rate: float | None = setting(
+        None, about="learning rate η; null: the run's own at the snapshot", exclusiveMinimum=0
+    )
+    batch_size: int = setting(
+        128, about="examples per minibatch; all, where there are fewer", minimum=1
+    )
+    batches: int = setting(10, about="how many minibatches", minimum=1)
+    tolerance: float = setting(
+        0.001,
+        about="largest residual of an eigenpair, relative to the sharpness",
+        exclusiveMinimum=0,
+        exclusiveMaximum=1,
+    )
+    every: int = setting(0, about="iterations between two; 0: every snapshot", minimum=0)
+
+    def columns(self, outputs: int) -> tuple[str, ...]:
+        """`top_batch_α` and so on, with α as in 0.25; then η, the scale and the eigenpairs."""
+        changes = (name for alpha in self.alphas for name in _names(alpha))
+        rest = ("learning_rate", "top_scale", "batch_size")
+        return (*changes, *rest, *TopEigenvalues(k=2).columns(outputs))
+
+    def applies_to(self, network: str) -> bool:
+        """To any."""
+        return True
+
+    def measure(
+        self, objective: Objective, theta: Tensor, iteration: int, seed: int
+    ) -> dict[str, Any]:
+        """The numbers at θ (P,); minibatches and random directions are drawn anew each time.
+
+        Raises: UserError without a learning rate.
+        """
+        import torch
+
+        from eosflow.spectra.randomness import generator
+
+        rate = self.learning_rate
+        if rate is None:
+            raise UserError(
+                f"{self.name} was given no learning rate: set its learning_rate to a number."
+            )
+        stream = generator(seed, f"{self.name} {iteration}")
+        point = objective.evaluate(theta)
+        # Two at once: a search for one alone may end at the second.
+        search = TopEigenvalues(k=2, tolerance=self.tolerance)
+        pairs = search.search(point, stream)
+        top = pairs.vectors[:, 0].clone()
+        loss = point.loss
+        point.release()
+        size = min(self.batch_size, objective.examples)
+        totals = dict.fromkeys((name for alpha in self.alphas for name in _names(alpha)), 0.0)
+        scale = 0.0
+        for _ in range(self.batches):
+            rows = torch.randperm(objective.examples, generator=stream)[:size]
+            batch = objective.batch(rows.to(theta.device))
+            here = batch.evaluate(theta)
+            gradient, before = here.gradient.clone(), (here.loss, loss)
+            here.release()
+            noise = torch.randn(len(theta), generator=stream, dtype=torch.float64).to(theta)
+            random = noise / noise.norm()
+            scale += rate * (top @ gradient).item() ** 2
+            ways = ((top @ gradient) * top, (random @ gradient) * random, gradient)
+            for alpha in self.alphas:
+                changes = (
+                    loss_at(part, theta - alpha * rate * way) - start
+                    for way in ways
+                    for part, start in zip((batch, objective), before, strict=True)
+                )
+                for name, change in zip(_names(alpha), changes, strict=True):
+                    totals[name] += change
+        return {
+            **{name: total / self.batches for name, total in totals.items()},
+            "learning_rate": rate,
+            "top_scale": scale / self.batches,
+            "batch_size": size,
+            **search.record(pairs),
+        }
+
+
+def _names(alpha: float) -> list[str]:
+    return [f"{way}_{loss}_{alpha:g}" for way in WAYS for loss in LOSSES]
+
+
+def loss_at(objective: Objective, theta: Tensor) -> float:
+    """𝓛(θ)."""
+    point = objective.evaluate(theta)
+    point.release()
+    return point.loss

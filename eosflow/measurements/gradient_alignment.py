@@ -1,0 +1,95 @@
+"""How far the gradients lie in the sharpest directions, of the whole loss and of minibatches."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from eosflow.measurements.top_eigenvalues import TopEigenvalues
+from eosflow.storage.settings import setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eosflow.objectives.base import Objective
+
+
+@dataclass(frozen=True)
+class GradientAlignment:
+    """‖Vᵀg‖²/‖g‖² of g = ∇𝓛 in the top k eigenvectors V of 𝓗, and cosines of minibatch gradients.
+
+    `cosine_m` is the mean over the minibatches B of |g_B·v_m|/‖g_B‖. A random direction has the
+    cosine √(2/(πP)), up to a share of 1/(4P). Where a gradient is 0 its share and cosine count as
+    0. Source: Jastrzębski et al. 2019, figure 5; Song et al. 2025.
+    """
+
+    name: ClassVar[str] = "gradient-alignment"
+    version: ClassVar[int] = 1
+
+    k: int = setting(5, about="how many directions", minimum=1)
+    batch_size: int = setting(
+        128, about="examples per minibatch; all, where there are fewer", minimum=1
+    )
+    batches: int = setting(20, about="how many minibatches", minimum=1)
+    tolerance: float = setting(
+        0.001,
+        about="largest residual of an eigenpair, relative to the sharpness",
+        exclusiveMinimum=0,
+        exclusiveMaximum=1,
+    )
+    every: int = setting(0, about="iterations between two; 0: every snapshot", minimum=0)
+
+    def columns(self, outputs: int) -> tuple[str, ...]:
+        """The share, the cosines and their mean over m, the baseline; then the eigenpairs."""
+        cosines = (f"cosine_{m}" for m in range(1, self.k + 1))
+        pairs = TopEigenvalues(k=self.k).columns(outputs)
+        return ("gradient_share", *cosines, "cosine", "cosine_random", "batch_size", *pairs)
+
+    def applies_to(self, network: str) -> bool:
+        """To any."""
+        return True
+
+    def measure(
+        self, objective: Objective, theta: Tensor, iteration: int, seed: int
+    ) -> dict[str, Any]:
+        """The numbers at θ (P,); the minibatches are drawn anew for each (seed, iteration).
+
+        A minibatch holds no example twice. A network with fewer than k parameters gives as many
+        numbers as it has.
+        """
+        import torch
+
+        from eosflow.spectra.randomness import generator
+
+        stream = generator(seed, f"{self.name} {iteration}")
+        point = objective.evaluate(theta)
+        search = TopEigenvalues(k=self.k, tolerance=self.tolerance)
+        pairs = search.search(point, stream)
+        share = cosines(pairs.vectors, point.gradient).square().sum().item()
+        point.release()
+        size = min(self.batch_size, objective.examples)
+        total = torch.zeros_like(pairs.values)
+        for _ in range(self.batches):
+            rows = torch.randperm(objective.examples, generator=stream)[:size]
+            batch = objective.batch(rows.to(theta.device)).evaluate(theta)
+            total += cosines(pairs.vectors, batch.gradient).abs()
+            batch.release()
+        mean = (total / self.batches).tolist()
+        return {
+            "gradient_share": share,
+            **{f"cosine_{m}": value for m, value in enumerate(mean, 1)},
+            "cosine": sum(mean) / len(mean),
+            "cosine_random": math.sqrt(2 / (math.pi * len(theta))),
+            "batch_size": size,
+            **search.record(pairs),
+        }
+
+
+def cosines(vectors: Tensor, gradient: Tensor) -> Tensor:
+    """v_m·g/‖g‖ (k,) for orthonormal columns v_m of V (P, k); 0 where g = 0."""
+    import torch
+
+    norm = gradient.norm()
+    found: Tensor = torch.where(norm > 0, vectors.T @ gradient / norm, 0.0)
+    return found

@@ -1,0 +1,88 @@
+"""The sharpness that single batches see, beside that of the whole loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from eosflow.measurements.top_eigenvalues import TopEigenvalues
+from eosflow.storage.settings import setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eosflow.objectives.base import Objective
+
+
+@dataclass(frozen=True)
+class MinibatchSharpness:
+    """The mean of λ₁(𝓗_B) over equal batches B of the examples, and λ₁(𝓗) of all of them.
+
+    𝓗 is the mean of the 𝓗_B where the batches hold all examples, which they do where their size
+    divides N. λ₁ is convex, so the mean of λ₁(𝓗_B) is then at least λ₁(𝓗). Otherwise what is left
+    of the last batch is left out, and the inequality is that of the examples used.
+    """
+
+    name: ClassVar[str] = "minibatch-sharpness"
+    version: ClassVar[int] = 1
+
+    batch_size: int = setting(
+        128, about="examples per batch; all, where there are fewer", minimum=1
+    )
+    tolerance: float = setting(
+        0.001,
+        about="largest residual of an eigenpair, relative to the sharpness",
+        exclusiveMinimum=0,
+        exclusiveMaximum=1,
+    )
+    every: int = setting(0, about="iterations between two; 0: every snapshot", minimum=0)
+
+    def columns(self, outputs: int) -> tuple[str, ...]:
+        """The two sharpnesses, the largest of each one's relative residuals, and the batches."""
+        return (
+            "sharpness",
+            "residual",
+            "minibatch_sharpness",
+            "minibatch_residual",
+            "batches",
+            "batch_size",
+            "products",
+            "converged",
+        )
+
+    def applies_to(self, network: str) -> bool:
+        """To any."""
+        return True
+
+    def measure(
+        self, objective: Objective, theta: Tensor, iteration: int, seed: int
+    ) -> dict[str, Any]:
+        """The numbers at θ (P,); the batches are parts of an order of their own each time."""
+        import torch
+
+        from eosflow.spectra.randomness import generator
+
+        stream = generator(seed, f"{self.name} {iteration}")
+        # Two at once: a search for one alone may end at the second.
+        search = TopEigenvalues(k=2, tolerance=self.tolerance)
+        size = min(self.batch_size, objective.examples)
+        count = objective.examples // size
+        order = torch.randperm(objective.examples, generator=stream)[: count * size]
+        parts = [objective.batch(rows.to(theta.device)) for rows in order.view(count, size)]
+        found = []
+        for part in (objective, *parts):
+            point = part.evaluate(theta)
+            found.append(search.search(point, stream))
+            point.release()
+        whole, *batches = found
+        values = [pairs.values[0].item() for pairs in batches]
+        return {
+            "sharpness": whole.values[0].item(),
+            "residual": whole.relative_residual,
+            "minibatch_sharpness": sum(values) / count,
+            "minibatch_residual": max(pairs.relative_residual for pairs in batches),
+            "batches": count,
+            "batch_size": size,
+            "products": sum(pairs.applications for pairs in found),
+            "converged": all(pairs.converged for pairs in found),
+        }

@@ -1,0 +1,240 @@
+"""SGD whose step is changed in the subspace of the sharpest directions alone.
+
+V (P, K) are the top K eigenvectors of 𝓗, of the whole loss or of a fixed sample of the examples,
+never of a batch. They are found at the first step and every so many steps after it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import abstractmethod
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from eosflow.optimizers.base import State, Step
+from eosflow.optimizers.gradient import Buffers, GradientOptimizer
+from eosflow.storage.settings import setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from eosflow.objectives.base import Objective, Point
+    from eosflow.spectra.eigenpairs import EigenPairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubspaceOptimizer(GradientOptimizer):
+    """v = μm − η_t g, m ← v, θ ← θ + a VVᵀv + b (v − VVᵀv), with (a, b) from `_factors`.
+
+    g is ∇𝓛 of what the step sees, clipped and with λθ. The search takes K+1 pairs, so that a
+    direction that rises into the top K is seen while it still is the next one. It starts from the
+    basis found last. `max_block_products` may end it early; `converged` then says so. How far V is
+    from the eigenvectors is about residual · λ_1/(λ_K − λ_{K+1}).
+    """
+
+    momentum: float = setting(0.0, about="momentum μ; 0: none", minimum=0, exclusiveMaximum=1)
+    k: int = setting(5, about="K, how many of the sharpest directions", minimum=1)
+    every: int = setting(
+        0, about="steps from one search for the directions to the next; 0: an epoch", minimum=0
+    )
+    examples: int = setting(
+        2560,
+        about="the first so many examples have the 𝓗 whose directions they are; all, where there "
+        "are fewer",
+        minimum=1,
+    )
+    eigen_tolerance: float = setting(
+        0.001,
+        about="largest residual of an eigenpair, relative to the sharpness",
+        exclusiveMinimum=0,
+        exclusiveMaximum=1,
+    )
+    max_block_products: int = setting(100, about="most block products per search", minimum=1)
+
+    def columns(self, parameters: int, outputs: int) -> dict[str, str]:
+        """Also λ_1 … λ_{K+1} and the residual of the last search, and its block products.
+
+        `power_iterations` is 0 in a step without a search.
+        """
+        pairs = min(self.k + 1, parameters)
+        return {
+            **super().columns(parameters, outputs),
+            **{f"eigenvalue_{m}": "float64" for m in range(1, pairs + 1)},
+            "residual": "float64",
+            "converged": "bool",
+            "power_iterations": "int64",
+        }
+
+    def products_per_step(self, outputs: int) -> float:
+        """Six block products of K+1 vectors per search: two to five were seen, after the first."""
+        return 6.0 * (self.k + 1) / max(1, self.every)
+
+    def vectors_held(self, outputs: int) -> float:
+        """The workspace of a search, the bases before and after it, and those of the step."""
+        pairs = self.k + 1
+        return 2.0 * max(3 * pairs, pairs + 8) + 5.0 * pairs + super().vectors_held(outputs)
+
+    def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
+        """A random `basis` (K+1, P) to search from; `wait`, the steps until the next search."""
+        from eosflow.spectra.eigenpairs import random_start
+
+        pairs = min(self.k + 1, len(theta))
+        return {
+            **super().init(objective, theta, seed),
+            "wait": 0,
+            "basis": random_start(len(theta), pairs, theta, seed).T,
+            "eigenvalues": theta.new_zeros(pairs),
+            "residual": 0.0,
+            "converged": False,
+        }
+
+    def step(
+        self, objective: Objective, point: Point, state: State, room: float = math.inf
+    ) -> Step | None:
+        """One step, after a search where one is due; None where it is not finite."""
+        import torch
+
+        products, held = 0, {name: state[name] for name in _HELD}
+        if held["wait"] == 0:
+            try:
+                with self._curvature(objective, point) as seen:
+                    pairs = self._search(seen, cast("Tensor", state["basis"]))
+            except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # 𝓗 is not finite
+                return None
+            whole = objective.whole or objective
+            held = {
+                # The first batch of an epoch is a full one.
+                "wait": self.every or math.ceil(whole.examples / objective.examples),
+                "basis": pairs.vectors.T.clone(),
+                "eigenvalues": pairs.values,
+                "residual": pairs.relative_residual,
+                "converged": pairs.converged,
+            }
+            products = pairs.applications
+        step = super().step(objective, point, {**state, **held}, room)
+        if step is None:
+            return None
+        values = cast("Tensor", held["eigenvalues"]).tolist()
+        facts = {
+            **step.facts,
+            **{f"eigenvalue_{m}": value for m, value in enumerate(values, 1)},
+            "residual": cast(float, held["residual"]),
+            "converged": cast(bool, held["converged"]),
+            "power_iterations": products,
+        }
+        after = {**step.state, **held, "wait": cast(int, held["wait"]) - 1}
+        return dataclasses.replace(step, state=after, facts=facts)
+
+    @contextmanager
+    def _curvature(self, objective: Objective, point: Point) -> Iterator[Point]:
+        """θ as a point of the loss whose 𝓗 has the directions."""
+        import torch
+
+        whole = objective.whole or objective
+        if whole is objective and self.examples >= whole.examples:
+            yield point
+            return
+        if self.examples < whole.examples:
+            whole = whole.batch(torch.arange(self.examples, device=point.theta.device))
+        seen = whole.evaluate(point.theta)
+        yield seen
+        seen.release()
+
+    def _search(self, seen: Point, basis: Tensor) -> EigenPairs:
+        from eosflow.spectra.eigenpairs import top_eigenpairs
+
+        limit = self.max_block_products
+        return top_eigenpairs(seen.hessian, basis.T, self.eigen_tolerance, limit)
+
+    def _update(
+        self, theta: Tensor, gradient: Tensor, rate: float, count: int, buffers: Buffers
+    ) -> tuple[Tensor, Buffers]:
+        velocity, new = self._decayed(gradient, theta).mul(-rate), {}
+        if self.momentum:
+            velocity.add_(buffers["momentum"], alpha=self.momentum)
+            new = {"momentum": velocity}
+        basis = buffers["basis"][: self.k]
+        inside = basis.T @ (basis @ velocity)
+        within, without = self._factors()
+        return theta.add(velocity, alpha=without).add_(inside, alpha=within - without), new
+
+    def _buffers(self) -> tuple[str, ...]:
+        return ("momentum",) if self.momentum else ()
+
+    def _words(self) -> list[str]:
+        words = [f"momentum {self.momentum:g}"] if self.momentum else []
+        often = {0: "once per epoch", 1: "in every step"}.get(
+            self.every, f"every {self.every} steps"
+        )
+        return [self._title(), *words, f"the {self.k} sharpest directions found {often}"]
+
+    @abstractmethod
+    def _title(self) -> str:
+        """The name in words."""
+
+    @abstractmethod
+    def _factors(self) -> tuple[float, float]:
+        """The factors a on what lies in the subspace and b on the rest."""
+
+
+# What a search leaves to the steps after it.
+_HELD = ("wait", "basis", "eigenvalues", "residual", "converged")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NudgedSGD(SubspaceOptimizer):
+    """v = μm − ηg, m ← v, θ ← θ + v − (1 − γ)VVᵀv, V the top K eigenvectors of 𝓗.
+
+    γ = 1 is plain SGD, γ = 0 is `bulk-sgd`. On a quadratic without momentum the directions of V
+    are stable iff ηγλ < 2, the others iff ηλ < 2. η is inside m, so that with momentum a change of
+    the learning rate acts on later gradients alone, unlike in `gradient-descent`. Source:
+    Jastrzębski et al. 2019, section 4.
+    """
+
+    name: ClassVar[str] = "nudged-sgd"
+
+    gamma: float = setting(
+        0.1, about="γ, the factor on the step along the sharpest directions", minimum=0
+    )
+
+    def _title(self) -> str:
+        return f"Nudged-SGD, γ {self.gamma:g}"
+
+    def _factors(self) -> tuple[float, float]:
+        return self.gamma, 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DominantSGD(SubspaceOptimizer):
+    """θ ← θ + VVᵀv, v = μm − ηg, m ← v: the part of the step along the sharpest directions alone.
+
+    Source: Song et al. 2025, who find V anew in every step: set every to 1.
+    """
+
+    name: ClassVar[str] = "dominant-sgd"
+
+    def _title(self) -> str:
+        return "Dominant-SGD"
+
+    def _factors(self) -> tuple[float, float]:
+        return 1.0, 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BulkSGD(SubspaceOptimizer):
+    """θ ← θ + v − VVᵀv, v = μm − ηg, m ← v: the step without its part in the sharpest directions.
+
+    Source: Song et al. 2025, who find V anew in every step: set every to 1.
+    """
+
+    name: ClassVar[str] = "bulk-sgd"
+
+    def _title(self) -> str:
+        return "Bulk-SGD"
+
+    def _factors(self) -> tuple[float, float]:
+        return 0.0, 1.0

@@ -1,0 +1,362 @@
+"""Nudged-, Dominant- and Bulk-SGD: the right subspace, the right factors, and nothing forgotten."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from oracles import dense_hessian
+from problems import small_problem, small_spec, write_noise_subset
+from safetensors.torch import load, save
+from test_gradient_optimizers import same
+from test_training import assert_same_run, trajectory
+from torch import Tensor, nn
+
+from eosflow.networks.module import ModuleNetwork
+from eosflow.objectives.base import Objective
+from eosflow.objectives.module import ModuleObjective
+from eosflow.optimizers import OPTIMIZERS
+from eosflow.optimizers.base import Optimizer, State
+from eosflow.optimizers.batches import Batches, FullBatch, Shuffled
+from eosflow.optimizers.gradient import GradientDescent
+from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
+from eosflow.optimizers.subspace import BulkSGD, DominantSGD, NudgedSGD, SubspaceOptimizer
+from eosflow.runs.train import train
+from eosflow.storage.settings import from_record, record
+
+KINDS = (NudgedSGD, DominantSGD, BulkSGD)
+
+
+def quadratic(eigenvalues: Sequence[float]) -> ModuleObjective:
+    """½ Σ λ_i θ_i², from ones: a linear map of orthogonal inputs."""
+
+    def ones(module: nn.Module, _: torch.Generator) -> None:
+        for parameter in module.parameters():
+            parameter.fill_(1.0)
+
+    size = len(eigenvalues)
+    values = torch.tensor(eigenvalues, dtype=torch.float64)
+    inputs = torch.diag((size * values).sqrt())
+    network = ModuleNetwork(nn.Linear(size, 1, bias=False), (size,), ones)
+    return ModuleObjective(network, "half_squared_error", inputs, inputs.new_zeros(size, 1))
+
+
+def walked(
+    objective: Objective,
+    optimizer: Optimizer,
+    theta: Tensor,
+    steps: int,
+    batches: Batches | None = None,
+) -> tuple[list[Course], list[Sight]]:
+    """The courses before each step, and what was seen; the last is the end."""
+    courses, sights = [], []
+
+    def note(course: Course, sight: Sight) -> None:
+        courses.append(dataclasses.replace(course))
+        sights.append(sight)
+
+    batches = batches or FullBatch()
+    course = begin(objective, optimizer, batches, theta, 0)
+    follow(objective, optimizer, batches, course, Until(iterations=steps), note)
+    return courses, sights
+
+
+def start() -> tuple[Objective, Tensor]:
+    objective, theta = small_problem("cross_entropy")
+    return objective, theta
+
+
+@pytest.mark.parametrize("batches", [FullBatch(), Shuffled(size=4)], ids=lambda item: item.name)
+@pytest.mark.parametrize(
+    "shared",
+    [
+        {},
+        {"momentum": 0.9},
+        {"momentum": 0.5, "weight_decay": 0.02, "clip_norm": 0.3},
+        {"weight_decay": 0.02, "warmup_steps": 5, "drop_at": (6,), "cosine_steps": 30},
+    ],
+    ids=["plain", "momentum", "clipped", "schedule"],
+)
+def test_gamma_of_1_is_gradient_descent_step_for_step(
+    batches: Batches, shared: dict[str, float]
+) -> None:
+    objective, theta = start()
+    plain, _ = walked(objective, GradientDescent(learning_rate=0.1, **shared), theta, 12, batches)
+    nudged = NudgedSGD(learning_rate=0.1, gamma=1.0, k=3, **shared)
+    for ours, theirs in zip(walked(objective, nudged, theta, 12, batches)[0], plain, strict=True):
+        torch.testing.assert_close(ours.theta, theirs.theta, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_gamma_of_0_is_bulk(momentum: float) -> None:
+    objective, theta = start()
+    settings = {"learning_rate": 0.1, "momentum": momentum, "k": 3}
+    nudged = walked(objective, NudgedSGD(gamma=0.0, **settings), theta, 12, Shuffled(size=4))
+    bulk = walked(objective, BulkSGD(**settings), theta, 12, Shuffled(size=4))
+    for ours, theirs in zip(nudged[0], bulk[0], strict=True):
+        assert torch.equal(ours.theta, theirs.theta)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_steps_of_dominant_and_bulk_add_up_to_the_plain_one(momentum: float) -> None:
+    objective, theta = start()
+    settings = {"learning_rate": 0.1, "momentum": momentum, "k": 3, "every": 4}
+    courses, _ = walked(objective, NudgedSGD(gamma=1.0, **settings), theta, 6)
+    plain = GradientDescent(learning_rate=0.1)
+    for course in courses[:-1]:
+        point = objective.evaluate(course.theta)
+        parts = [
+            kind(**settings).step(objective, point, course.optimizer)
+            for kind in (DominantSGD, BulkSGD)
+        ]
+        whole = plain.step(objective, point, {"steps": 0})
+        assert whole is not None
+        way = whole.theta - course.theta
+        if momentum:
+            way += momentum * course.optimizer["momentum"]
+        both = sum(part.theta - course.theta for part in parts if part is not None)
+        torch.testing.assert_close(both, way, rtol=1e-10, atol=1e-14)
+        point.release()
+
+
+@pytest.fixture(scope="module")
+def dense() -> tuple[Tensor, Tensor]:
+    """The eigenvalues, rising, and eigenvectors of 𝓗 where the walks begin."""
+    objective, theta = small_problem("cross_entropy")
+    values, vectors = torch.linalg.eigh(dense_hessian(objective, "cross_entropy", theta))
+    return values, vectors
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "inside", "outside"),
+    [
+        (NudgedSGD, {"gamma": 0.25}, 0.25, 1.0),
+        (DominantSGD, {}, 1.0, 0.0),
+        (BulkSGD, {}, 0.0, 1.0),
+    ],
+)
+def test_the_subspace_is_that_of_the_dense_hessian_of_all_examples(
+    kind: type[SubspaceOptimizer],
+    more: dict[str, float],
+    inside: float,
+    outside: float,
+    dense: tuple[Tensor, Tensor],
+) -> None:
+    objective, theta = small_problem("cross_entropy")
+    optimizer = kind(k=4, eigen_tolerance=1e-8, learning_rate=0.1, **more)
+    courses, sights = walked(objective, optimizer, theta, 6, Shuffled(size=5))
+    # Three steps an epoch of 13 examples: found at the first and at the fourth.
+    steps = [sight.step for sight in sights if sight.step]
+    assert [step.facts["power_iterations"] > 0 for step in steps] == [True, False, False] * 2
+    values, vectors = dense
+    top = vectors[:, -4:]
+    for number in range(3):
+        gradient = sights[number].point.gradient
+        part = top @ (top.T @ gradient)
+        expected = -0.1 * (inside * part + outside * (gradient - part))
+        moved = courses[number + 1].theta - courses[number].theta
+        torch.testing.assert_close(moved, expected, rtol=1e-6, atol=1e-10)
+        known = [steps[number].facts[f"eigenvalue_{m}"] for m in range(1, 6)]
+        assert known == pytest.approx(values.flip(0)[:5].tolist(), rel=1e-8)
+        assert steps[number].facts["residual"] <= 1e-8
+        assert steps[number].facts["converged"]
+    assert steps[3].facts["eigenvalue_1"] != steps[2].facts["eigenvalue_1"]
+
+
+def test_with_fewer_examples_it_is_that_of_the_first_of_them() -> None:
+    objective, theta = small_problem("cross_entropy")
+    first, _ = small_problem("cross_entropy")
+    rows = torch.arange(6)
+    sample = first.batch(rows)
+    expected = torch.linalg.eigvalsh(dense_hessian(sample, "cross_entropy", theta)).flip(0)[:4]
+    optimizer = BulkSGD(learning_rate=0.1, k=3, examples=6, eigen_tolerance=1e-8)
+    for batches in (FullBatch(), Shuffled(size=4)):
+        _, sights = walked(objective, optimizer, theta, 1, batches)
+        assert sights[0].step is not None
+        known = [sights[0].step.facts[f"eigenvalue_{m}"] for m in range(1, 5)]
+        assert known == pytest.approx(expected.tolist(), rel=1e-8)
+
+
+def test_a_search_cut_short_says_so() -> None:
+    objective, theta = start()
+    optimizer = BulkSGD(learning_rate=0.1, eigen_tolerance=1e-9, max_block_products=2)
+    _, sights = walked(objective, optimizer, theta, 1)
+    assert sights[0].step is not None
+    assert not sights[0].step.facts["converged"]
+    assert sights[0].step.facts["residual"] > 1e-9
+    assert sights[0].step.facts["power_iterations"] == 2
+
+
+EIGENVALUES = (20.0, 12.0, 3.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("gamma", "rate", "bounded"),
+    [
+        # ηγλ_1 < 2 with ηλ_3 far below: K = 2.
+        (0.1, 0.99, True),
+        (0.1, 1.01, False),
+        (0.5, 0.198, True),
+        (0.5, 0.202, False),
+        (5.0, 0.0198, True),
+        (5.0, 0.0202, False),
+    ],
+)
+def test_on_a_quadratic_the_nudged_directions_are_stable_below_2(
+    gamma: float, rate: float, bounded: bool
+) -> None:
+    # Outside of the subspace ηλ_3 < 2 in all cases but the first two, where λ_3 is made small.
+    values = (20.0, 12.0, 0.5, 0.1) if gamma == 0.1 else EIGENVALUES
+    objective = quadratic(values)
+    theta = objective.network.initialize(0)
+    optimizer = NudgedSGD(learning_rate=rate, gamma=gamma, k=2, eigen_tolerance=1e-9, every=50)
+    courses, _ = walked(objective, optimizer, theta, 200)
+    # Exact, in all directions: θ_i ← (1 − ηγλ_i) θ_i for i ≤ 2, else (1 − ηλ_i) θ_i.
+    shares = torch.tensor([gamma, gamma, 1.0, 1.0], dtype=torch.float64)
+    powers = (1 - rate * shares * torch.tensor(values, dtype=torch.float64)) ** 200
+    torch.testing.assert_close(courses[-1].theta, powers, rtol=1e-4, atol=1e-6)
+    assert (courses[-1].theta[0].abs().item() < 1) == bounded
+
+
+@pytest.mark.parametrize(("rate", "bounded"), [(0.66, True), (0.672, False)])
+def test_the_other_directions_have_the_edge_of_plain_descent(rate: float, bounded: bool) -> None:
+    objective = quadratic(EIGENVALUES)
+    theta = objective.network.initialize(0)
+    optimizer = NudgedSGD(learning_rate=rate, gamma=0.01, k=2, eigen_tolerance=1e-9, every=50)
+    courses, _ = walked(objective, optimizer, theta, 200)
+    assert (courses[-1].theta[2].abs().item() < 1) == bounded
+    assert courses[-1].theta[:2].abs().max().item() < 1
+
+
+ALL: list[SubspaceOptimizer] = [
+    NudgedSGD(learning_rate=0.05, gamma=0.1, momentum=0.5, k=3, every=4),
+    NudgedSGD(learning_rate=0.05, gamma=0.1, k=3, examples=8, weight_decay=0.1),
+    DominantSGD(learning_rate=0.05, k=2),
+    BulkSGD(learning_rate=0.05, k=2, every=3, momentum=0.5, clip_norm=0.5, drop_at=(3,)),
+]
+each = pytest.mark.parametrize("optimizer", ALL, ids=lambda item: item.describe())
+
+
+@each
+def test_a_step_changes_nothing_and_repeats_to_the_last_bit(optimizer: SubspaceOptimizer) -> None:
+    objective, theta = start()
+    courses, _ = walked(objective, optimizer, theta, 5)
+    for course in courses:
+        point = objective.evaluate(course.theta)
+        kept_theta, kept_gradient = course.theta.clone(), point.gradient.clone()
+        state = course.optimizer
+        kept: State = {
+            key: value.clone() if isinstance(value, Tensor) else value
+            for key, value in state.items()
+        }
+        first, second = (optimizer.step(objective, point, state) for _ in range(2))
+        assert first is not None
+        assert second is not None
+        assert torch.equal(course.theta, kept_theta)
+        assert torch.equal(point.gradient, kept_gradient)
+        assert same(state, kept)
+        assert torch.equal(first.theta, second.theta)
+        assert same(first.state, second.state)
+        assert first.facts == second.facts
+        assert first.facts.keys() == optimizer.columns(len(theta), 4).keys()
+        point.release()
+
+
+@each
+def test_a_stored_state_goes_on_to_the_same_bits(optimizer: SubspaceOptimizer) -> None:
+    objective, theta = start()
+    for batches in (FullBatch(), Shuffled(size=5)):
+        whole, _ = walked(objective, optimizer, theta, 12, batches)
+        middle = whole[7]
+        state = middle.optimizer
+        tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+        numbers = {key: value for key, value in state.items() if key not in tensors}
+        restored = load(save({**tensors, "theta": middle.theta}))
+        course = Course(
+            restored.pop("theta"),
+            {**json.loads(json.dumps(numbers)), **restored},
+            json.loads(json.dumps(middle.batch)),
+            middle.iteration,
+            middle.flow_time,
+        )
+        fresh, _ = start()
+        follow(fresh, optimizer, batches, course, Until(iterations=12), lambda *_: None)
+        assert torch.equal(course.theta, whole[-1].theta)
+        assert same(course.optimizer, whole[-1].optimizer)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cut_off_and_taken_up_a_run_is_the_same(
+    kind: type[SubspaceOptimizer], tmp_path: Path
+) -> None:
+    subset = write_noise_subset(tmp_path / "dice-subset0.npz", seed=0)
+    optimizer = kind(learning_rate=0.05, momentum=0.5, k=3, every=4)
+
+    def run(folder: Path, iterations: int) -> None:
+        spec = small_spec(optimizer=optimizer, batch=Shuffled(size=6), target_loss=1e-6)
+        stop = dataclasses.replace(spec.stop, max_iterations=iterations)
+        train(dataclasses.replace(spec, stop=stop), subset, folder, threads=1)
+
+    run(tmp_path / "whole", 23)
+    for iterations in (6, 13, 23):
+        run(tmp_path / "parts", iterations)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    rows = trajectory(tmp_path / "whole")
+    assert [count > 0 for count in rows["power_iterations"]] == [n % 4 == 0 for n in range(23)]
+    assert all(rows["converged"])
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_where_the_curvature_is_not_finite_there_is_no_step(value: float) -> None:
+    objective, theta = start()
+    optimizer = BulkSGD(learning_rate=0.1)
+    point = objective.evaluate(theta)
+
+    def overflown(block: Tensor, out: Tensor) -> Tensor:
+        return out.fill_(value)
+
+    point.hessian = overflown  # type: ignore[method-assign, assignment]
+    assert optimizer.step(objective, point, optimizer.init(objective, theta, 0)) is None
+
+
+def test_a_run_that_leaves_all_bounds_has_diverged() -> None:
+    objective = quadratic(EIGENVALUES)
+    optimizer = NudgedSGD(learning_rate=0.1, gamma=50.0, k=2)
+    course = begin(objective, optimizer, FullBatch(), objective.network.initialize(0), 0)
+    until = Until(iterations=1000)
+    assert follow(objective, optimizer, FullBatch(), course, until, lambda *_: None) == "diverged"
+
+
+@each
+def test_settings_survive_their_record_and_costs_cover_a_search(
+    optimizer: SubspaceOptimizer,
+) -> None:
+    assert from_record(OPTIMIZERS, json.loads(json.dumps(record(optimizer)))) == optimizer
+    objective, theta = start()
+    _, sights = walked(objective, optimizer, theta, 40)
+    vectors = [sight.step.facts["power_iterations"] for sight in sights if sight.step]
+    products = (optimizer.k + 1) * sum(vectors[1:]) / len(vectors[1:])
+    assert 0 < products <= optimizer.products_per_step(4)
+
+
+def test_more_directions_than_parameters_are_all_of_them() -> None:
+    objective = quadratic((3.0, 1.0))
+    theta = objective.network.initialize(0)
+    courses, sights = walked(objective, DominantSGD(learning_rate=0.1, k=5), theta, 1)
+    assert courses[-1].theta.tolist() == pytest.approx([0.7, 0.9], rel=1e-12)
+    assert sights[0].step is not None
+    assert sights[0].step.facts.keys() == DominantSGD(learning_rate=0.1).columns(2, 1).keys()
+
+
+def test_descriptions() -> None:
+    assert NudgedSGD(learning_rate=0.01, momentum=0.9).describe() == (
+        "Nudged-SGD, γ 0.1, learning rate 0.01, momentum 0.9, the 5 sharpest directions found "
+        "once per epoch"
+    )
+    assert BulkSGD(learning_rate=0.01, k=2, every=1).describe() == (
+        "Bulk-SGD, learning rate 0.01, the 2 sharpest directions found in every step"
+    )
