@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from eosflow.measurements.decomposition import Decomposition
+from eosflow.measurements.effective_parameters import EffectiveParameters
+from eosflow.measurements.spectral_density import SpectralDensity
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
 
 MEASUREMENTS: dict[str, type[Any]] = {
@@ -16,5 +18,7 @@ MEASUREMENTS: dict[str, type[Any]] = {
     for kind in (
         Decomposition,
         TopEigenvalues,
+        SpectralDensity,
+        EffectiveParameters,
     )
 }
