@@ -11,8 +11,10 @@ from typing import Any
 from eosflow.measurements.accuracy import Accuracy
 from eosflow.measurements.alpha_scan import AlphaScan
 from eosflow.measurements.decomposition import Decomposition
+from eosflow.measurements.effective_parameters import EffectiveParameters
 from eosflow.measurements.gradient_alignment import GradientAlignment
 from eosflow.measurements.minibatch_sharpness import MinibatchSharpness
+from eosflow.measurements.spectral_density import SpectralDensity
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
 
 MEASUREMENTS: dict[str, type[Any]] = {
@@ -24,5 +26,7 @@ MEASUREMENTS: dict[str, type[Any]] = {
         GradientAlignment,
         AlphaScan,
         MinibatchSharpness,
+        SpectralDensity,
+        EffectiveParameters,
     )
 }

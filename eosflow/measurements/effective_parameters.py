@@ -1,0 +1,104 @@
+"""How many parameters the data determine: the effective number of MacKay and Moody, on G."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from eosflow.storage.settings import setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eosflow.objectives.base import Objective, Point
+    from eosflow.spectra.density import Estimate
+
+    Count = Callable[[float], Estimate]  # N_eff for a given α
+
+TOLERANCE = 1e-4  # of λ₁(G)
+MAX_PRODUCTS = 300
+
+
+@dataclass(frozen=True)
+class EffectiveParameters:
+    """N_eff = Σ_i λ_i/(λ_i + α) over the eigenvalues of G, for α constant and for α = c λ₁(G).
+
+    G alone: λ/(λ + α) has a pole at λ = −α, and 𝓗 has eigenvalues there. 0 ≤ N_eff ≤ rank G. Exact
+    up to `exact_up_to` parameters, beyond that by stochastic Lanczos quadrature with the standard
+    error over its probes. Source: MacKay 1992 (γ), Moody 1991 (p_eff), Wang & Roberts 2023 (SANE).
+    """
+
+    name: ClassVar[str] = "effective-parameters"
+    version: ClassVar[int] = 1
+
+    alpha: float = setting(0.01, about="α of the constant prior", exclusiveMinimum=0)
+    relative_alpha: float = setting(
+        0.01, about="c, for α = c times the largest eigenvalue of G", exclusiveMinimum=0
+    )
+    exact_up_to: int = setting(
+        500, about="parameters up to which all eigenvalues are computed", minimum=0
+    )
+    probes: int = setting(10, about="random vectors of the quadrature", minimum=2)
+    steps: int = setting(60, about="nodes of the quadrature per probe", minimum=2)
+    every: int = setting(0, about="iterations between two; 0: every snapshot", minimum=0)
+
+    def columns(self, outputs: int) -> tuple[str, ...]:
+        """N_eff of both kinds, each with its error, which is 0 where it is exact; λ₁(G)."""
+        pairs = ("effective_parameters", "effective_parameters_relative")
+        each = (part for name in pairs for part in (name, f"{name}_error"))
+        return (*each, "sharpness_gauss_newton", "residual_gauss_newton")
+
+    def applies_to(self, network: str) -> bool:
+        """To any."""
+        return True
+
+    def measure(
+        self, objective: Objective, theta: Tensor, iteration: int, seed: int
+    ) -> dict[str, Any]:
+        """The numbers at θ (P,); where G = 0 both are 0."""
+        point = objective.evaluate(theta)
+        if len(theta) <= self.exact_up_to:
+            largest, residual, count = _exactly(point)
+        else:
+            largest, residual, count = self._estimated(point, iteration, seed)
+        point.release()
+        constant, relative = count(self.alpha), count(self.relative_alpha * largest)
+        return {
+            "effective_parameters": constant.value,
+            "effective_parameters_error": constant.error,
+            "effective_parameters_relative": relative.value,
+            "effective_parameters_relative_error": relative.error,
+            "sharpness_gauss_newton": largest,
+            "residual_gauss_newton": residual,
+        }
+
+    def _estimated(self, point: Point, iteration: int, seed: int) -> tuple[float, float, Count]:
+        from eosflow.spectra.density import probes, saturated, spectrum
+        from eosflow.spectra.eigenpairs import top_eigenpairs
+        from eosflow.spectra.randomness import generator
+
+        stream = generator(seed, f"{self.name} {iteration}")
+        rows = probes(len(point.theta), self.probes, point.theta, stream)
+        found = spectrum(point.gauss_newton, rows, self.steps)
+        top = top_eigenpairs(point.gauss_newton, rows[:1].T, TOLERANCE, MAX_PRODUCTS)
+
+        def count(alpha: float) -> Estimate:
+            return found.trace(lambda nodes: saturated(nodes, alpha))
+
+        return max(0.0, top.values[0].item()), top.relative_residual, count
+
+
+def _exactly(point: Point) -> tuple[float, float, Count]:
+    """λ₁(G), its residual, and N_eff for any α, from all eigenvalues."""
+    import torch
+
+    from eosflow.spectra.density import Estimate, saturated
+
+    matrix = point.gauss_newton(torch.eye(len(point.theta)).to(point.theta))
+    values = torch.linalg.eigvalsh((matrix + matrix.T) / 2)
+
+    def count(alpha: float) -> Estimate:
+        return Estimate(saturated(values, alpha).sum().item(), 0.0)
+
+    return max(0.0, values[-1].item()), 0.0, count

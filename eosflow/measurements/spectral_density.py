@@ -1,0 +1,84 @@
+"""The spectrum of the Hessian or its Gauss–Newton part: trace, norm, outliers, quadrature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+
+from eosflow.storage.settings import setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eosflow.objectives.base import Objective
+
+
+@dataclass(frozen=True)
+class SpectralDensity:
+    """Trace, Frobenius norm and outliers of 𝓗 or G, with standard errors over random probes.
+
+    Outliers are eigenvalues above the edge of the Marchenko–Pastur law σ²(1 + √(P/n))², with σ² the
+    mean eigenvalue and n = N C, the rows of the Jacobian of all outputs.
+    """
+
+    name: ClassVar[str] = "spectral-density"
+    version: ClassVar[int] = 1
+
+    matrix: str = setting("hessian", about="of which matrix", enum=["hessian", "gauss_newton"])
+    probes: int = setting(10, about="random vectors that the spectrum is seen by", minimum=2)
+    steps: int = setting(60, about="nodes of the quadrature per probe", minimum=2)
+    every: int = setting(0, about="iterations between two; 0: every snapshot", minimum=0)
+
+    def columns(self, outputs: int) -> tuple[str, ...]:
+        """Tr A, ‖A‖_F and the number of outliers, each with its error; the edge; the extreme nodes.
+
+        Edge and outliers are missing where Tr A ≤ 0, for there the law has no variance.
+        """
+        pairs = ("trace", "frobenius_norm", "outliers")
+        return (
+            *(part for name in pairs for part in (name, f"{name}_error")),
+            "marchenko_pastur_edge",
+            "smallest",
+            "largest",
+        )
+
+    def applies_to(self, network: str) -> bool:
+        """To any."""
+        return True
+
+    def measure(
+        self, objective: Objective, theta: Tensor, iteration: int, seed: int
+    ) -> dict[str, Any]:
+        """The numbers at θ (P,); `smallest` and `largest` are the extreme nodes."""
+        from eosflow.spectra.density import MarchenkoPastur, probes, spectrum
+        from eosflow.spectra.randomness import generator
+
+        point = objective.evaluate(theta)
+        stream = generator(seed, f"{self.name} {iteration}")
+        matrix = cast(Literal["hessian", "gauss_newton"], self.matrix)
+        found = spectrum(
+            lambda block, out: point.product(matrix, block, out),
+            probes(len(theta), self.probes, theta, stream),
+            self.steps,
+        )
+        point.release()
+        trace, norm = found.trace(lambda nodes: nodes), found.frobenius_norm()
+        record = {
+            "trace": trace.value,
+            "trace_error": trace.error,
+            "frobenius_norm": norm.value,
+            "frobenius_norm_error": norm.error,
+            "smallest": found.nodes.min().item(),
+            "largest": found.nodes.max().item(),
+        }
+        outputs = objective.network.outputs(theta, objective.inputs[:1].to(theta)).shape[1]
+        ratio = len(theta) / (objective.examples * outputs)
+        law = MarchenkoPastur(trace.value / len(theta), ratio)
+        # A trace below 0 leaves the law without a variance, and nothing to be an outlier of.
+        edge = law.edges[1] if trace.value > 0 else None
+        outliers = found.above(edge) if edge is not None else None
+        return record | {
+            "marchenko_pastur_edge": edge,
+            "outliers": outliers.value if outliers else None,
+            "outliers_error": outliers.error if outliers else None,
+        }

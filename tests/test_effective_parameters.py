@@ -1,0 +1,117 @@
+"""N_eff: the hat matrix of ridge regression, its bounds, and what a change of coordinates does."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from problems import small_problem
+from torch import Tensor, nn
+
+from eosflow.measurements.effective_parameters import EffectiveParameters
+from eosflow.networks.module import ModuleNetwork, glorot_uniform
+from eosflow.objectives.module import ModuleObjective
+from eosflow.spectra.density import saturated
+
+RIDGE = 0.03
+
+
+def linear(examples: int = 30, features: int = 12, rank: int = 12) -> ModuleObjective:
+    """½ E(y − w·x)²: G = XᵀX/n."""
+    stream = torch.Generator().manual_seed(1)
+    left = torch.randn(examples, rank, generator=stream, dtype=torch.float64)
+    right = torch.randn(rank, features, generator=stream, dtype=torch.float64)
+    inputs = left @ right * torch.logspace(-2, 0, features, dtype=torch.float64)
+    targets = torch.randn(examples, 1, generator=stream, dtype=torch.float64)
+    module = ModuleNetwork(nn.Linear(features, 1, bias=False), (features,), glorot_uniform)
+    return ModuleObjective(module, "half_squared_error", inputs, targets)
+
+
+def count(objective: ModuleObjective, **settings: float) -> dict[str, float]:
+    theta = objective.network.initialize(0)
+    return EffectiveParameters(**settings).measure(objective, theta, 0, 0)  # type: ignore[arg-type]
+
+
+def test_equals_the_trace_of_the_hat_matrix_and_mackays_gamma() -> None:
+    objective = linear()
+    x = objective.inputs
+    n, k = x.shape
+    record = count(objective, alpha=RIDGE)
+    assert record.keys() == set(EffectiveParameters().columns(1))
+    gauss_newton = x.T @ x / n
+    # min ½ E(y − w·x)² + ½ α‖w‖²: fitted values are Xw = Hy.
+    hat = x @ torch.linalg.solve(x.T @ x + n * RIDGE * torch.eye(k, dtype=x.dtype), x.T)
+    assert record["effective_parameters"] == pytest.approx(hat.trace().item(), rel=1e-12)
+    inverse = torch.linalg.inv(gauss_newton + RIDGE * torch.eye(k, dtype=x.dtype))
+    gamma = k - RIDGE * inverse.trace().item()
+    assert record["effective_parameters"] == pytest.approx(gamma, rel=1e-12)
+    largest = torch.linalg.eigvalsh(gauss_newton)[-1].item()
+    assert record["sharpness_gauss_newton"] == pytest.approx(largest, rel=1e-12)
+    same = count(objective, alpha=0.01 * largest)["effective_parameters"]
+    assert record["effective_parameters_relative"] == pytest.approx(same, rel=1e-12)
+
+
+def test_lies_between_none_and_the_rank() -> None:
+    objective = linear(rank=5)
+    counts = [
+        count(objective, alpha=alpha)["effective_parameters"]
+        for alpha in (1e-10, 1e-6, 1e-3, 1.0, 1e6)
+    ]
+    assert counts[0] == pytest.approx(5, abs=1e-3)
+    assert counts == sorted(counts, reverse=True)
+    assert 0 < counts[-1] < 1e-3
+
+
+def test_without_any_curvature_there_are_none() -> None:
+    flat = linear()
+    flat.inputs.zero_()
+    for exact in (500, 0):
+        record = count(flat, exact_up_to=exact)
+        assert record["effective_parameters"] == 0
+        assert record["effective_parameters_relative"] == 0
+        assert record["sharpness_gauss_newton"] == 0
+
+
+def test_quadrature_agrees_within_its_error() -> None:
+    objective, theta = small_problem("cross_entropy")
+    exact = EffectiveParameters().measure(objective, theta, 0, 0)
+    estimated = EffectiveParameters(exact_up_to=0, probes=50, steps=50)
+    record = estimated.measure(objective, theta, 0, 0)
+    for name in ("effective_parameters", "effective_parameters_relative"):
+        assert exact[f"{name}_error"] == 0
+        assert 0 < record[f"{name}_error"] < 1
+        assert abs(record[name] - exact[name]) < 4 * record[f"{name}_error"]
+    value = exact["sharpness_gauss_newton"]
+    assert record["sharpness_gauss_newton"] == pytest.approx(value, rel=1e-6)
+    assert record["residual_gauss_newton"] <= 1e-4
+
+
+def test_is_the_same_in_other_coordinates_where_the_prior_goes_with_them() -> None:
+    """θ = Bφ: G becomes BᵀGB, the prior α‖θ‖² becomes α φᵀBᵀBφ. Flatness has no such invariance."""
+    objective = linear()
+    x = objective.inputs
+    n, k = x.shape
+    stream = torch.Generator().manual_seed(2)
+    change = torch.randn(k, k, generator=stream, dtype=torch.float64)
+    gauss_newton = x.T @ x / n
+    turned = change.T @ gauss_newton @ change
+
+    def effective(curvature: Tensor, prior: Tensor) -> float:
+        return torch.linalg.solve(curvature + prior, curvature).trace().item()
+
+    prior = RIDGE * torch.eye(k, dtype=torch.float64)
+    before = effective(gauss_newton, prior)
+    assert before == pytest.approx(count(objective, alpha=RIDGE)["effective_parameters"], rel=1e-10)
+    assert effective(turned, change.T @ prior @ change) == pytest.approx(before, rel=1e-9)
+    assert effective(turned, prior) != pytest.approx(before, rel=0.05)
+    largest = [torch.linalg.eigvalsh(matrix)[-1].item() for matrix in (gauss_newton, turned)]
+    traces = [matrix.trace().item() for matrix in (gauss_newton, turned)]
+    assert largest[1] / largest[0] > 2
+    assert traces[1] / traces[0] > 2
+
+
+def test_the_hessian_itself_would_count_nonsense() -> None:
+    """Near −α the terms have a pole; negative curvature counts below 0 or far above P."""
+    values = torch.tensor([4.0, 1.0, -0.0099], dtype=torch.float64)
+    raw = (values / (values + 0.01)).sum().item()
+    assert raw < -90
+    assert saturated(values, 0.01).sum().item() == pytest.approx(4 / 4.01 + 1 / 1.01)
