@@ -13,7 +13,7 @@ import synthetic
 from matplotlib.collections import LineCollection
 
 from eosflow.results import courses, figures, power_laws
-from eosflow.results.figures import drawing, index, style
+from eosflow.results.figures import curves, drawing, index, style
 from eosflow.runs.studies import STUDIES
 from eosflow.storage.errors import UserError
 
@@ -116,7 +116,11 @@ def test_each_curve_is_one_run_from_iteration_10_on(frames, name):
         assert low < later["shown"].min() and later["shown"].max() < high
 
 
-@pytest.mark.parametrize("name", CURVES)
+# One figure of each kind; those of the other experiments differ in the frame alone.
+ONE_OF_EACH = list({figures.NAMES[name].kind: name for name in CURVES}.values())
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_panels_scales_labels_and_legend(frames, name):
     figure = figures.draw(name, *frames)
     entry = figures.NAMES[name]
@@ -124,15 +128,94 @@ def test_panels_scales_labels_and_legend(frames, name):
     assert len(panels_of(figure)) == PANELS[entry.kind]
     assert figure.get_suptitle() == entry.title
     assert panels_of(figure)[-1].get_xlabel() == "iteration"
-    assert legend_texts(figure)[:-1] == [f"N = {n:,}" for n in sizes]
-    assert legend_texts(figure)[-1] == "transient (iteration < 10)"
+    assert legend_texts(figure) == [f"N = {n:,}" for n in sizes]
     longest = frames[0].query("experiment == @entry.experiment")["iteration"].max()
     for axes in panels_of(figure):
         assert axes.get_yscale() == "log" and axes.get_xscale() == "linear"
         assert axes.get_title(loc="left")
         assert axes.get_xlim() == (0, pytest.approx(1.01 * longest))
+        assert not axes.patches  # a transient of 10 iterations cannot be seen
+
+
+@pytest.mark.parametrize(("against", "start"), [("iteration", 10), ("flow_time", 0.1)])
+def test_the_axis_is_logarithmic_where_a_run_is_less_than_a_quarter_of_another(
+    frames, against, start
+):
+    decomposition, runs = frames
+    early = (decomposition["n"] != 468) | (decomposition["iteration"] <= 400)
+    figure = figures.draw("figure06", decomposition[early], runs, against=against)
+    longest = decomposition[decomposition["experiment"] == "dice-ce"][against].max()
+    for axes in panels_of(figure):
+        assert axes.get_xscale() == "log"
+        assert axes.get_xlim() == pytest.approx((start, 1.05 * longest))
+        assert not axes.patches  # the transient ends where the axis begins
+    figure.draw_without_rendering()
+    ticks = [text.get_text() for text in figure.axes[0].get_xticklabels()]
+    assert [tick for tick in ticks if tick] == ticks
+    assert {"10", "100", "1,000"} <= set(ticks) or {"0.1", "1", "10"} <= set(ticks)
+
+
+def test_a_linear_axis_shades_the_transient_where_it_can_be_seen(frames):
+    decomposition, runs = frames
+    alike = [table[table["experiment"] == "dice-ce"] for table in (decomposition, runs)]
+    long = figures.draw("figure06", *alike, against="iteration")
+    short = figures.draw("figure06", alike[0][alike[0]["iteration"] <= 300], alike[1])
+    for figure, last in ((long, alike[0]["iteration"].max()), (short, 300)):
+        for axes in panels_of(figure):
+            assert axes.get_xscale() == "linear"
+            assert axes.get_xlim() == (0, pytest.approx(1.01 * last))
+    assert not any(axes.patches for axes in panels_of(long))
+    assert legend_texts(long) == [f"N = {n:,}" for n in (468, 937, 1875, 3750)]
+    for axes in panels_of(short):
         (band,) = axes.patches
         assert (band.get_x(), band.get_width()) == (0, 10)
+    assert legend_texts(short)[-1] == "transient (iteration < 10)"
+
+
+def test_the_median_of_one_size_lies_between_its_quartiles_as_far_as_all_runs_go(frames):
+    decomposition, runs = frames
+    dice = courses.after_transient(decomposition[decomposition["experiment"] == "dice-ce"])
+    first = figures.draw("figure06", decomposition, runs).axes[0]
+    medians = {line.get_label(): line.get_xydata() for line in first.lines}
+    assert list(medians) == [f"median, N = {n}" for n in (468, 937, 1875, 3750)]
+    for n, of_size in dice.groupby("n"):
+        table = of_size.pivot_table(
+            index="iteration", columns=["init_seed", "subset_seed"], values="sharpness_hessian"
+        )
+        shared = table.dropna()
+        drawn = medians[f"median, N = {n}"]
+        assert (
+            drawn[-1, 0] <= of_size.groupby(["init_seed", "subset_seed"])["iteration"].max().min()
+        )
+        at = np.isin(drawn[:, 0], shared.index)
+        assert drawn[at, 1] == pytest.approx(np.exp(np.log(shared).median(axis=1)).to_numpy())
+
+
+def test_quartiles_follow_the_drawn_lines_and_break_where_one_has_no_logarithm():
+    early = np.array([[1.0, 1.0], [100.0, 100.0]])  # straight on logarithmic axes
+    late = np.array([[2.0, 4.0], [10.0, 20.0], [50.0, 100.0]])
+    times, low, middle, high = curves.quartiles([early, late], "log")
+    assert times.tolist() == [2, 10, 50]
+    assert middle == pytest.approx(times * np.sqrt(2))
+    assert (low, high) == (pytest.approx(times * 2**0.25), pytest.approx(times * 2**0.75))
+    straight = curves.quartiles([early, late], "linear")[2][1]
+    assert straight == pytest.approx(np.sqrt(20 * 10 ** (2 * 9 / 99)))
+    late[1, 1] = np.nan
+    assert np.isnan(curves.quartiles([early, late], "log")[1:]).any(axis=0).tolist() == [
+        False,
+        True,
+        False,
+    ]
+    assert curves.quartiles([early], "log") is None
+    assert curves.quartiles([early, late + np.array([200.0, 0.0])], "log") is None
+
+
+def test_a_panel_without_positive_values_says_so(frames):
+    decomposition, runs = frames
+    figure = figures.draw("figure06", decomposition.assign(sharpness_residual=-1.0), runs)
+    (text,) = figure.axes[2].texts
+    assert "No run has a value above zero" in text.get_text()
+    assert [len(axes.collections) > 0 for axes in figure.axes] == [True, True, False]
 
 
 @pytest.mark.parametrize("name", ["figure06", "figure14", "figure28", "figure33", "figure38"])
@@ -158,7 +241,7 @@ def test_curves_against_flow_time(frames):
     assert panels_of(figure)[-1].get_xlabel() == "gradient-flow time t"
     curve = lines_of(figure.axes[0])[0].get_segments()[0]
     assert curve[:2, 0] == pytest.approx([0.1, 1.0])
-    assert figure.axes[0].patches[0].get_width() == pytest.approx(0.1)
+    assert figure.axes[0].get_xlim()[0] == 0
 
 
 def test_runs_above_their_target_are_dashed_and_said_so(frames):
@@ -202,8 +285,7 @@ def test_power_law_shows_runs_fit_and_paper(frames):
     laws = power_laws.fits(decomposition, runs)
     peaks = courses.alignment_peaks(decomposition)
     for axes, law, name in zip(figure.axes, laws.itertuples(), figures.EXPERIMENTS, strict=True):
-        points = [line for line in axes.lines if line.get_marker() == "o"]
-        drawn = np.concatenate([line.get_xydata() for line in points])
+        (drawn,) = (points.get_offsets() for points in axes.collections if len(points.get_sizes()))
         mine = peaks[peaks["experiment"] == name][["n", "alignment"]].to_numpy()
         assert sorted(drawn.tolist()) == sorted(mine.tolist())
         fit, paper = (line.get_xydata() for line in axes.lines if line.get_marker() == "None")
@@ -223,7 +305,8 @@ def test_power_law_without_a_fit_says_why():
     decomposition, runs = synthetic.frames(["dice-ce"], seeds=1)
     small = decomposition[decomposition["n"] < 900], runs[runs["n"] < 900]
     (axes,) = figures.draw("power-law", *small).axes
-    assert "no fit: 1 finished run, a fit needs 3" in axes.texts[0].get_text()
+    said = " ".join(axes.texts[0].get_text().split())
+    assert "no fit: 1 finished run, a fit needs 3" in said
 
 
 def test_stable_steps_of_every_finished_run(frames):
@@ -232,9 +315,17 @@ def test_stable_steps_of_every_finished_run(frames):
     steps = courses.stable_steps(decomposition)
     for axes, name in zip(figure.axes, figures.EXPERIMENTS, strict=True):
         mine = steps[steps["experiment"] == name]
-        actual, frozen = axes.lines
-        assert actual.get_ydata() == pytest.approx(mine["stable_step"].to_numpy())
-        assert frozen.get_ydata() == pytest.approx(mine["counterfactual_step"].to_numpy())
+        for place, which in enumerate(["stable_step", "counterfactual_step"]):
+            at = [
+                points.get_offsets()
+                for points in axes.collections[place::2]
+                if len(points.get_offsets())
+            ]
+            by_size = [sorted(values) for _, values in mine.groupby("n")[which]]
+            assert [sorted(points[:, 1]) for points in at] == [pytest.approx(v) for v in by_size]
+            medians = axes.lines[place].get_ydata()
+            middles = [np.exp(np.median(np.log(values))) for values in by_size]
+            assert medians == pytest.approx(middles)
         low, high = axes.get_ylim()
         assert low < mine["stable_step"].min() and mine["counterfactual_step"].max() < high
 
@@ -251,6 +342,13 @@ def test_growth_bars_add_up_on_the_logarithmic_scale(frames):
         assert labels == [f"N = {n:,}" for n in sizes]
         low, high = axes.get_ylim()
         assert low < bars.min() and bars.max() < high
+
+
+def test_growth_without_a_rise_says_so(frames):
+    decomposition, runs = frames
+    first = courses.after_transient(decomposition).groupby(courses.IDENTITY).head(1)
+    for axes in figures.draw("growth", first, runs).axes:
+        assert "no rise to explain" in axes.texts[0].get_text() and not axes.containers
 
 
 @pytest.mark.parametrize("name", [n for n, entry in figures.NAMES.items() if entry.data is None])
@@ -354,6 +452,16 @@ def test_files_are_the_same_each_time_with_fonts_embedded_and_no_date(frames, tm
     assert b"/FontFile2" in pdf and b"/Type3" not in pdf
     width = int.from_bytes((tmp_path / "a.png").read_bytes()[16:20], "big")
     assert width == round(style.WIDTH * drawing.PNG_DPI)
+
+
+def test_the_title_is_left_to_the_caption_in_the_pdf_alone(tmp_path):
+    figure = style.notice("Which factor?", "None.")
+    figures.save(figure, tmp_path / "a.pdf", tmp_path / "a.png")
+    assert figure.get_suptitle() == "Which factor?"
+    figure.suptitle("")
+    figures.save(figure, tmp_path / "b.pdf", tmp_path / "b.png")
+    assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
+    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
 
 
 def test_drawing_leaves_the_users_settings_alone(frames):

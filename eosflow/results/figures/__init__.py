@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Raise this when drawings change: the figures, and only they, are then drawn again.
-FIGURES_VERSION = 2
+FIGURES_VERSION = 3
 
 EXPERIMENTS: dict[str, str] = {
     "dice-ce": "Dice, cross-entropy",
@@ -86,13 +86,20 @@ class Entry:
         return KINDS[self.kind].study
 
 
+# How every figure of courses is to be read.
+_OF_CURVES = (
+    " Thin lines are runs; the thick line is the median of one N, its band goes from the lower to "
+    "the upper quartile, both as far as all runs of that N go. The horizontal axis is logarithmic "
+    "where the longest run is more than four times as long as the shortest."
+)
+
 KINDS: dict[str, Kind] = {
     "sharpness": Kind(
         "eosflow.results.figures.curves:sharpness",
         "Sharpness of the Hessian and of its two parts",
         "The largest eigenvalues of the Hessian 𝓗, of its Gauss–Newton part G and of the residual "
         "R, on one logarithmic scale. 𝓗 = G + R: where R lies far below the other two, the rise of "
-        "the sharpness is the rise of λ₁(G).",
+        "the sharpness is the rise of λ₁(G)." + _OF_CURVES,
         needs=("sharpness_hessian", "sharpness_gauss_newton", "sharpness_residual"),
     ),
     "overlap": Kind(
@@ -100,7 +107,7 @@ KINDS: dict[str, Kind] = {
         "Mean squared norm of M, and the overlap ratio",
         "λ₁(G) is the product of the two panels, which span the same number of decades, so that "
         "slopes compare. The overlap ratio ω says how far the examples share one direction; it "
-        "lies between 0 and 1.",
+        "lies between 0 and 1." + _OF_CURVES,
         needs=("m_norm2", "overlap"),
     ),
     "layers_three": Kind(
@@ -108,7 +115,7 @@ KINDS: dict[str, Kind] = {
         "Mean squared norm of M, by layer (1, 3 and 5)",
         "The share of E‖M‖² that comes from the parameters of one layer, on one logarithmic "
         "scale. In the paper layer 1 is usually the largest, so that its factors are the ones to "
-        "look at.",
+        "look at." + _OF_CURVES,
         needs=("layer_norm2_1",),
     ),
     "factors": Kind(
@@ -116,7 +123,7 @@ KINDS: dict[str, Kind] = {
         "The five factors of E‖M₁‖²",
         "The last panel is the product of the other five. All panels span the same number of "
         "decades, so that slopes compare: look for the panel that climbs as the product does. In "
-        "the paper it is that of the alignment A₁.",
+        "the paper it is that of the alignment A₁." + _OF_CURVES,
         needs=("activation_ratio_1", "activation_norm2_1", "criterion_norm2", "alignment_product"),
     ),
     "dice_examples": Kind(
@@ -131,7 +138,7 @@ KINDS: dict[str, Kind] = {
         "eosflow.results.figures.curves:layers",
         "Mean squared norm of M, by layer",
         "All layers on one logarithmic scale, input side first. Compare each panel with the first: "
-        "in the paper no later layer lies more than 37 % above it.",
+        "in the paper no later layer lies more than 37 % above it." + _OF_CURVES,
         needs=("layer_norm2_1",),
     ),
     "activation_ratios": Kind(
@@ -139,7 +146,7 @@ KINDS: dict[str, Kind] = {
         "Activation ratios",
         "Above, ρ: how far examples with large activations are also those with large "
         "preactivation Jacobians (1 where the two are unrelated). Below, γ: by how much a layer "
-        "changes the squared norm of its input.",
+        "changes the squared norm of its input." + _OF_CURVES,
         needs=("activation_ratio_1",),
     ),
     "alignment": Kind(
@@ -147,21 +154,23 @@ KINDS: dict[str, Kind] = {
         "Alignment ratio of each layer",
         "The part of the largest possible gain that the signal sent back through layer l "
         "realises; 1 would be perfect alignment with the top singular vectors of that layer's "
-        "Jacobian.",
+        "Jacobian." + _OF_CURVES,
         needs=("alignment_1",),
     ),
     "jacobian_norms": Kind(
         "eosflow.results.figures.curves:jacobian_norms",
         "Mean squared norm of each layerwise Jacobian",
         "Squared operator norms of ∂z(l+1)/∂z(l), averaged over the examples, on one logarithmic "
-        "scale: the largest gain that a signal sent back through the layer could have.",
+        "scale: the largest gain that a signal sent back through the layer could have."
+        + _OF_CURVES,
         needs=("jacobian_norm2_1",),
     ),
     "cumulative_alignment": Kind(
         "eosflow.results.figures.curves:cumulative_alignment",
         "Cumulative alignment from each layer to the output",
         "The product of the alignment ratios of layer l and of all layers above it: the part of "
-        "the largest possible gain that a signal keeps on its way from the output to layer l.",
+        "the largest possible gain that a signal keeps on its way from the output to layer l."
+        + _OF_CURVES,
         needs=("alignment_1",),
     ),
     "power_law": Kind(
@@ -174,10 +183,10 @@ KINDS: dict[str, Kind] = {
     "stable_step": Kind(
         "eosflow.results.figures.summaries:stable_step",
         "The largest stable step of gradient descent, with and without alignment",
-        "Filled: 2 / max λ₁(𝓗), the largest step that stays stable throughout training. Open: a "
+        "Blue: 2 / max λ₁(𝓗), the largest step that stays stable throughout training. Red: a "
         "lower bound of what it would be, had every alignment kept the value it had after the "
-        "transient. The gap between the two is what alignment costs; where the open mark is the "
-        "lower one the bound is too loose to tell.",
+        "transient. One point per run, a bar at the median. The gap between the two is what "
+        "alignment costs; where the red mark is the lower one the bound is too loose to tell.",
     ),
     "growth": Kind(
         "eosflow.results.figures.summaries:growth",

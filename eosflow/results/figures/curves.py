@@ -1,4 +1,4 @@
-"""The figures in which every curve is one run: a quantity against iteration, coloured by N."""
+"""The figures of courses: a quantity against iteration, run by run and their median at each N."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from eosflow.results import courses
 from eosflow.results.courses import IDENTITY, transient
@@ -20,6 +21,12 @@ AXES_OF_TIME = {
     "iteration": "iteration",
     "flow_time": "gradient-flow time t",
 }
+Curve = NDArray[np.float64]
+# On a linear axis a run that is shorter than the longest by more than this is crushed at the left.
+CRUSHED = 4
+# Of the width of a panel: a narrower band cannot be seen.
+NARROWEST_BAND = 0.02
+QUARTILES = (0.25, 0.5, 0.75)
 
 
 @dataclass(frozen=True)
@@ -143,60 +150,106 @@ def _grid(
     `groups` cuts the panels, at these places, into sets that each share their limits.
     """
     colors = style.size_colors(frame["n"])
-    drawn = frame["iteration"] >= transient(frame)
+    drawn = frame[frame["iteration"] >= transient(frame)]
+    logarithmic = is_logarithmic(drawn, against)
+    if logarithmic:  # which has no place for 0
+        drawn = drawn[drawn[against] > 0]
     figure, axes, cell = style.panels(len(contents), columns, title)
     for panel, content in zip(axes, contents, strict=True):
-        _curves(panel, frame[drawn], content.values[drawn], against, colors)
+        panel.set_xscale("log" if logarithmic else "linear")
+        # A logarithm has no place for λ₁(R) ≤ 0 either: the curves have a gap there.
+        values = content.values[drawn.index]
+        _curves(panel, drawn, values.where(values > 0), against, colors)
         panel.set_title(content.title, loc="left")
-    sets = _cut(axes, groups) if groups else [axes]
+    shown = [panel for panel in axes if panel.collections]
     if shared or groups:
-        for group in sets:
-            _share_limits(group)
+        for group in _cut(axes, groups):
+            _share_limits([panel for panel in group if panel in shown])
     else:
-        style.same_decades(axes)
+        style.same_decades(shown)
         _below_bounds(axes, contents)
-    _finish_time_axis(axes, frame, against)
+    banded = _finish_time_axis(axes, frame, drawn, against)
     for panel in axes[columns * ((len(axes) - 1) // columns) :]:
         panel.set_xlabel(AXES_OF_TIME[against])
-    for panel in axes:
+    for panel in shown:
         style.log_axis(panel)
     cut_off = bool((frame["stopped"] != "target_loss").any())
-    style.size_legend(figure, colors, cut_off, cell, bool((transient(frame) > 0).any()))
+    style.size_legend(figure, colors, cut_off, cell, banded)
     return figure
+
+
+def is_logarithmic(frame: pd.DataFrame, against: str) -> bool:
+    """Whether the axis of time is logarithmic: where the runs of an experiment differ in length."""
+    ends = frame.groupby(IDENTITY)[against].max()
+    return bool(ends.max() > CRUSHED * ends.min())
 
 
 def _curves(
     panel: Axes, frame: pd.DataFrame, values: pd.Series, against: str, colors: dict[int, str]
 ) -> None:
-    """One line collection per N and way to end (at the target or above it), labelled with N."""
+    """Thin, one line per run, dashed if it ended above its target; then what they have in common.
+
+    One line collection per N and way to end, labelled with N. A panel without values says so.
+    """
+    known = values.dropna()
+    if known.empty:
+        style.say(panel, "No run has a value above zero,\nwhich a logarithm needs.")
+        return
     panel.set_yscale("log", nonpositive="mask")
-    # A logarithm has no place for λ₁(R) ≤ 0: the curve has a gap there.
-    positive = values.where(values > 0)
-    crowd = len(frame.groupby(IDENTITY))
     done = frame["stopped"] == "target_loss"
+    alone = frame.drop_duplicates(IDENTITY)["n"].value_counts() == 1
     for n, reached in itertools.product(colors, (True, False)):
-        rows = frame[(frame["n"] == n) & (done == reached)]
-        if rows.empty:
+        segments = _segments(frame[(frame["n"] == n) & (done == reached)], values, against)
+        if not segments:
             continue
-        segments = [
-            np.column_stack([run[against], positive[run.index]])
-            for _, run in rows.sort_values("iteration").groupby(IDENTITY)
-        ]
         lines = LineCollection(
             segments,
             colors=colors[n],
-            linewidths=1.0 if crowd <= 20 else 0.6,
-            alpha=0.9 if crowd <= 20 else 0.7,
+            linewidths=1.4 if alone[n] else 0.5,
+            alpha=0.9 if alone[n] else 0.6,
             linestyles="-" if reached else "--",
             label=f"N = {n}",
             capstyle="round",
         )
         panel.add_collection(lines, autolim=False)
-    known = positive.dropna()
-    if len(known):
-        low, high = known.min(), known.max()
-        pad = max((high / low) ** 0.05, 1.02)
-        panel.set_ylim(low / pad, high * pad)
+    pad = max((known.max() / known.min()) ** 0.05, 1.02)
+    panel.set_ylim(known.min() / pad, known.max() * pad)
+    for n, color in colors.items():
+        common = quartiles(_segments(frame[frame["n"] == n], values, against), panel.get_xscale())
+        if common is None:
+            continue
+        times, low, middle, high = common
+        panel.fill_between(times, low, high, color=color, alpha=0.2, linewidth=0, zorder=1.5)
+        panel.plot(times, middle, color=color, linewidth=1.4, label=f"median, N = {n}")
+
+
+def _segments(frame: pd.DataFrame, values: pd.Series, against: str) -> list[Curve]:
+    """The points (time, value) of each run, in their order."""
+    return [
+        np.column_stack([run[against], values[run.index]])
+        for _, run in frame.sort_values("iteration").groupby(IDENTITY)
+    ]
+
+
+def quartiles(runs: Sequence[Curve], scale: str) -> Curve | None:
+    """Quartiles and median of the runs of one N, as long as all of them go on.
+
+    Between two snapshots a run is where its line is drawn: straight on the panel's axes. Where one
+    has no logarithm, all three are missing. A median beyond the end of the shortest run would jump.
+
+    Returns: times, lower quartile, median and upper quartile (4, times); None if no time is common
+    to two runs.
+    """
+    if len(runs) < 2:
+        return None
+    along = np.log if scale == "log" else np.asarray
+    start, end = max(run[0, 0] for run in runs), min(run[-1, 0] for run in runs)
+    every = np.unique(np.concatenate([run[:, 0] for run in runs]))
+    times = every[(every >= start) & (every <= end)]
+    if len(times) < 2:
+        return None
+    heights = [np.interp(along(times), along(run[:, 0]), np.log(run[:, 1])) for run in runs]
+    return np.vstack([times, np.exp(np.quantile(heights, QUARTILES, axis=0))])
 
 
 def _cut(axes: Sequence[Axes], places: Sequence[int]) -> list[Sequence[Axes]]:
@@ -205,7 +258,9 @@ def _cut(axes: Sequence[Axes], places: Sequence[int]) -> list[Sequence[Axes]]:
 
 
 def _share_limits(group: Sequence[Axes]) -> None:
-    limits = [panel.get_ylim() for panel in group if panel.collections]
+    if not group:
+        return
+    limits = [panel.get_ylim() for panel in group]
     low, high = min(low for low, _ in limits), max(high for _, high in limits)
     pad = (high / low) ** 0.03  # the panel that reaches the shared limit needs room too
     for panel in group:
@@ -220,13 +275,23 @@ def _below_bounds(axes: Sequence[Axes], contents: Sequence[Panel]) -> None:
             panel.set_ylim(low / high * 1.1 * content.bound, 1.1 * content.bound)
 
 
-def _finish_time_axis(axes: Sequence[Axes], frame: pd.DataFrame, against: str) -> None:
+def _finish_time_axis(
+    axes: Sequence[Axes], frame: pd.DataFrame, drawn: pd.DataFrame, against: str
+) -> bool:
+    """Set the limits, and shade the transient where it can be seen; returns whether it can."""
+    logarithmic = axes[0].get_xscale() == "log"
+    start, end = float(drawn[against].min()), float(drawn[against].max())
     if against == "iteration":
         transient_end = float(transient(frame).max())
     else:
-        later = frame[frame["iteration"] >= transient(frame)]
-        transient_end = float(later.groupby(IDENTITY)["flow_time"].min().max())
+        has_one = drawn[transient(drawn) > 0]
+        firsts = has_one.groupby(IDENTITY)["flow_time"].min()
+        transient_end = float(firsts.max()) if len(firsts) else 0.0
+    seen = not logarithmic and transient_end > NARROWEST_BAND * end
     for panel in axes:
-        panel.set_xlim(0, float(frame[against].max()) * 1.01)
-        if transient_end > 0:
+        panel.set_xlim((start, end * 1.05) if logarithmic else (0, end * 1.01))
+        if logarithmic:
+            style.log_time_axis(panel)
+        if seen:
             style.mark_transient(panel, transient_end)
+    return seen

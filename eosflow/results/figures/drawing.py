@@ -91,8 +91,11 @@ def save(figure: Figure, pdf: Path | str, png: Path | str) -> None:
     """See `eosflow.results.figures.save`."""
     # Without dates and program versions the same drawing gives the same file.
     without: dict[str, Any] = {"CreationDate": None, "Producer": None, "Creator": None}
+    title = figure.get_suptitle()
     with style.applied():
-        with replacing(pdf) as temporary:
-            figure.savefig(temporary, format="pdf", metadata=without)
         with replacing(png) as temporary:
             figure.savefig(temporary, format="png", dpi=PNG_DPI, metadata={"Software": None})
+        figure.suptitle("")  # a PDF goes into a text, whose caption has the title
+        with replacing(pdf) as temporary:
+            figure.savefig(temporary, format="pdf", metadata=without)
+        figure.suptitle(title)

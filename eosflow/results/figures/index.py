@@ -126,10 +126,13 @@ beyond it. This page is written from `eosflow/results/figures/__init__.py` by
 `python -m eosflow.results.figures.index`; given the folder of the demo's results, that command
 draws the gallery's pictures too.
 
-Curves are one run each, darker for more examples, dashed where the run stopped above its target
-loss. The first ten iterations, a transient, are shaded and no curve is drawn in them. With
+Thin curves are one run each, darker for more examples, dashed where the run stopped above its
+target loss. The thick curve is the median of the runs of one N, with a band between their
+quartiles, as far as all of them go. The horizontal axis is logarithmic where the longest run of
+the experiment is more than four times as long as the shortest, and linear otherwise. No curve is
+drawn in the first ten iterations, a transient, which are shaded where they can be seen. With
 `figures: {against: flow_time}` in the configuration the curves are drawn against gradient-flow
-time instead of iterations.
+time instead of iterations. The PNG has the figure's title; the PDF leaves it to the caption.
 
 An experiment EXP that is not the paper's has figures of its own: {own}.
 Where its network lacks the numbers (only an MLP has alignments), the figure says so. Figures that

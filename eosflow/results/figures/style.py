@@ -127,6 +127,24 @@ def log_axis(axes: Axes) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+def log_time_axis(axes: Axes) -> None:
+    """A logarithmic horizontal axis with plain numbers, and small ticks between the decades."""
+    axis = axes.xaxis
+    low, high = axes.get_xlim()
+    labelled = (1,) if math.log10(high / low) > 1.5 else (1, 2, 5)
+    axis.set_major_locator(LogLocator(base=10, subs=labelled, numticks=12))
+    axis.set_minor_locator(LogLocator(base=10, subs=range(2, 10), numticks=12))
+    axis.set_major_formatter(_PlainLogFormatter())
+    axis.set_minor_formatter(NullFormatter())
+
+
+def say(axes: Axes, text: str) -> None:
+    """A panel that says why it is empty."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=6.8)
+    axes.set_yticks([])
+    axes.grid(False)
+
+
 class _PlainLogFormatter(LogFormatter):
     """0.0002, 0.5, 20 and 5,000 as such; powers of ten beyond that."""
 

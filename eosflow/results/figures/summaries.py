@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -32,22 +35,13 @@ def power_law(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Fi
 
     def panel(axes: Axes, rows: pd.DataFrame) -> None:
         colors = style.size_colors(rows["n"])
-        for n, color in colors.items():
-            points = rows[rows["n"] == n]
-            axes.plot(
-                points["n"],
-                points["alignment"],
-                "o",
-                color=color,
-                ms=3.2,
-                alpha=0.8,
-                mew=0,
-            )
+        looks = {"s": 12, "alpha": 0.8, "linewidth": 0, "legend": False}
+        sns.scatterplot(rows, x="n", y="alignment", hue="n", palette=colors, ax=axes, **looks)
         key = [str(rows[name].iloc[0]) for name in ("experiment", "dataset", "criterion")]
         sizes = np.geomspace(rows["n"].min() / 1.25, rows["n"].max() * 1.25, 50)
         reason = power_laws.obstacle(rows["n"], rows["alignment"])
         if reason:
-            text = f"no fit: {reason}"
+            text = textwrap.fill(f"no fit: {reason}", 28)
         else:
             law = power_laws.fit(rows["n"], rows["alignment"], rows["subset_seed"])
             band = law.band(sizes)
@@ -85,34 +79,27 @@ def stable_step(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> 
     steps = courses.stable_steps(finished).dropna(subset="stable_step")
 
     def panel(axes: Axes, rows: pd.DataFrame) -> None:
-        axes.plot(rows["n"] / 1.03, rows["stable_step"], "o", color=style.FIRST, ms=3.4, mew=0)
-        axes.plot(
-            rows["n"] * 1.03,
-            rows["counterfactual_step"],
-            "D",
-            color=style.SECOND,
-            ms=3.2,
-            mfc="none",
+        both = rows.melt(
+            "n", ["stable_step", "counterfactual_step"], var_name="which", value_name="step"
         )
-        axes.set_yscale("log")
+        # Beside each other at every N: the runs, and a bar at their median.
+        where: dict[str, Any] = {"data": both, "x": "n", "y": "step", "hue": "which", "ax": axes}
+        where |= {"palette": [style.FIRST, style.SECOND], "log_scale": True, "legend": False}
+        sns.stripplot(**where, dodge=True, jitter=False, native_scale=True, size=3.2, alpha=0.7)
+        medians = {"estimator": "median", "errorbar": None, "linestyle": "none", "marker": "_"}
+        sns.pointplot(**where, **medians, dodge=0.4, native_scale=True, markersize=9)
         _size_axis(axes, rows["n"])
         style.log_axis(axes)
         axes.set_ylabel("largest stable step\n(gradient-flow time)")
 
     handles = [
-        Line2D(
-            [], [], marker="o", ls="", color=style.FIRST, label=r"as trained, 2 / max $\lambda_1$"
-        ),
-        Line2D(
-            [],
-            [],
-            marker="D",
-            ls="",
-            color=style.SECOND,
-            mfc="none",
-            label="alignment frozen after the transient (lower bound)",
-        ),
+        Line2D([], [], marker="o", ls="", ms=3.5, color=color, label=label)
+        for color, label in (
+            (style.FIRST, r"as trained, 2 / max $\lambda_1$"),
+            (style.SECOND, "alignment frozen after the transient (lower bound)"),
+        )
     ]
+    handles.append(Line2D([], [], marker="_", ls="", ms=9, color=style.MUTED, label="median"))
     return _by_experiment(finished, steps, title, panel, handles)
 
 
@@ -122,6 +109,12 @@ def growth(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Figur
     grown = courses.growth(finished).dropna(subset=list(QUANTITIES))
 
     def panel(axes: Axes, rows: pd.DataFrame) -> None:
+        if (rows[list(QUANTITIES)] == 1).all(axis=None):
+            first = QUANTITIES["layer_norm2_1"]
+            style.say(axes, f"In every run {first}\nis largest at the start:\nno rise to explain.")
+            axes.set_xticks([])
+            return
+        # Not seaborn's bars: they stand on 0, which a logarithmic axis of factors does not have.
         colors = style.size_colors(rows["n"])
         width = 0.8 / len(colors)
         for place, (n, color) in enumerate(colors.items()):
@@ -159,7 +152,7 @@ def _by_experiment(
     names += sorted(present - set(names))
     if not names:
         return style.notice(title, "No run has reached its target loss.")
-    columns = min(len(names), 3)
+    columns = 2 if len(names) == 4 else min(len(names), 3)
     count = math.ceil(len(names) / columns)
     figure = Figure(figsize=(style.WIDTH, 2.35 * count + 0.8), layout="constrained")
     grid = figure.subplots(count, columns, squeeze=False)
@@ -168,7 +161,8 @@ def _by_experiment(
     for axes, name in zip(grid.flat, names, strict=False):
         chosen = rows[rows["experiment"] == name]
         if chosen.empty:
-            _say_nothing_to_show(axes)
+            style.say(axes, "The networks of these runs\nhave no such numbers.")
+            axes.set_xticks([])
         else:
             draw(axes, chosen)
         axes.set_title(title_of(name), loc="left")
@@ -178,20 +172,14 @@ def _by_experiment(
     return figure
 
 
-def _say_nothing_to_show(axes: Axes) -> None:
-    """A panel that says why it is empty."""
-    text = "The networks of these runs\nhave no such numbers."
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=6.8)
-    axes.set(xticks=[], yticks=[])
-
-
 def _size_axis(axes: Axes, sizes: pd.Series) -> None:
     """A logarithmic axis of N whose ticks are the sizes that were run."""
     axes.set_xscale("log")
     ticks = sorted(sizes.unique())
     axes.set_xticks(ticks, [f"{n:,}" for n in ticks])
     axes.set_xticks([], minor=True)
-    axes.set_xlim(ticks[0] / 1.3, ticks[-1] * 1.3)
+    margin = 1.3 if len(ticks) > 1 else 3.0  # seaborn spreads a single size over a decade
+    axes.set_xlim(ticks[0] / margin, ticks[-1] * margin)
     axes.set_xlabel("number of examples N")
 
 
