@@ -122,7 +122,8 @@ def test_other_experiments_need_a_target_and_share_what_is_measured() -> None:
 
 def run(experiment: str, stopped: str, **measured: pd.DataFrame) -> StudyRun:
     spec = {
-        "experiment": experiment, "n": 12, "init_seed": 3, "subset_seed": 0,
+        "experiment": experiment, "n": 12, "dataset": {"name": "dice"}, "network": {"name": "mlp"},
+        "init_seed": 3, "subset_seed": 0,
         "optimizer": {"name": "gradient-descent", "learning_rate": 0.1}, "batch": {"name": "full"},
     }  # fmt: skip
     return StudyRun(spec, stopped, pd.DataFrame(), measured)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -48,7 +48,7 @@ _PNG_SIZE = slice(16, 24)  # width and height in a PNG's first chunk, big-endian
 class Picture:
     """A figure of the page: its name and entry, the PNG as a data URI, its size in pixels.
 
-    `data` is the table that it is drawn from, beside the page; None for images and where it is gone.
+    `data` is the table that it is drawn from, beside the page, if it is there; None for images.
     """
 
     name: str
@@ -92,7 +92,7 @@ def render(results: Path | str, output: Path | str) -> None:
         origin=_origin(runs),
         tables={name: _records(table) for name, table in tables.items()},
         laws=_laws(tables["table2"]),
-        studies={name: _study_claims(results, name) for name in JUDGES},
+        studies=list(_judged(results)),
         headline=pictures.get("power-law"),
         extras=[pictures[name] for name in EXTRAS if name in pictures and name != "power-law"],
         numbered=[p for name, p in pictures.items() if name in NAMES and name not in EXTRAS],
@@ -113,10 +113,13 @@ def _load(path: Path) -> pd.DataFrame:
         ) from None
 
 
-def _study_claims(results: Path, study: str) -> list[dict[str, Any]]:
-    """The verdicts of a study; none where it was not made, as in evidence of an earlier version."""
-    path = results / claims_of(study)
-    return _records(pd.read_csv(path)) if path.exists() else []
+def _judged(results: Path) -> Iterator[dict[str, Any]]:
+    """Name, title and verdicts of each study that was made and is judged."""
+    for name in JUDGES:
+        path = results / claims_of(name)
+        if path.exists():
+            title = NAMES[name].title if name in NAMES else name
+            yield {"name": name, "title": title, "verdicts": _records(pd.read_csv(path))}
 
 
 def _has_content(results: Path, name: str, entry: Entry, runs: pd.DataFrame) -> bool:

@@ -237,6 +237,32 @@ KINDS: dict[str, Kind] = {
         "five); below, sixty 16 × 16 images of Dice at width 64 (cross-entropy, one seed).",
         data="studies/edge-of-stability/table.csv",
     ),
+    "edge_cifar10": Kind(
+        "eosflow.results.figures.edge_of_stability:edge_cifar10",
+        "Gradient descent where the flow sharpens, on CIFAR-10",
+        "A tanh network on photographs of CIFAR-10 from one start, by the flow and by gradient "
+        "descent at three learning rates η, at equal flow time (η times the number of steps); one "
+        "seed of several. Dashed: 2/η, beyond which gradient descent is unstable on a quadratic.",
+        data="studies/edge-cifar10/table.csv",
+    ),
+    "sgd_grid": Kind(
+        "eosflow.results.figures.sgd_grid:sgd_grid",
+        "Sharpness under SGD, by learning rate and by batch size",
+        "The two largest eigenvalues of the Hessian of the whole training loss along SGD, from the "
+        "first look after the start on: at several learning rates and one batch size, at several "
+        "batch sizes and one learning rate, and the mean sharpness of each run against learning "
+        "rate over batch size. Did only that quotient count, marks above one another would agree.",
+        data="studies/sgd-grid/table.csv",
+    ),
+    "spectra": Kind(
+        "eosflow.results.figures.spectra:spectra",
+        "The largest eigenvalues over training, with the accuracies",
+        "The largest eigenvalues of the Hessian of the training loss, darkest first, and below "
+        "them the share of examples that are classified rightly, of those trained on and of "
+        "held-out ones; one column per experiment. Open rings mark looks at which a search did "
+        "not converge.",
+        data="studies/spectra/table.csv",
+    ),
 }
 
 _AFTER_CIFAR = ("dice-ce", "cifar10-mse", "atrialfibrillation-ce", "sst-ce")
@@ -266,6 +292,9 @@ EXTRAS: dict[str, Entry] = {
     "work-precision-full-width": Entry("work_precision_full_width", None),
     "transient": Entry("transient", None),
     "edge-of-stability": Entry("edge_of_stability", None),
+    "edge-cifar10": Entry("edge_cifar10", None),
+    "sgd-grid": Entry("sgd_grid", None),
+    "spectra": Entry("spectra", None),
 }
 
 # What is drawn of an experiment that is not the paper's: the last word or words of the name, and

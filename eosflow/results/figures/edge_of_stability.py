@@ -28,16 +28,24 @@ def edge_of_stability(table: Path | str) -> Figure:
     first seed of each problem is drawn.
     """
     frame = pd.read_csv(table)
+    return _drawn(frame, [*QUANTITIES], KINDS["edge_of_stability"].title)
+
+
+def edge_cifar10(table: Path | str) -> Figure:
+    """λ₁(𝓗) with 2/η dashed, and the loss, of the first seed of the runs on CIFAR-10."""
+    names = [name for name in QUANTITIES if name != "distance"]
+    return _drawn(pd.read_csv(table), names, KINDS["edge_cifar10"].title)
+
+
+def _drawn(frame: pd.DataFrame, names: list[str], title: str) -> Figure:
     problems = list(frame["problem"].unique())
-    count = len(problems) * len(QUANTITIES)
-    figure, panels, _ = style.panels(
-        count, len(QUANTITIES), KINDS["edge_of_stability"].title, share_x=False
-    )
+    count = len(problems) * len(names)
+    figure, panels, _ = style.panels(count, len(names), title, share_x=False)
     for row, problem in enumerate(problems):
         runs = frame[frame["problem"] == problem]
         runs = runs[runs["seed"] == runs["seed"].min()]
-        beside = panels[row * len(QUANTITIES) : (row + 1) * len(QUANTITIES)]
-        for axes, name in zip(beside, QUANTITIES, strict=True):
+        beside = panels[row * len(names) : (row + 1) * len(names)]
+        for axes, name in zip(beside, names, strict=True):
             _draw(axes, runs, name)
             axes.set_title(f"{problem}: {QUANTITIES[name]}")
             axes.set_xlabel("flow time")

@@ -42,6 +42,8 @@ class StudyRun:
         optimizer, batch = self.spec["optimizer"], self.spec["batch"]
         return {
             "experiment": self.spec["experiment"],
+            "dataset": self.spec["dataset"]["name"],
+            "network": self.spec["network"]["name"],
             "optimizer": optimizer["name"],
             "learning_rate": optimizer.get("learning_rate"),
             "batch": batch.get("size", self.spec["n"]),

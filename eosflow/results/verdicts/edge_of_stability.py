@@ -19,7 +19,8 @@ def judge(frame: pd.DataFrame) -> pd.DataFrame:
 
     One row per claim, problem and learning rate. `measured` is the median over the seeds. A run is
     at the edge from the first look at which λ₁(𝓗) ≥ 2/η; what is said of the time before or after
-    leaves out the seeds in which that never comes.
+    leaves out the seeds in which that never comes. A table without the distance from the flow has
+    no verdict on it.
 
     Returns: the columns of `inequalities.COLUMNS`.
     """
@@ -30,6 +31,8 @@ def judge(frame: pd.DataFrame) -> pd.DataFrame:
         end = descent["flow_time"].max()
         settings = f"{problem}, learning rate {rate:g}, flow time {end:g}"
         for inequality, measure in CLAIMS.items():
+            if measure is _leaves and "distance" not in frame:
+                continue
             values = [
                 measure(run, flow[flow["seed"] == seed], rate)
                 for seed, run in descent.groupby("seed")

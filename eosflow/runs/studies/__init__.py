@@ -31,7 +31,9 @@ class Study:
 
 STUDIES: dict[str, Study] = {
     "edge-of-stability": Study("edge_of_stability:rows", version=6, judged=True),
-    "sgd-grid": Study("runs:by_snapshot", version=1, of_runs=True),
+    "edge-cifar10": Study("edge_cifar10:table", version=1, judged=True, of_runs=True),
+    "sgd-grid": Study("runs:by_snapshot", version=1, judged=True, of_runs=True),
+    "spectra": Study("runs:by_snapshot", version=1, of_runs=True),
     "transient": Study("transient:rows", version=6),
     "work-precision": Study("work_precision:rows", version=6),
     "work-precision-full-width": Study("work_precision:rows_at_full_width", version=6),

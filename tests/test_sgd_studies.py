@@ -1,0 +1,134 @@
+"""The studies of SGD on runs: verdicts, tables and drawings, on frames that were made up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
+from eosflow.results.figures.edge_of_stability import edge_cifar10
+from eosflow.results.figures.sgd_grid import sgd_grid
+from eosflow.results.figures.spectra import spectra
+from eosflow.results.studies import edge_cifar10 as edge
+from eosflow.results.studies.runs import StudyRun
+from eosflow.results.verdicts import JUDGES
+from eosflow.runs.studies import FLOW
+
+ITERATIONS = np.array([0, 20, 40, 60])
+SETTINGS = [(0.02, 100), (0.05, 100), (0.2, 100), (0.05, 10), (0.05, 25)]
+
+
+def grid(power: float, seeds: int = 5, peak_at: dict[float, int] | None = None) -> pd.DataFrame:
+    """λ₁ = (B/η)^power, three times as much at the peak; 1e9 at the start, which is left out."""
+    frames = []
+    for rate, batch in SETTINGS:
+        for seed in range(seeds):
+            values = np.full(4, (batch / rate) ** power)
+            values[(peak_at or {}).get(rate, 40) == ITERATIONS] *= 3
+            values[0] = 1e9
+            row = {"network": "mlp", "n": 300, "learning_rate": rate, "batch": batch, "seed": seed}
+            row |= {"subset_seed": 0, "stopped": "max_iterations"}
+            seen = {"iteration": ITERATIONS, "eigenvalue_1": values, "eigenvalue_2": values / 2}
+            frames.append(pd.DataFrame(row | seen))
+    return pd.concat(frames, ignore_index=True)
+
+
+def verdicts(frame: pd.DataFrame) -> dict[str, Any]:
+    return {str(row["claim"]): row for row in JUDGES["sgd-grid"](frame).to_dict("records")}
+
+
+def test_sharpness_by_the_quotient_gives_ratios_in_closed_form() -> None:
+    found = verdicts(grid(0.5, peak_at={0.02: 60, 0.2: 20}))
+    measured = {claim: float(row["measured"]) for claim, row in found.items()}
+    assert measured["larger-rate-lower-peak"] == pytest.approx(10**0.5, rel=5e-3)
+    assert measured["larger-rate-earlier-peak"] == 3
+    assert measured["smaller-batch-lower-peak"] == pytest.approx(10**0.5, rel=5e-3)
+    assert measured["smaller-batch-earlier-peak"] == 1
+    assert measured["same-temperature"] == 1
+    assert found["same-temperature"]["settings"] == (
+        "mlp, N = 300: learning rate 0.05, batch 25, learning rate 0.2, batch 100"
+    )
+    assert {claim: row["holds"] for claim, row in found.items()} == {
+        "larger-rate-lower-peak": HOLDS,
+        "larger-rate-earlier-peak": HOLDS,
+        "smaller-batch-lower-peak": HOLDS,
+        "smaller-batch-earlier-peak": CONTRADICTED,
+        "same-temperature": HOLDS,
+    }
+
+
+def test_the_other_way_round_is_contradicted_and_few_seeds_say_nothing() -> None:
+    found = verdicts(grid(-0.5))
+    assert found["larger-rate-lower-peak"]["holds"] == CONTRADICTED
+    assert found["smaller-batch-lower-peak"]["holds"] == CONTRADICTED
+    frame = grid(0.5)
+    frame.loc[(frame["seed"] == 4) & (frame["learning_rate"] == 0.2), "stopped"] = "diverged"
+    row = verdicts(frame)["larger-rate-lower-peak"]
+    assert (row["seeds"], row["holds"]) == (4, NOT_ENOUGH)
+
+
+def test_the_grid_is_drawn_with_every_run_and_its_median(tmp_path: Path) -> None:
+    grid(0.5).to_csv(tmp_path / "table.csv", index=False)
+    rates, batches, quotient = sgd_grid(tmp_path / "table.csv").axes
+    for axes, word in ((rates, "learning rate"), (batches, "batch")):
+        assert len(axes.lines) == 3 * (5 + 2)
+        labelled = [line for line in axes.lines if not line.get_label().startswith("_")]
+        assert all(line.get_label().startswith(word) for line in labelled) and len(labelled) == 3
+        assert min(min(line.get_xdata()) for line in axes.lines) == 20
+    points = sorted({round(x, 6) for line in quotient.lines for x in line.get_xdata()})
+    assert points == [0.0002, 0.0005, 0.002, 0.005]
+    assert sum(len(line.get_xdata()) for line in quotient.lines) == 25
+
+
+def edge_run(rate: float | None, losses: list[float], seed: int = 0) -> StudyRun:
+    """λ₁ is 3/4 of 2/0.1 until iteration 2 and a little above it from there on."""
+    optimizer: dict[str, Any] = {"name": "gradient-descent" if rate else "exponential-rosenbrock"}
+    optimizer |= {"learning_rate": rate} if rate else {}
+    spec = {
+        "experiment": "edge", "dataset": {"name": "cifar10"}, "network": {"name": "mlp"},
+        "n": 100, "init_seed": seed, "subset_seed": 0, "optimizer": optimizer,
+        "batch": {"name": "full"},
+    }  # fmt: skip
+    steps = range(len(losses))
+    looks = np.array([0, 2, len(losses)])
+    seen = {"iteration": looks, "flow_time": looks * 0.1, "eigenvalue_1": [15.0, 20.5, 20.6]}
+    measured = {"top-eigenvalues": pd.DataFrame(seen | {"residual_1": 1e-4})}
+    course = pd.DataFrame({"iteration": steps, "loss": losses})
+    return StudyRun(spec, "max_iterations", course, measured)
+
+
+def test_the_edge_on_runs_is_judged_as_that_on_cheb(tmp_path: Path) -> None:
+    runs = [edge_run(None, [3.0, 2.0, 1.0, 0.5], seed) for seed in range(5)]
+    runs += [edge_run(0.1, [3.0, 2.0, 2.5, 1.0, 1.5, 0.9], seed) for seed in range(5)]
+    table = edge.table(runs)
+    descent = table[(table["method"] != FLOW) & (table["seed"] == 0)]
+    assert descent["loss"].tolist() == [3.0, 2.5, 0.9]  # the last has no step, and no row
+    assert descent["rises"].tolist() == [0, 1, 2]
+    found = {row["claim"]: row for row in JUDGES["edge-cifar10"](table).to_dict("records")}
+    assert "leaves-after" not in found  # it would need the distance
+    assert float(found["flow-passes"]["measured"]) == pytest.approx(20.6 * 0.1 / 2, rel=5e-3)
+    assert float(found["descent-is-held"]["measured"]) == pytest.approx(2.06, rel=5e-3)
+    assert found["loss-rises-at-the-edge"]["holds"] == CONTRADICTED
+    three = [edge_run(rate, [3.0, 2.0, 1.0]) for rate in (0.08, 0.1, 0.12)]
+    edge.table([runs[0], *three]).to_csv(tmp_path / "table.csv", index=False)
+    sharpness, loss = edge_cifar10(tmp_path / "table.csv").axes
+    assert len(sharpness.lines) == 1 + 2 * 3 and len(loss.lines) == 1 + 3
+
+
+def test_spectra_mark_what_did_not_converge(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "experiment": "a", "seed": [0, 0, 1], "subset_seed": 0, "iteration": [0, 10, 0],
+            "eigenvalue_1": [3.0, 4.0, 9.0], "eigenvalue_2": [1.0, 2.0, 8.0],
+            "converged": [True, False, True], "accuracy": 0.5, "held_out_accuracy": 0.4,
+        }
+    )  # fmt: skip
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    above, below = spectra(tmp_path / "table.csv").axes
+    points = [[tuple(point) for point in line.get_xydata()] for line in above.lines]
+    assert points == [[(0, 3), (10, 4)], [(10, 4)], [(0, 1), (10, 2)], [(10, 2)]]
+    assert len(below.lines) == 2
