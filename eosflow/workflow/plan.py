@@ -32,6 +32,8 @@ from eosflow.workflow.stale import Stale
 
 # Seconds after which a temporary file of a table is nobody's any more, and where such files lie.
 LEFT_OVER = 3600.0
+# Seconds to wait for the lock, which `eosflow status` takes for an instant to look at it.
+PATIENCE = 0.5
 _PLACES = (
     ".",
     "figures",
@@ -82,7 +84,7 @@ class Plan:
         self.studies = list(self.config["studies"])
         self.judged = [name for name in self.studies if name in JUDGED]
         self.figures = figures.entries(self.config["select"], self.studies)
-        self.stale = Stale(self.results, self.runs)
+        self.stale = Stale(self.results, self.runs, self.measurements.values())
         self.data = Data(self.config, self.results, self.stale)
         if self.config["finished_only"]:
             self._leave_out_unfinished()
@@ -325,7 +327,7 @@ class Plan:
         """
         path = Path(self.results, ".lock-finished" if self.config["finished_only"] else ".lock")
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(path, timeout=0)
+        self._lock = FileLock(path, timeout=PATIENCE)
         try:
             self._lock.acquire()
         except Timeout:
