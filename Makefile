@@ -1,5 +1,6 @@
 # make demo   the whole pipeline, small, in minutes; make demo MIRROR=FOLDER adds what FOLDER holds
 # make test   all checks, with as many tests at a time as CORES
+# make docs   the pages as a web site in site/, with all links between them checked
 # make fuzz   damage and kill a small campaign for ten minutes: nothing may come out wrong (MINUTES=60)
 # make bench  speed and memory against the targets, into results/benchmarks.csv (Linux, 8 GiB, twenty minutes);
 #             make bench LARGE=--large adds CIFAR-10 at N = 1562 and the peer's first steps, twenty minutes more
@@ -9,7 +10,7 @@ CORES ?= 2
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: bench demo fuzz test test-slurm
+.PHONY: bench demo docs fuzz test test-slurm
 .DELETE_ON_ERROR:
 
 demo: .venv/runtime
@@ -29,6 +30,10 @@ test: .venv/test
 test-slurm: .venv/test
 	EOSFLOW_TEST_SLURM=1 $(BIN)/pytest tests/test_slurm.py
 
+docs: .venv/docs
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "The pages are in site: open site/index.html in a browser."
+
 MINUTES ?= 10
 fuzz: .venv/test
 	PYTHONPATH=tests $(BIN)/python tests/fuzz.py $(MINUTES)
@@ -38,15 +43,22 @@ bench: .venv/test
 	MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_MMAP_THRESHOLD_=100000000000 \
 		$(BIN)/python benchmarks/bench.py $(LARGE)
 
-# Made again only when the pinned dependencies change. CUDA comes with torch where pip finds it.
-.venv/runtime: pyproject.toml
+# Made again only when the dependencies change. CUDA comes with torch where pip finds it.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCKED := $(INSTALL) --constraint envs/lock.txt --editable
+
+.venv/runtime: pyproject.toml envs/lock.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(LOCKED) '.[workflow,slurm]'
 	touch $@
 
 .venv/test: .venv/runtime envs/peers.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/peers.txt
+	$(LOCKED) '.[test]'
+	$(INSTALL) --no-deps -r envs/peers.txt
+	touch $@
+
+.venv/docs: .venv/runtime
+	$(LOCKED) '.[docs]'
 	touch $@

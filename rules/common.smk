@@ -4,7 +4,7 @@ import shlex
 import sys
 
 from snakemake.logging import logger
-from snakemake.settings.types import DeploymentMethod
+from snakemake.settings.types import DeploymentMethod, Quietness
 
 from eosflow import results, runs
 from eosflow.datasets.base import SUBSET_VERSION
@@ -15,9 +15,11 @@ from eosflow.runs.studies import JUDGED, OF_RUNS, STUDIES, record_of, table_of
 from eosflow.storage import settings
 from eosflow.storage.digests import canonical_json, digest
 from eosflow.workflow import places, plan, resources as needs
+from eosflow.workflow.begin import begin
 from eosflow.workflow.products import PAPER
 
-ROOT = str(workflow.basedir)
+# The tree that holds this file; `workflow.basedir` is another where it is used as a module.
+ROOT = os.path.dirname(str(workflow.current_basedir.get_path_or_uri(secret_free=True)))
 
 plain = plan.plain
 plain(places.check_tree)(ROOT)
@@ -61,7 +63,8 @@ KEEP_MEMORY = (
 # wrote may be part of the text of a command: it is named in braces, with `:q`.
 def program(script, *options):
     """Start of a command; the package is imported from this tree also where it is not installed."""
-    start = f"PYTHONPATH={shlex.quote(ROOT)} {shlex.quote(PYTHON)} scripts/{script}"
+    path = shlex.quote(os.path.join(ROOT, "scripts", script))
+    start = f"PYTHONPATH={shlex.quote(ROOT)} {shlex.quote(PYTHON)} {path}"
     # These two are no user's, but must come through the formatting as they are.
     start = start.replace("{", "{{").replace("}", "}}")
     return " ".join([start, *options, ""])
@@ -94,11 +97,8 @@ if workflow.is_main_process:
 
 onstart:
     if workflow.is_main_process:
-        plain(PLAN.lock)()
-        local = workflow.local_exec
-        note = plain(needs.device_note)(config["device"]) if local else None
-        if note:
-            print(note, file=sys.stderr)
+        quiet = Quietness.ALL in (workflow.output_settings.quiet or ())
+        begin(PLAN, workflow.local_exec, quiet)
 
 
 # Snakemake says of a misspelt target only that no rule makes it; the targets are not known here.

@@ -197,19 +197,6 @@ def test_a_cluster_decides_where_auto_runs(monkeypatch: pytest.MonkeyPatch) -> N
         asked("cuda", (), True)
 
 
-def test_conda_pins_what_pip_pins() -> None:
-    import tomllib
-
-    import yaml
-
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    environment = yaml.safe_load((ROOT / "envs" / "eosflow.yaml").read_text())
-    *conda, pip = environment["dependencies"]
-    assert conda == ["python=3.11", "pip"]
-    assert pip == {"pip": project["dependencies"]}
-    assert all("==" in requirement for requirement in project["dependencies"])
-
-
 def test_an_adaptive_run_is_given_memory_for_its_krylov_vectors(paper: plan.Plan) -> None:
     run = paper.runs["cifar10-ce/n6250/init0-subset2"]
     row = run.parameters / 1e6  # megabytes of a vector, per byte of a number

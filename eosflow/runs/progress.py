@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 import time
+from dataclasses import dataclass
 from typing import TextIO
 
 from tqdm import tqdm
@@ -97,6 +99,30 @@ class LossProgress:
         self._bar.close()
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a line of a training job's log says; `left` is the time left in words."""
+
+    iteration: int
+    loss: float
+    sharpness: float | None
+    left: str
+
+
+_LINE = re.compile(
+    r": iteration (\d+)  loss (\S+) \(target \S+\)  (?:sharpness (\S+)  )?\S+ iterations/s  (.+)$"
+)
+
+
+def read_line(line: str) -> Seen | None:
+    """What a line that `LossProgress` wrote says; None for any other."""
+    found = _LINE.search(line)
+    if found is None:
+        return None
+    iteration, loss, sharpness, left = found.groups()
+    return Seen(int(iteration), float(loss), float(sharpness) if sharpness else None, left)
+
+
 def _left(seconds: list[float]) -> str:
     """Both ends of the range, or the power law's alone where that is early no longer."""
     low, high = seconds
@@ -107,9 +133,21 @@ def _left(seconds: list[float]) -> str:
     return f"{time_left(low)} to {time_left(high)} left"
 
 
+_UNITS = ((86400, "days"), (3600, "h"), (60, "min"))
+
+
+def seconds_of(left: str) -> float | None:
+    """The later end of a time left in words; None where it is unknown."""
+    found = re.findall(r"([\d.e+]+) (days|h|min|s)\b", left)
+    if not found:
+        return None
+    number, unit = found[-1]
+    return float(number) * {name: size for size, name in (*_UNITS, (1, "s"))}[unit]
+
+
 def time_left(seconds: float) -> str:
     """As one would say it: `45 s`, `12 min`, `7.5 h`, `31 days`."""
-    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+    for size, unit in _UNITS:
         number = seconds / size
         if number >= 2:
             return f"{number:.0f} {unit}" if number >= 10 else f"{number:.2g} {unit}"

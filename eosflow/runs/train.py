@@ -19,7 +19,7 @@ from eosflow.runs.folder import CHECKPOINT, RunFolder
 from eosflow.runs.progress import LossProgress
 from eosflow.runs.sitting import NAMES, sitting
 from eosflow.runs.spec import RunSpec
-from eosflow.storage.damage import DAMAGED
+from eosflow.storage.damage import CLEANED, DAMAGED
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import remove_leftovers, write_json
 from eosflow.storage.tensors import load_tensors
@@ -87,7 +87,8 @@ def train(
     else:
         log.info("%s is finished already", folder)
     write_json(folder / "manifest.json", manifest)
-    (folder / DAMAGED).unlink(missing_ok=True)
+    for note in (CLEANED, DAMAGED):
+        (folder / note).unlink(missing_ok=True)
     return manifest
 
 

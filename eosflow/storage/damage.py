@@ -1,4 +1,4 @@
-"""Notes about damaged files: what one job found wrong with the files that another job made."""
+"""Notes beside a list of files: which of them a job found damaged, or were deleted on purpose."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from eosflow.storage.files import read_json, write_json
 
 DAMAGED = "damaged.json"
+# In a run's folder: `eosflow clean` has deleted the snapshots. Whoever trains the run removes it.
+CLEANED = "cleaned.json"
 
 
 def note_damage(folder: Path, files: Iterable[str], reason: str) -> None:

@@ -33,6 +33,33 @@ def measuring_in(folder: Path, place: str) -> Iterator[None]:
         yield
 
 
+def at_work(folder: Path) -> str | None:
+    """What a job does in a run's folder now: `training`, `measuring`, or None.
+
+    The kernel knows: a lock ends with its process, however that ends. Looking takes a shared lock
+    for an instant; a job that begins in it waits that long.
+    """
+    if is_held(folder.parent / f".{folder.name}.lock"):
+        return "training"
+    places = folder.parent.glob(f".{folder.name}.*.lock")
+    return "measuring" if any(map(is_held, places)) else None
+
+
+def is_held(path: Path) -> bool:
+    """Whether another process holds a lock file alone."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
 @contextlib.contextmanager
 def _held(folder: Path, part: str, shared: bool = False) -> Iterator[None]:
     """Hold a lock of the kernel's, by a file beside the folder, which may be moved meanwhile."""

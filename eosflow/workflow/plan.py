@@ -33,6 +33,8 @@ from eosflow.workflow.stale import Stale
 
 # Seconds after which a temporary file of a table is nobody's any more, and where such files lie.
 LEFT_OVER = 3600.0
+# Seconds to wait for the lock, which `eosflow status` takes for an instant to look at it.
+PATIENCE = 0.5
 _PLACES = (
     ".",
     "figures",
@@ -83,7 +85,7 @@ class Plan:
         # Not selected and so not measured: a study's experiments say what is.
         self.measurements = self._measured_of({}) if self.config["select"] else {}
         self.studies = list(self.config["studies"])
-        self.stale = Stale(self.results, self.runs)
+        self.stale = Stale(self.results, self.runs, self.measured_of)
         self.data = Data(self.config, self.results, self.stale)
         if self.config["finished_only"]:
             self._leave_out_unfinished()
@@ -411,7 +413,7 @@ class Plan:
         """
         path = Path(self.results, ".lock-finished" if self.config["finished_only"] else ".lock")
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(path, timeout=0)
+        self._lock = FileLock(path, timeout=PATIENCE)
         try:
             self._lock.acquire()
         except Timeout:

@@ -20,7 +20,7 @@ from eosflow.measurements.base import Measurement
 from eosflow.runs.names import index_key, place_of, snapshot_key, step_name
 from eosflow.runs.spec import RunSpec, specified
 from eosflow.storage import settings
-from eosflow.storage.damage import DAMAGED
+from eosflow.storage.damage import CLEANED, DAMAGED
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import readable, sha256, write_json
@@ -28,11 +28,20 @@ from eosflow.workflow.products import Product
 
 
 class Stale:
-    """Reasons to make results again, from a results folder and the runs that are asked for."""
+    """Reasons to make results again, from a results folder and the runs that are asked for.
 
-    def __init__(self, results: str, runs: Mapping[str, RunSpec]) -> None:
+    `measured_of` gives what is to be measured of a run, by name, from its folder.
+    """
+
+    def __init__(
+        self,
+        results: str,
+        runs: Mapping[str, RunSpec],
+        measured_of: Callable[[str], Mapping[str, Measurement]] = lambda _: {},
+    ) -> None:
         self.results = results
         self.runs = runs
+        self.measured_of = measured_of
 
     def request(self, target: str, reason: str | None) -> list[str]:
         """The request for `target`, a path below the results, written where there is a reason.
@@ -100,7 +109,18 @@ class Stale:
         trajectory = manifest.get("trajectory", {}).get("file", ".")
         if not (place / trajectory).exists():
             return f"{place / trajectory} is missing"
-        return _noted(place)
+        return _noted(place) or self._unmeasurable(folder)
+
+    def _unmeasurable(self, folder: str) -> str | None:
+        """What is still to be measured of a run whose snapshots `eosflow clean` has deleted."""
+        place = Path(self.results, folder)
+        if not (place / CLEANED).exists():
+            return None
+        for measurement in self.measured_of(folder).values():
+            index = place / place_of(measurement.name) / "index.json"
+            if not index.exists() or self.measured(folder, measurement):
+                return f"its snapshots were deleted, and {measurement.name} is to be measured"
+        return None
 
     @functools.cache  # noqa: B019  (there is one in a process)
     def _manifest(self, folder: str) -> dict[str, Any] | None:

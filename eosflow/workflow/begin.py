@@ -1,0 +1,77 @@
+"""What happens when Snakemake starts to work: the lock, a record of the configuration, progress.
+
+A Snakefile that uses the workflow as a module calls `begin` itself: Snakemake calls the handlers of
+the main Snakefile alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+from eosflow.storage.files import readable, write_json
+from eosflow.workflow import resources
+from eosflow.workflow.plan import Plan, plain
+from eosflow.workflow.status import CONFIGURATION, Status, run_status
+
+LOOK_SECONDS = 2.0
+STATUS_SECONDS = 30.0
+_HELD: list[Plan] = []  # whose locks last as long as this process
+
+
+@plain
+def begin(plan: Plan, local: bool = True, quiet: bool = False) -> None:
+    """Lock the results folder, note the configuration in it, and tell how the runs get on.
+
+    `local`: jobs run on this machine. `quiet`: say nothing.
+
+    Raises: UserError where another Snakemake works there, or a GPU is demanded that is not here.
+    """
+    plan.lock()
+    _HELD.append(plan)
+    note = resources.device_note(plan.config["device"]) if local else None
+    if note and not quiet:
+        print(note, file=sys.stderr)
+    if plan.config["finished_only"]:
+        return
+    record_configuration(plan)
+    if not quiet:
+        threading.Thread(target=_tell, args=(plan,), daemon=True).start()
+
+
+def record_configuration(plan: Plan) -> None:
+    """Write which runs there are to be, and what is to be measured, for `eosflow status`."""
+    path = Path(plan.results, CONFIGURATION)
+    content = {
+        "config": plan.config,
+        "runs": {folder: run.key for folder, run in plan.runs.items()},
+        "measurements": {folder: list(plan.measured_of(folder)) for folder in plan.runs},
+    }
+    if readable(path) != content:
+        write_json(path, content)
+
+
+def _tell(plan: Plan) -> None:
+    """A line for each run that ends from now on, and now and then one for those that train."""
+    results = Path(plan.results)
+
+    def trained() -> set[str]:
+        return {folder for folder in plan.runs if (results / folder / "manifest.json").exists()}
+
+    known, told = trained(), time.monotonic()
+    while True:
+        time.sleep(LOOK_SECONDS)
+        now = trained()
+        for folder in sorted(now - known):
+            print(f"eosflow: {run_status(results, folder).line()}", file=sys.stderr, flush=True)
+        known = now
+        if time.monotonic() - told >= STATUS_SECONDS:
+            told = time.monotonic()
+            training = [run for run in Status.of(results).runs if run.state == "training"]
+            for run in training[:4]:
+                print(f"eosflow: {run.line()}", file=sys.stderr)
+            if training:
+                count = f"{len(now)} of {len(plan.runs)} runs are trained"
+                print(f"eosflow: {count}, {len(training)} in training", file=sys.stderr, flush=True)

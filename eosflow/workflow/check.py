@@ -1,0 +1,187 @@
+"""Whether a configuration can be run on this machine: programs, data, disk, memory, GPU."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eosflow.datasets.links import is_url
+from eosflow.storage.errors import UserError
+from eosflow.workflow import config as configuration
+from eosflow.workflow import gpu, resources
+from eosflow.workflow.plan import Plan
+from eosflow.workflow.sizes import size_in_words
+
+SNAKEMAKE = (9, 27, 1)
+SECONDS_TO_ANSWER = 10.0
+GOOD, NOTE, BAD = "ok", "note", "missing"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: `verdict` is ok, note, or missing, which keeps from running."""
+
+    verdict: str
+    about: str
+    words: str
+
+    def line(self) -> str:
+        """For people."""
+        return f"{self.verdict:8}{self.about:13}{self.words}"
+
+
+def check(plan: Plan) -> Iterator[Finding]:
+    """Look at everything that the runs of a configuration need."""
+    yield _python()
+    yield _snakemake()
+    yield from _packages(plan)
+    yield _gpu(plan.config)
+    yield from _archives(plan)
+    yield _disk(plan)
+    yield _memory(plan)
+
+
+def _python() -> Finding:
+    version = platform.python_version()
+    enough = sys.version_info >= (3, 11)
+    return Finding(GOOD if enough else BAD, "python", f"{version}; 3.11 or newer is needed")
+
+
+def _snakemake() -> Finding:
+    needed = ".".join(map(str, SNAKEMAKE))
+    try:
+        version = importlib.metadata.version("snakemake")
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(BAD, "snakemake", "not installed: pip install 'eosflow[workflow]'")
+    parts = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+    enough = parts >= SNAKEMAKE
+    return Finding(GOOD if enough else BAD, "snakemake", f"{version}; {needed} or newer is needed")
+
+
+def _packages(plan: Plan) -> Iterator[Finding]:
+    """Those that only some configurations need."""
+    used = {run.dataset for run in plan.runs.values()}
+    needed = {"torch": "eosflow", "matplotlib": "eosflow[report]", "statsmodels": "eosflow[report]"}
+    if "sst" in used:
+        needed |= {"transformers": "eosflow[sst]", "nltk": "eosflow[sst]"}
+    for name, source in needed.items():
+        if importlib.util.find_spec(name) is None:
+            yield Finding(BAD, name, f"not installed: pip install '{source}'")
+        else:
+            yield Finding(GOOD, name, importlib.metadata.version(name))
+    try:
+        import cairocffi
+
+        yield Finding(GOOD, "cairo", cairocffi.cairo_version_string())
+    except (ImportError, OSError):  # without the C library the import ends in an OSError
+        remedy = "apt install libcairo2, dnf install cairo or brew install cairo"
+        yield Finding(
+            BAD, "cairo", f"the library is not here, which Table 3 and Dice need: {remedy}"
+        )
+
+
+def _gpu(config: Mapping[str, Any]) -> Finding:
+    found, device = gpu.devices(), config["device"]
+    if found:
+        return Finding(GOOD, "gpu", f"{len(found)} found; device: {device}")
+    verdict = BAD if device == "cuda" else NOTE
+    return Finding(verdict, "gpu", f"none found; device: {device}" + _on_cpu(device))
+
+
+def _on_cpu(device: str) -> str:
+    return " trains on the CPU" if device == "auto" else ""
+
+
+def _archives(plan: Plan) -> Iterator[Finding]:
+    """Where the archives come from that are still to be fetched."""
+    mirror, folder = plan.config["mirror"], Path(plan.results, "data", "archives")
+    for dataset in dict.fromkeys(run.data for run in plan.runs.values()):
+        for archive in dataset.facts.archives:
+            if (folder / archive.name).exists():
+                yield Finding(GOOD, "data", f"{archive.name} is at hand")
+            elif mirror is None:
+                yield _answer(archive.urls, archive.name)
+            elif is_url(mirror):
+                yield _answer((f"{mirror.rstrip('/')}/{archive.name}",), archive.name)
+            else:
+                there = Path(mirror, archive.name).exists()
+                words = f"{archive.name} {'is' if there else 'is not'} in the mirror {mirror}"
+                yield Finding(GOOD if there else BAD, "data", words)
+
+
+def _answer(urls: Iterable[str], name: str) -> Finding:
+    """Whether one of the addresses of an archive answers; nothing is downloaded."""
+    import requests
+
+    why = ""
+    for url in urls:
+        try:
+            reply = requests.head(url, timeout=SECONDS_TO_ANSWER, allow_redirects=True)
+            reply.raise_for_status()
+        except requests.RequestException as error:
+            why = why or f"{url}: {type(error).__name__}"
+        else:
+            return Finding(GOOD, "data", f"{name} can be fetched from {url}")
+    remedy = "name a folder that holds it with --config mirror=FOLDER"
+    return Finding(BAD, "data", f"{name} cannot be fetched ({why}): {remedy}")
+
+
+def _disk(plan: Plan) -> Finding:
+    """Room for the snapshots of runs that are not there yet, as long as the runs seen so far."""
+    left = [
+        run for f, run in plan.runs.items() if not Path(plan.results, f, "manifest.json").exists()
+    ]
+    needed = sum(map(resources.disk, left))
+    place = next(
+        p
+        for p in (Path(plan.results).absolute(), *Path(plan.results).absolute().parents)
+        if p.exists()
+    )
+    free = shutil.disk_usage(place).free
+    words = (
+        f"{size_in_words(needed)} for the snapshots of {len(left)} of {len(plan.runs)} runs, if "
+        f"each takes as long as the longest seen so far; {size_in_words(free)} are free"
+    )
+    remedy = "; run some experiments at a time and `eosflow clean` between"
+    return Finding(GOOD, "disk", words) if needed <= free else Finding(BAD, "disk", words + remedy)
+
+
+def _memory(plan: Plan) -> Finding:
+    folder, needed = max(
+        ((folder, resources.memory(run)) for folder, run in plan.runs.items()),
+        key=lambda each: each[1],
+    )
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
+    words = (
+        f"{size_in_words(needed * 1e6)} for one job of the largest run ({folder}); "
+        f"{size_in_words(there * 1e6)} are here"
+    )
+    return Finding(GOOD if needed <= there else BAD, "memory", words)
+
+
+def plan_of(files: list[Path], values: list[str]) -> Plan:
+    """The plan of config.yaml in this folder, with files and `key=value` laid over it.
+
+    Raises: UserError where there is no config.yaml, or a value cannot be used.
+    """
+    import yaml
+
+    if not Path("config.yaml").exists():
+        raise UserError(
+            "There is no config.yaml here. Change to the folder of the workflow, which holds it."
+        )
+    overrides: dict[str, Any] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals:
+            raise UserError(f"--config {value}: write KEY=VALUE, such as mirror=FOLDER.")
+        overrides[name] = yaml.safe_load(text)
+    return Plan(configuration.load(["config.yaml", *files], overrides))

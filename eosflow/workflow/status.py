@@ -1,0 +1,270 @@
+"""How far the runs of a results folder are, from its files alone, also while Snakemake works."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from eosflow.runs.names import place_of
+from eosflow.runs.progress import read_line, seconds_of, time_left
+from eosflow.storage.damage import CLEANED
+from eosflow.storage.errors import UserError
+from eosflow.storage.files import readable
+from eosflow.workflow.locks import at_work, is_held
+
+# Below the results: which runs there are to be; written when Snakemake starts to work.
+CONFIGURATION = "logs/configuration.json"
+DECOMPOSED = ("decomposition",)  # what is measured where nothing is recorded
+RUN_FOLDER = re.compile(r"init\d+-subset\d+")
+TAIL_BYTES = 16384  # of a log
+# In the order in which a run goes through them; the last three are off that way.
+STATES = ("waiting", "training", "trained", "measuring", "done", "interrupted", "failed")
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """One run: where it is, and what is known of it.
+
+    `state` is one of `STATES`: training and measuring where a job holds the run's lock, which the
+    kernel takes from a process that dies; interrupted or failed where it has begun, has not
+    finished and no job holds the lock. `stopped` is how a trained run ended.
+    """
+
+    run: str
+    state: str
+    iteration: int | None = None
+    loss: float | None = None
+    target_loss: float | None = None
+    sharpness: float | None = None
+    seconds: float | None = None
+    seconds_left: float | None = None
+    stopped: str | None = None
+    note: str = ""
+
+    @property
+    def experiment(self) -> str:
+        """The first part of the run's name."""
+        return self.run.split("/", 1)[0]
+
+    def line(self) -> str:
+        """In one line, for people."""
+        facts = [self.state]
+        if self.iteration is not None:
+            facts.append(f"iteration {self.iteration}")
+        if self.loss is not None:
+            target = f" (target {self.target_loss:g})" if self.target_loss is not None else ""
+            facts.append(f"loss {self.loss:.4g}{target}")
+        if self.sharpness is not None:
+            facts.append(f"sharpness {self.sharpness:.4g}")
+        if self.seconds is not None:
+            facts.append(f"trained in {time_left(self.seconds)}")
+        if self.seconds_left is not None:
+            facts.append(f"about {time_left(self.seconds_left)} left")
+        if self.stopped not in (None, "target_loss"):
+            facts.append(f"ended by {self.stopped}")
+        return f"{self.run}: {', '.join(facts)}" + (f"; {self.note}" if self.note else "")
+
+
+@dataclass(frozen=True)
+class Status:
+    """All runs of a results folder.
+
+    `others` are run folders that the recorded configuration does not ask for; `recorded` says
+    whether there is one, and `working` whether a Snakemake is at work here.
+    """
+
+    results: str
+    runs: tuple[RunStatus, ...]
+    others: tuple[str, ...]
+    recorded: bool
+    working: bool
+
+    @classmethod
+    def of(cls, results: Path) -> Status:
+        """Raises: UserError where there is no results folder."""
+        if not results.is_dir():
+            raise UserError(
+                f"There is no folder {results}. Name a results folder, such as results."
+            )
+        configuration = readable(results / CONFIGURATION)
+        found = run_folders(results)
+        asked: Mapping[str, Any] = configuration or {"runs": dict.fromkeys(found)}
+        if not asked["runs"]:
+            raise UserError(
+                f"{results} holds no runs and no {CONFIGURATION}: start the workflow first."
+            )
+        measured = asked.get("measurements", {})
+        runs = [
+            run_status(results, folder, key, measured.get(folder, DECOMPOSED))
+            for folder, key in asked["runs"].items()
+        ]
+        return cls(
+            results=str(results),
+            runs=tuple(_with_time_left(runs)),
+            others=tuple(folder for folder in found if folder not in asked["runs"]),
+            recorded=configuration is not None,
+            working=is_held(results / ".lock"),
+        )
+
+    def record(self) -> dict[str, Any]:
+        """The same as JSON, with how many runs of each experiment are in each state."""
+        whole = dataclasses.asdict(self)
+        whole["states"] = {
+            name: dict(Counter(run.state for run in runs)) for name, runs in self.groups().items()
+        }
+        return whole
+
+    def groups(self) -> dict[str, list[RunStatus]]:
+        """The runs by experiment."""
+        groups: dict[str, list[RunStatus]] = {}
+        for run in self.runs:
+            groups.setdefault(run.experiment, []).append(run)
+        return groups
+
+    def in_words(self, every_run: bool = False) -> str:
+        """What `eosflow status` prints: sums by experiment, and the runs that are under way."""
+        rows = [["", *STATES, "training left"]]
+        for name, runs in [*self.groups().items(), ("all", list(self.runs))]:
+            counts = Counter(run.state for run in runs)
+            rows.append([name, *(str(counts[state] or "–") for state in STATES), _left(runs)])
+        lines = _aligned(rows)
+        shown = ("training", "measuring", "interrupted", "failed")
+        lines += [run.line() for run in self.runs if every_run or run.state in shown]
+        if self.others:
+            lines.append(
+                f"{len(self.others)} other runs are here, such as {self.others[0]}, that the "
+                "configuration does not ask for."
+            )
+        if not self.recorded:
+            lines.append(
+                f"There is no {CONFIGURATION}, so only runs that have begun are counted; the next "
+                "start of the workflow writes it."
+            )
+        at = "is" if self.working else "is not"
+        return "\n".join([*lines, f"Snakemake {at} at work in {self.results}."])
+
+
+def run_folders(results: Path) -> list[str]:
+    """The runs that have begun: `EXP/nN/RUN` with a run.json; those set aside are left out."""
+    found = (path.parent for path in results.glob("*/n*/*/run.json"))
+    return sorted(
+        path.relative_to(results).as_posix() for path in found if RUN_FOLDER.fullmatch(path.name)
+    )
+
+
+def run_status(
+    results: Path,
+    folder: str,
+    key: str | None = None,
+    measurements: Iterable[str] = DECOMPOSED,
+) -> RunStatus:
+    """One run. `key` is that of the specification asked for, where that is known."""
+    place = results / folder
+    record = readable(place / "run.json")
+    work = at_work(place)
+    if record is None:
+        return RunStatus(folder, work or "waiting")
+    if key is not None and record.get("key") != key:
+        return RunStatus(folder, work or "waiting", note="a run of another specification is there")
+    target = record.get("spec", {}).get("target_loss")
+    finished = record.get("status") == "finished" and (place / "manifest.json").exists()
+    if not finished:
+        return _unfinished(results, folder, work, target)
+    whole = all((place / place_of(name) / "index.json").exists() for name in measurements)
+    return RunStatus(
+        folder,
+        state=work or ("done" if whole else "trained"),
+        iteration=record.get("iterations"),
+        loss=record.get("final_loss"),
+        target_loss=target,
+        sharpness=_last_sharpness(place),
+        seconds=record.get("seconds"),
+        stopped=record.get("stopped"),
+        note="its snapshots were deleted" if (place / CLEANED).exists() else "",
+    )
+
+
+def _unfinished(results: Path, folder: str, work: str | None, target: float | None) -> RunStatus:
+    lines = _tail(results / "logs" / "train" / f"{folder}.log")
+    seen = next((seen for line in reversed(lines) if (seen := read_line(line))), None)
+    failure = None if work else _failure(lines)
+    state = work or ("failed" if failure else "interrupted")
+    goes_on = (results / folder / "checkpoint.safetensors").exists()
+    note = "" if work else failure or ("goes on from its checkpoint" if goes_on else "begins anew")
+    if seen is None:
+        return RunStatus(folder, state, target_loss=target, note=note)
+    left = seconds_of(seen.left) if work else None
+    return RunStatus(
+        folder, state, seen.iteration, seen.loss, target, seen.sharpness, None, left, note=note
+    )
+
+
+def _tail(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            return file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+
+
+def _failure(lines: list[str]) -> str | None:
+    """The message that the last attempt in a log ended with; None where it was cut off."""
+    for number in range(len(lines) - 1, -1, -1):
+        if lines[number].startswith("error: "):
+            return lines[number].removeprefix("error: ")
+        if lines[number].startswith("Traceback (most recent call last)"):
+            return next(line for line in reversed(lines[number:]) if line.strip())
+        if read_line(lines[number]) or " continues from iteration " in lines[number]:
+            return None
+    return None
+
+
+def _last_sharpness(place: Path) -> float | None:
+    """λ₁(𝓗) at the last snapshot that was decomposed."""
+    index = readable(place / "decomposition" / "index.json")
+    if not index or not index.get("snapshots"):
+        return None
+    record = readable(place / "decomposition" / index["snapshots"][-1]["file"]) or {}
+    value = record.get("sharpness_hessian")
+    return None if value is None else float(value)
+
+
+def _with_time_left(runs: list[RunStatus]) -> list[RunStatus]:
+    """Runs that have not begun to train take as long as the mean of their experiment and N."""
+    took: dict[str, list[float]] = {}
+    for run in runs:
+        if run.seconds is not None:
+            took.setdefault(run.run.rsplit("/", 1)[0], []).append(run.seconds)
+    filled = []
+    for run in runs:
+        like = took.get(run.run.rsplit("/", 1)[0])
+        if run.state in ("waiting", "interrupted", "failed") and like:
+            run = dataclasses.replace(run, seconds_left=mean(like))
+        filled.append(run)
+    return filled
+
+
+def _left(runs: list[RunStatus]) -> str:
+    """How long one job would train all that is left."""
+    open_ones = [r for r in runs if r.state in ("waiting", "training", "interrupted", "failed")]
+    known = [run.seconds_left for run in open_ones if run.seconds_left is not None]
+    if not open_ones:
+        return "–"
+    unknown = len(open_ones) - len(known)
+    parts = [time_left(sum(known))] if known else []
+    return " + ".join([*parts, *([f"{unknown} unknown"] if unknown else [])])
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,162 @@
+"""The command `eosflow`: how far runs are, what columns mean, what can be deleted, and more."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from eosflow.storage.errors import UserError
+from eosflow.workflow import command_line
+
+# Packages that only an extra brings.
+EXTRAS = {
+    "cairocffi": "workflow",
+    "jinja2": "report",
+    "matplotlib": "report",
+    "seaborn": "report",
+    "statsmodels": "report",
+}
+RESULTS = Path("results")
+
+
+def start() -> None:
+    """The entry point."""
+    command_line.run(functools.partial(main, sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run one command. Raises: UserError, and SystemExit for wrong arguments or a failed check."""
+    given = _parser().parse_args(arguments)
+    try:
+        given.run(given)
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        raise UserError(
+            f"{package} is not installed: pip install 'eosflow[{EXTRAS[package]}]'"
+        ) from None
+    except BrokenPipeError:  # of a reader such as `head`
+        sys.stderr.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="eosflow", description=__doc__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    status = commands.add_parser("status", help="how far the runs of a results folder are")
+    _results(status)
+    status.add_argument("--all", action="store_true", help="a line for every run")
+    status.add_argument("--json", action="store_true", help="everything, for scripts")
+    status.set_defaults(run=_status)
+
+    explain = commands.add_parser("explain", help="symbol, equation, unit and file of a column")
+    explain.add_argument("column", help="such as alignment_product")
+    explain.set_defaults(run=_explain)
+
+    clean = commands.add_parser("clean", help="free the space of weight snapshots")
+    _results(clean)
+    clean.add_argument(
+        "--keep-tables",
+        action="store_true",
+        required=True,
+        help="keep all that tables, figures and the report are made of; only snapshots go",
+    )
+    clean.add_argument("--yes", action="store_true", help="delete; without it nothing is")
+    clean.set_defaults(run=_clean)
+
+    _add_evidence(commands.add_parser("evidence", help="finished results as a few small files"))
+
+    check = commands.add_parser("check", help="whether a configuration can be run here")
+    check.add_argument(
+        "--configfile", type=Path, nargs="+", default=[], metavar="FILE", help="over config.yaml"
+    )
+    check.add_argument(
+        "--config", nargs="+", default=[], metavar="KEY=VALUE", help="values over those files"
+    )
+    check.set_defaults(run=_check)
+    return parser
+
+
+def _results(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("results", type=Path, nargs="?", default=RESULTS, help="default: results")
+
+
+def _add_evidence(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    keep = commands.add_parser("keep", help="take the evidence out of a results folder")
+    keep.add_argument("results", type=Path, help="folder of all results, finished")
+    keep.add_argument("folder", type=Path, help="output: new, empty, or of an earlier keep")
+    keep.set_defaults(run=_keep)
+    redraw = commands.add_parser("redraw", help="make figures, tables and report of kept evidence")
+    redraw.add_argument("folder", type=Path, help="folder that keep has written")
+    redraw.add_argument("output", type=Path, help="output: new, empty, or of an earlier redraw")
+    redraw.set_defaults(run=_redraw)
+    retable = commands.add_parser("retable", help="make the tables of kept evidence anew")
+    retable.add_argument("folder", type=Path, help="folder that keep has written")
+    retable.set_defaults(run=_retable)
+
+
+# Each imports what it needs, so that the others start at once.
+
+
+def _status(given: argparse.Namespace) -> None:
+    from eosflow.workflow.status import Status
+
+    status = Status.of(given.results)
+    words = json.dumps(status.record(), indent=1) if given.json else status.in_words(given.all)
+    print(words)
+
+
+def _explain(given: argparse.Namespace) -> None:
+    from eosflow.results import columns
+
+    print(columns.in_words(columns.explain(given.column)))
+
+
+def _clean(given: argparse.Namespace) -> None:
+    from eosflow.workflow import clean
+
+    print(clean.freeable(given.results).in_words())
+    if given.yes:
+        clean.clean(given.results)
+    else:
+        print("Nothing was deleted. Add --yes to do it.")
+
+
+def _keep(given: argparse.Namespace) -> None:
+    from eosflow.results import archive
+
+    archive.keep(given.results, given.folder)
+
+
+def _redraw(given: argparse.Namespace) -> None:
+    from eosflow.results import archive
+
+    archive.redraw(given.folder, given.output)
+
+
+def _retable(given: argparse.Namespace) -> None:
+    from eosflow.results import archive
+
+    archive.retable(given.folder)
+
+
+def _check(given: argparse.Namespace) -> None:
+    from eosflow.workflow import check
+
+    findings = []
+    for finding in check.check(check.plan_of(given.configfile, given.config)):
+        print(finding.line(), flush=True)
+        findings.append(finding)
+    if any(finding.verdict == check.BAD for finding in findings):
+        raise UserError("this configuration cannot be run here; see the lines marked `missing`.")
+    print("This configuration can be run here.")
+
+
+if __name__ == "__main__":
+    start()

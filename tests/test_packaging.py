@@ -1,0 +1,118 @@
+"""The package: what it asks for and the lock pins, what a wheel holds, another workflow around it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+from project import ROOT, TINY, Project
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+
+
+def pins(lines: list[str]) -> dict[str, Version]:
+    """Exact versions, by normalised name."""
+    found = {}
+    for line in lines:
+        if not line.startswith("#"):
+            name, version = line.split("==")
+            found[canonicalize_name(name)] = Version(version)
+    return found
+
+
+LOCK = pins((ROOT / "envs" / "lock.txt").read_text().splitlines())
+
+
+def asked(*groups: str) -> list[Requirement]:
+    """What the package and some of its extras need, but for the package itself."""
+    lines = [*PROJECT["dependencies"], *(line for group in groups for line in EXTRAS[group])]
+    return [r for r in map(Requirement, lines) if r.name != "eosflow"]
+
+
+def test_the_lock_has_an_exact_version_in_every_range() -> None:
+    for requirement in asked(*EXTRAS):
+        assert LOCK[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+    assert LOCK["torch"] == Version("2.13.0")
+
+
+def test_conda_pins_what_the_lock_pins() -> None:
+    environment = yaml.safe_load((ROOT / "envs" / "eosflow.yaml").read_text())
+    *conda, pip = environment["dependencies"]
+    assert conda == ["python=3.11", "cairo", "pip"]
+    needed = {canonicalize_name(r.name) for r in asked("workflow", "report", "sst", "slurm")}
+    pinned = pins(pip["pip"])
+    assert pinned == {name: LOCK[name] for name in needed}
+
+
+def test_the_rules_that_need_snakemake_ask_for_the_version_that_is_locked() -> None:
+    (needed,) = re.findall(r'min_version\("(.*)"\)', (ROOT / "Snakefile").read_text())
+    assert Version(needed) <= LOCK["snakemake"]
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_all_that_the_package_reads(tmp_path: Path) -> None:
+    build = (
+        "from setuptools.build_meta import build_wheel; import sys; print(build_wheel(sys.argv[1]))"
+    )
+    source = tmp_path / "source"
+    project = Project(source)  # a copy, so that nothing is built in this tree
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        (source / name).write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-c", build, str(tmp_path)]
+    done = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=True)
+    with zipfile.ZipFile(tmp_path / done.stdout.splitlines()[-1]) as wheel:
+        inside = set(wheel.namelist())
+        wheel.extractall(tmp_path / "site")
+    there = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "eosflow").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert there <= inside
+    assert not {name.split("/")[0] for name in inside} - {"eosflow", "eosflow-0.1.0.dist-info"}
+    # Outside the tree, from the wheel alone: the table of columns, the schema and the command.
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import eosflow; "
+        "assert eosflow.__file__.startswith(sys.argv[1]); "
+        "from eosflow.workflow import schema, terminal; schema.schema({}); "
+        "terminal.main(['explain', 'overlap'])"
+    )
+    command = [sys.executable, "-I", "-c", program, str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "λ₁(G)" in done.stdout
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == PROJECT["version"]
+    assert citation["title"].startswith("eosflow")
+
+
+@pytest.mark.slow
+def test_the_workflow_is_a_module_of_another(tmp_path: Path) -> None:
+    """As docs/how-to.md shows it, in a folder of its own."""
+    page = (ROOT / "docs" / "how-to.md").read_text()
+    section = page.split("\n## Use the workflow in another\n", 1)[1].split("\n## ", 1)[0]
+    (snakefile,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    clone = Project(tmp_path / "mine" / "eosflow")
+    mine = Project.__new__(Project)
+    mine.root = tmp_path / "mine"
+    (mine.root / "Snakefile").write_text(snakefile)
+    (mine.root / "mine.yaml").write_text(TINY)
+    profile = ("--workflow-profile", "eosflow/profiles/default")
+    assert mine.jobs(*profile, tiny=False)["eosflow_train"] == 4
+    target = "results/data/subsets/dice-subset0.npz"
+    output = mine.run(target, *profile, tiny=False, PYTHONPATH=str(clone.root))
+    assert (mine.root / target).exists()
+    assert "1 of 1 steps" in output
+    assert (mine.root / "results" / "logs" / "configuration.json").exists()

@@ -1,0 +1,333 @@
+"""The command `eosflow`, on folders made by the library itself; no Snakemake is started."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from problems import small_spec, write_noise_subset
+from project import ROOT, wait_until
+
+import eosflow.results
+from eosflow.measurements.decomposition import Decomposition
+from eosflow.measurements.top_eigenvalues import TopEigenvalues
+from eosflow.runs import train as training
+from eosflow.runs.measure import measure_run
+from eosflow.runs.progress import LossProgress, read_line, seconds_of, time_left
+from eosflow.runs.spec import RunSpec
+from eosflow.storage.damage import CLEANED
+from eosflow.storage.errors import UserError
+from eosflow.storage.files import read_json, write_json
+from eosflow.workflow import check, resources, terminal
+from eosflow.workflow.locks import alone_in, at_work, measuring_in
+from eosflow.workflow.plan import Plan
+from eosflow.workflow.sizes import size_in_words
+from eosflow.workflow.stale import Stale
+from eosflow.workflow.status import CONFIGURATION, Status, run_status
+
+DONE, CUT, WAITING = small_spec(), small_spec(init_seed=1), small_spec(init_seed=2)
+FOLDERS = [str(spec.folder) for spec in (DONE, CUT, WAITING)]
+
+
+class Stop(Exception):
+    """Ends a training job in the middle, as a signal would."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results with one run done, one cut off in the middle, and one that is to come."""
+    results = tmp_path_factory.mktemp("terminal") / "results"
+    (results / "data" / "subsets").mkdir(parents=True)
+    subset = write_noise_subset(results / "data" / "subsets" / "dice-subset0.npz", seed=0)
+    training.train(DONE, subset, results / FOLDERS[0], threads=1)
+    measure_run(results / FOLDERS[0], subset, Decomposition())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LossProgress, "update", _stop_at_five)
+        with pytest.raises(Stop):
+            training.train(CUT, subset, results / FOLDERS[1], threads=1, checkpoint_seconds=0)
+    runs = {str(spec.folder): spec.key for spec in (DONE, CUT, WAITING)}
+    measured = {folder: ["decomposition"] for folder in runs}
+    write_json(results / CONFIGURATION, {"config": {}, "runs": runs, "measurements": measured})
+    return results
+
+
+def _stop_at_five(self: LossProgress, iteration: int, *_: float | None) -> None:
+    if iteration == 5:
+        raise Stop
+
+
+@pytest.fixture
+def results(made: Path, tmp_path: Path) -> Path:
+    """A copy of them."""
+    import shutil
+
+    return Path(shutil.copytree(made, tmp_path / "results"))
+
+
+def log_of(results: Path, folder: str) -> Path:
+    path = results / "logs" / "train" / f"{folder}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@pytest.fixture
+def job(results: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process that trains the run which was cut off: it holds the run's lock."""
+    program = (
+        "import sys, time; from pathlib import Path; from eosflow.workflow.locks import alone_in\n"
+        "with alone_in(Path(sys.argv[1])): time.sleep(600)"
+    )
+    command = [sys.executable, "-c", program, str(results / FOLDERS[1])]
+    process = subprocess.Popen(command, cwd=ROOT)
+    wait_until(lambda: at_work(results / FOLDERS[1]) is not None)
+    yield process
+    process.kill()
+    process.wait()
+
+
+# status
+
+
+def test_what_a_training_job_logs_is_read_back(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = LossProgress("dice-ce/n6/init0-subset0", 0.01)
+    progress._next_line = -math.inf
+    progress.update(0, 2.0, 2.0, None)
+    for sharpness in (12.5, None):
+        progress._next_line = -math.inf
+        progress.update(100, 0.125, 0.5, sharpness)
+        seen = read_line(capsys.readouterr().err.splitlines()[-1])
+        assert seen is not None
+        assert (seen.iteration, seen.loss, seen.sharpness) == (100, 0.125, sharpness)
+        assert seconds_of(seen.left) is not None
+    assert read_line("error: the disk is full") is None
+
+
+@pytest.mark.parametrize("seconds", [5, 45, 119, 500, 8000, 300000])
+def test_a_time_in_words_is_read_back(seconds: float) -> None:
+    assert seconds_of(f"about {time_left(seconds)} left") == pytest.approx(seconds, rel=0.1)
+    assert seconds_of(f"1 s to {time_left(seconds)} left") == pytest.approx(seconds, rel=0.1)
+    assert seconds_of("time unknown") is None
+
+
+def test_status_tells_done_from_cut_off_from_waiting(results: Path) -> None:
+    done, cut, waiting = Status.of(results).runs
+    record = read_json(results / FOLDERS[0] / "run.json")
+    assert (done.state, done.stopped) == ("done", "target_loss")
+    assert (done.iteration, done.loss) == (record["iterations"], record["final_loss"])
+    last = sorted((results / FOLDERS[0] / "decomposition").glob("step*.json"))[-1]
+    assert done.sharpness == read_json(last)["sharpness_hessian"]
+    assert (cut.state, cut.note) == ("interrupted", "goes on from its checkpoint")
+    assert waiting.state == "waiting"
+    # Both are as long as the one of their experiment and N that is done.
+    assert cut.seconds_left == waiting.seconds_left == done.seconds
+
+
+def test_a_run_trains_only_as_long_as_its_job_lives(
+    results: Path, job: subprocess.Popen[bytes]
+) -> None:
+    seen = "iteration 40  loss 0.5 (target 0.1)  sharpness 9.5  4.00 iterations/s"
+    log_of(results, FOLDERS[1]).write_text(f"mine: {seen}  about 3 min left\n")
+    run = Status.of(results).runs[1]
+    assert (run.state, run.iteration, run.loss, run.sharpness) == ("training", 40, 0.5, 9.5)
+    assert run.seconds_left == 180
+    job.kill()
+    job.wait()
+    run = Status.of(results).runs[1]
+    assert (run.state, run.iteration) == ("interrupted", 40)
+
+
+def test_a_job_that_measures_is_told_from_one_that_trains(tmp_path: Path) -> None:
+    with measuring_in(tmp_path / "init0-subset0", "decomposition"):
+        assert at_work(tmp_path / "init0-subset0") == "measuring"
+        assert at_work(tmp_path / "init0-subset1") is None
+    with alone_in(tmp_path / "init0-subset0"):
+        assert at_work(tmp_path / "init0-subset0") == "training"
+    assert at_work(tmp_path / "init0-subset0") is None
+
+
+@pytest.mark.parametrize(
+    ("log", "state", "note"),
+    [
+        ("error: the disk is full\n", "failed", "the disk is full"),
+        ("Traceback (most recent call last):\n  x\nKeyError: 1\n", "failed", "KeyError: 1"),
+        (
+            "error: old\nEXP continues from iteration 5\n",
+            "interrupted",
+            "goes on from its checkpoint",
+        ),
+    ],
+)
+def test_a_failed_run_says_why(results: Path, log: str, state: str, note: str) -> None:
+    log_of(results, FOLDERS[1]).write_text(log)
+    run = run_status(results, FOLDERS[1])
+    assert (run.state, run.note) == (state, note)
+
+
+def test_status_in_words_and_as_json(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.main(["status", str(results)])
+    words = capsys.readouterr().out
+    assert re.search(r"^all +1 +– +– +– +1 +1 +–", words, re.MULTILINE)
+    assert f"{FOLDERS[1]}: interrupted" in words
+    assert "Snakemake is not at work" in words
+    with FileLock(results / ".lock"):
+        terminal.main(["status", str(results), "--json"])
+    record = json.loads(capsys.readouterr().out)
+    assert record["working"]
+    assert [run["state"] for run in record["runs"]] == ["done", "interrupted", "waiting"]
+    assert record["states"] == {DONE.experiment: {"done": 1, "interrupted": 1, "waiting": 1}}
+
+
+def test_status_without_a_record_of_the_configuration(results: Path) -> None:
+    (results / CONFIGURATION).unlink()
+    status = Status.of(results)
+    assert sorted(run.state for run in status.runs) == ["done", "interrupted"]
+    assert "only runs that have begun are counted" in status.in_words()
+
+
+def test_a_run_of_another_specification_is_waited_for(results: Path) -> None:
+    run = run_status(results, FOLDERS[0], key="0" * 16)
+    assert (run.state, run.note) == ("waiting", "a run of another specification is there")
+
+
+def test_status_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="There is no folder"):
+        terminal.main(["status", str(tmp_path / "none")])
+    with pytest.raises(UserError, match="holds no runs"):
+        terminal.main(["status", str(tmp_path)])
+
+
+# clean
+
+
+def every_file(folder: Path) -> dict[str, bytes]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {str(p.relative_to(folder)): p.read_bytes() for p in paths if "lock" not in p.name}
+
+
+def test_clean_shows_first_and_then_deletes_snapshots_of_finished_runs_alone(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = results / FOLDERS[0] / "snapshots" / "mine.txt"
+    own.write_text("not the workflow's")
+    before = every_file(results)
+    terminal.main(["clean", str(results), "--keep-tables"])
+    assert every_file(results) == before
+    assert "Nothing was deleted" in capsys.readouterr().out
+    terminal.main(["clean", str(results), "--keep-tables", "--yes"])
+    after = every_file(results)
+    gone = before.keys() - after.keys()
+    listed = read_json(results / FOLDERS[0] / "manifest.json")["snapshots"]
+    assert gone == {f"{FOLDERS[0]}/{entry['file']}" for entry in listed}
+    assert after.keys() - before.keys() == {f"{FOLDERS[0]}/{CLEANED}"}
+    assert all(after[name] == before[name] for name in after.keys() & before.keys())
+    assert Status.of(results).runs[0].note == "its snapshots were deleted"
+
+
+def test_clean_waits_for_what_is_still_to_be_measured(results: Path) -> None:
+    configuration = read_json(results / CONFIGURATION)
+    for names in configuration["measurements"].values():
+        names.append("top-eigenvalues")
+    write_json(results / CONFIGURATION, configuration)
+    before = every_file(results)
+    terminal.main(["clean", str(results), "--keep-tables", "--yes"])
+    assert every_file(results) == before
+
+
+def test_clean_refuses_while_snakemake_or_a_job_works(
+    results: Path, job: subprocess.Popen[bytes]
+) -> None:
+    before = every_file(results)
+    with FileLock(results / ".lock"), pytest.raises(UserError, match="A Snakemake is at work"):
+        terminal.main(["clean", str(results), "--keep-tables", "--yes"])
+    with pytest.raises(UserError, match="A job is at work"):
+        terminal.main(["clean", str(results), "--keep-tables", "--yes"])
+    assert every_file(results) == before
+
+
+def test_after_cleaning_only_a_new_measurement_trains_a_run_again(results: Path) -> None:
+    def reason(*measurements: Decomposition | TopEigenvalues) -> str | None:
+        named = {each.name: each for each in measurements}
+        return Stale(str(results), {FOLDERS[0]: DONE}, lambda _: named).run(FOLDERS[0])
+
+    terminal.main(["clean", str(results), "--keep-tables", "--yes"])
+    assert reason(Decomposition()) is None
+    words = "its snapshots were deleted, and top-eigenvalues is to be measured"
+    assert reason(Decomposition(), TopEigenvalues()) == words
+    kept = (results / FOLDERS[0] / "trajectory.parquet").read_bytes()
+    training.train(DONE, results / "data/subsets/dice-subset0.npz", results / FOLDERS[0], threads=1)
+    assert (results / FOLDERS[0] / "trajectory.parquet").read_bytes() == kept
+    assert not (results / FOLDERS[0] / CLEANED).exists()
+    assert reason(Decomposition(), TopEigenvalues()) is None
+
+
+# check
+
+
+def test_the_disk_is_that_of_the_snapshots(tmp_path: Path) -> None:
+    spec: RunSpec = small_spec()
+    longest = spec.optimizer.max_step_size
+    iterations = 10 + resources.SEEN_FLOW_TIME_PER_EXAMPLE * spec.n / longest
+    snapshots = iterations / spec.snapshots.every + len(spec.snapshots.also) + 1
+    assert resources.disk(spec) == pytest.approx(8 * spec.parameters * snapshots)
+
+
+def test_check_says_whether_a_configuration_can_be_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    where = f"results_dir={tmp_path / 'results'}"
+    options = ["--configfile", "config/demo.yaml", "--config", where, "device=cpu"]
+    terminal.main(["check", *options])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines[:2]] == ["python", "snakemake"]
+    assert lines[-1] == "This configuration can be run here."
+    monkeypatch.setattr(check.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1})())
+    with pytest.raises(UserError, match="cannot be run here"):
+        terminal.main(["check", *options])
+    assert re.search(r"^missing +disk +\d+ MB .*; 1 bytes are free", capsys.readouterr().out, re.M)
+
+
+def test_check_looks_for_the_archives_in_a_mirror(tmp_path: Path) -> None:
+    (tmp_path / "AtrialFibrillation.zip").write_bytes(b"")
+    values = ["mirror=" + str(tmp_path), "results_dir=" + str(tmp_path / "results")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        plan: Plan = check.plan_of([], values)
+    found = {f.words: f.verdict for f in check.check(plan) if f.about == "data"}
+    assert found[f"AtrialFibrillation.zip is in the mirror {tmp_path}"] == check.GOOD
+    assert [verdict for words, verdict in found.items() if "cifar-10" in words] == [check.BAD]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(0, "0 bytes"), (1234, "1.2 kB"), (999.6e3, "1 MB"), (2.17e12, "2.2 TB")]
+)
+def test_sizes_in_words(number: float, words: str) -> None:
+    assert size_in_words(number) == words
+
+
+# explain, evidence, and what all share
+
+
+def test_explain_and_what_cannot_be_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.main(["explain", "overlap"])
+    assert "λ₁(G) / E‖M‖²" in capsys.readouterr().out
+    with pytest.raises(UserError, match="Did you mean overlap"):
+        terminal.main(["explain", "overlpa"])
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def retable(folder: Path) -> None:
+        raise ModuleNotFoundError("No module", name="statsmodels.api")
+
+    archive = types.SimpleNamespace(retable=retable)
+    monkeypatch.setattr(eosflow.results, "archive", archive, raising=False)
+    with pytest.raises(UserError, match=r"statsmodels is .* pip install 'eosflow\[report\]'"):
+        terminal.main(["evidence", "retable", "nowhere"])
