@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from eosflow.workflow import reference
+from eosflow.workflow import reference, status, terminal
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+OWN = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")
+PAGES = sorted([*(ROOT / name for name in OWN), *(ROOT / "docs").glob("*.md")])
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
@@ -95,6 +97,27 @@ def test_the_architecture_names_every_room_and_files_that_exist() -> None:
     for name in re.findall(r"`([\w/]+\.py)`", ARCHITECTURE):
         places = (ROOT / name, ROOT / "eosflow" / name, *(ROOT / "eosflow").glob(f"*/{name}"))
         assert any(place.exists() for place in places), f"architecture.md names {name}"
+
+
+def test_the_site_has_every_page_and_the_index_leads_to_it() -> None:
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    inside = [page for entry in site["nav"] for page in _pages(entry)]
+    assert sorted(inside) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert {*inside} - {"index.md"} == set(re.findall(r"\]\((\w[\w-]*\.md)\)", index))
+
+
+def _pages(entry: dict[str, str | list[dict[str, str]]]) -> list[str]:
+    (held,) = entry.values()
+    return [held] if isinstance(held, str) else [page for part in held for page in _pages(part)]
+
+
+def test_the_page_of_the_terminal_has_every_command_and_state() -> None:
+    text = (ROOT / "docs" / "terminal.md").read_text(encoding="utf-8")
+    helped = terminal.parser().format_help()
+    commands = re.findall(r"^    (\w+) ", helped, re.MULTILINE)
+    assert re.findall(r"^## eosflow (\w+)", text, re.MULTILINE) == commands
+    assert sorted(re.findall(r"^\| (\w+) \|", text, re.MULTILINE)[1:]) == sorted(status.STATES)
 
 
 def test_the_page_of_the_configuration_is_up_to_date() -> None:

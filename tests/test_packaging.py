@@ -1,4 +1,4 @@
-"""The package: what it asks for and the lock pins, what a wheel holds, another workflow around it."""
+"""The package: what it asks for and the lock pins, what a wheel holds, a workflow around it."""
 
 from __future__ import annotations
 

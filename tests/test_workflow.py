@@ -6,6 +6,8 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -131,9 +133,29 @@ def test_a_larger_n_trains_only_the_new_run(again: Project) -> None:
     jobs = again.jobs()
     assert (jobs["subset"], jobs["train"], jobs["measure"]) == (1, 1, 1)
     trained = {path: path.stat().st_mtime_ns for path in again.results.rglob("run.json")}
-    again.make("results/table2.csv")
+    output = again.make("results/table2.csv")
+    assert "eosflow: dice-ce/n48/init0-subset0: trained, iteration " in output
     assert all(path.stat().st_mtime_ns == time for path, time in trained.items())
     assert (again.results / "dice-ce/n48/init0-subset0/run.json").exists()
+
+
+def test_without_snapshots_all_but_a_new_measurement_can_be_made(again: Project) -> None:
+    program = [sys.executable, "-m", "eosflow.workflow.terminal"]
+    command = [*program, "clean", "results", "--keep-tables", "--yes"]
+    subprocess.run(command, cwd=again.root, env=again.environment, check=True)
+    assert not list(again.results.glob("*/*/*/snapshots/*"))
+    assert again.jobs() == {}
+    listed = json.loads((again.results / "manifest.json").read_text())["files"]
+    assert all((again.root / entry["file"]).is_file() for entry in listed)
+    before = (again.results / "table2.csv").read_bytes()
+    for name in ("table2.csv", "figures/figure06.png"):
+        (again.results / name).unlink()
+    again.make()
+    assert (again.results / "table2.csv").read_bytes() == before
+    assert (again.results / "figures" / "figure06.png").exists()
+    jobs = again.jobs("--config", "measure=[decomposition, top-eigenvalues]")
+    assert (jobs["train"], jobs["collect_measurement"]) == (4, 1)
+    assert "subset" not in jobs
 
 
 def test_other_images_are_shown_and_deleted_ones_are_not_missed(again: Project) -> None:

@@ -30,7 +30,7 @@ def start() -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Run one command. Raises: UserError, and SystemExit for wrong arguments or a failed check."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     try:
         given.run(given)
     except ModuleNotFoundError as error:
@@ -44,9 +44,10 @@ def main(arguments: Sequence[str]) -> None:
         sys.stderr.close()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="eosflow", description=__doc__)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    whole = argparse.ArgumentParser(prog="eosflow", description=__doc__)
+    commands = whole.add_subparsers(metavar="COMMAND", required=True)
 
     status = commands.add_parser("status", help="how far the runs of a results folder are")
     _results(status)
@@ -79,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         "--config", nargs="+", default=[], metavar="KEY=VALUE", help="values over those files"
     )
     check.set_defaults(run=_check)
-    return parser
+    return whole
 
 
 def _results(parser: argparse.ArgumentParser) -> None:
