@@ -16,7 +16,8 @@ from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
 from eosflow.results.verdicts import JUDGES
 from eosflow.results.verdicts.edge_of_stability import judge
 from eosflow.runs.studies import FLOW, JUDGED, edge_of_stability
-from eosflow.runs.studies.edge_of_stability import DESCENT, Problem, cheb, study
+from eosflow.runs.studies.edge_of_stability import DESCENT, Problem, study
+from eosflow.runs.studies.testbeds import cheb
 
 
 def quadratic() -> ModuleObjective:

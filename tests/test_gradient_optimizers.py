@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -339,3 +340,65 @@ def test_nesterov_without_momentum_is_refused() -> None:
 def test_importing_does_not_import_torch(module: str) -> None:
     code = f"import sys, eosflow.optimizers.{module}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("share", [0.995, 1.005])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        GradientDescent(learning_rate=1.0),
+        GradientDescent(learning_rate=1.0, momentum=0.6),
+        GradientDescent(learning_rate=1.0, momentum=0.6, nesterov=True),
+        GradientDescent(learning_rate=1.0, momentum=0.6, weight_decay=3.0),
+        Adam(learning_rate=1.0, beta2=0.9999, epsilon=0.5),
+        Adam(learning_rate=1.0, beta1=0.5, beta2=0.9999, epsilon=0.5, weight_decay=3.0),
+        RMSprop(learning_rate=1.0, alpha=0.9999, epsilon=0.5),
+        RMSprop(learning_rate=1.0, alpha=0.9999, epsilon=0.5, momentum=0.6),
+    ],
+    ids=lambda item: item.describe() if isinstance(item, GradientOptimizer) else str(item),
+)
+def test_the_edge_is_where_a_quadratic_turns_unstable(
+    optimizer: GradientOptimizer, share: float
+) -> None:
+    """The gradients are so small beside ε that P is ε times the identity."""
+    curvature = 20 + optimizer.weight_decay
+    divisor = getattr(optimizer, "epsilon", 1.0)
+    rate = share * optimizer.edge() * divisor / curvature
+    theta = torch.tensor([1e-100, 0.0], dtype=torch.float64)
+    steps = path(dataclasses.replace(optimizer, learning_rate=rate), quadratic, theta, 400)
+    point = FunctionPoint(quadratic, theta)
+    p = optimizer.preconditioner(point, optimizer.init(None, theta, 0))  # type: ignore[arg-type]
+    assert p.tolist() == pytest.approx([divisor] * 2, rel=1e-6)
+    early, late = (
+        max(step.theta[0].abs().item() for step in steps[k : k + 20]) for k in (150, 380)
+    )
+    assert (late > early) == (share > 1)
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.5])
+@pytest.mark.parametrize("name", ["adam", "adam-other", "adamw", "rmsprop", "rmsprop-all"])
+def test_the_preconditioner_is_what_torch_divides_by(name: str, clip: float) -> None:
+    plugin, settings, theirs, their_settings = PAIRS[name]
+    decay = 0.05
+    optimizer = plugin(learning_rate=0.02, weight_decay=decay, clip_norm=clip, **settings)
+    variable = start().requires_grad_()
+    oracle = theirs([variable], lr=0.02, **{**their_settings, "weight_decay": decay})
+    theta, state = start(), optimizer.init(None, start(), 0)  # type: ignore[arg-type]
+    for count in range(1, 8):
+        point = FunctionPoint(rosenbrock, theta)
+        found = optimizer.preconditioner(point, state)  # type: ignore[arg-type]
+        oracle.zero_grad()
+        rosenbrock(variable).backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_([variable], clip or float("inf"))
+        oracle.step()
+        kept, group = oracle.state[variable], oracle.param_groups[0]
+        if "exp_avg_sq" in kept:
+            square = kept["exp_avg_sq"] / (1 - group["betas"][1] ** count)
+        else:
+            square = kept["square_avg"]
+            if group["centered"]:
+                square = square - kept["grad_avg"] ** 2
+        torch.testing.assert_close(found, square.sqrt() + group["eps"], rtol=1e-10, atol=1e-14)
+        step = optimizer.step(None, point, state)  # type: ignore[arg-type]
+        assert step is not None
+        theta, state = step.theta, step.state

@@ -105,18 +105,29 @@ class GradientOptimizer(ABC):
     ) -> Step | None:
         """θ − η_t d; None where that is not finite. η_t is also the step size."""
         steps = cast(int, state["steps"])
-        rate, gradient = self.rate(steps), point.gradient
-        norm = gradient.norm().item()
-        if self.clip_norm:
-            # The 1e-6 is that of torch.nn.utils.clip_grad_norm_.
-            gradient = gradient * min(1.0, self.clip_norm / (norm + 1e-6))
-        theta, buffers = self._update(
-            point.theta, gradient, rate, steps + 1, cast("Buffers", state)
-        )
+        rate, norm = self.rate(steps), point.gradient.norm().item()
+        gradient, buffers = self._seen(point), cast("Buffers", state)
+        theta, buffers = self._update(point.theta, gradient, rate, steps + 1, buffers)
         if not theta.isfinite().all():
             return None
         facts = {"learning_rate": rate, "gradient_norm": norm}
         return Step(theta, {"steps": steps + 1, **buffers}, rate, facts)
+
+    def preconditioner(self, point: Point, state: State) -> Tensor:
+        """p (P,), P = diag(p): the step from here divides by it, entry by entry; 1 if it does not.
+
+        Of Adam √v̂ + ε and of RMSprop √v + ε, v with the gradient at `point` in it.
+        """
+        count = cast(int, state["steps"]) + 1
+        return self._divisor(self._seen(point), count, cast("Buffers", state))[0]
+
+    @abstractmethod
+    def edge(self) -> float:
+        """η times the largest λ₁(P⁻¹𝓗) at which it is stable on a quadratic, with P held fast.
+
+        With weight decay λ in the gradient, that of P⁻¹(𝓗 + λI). Source: Jeremy Cohen et al.,
+        Adaptive gradient methods at the edge of stability, 2022.
+        """
 
     @abstractmethod
     def _words(self) -> list[str]:
@@ -130,7 +141,24 @@ class GradientOptimizer(ABC):
     def _update(
         self, theta: Tensor, gradient: Tensor, rate: float, count: int, buffers: Buffers
     ) -> tuple[Tensor, Buffers]:
-        """The new θ (P,) and buffers, as fresh tensors, in the step number `count` = 1, 2, …"""
+        """The new θ (P,) and buffers, as fresh tensors, in the step number `count` = 1, 2, …
+
+        `gradient` is as clipped and with λθ.
+        """
+
+    def _divisor(
+        self, gradient: Tensor, count: int, buffers: Buffers
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """p (P,) of `preconditioner`, and the new buffers that it comes from."""
+        return gradient.new_ones(gradient.shape), {}
+
+    def _seen(self, point: Point) -> Tensor:
+        """The gradient that the rule sees: clipped, then with λθ."""
+        gradient = point.gradient
+        if self.clip_norm:
+            # The 1e-6 is that of torch.nn.utils.clip_grad_norm_.
+            gradient = gradient * min(1.0, self.clip_norm / (gradient.norm().item() + 1e-6))
+        return self._decayed(gradient, point.theta)
 
     def _decayed(self, gradient: Tensor, theta: Tensor) -> Tensor:
         """∇𝓛 + λθ."""
@@ -171,6 +199,10 @@ class GradientDescent(GradientOptimizer):
                 "give a momentum above 0, or leave out nesterov."
             )
 
+    def edge(self) -> float:
+        """2 + 2μ, with Nesterov (2 + 2μ)/(1 + 2μ)."""
+        return (2 + 2 * self.momentum) / ((1 + 2 * self.momentum) if self.nesterov else 1)
+
     def _words(self) -> list[str]:
         kind = "Nesterov momentum" if self.nesterov else "momentum"
         return ["gradient descent", *([f"{kind} {self.momentum:g}"] if self.momentum else [])]
@@ -181,7 +213,6 @@ class GradientDescent(GradientOptimizer):
     def _update(
         self, theta: Tensor, gradient: Tensor, rate: float, count: int, buffers: Buffers
     ) -> tuple[Tensor, Buffers]:
-        gradient = self._decayed(gradient, theta)
         if not self.momentum:
             return theta.add(gradient, alpha=-rate), {}
         momentum = buffers["momentum"].mul(self.momentum).add_(gradient)
@@ -210,6 +241,10 @@ class Adam(GradientOptimizer):
         False, about="shrink the weights themselves (AdamW) and leave the gradient alone"
     )
 
+    def edge(self) -> float:
+        """(2 + 2β₁)/(1 − β₁): 38 at β₁ = 0.9. Decoupled weight decay is left out of account."""
+        return (2 + 2 * self.beta1) / (1 - self.beta1)
+
     def _words(self) -> list[str]:
         name = "AdamW" if self.decoupled_weight_decay else "Adam"
         return [name, f"β₁ {self.beta1:g}", f"β₂ {self.beta2:g}", f"ε {self.epsilon:g}"]
@@ -222,13 +257,20 @@ class Adam(GradientOptimizer):
     ) -> tuple[Tensor, Buffers]:
         if self.decoupled_weight_decay:
             theta = theta.mul(1 - rate * self.weight_decay)
-        else:
-            gradient = self._decayed(gradient, theta)
         mean = buffers["mean"].lerp(gradient, 1 - self.beta1)
+        scale, new = self._divisor(gradient, count, buffers)
+        way = -rate / (1 - self.beta1**count)
+        return theta.addcdiv(mean, scale, value=way), {"mean": mean, **new}
+
+    def _divisor(
+        self, gradient: Tensor, count: int, buffers: Buffers
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         squares = _running_square(buffers["square_mean"], gradient, self.beta2)
         scale = squares.sqrt().div_(math.sqrt(1 - self.beta2**count)).add_(self.epsilon)
-        way = -rate / (1 - self.beta1**count)
-        return theta.addcdiv(mean, scale, value=way), {"mean": mean, "square_mean": squares}
+        return scale, {"square_mean": squares}
+
+    def _decayed(self, gradient: Tensor, theta: Tensor) -> Tensor:
+        return gradient if self.decoupled_weight_decay else super()._decayed(gradient, theta)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,6 +290,10 @@ class RMSprop(GradientOptimizer):
     momentum: float = setting(0.0, about="momentum μ", minimum=0, exclusiveMaximum=1)
     centered: bool = setting(False, about="divide by the deviation from the mean gradient")
 
+    def edge(self) -> float:
+        """2 + 2μ."""
+        return 2 + 2 * self.momentum
+
     def _words(self) -> list[str]:
         words = ["RMSprop", f"α {self.alpha:g}", f"ε {self.epsilon:g}"]
         words += [f"momentum {self.momentum:g}"] if self.momentum else []
@@ -260,20 +306,24 @@ class RMSprop(GradientOptimizer):
     def _update(
         self, theta: Tensor, gradient: Tensor, rate: float, count: int, buffers: Buffers
     ) -> tuple[Tensor, Buffers]:
-        gradient = self._decayed(gradient, theta)
-        squares = _running_square(buffers["square_mean"], gradient, self.alpha)
-        new, variance = {"square_mean": squares}, squares
-        if self.centered:
-            new["mean"] = mean = buffers["mean"].lerp(gradient, 1 - self.alpha)
-            # Rounding can make a variance of 0 negative; torch then goes on with NaN.
-            variance = squares.addcmul(mean, mean, value=-1).clamp_(min=0)
-        scale = variance.sqrt().add_(self.epsilon)
+        scale, new = self._divisor(gradient, count, buffers)
         if not self.momentum:
             return theta.addcdiv(gradient, scale, value=-rate), new
         new["momentum"] = momentum = (
             buffers["momentum"].mul(self.momentum).addcdiv_(gradient, scale)
         )
         return theta.add(momentum, alpha=-rate), new
+
+    def _divisor(
+        self, gradient: Tensor, count: int, buffers: Buffers
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        squares = _running_square(buffers["square_mean"], gradient, self.alpha)
+        new, variance = {"square_mean": squares}, squares
+        if self.centered:
+            new["mean"] = mean = buffers["mean"].lerp(gradient, 1 - self.alpha)
+            # Rounding can make a variance of 0 negative; torch then goes on with NaN.
+            variance = squares.addcmul(mean, mean, value=-1).clamp_(min=0)
+        return variance.sqrt().add_(self.epsilon), new
 
 
 def _running_square(mean: Tensor, gradient: Tensor, keep: float) -> Tensor:

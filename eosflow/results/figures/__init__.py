@@ -263,6 +263,34 @@ KINDS: dict[str, Kind] = {
         "not converge.",
         data="studies/spectra/table.csv",
     ),
+    "optimizer_edges": Kind(
+        "eosflow.results.figures.optimizer_edges:optimizer_edges",
+        "Each optimizer at an edge of its own",
+        "Polyak's and Nesterov's momentum 0.3, RMSprop (α 0.99) and Adam (β₁ 0.9, β₂ 0.999) on "
+        "cheb-4, five seeds. Drawn is the sharpness in the optimizer's own metric, λ₁(P⁻¹𝓗), times "
+        "η: P is what the step divides the gradient by, the identity for the first two. Dashed, "
+        "where a quadratic turns unstable: 2 + 2μ, (2 + 2μ)/(1 + 2μ), 2, and (2 + 2β₁)/(1 − β₁) "
+        "= 38.",
+        data="studies/optimizer-edges/table.csv",
+    ),
+    "schedules": Kind(
+        "eosflow.results.figures.schedules:schedules",
+        "The edge moves with the learning rate",
+        "Gradient descent on cheb-4, five seeds, with its edge 2/η_t dashed. Where η drops to half "
+        "the sharpness climbs to the new edge; in a warm-up it is pressed down by the falling one; "
+        "under a cosine the edge runs away. Weight decay 0.001 moves the edge by that much and no "
+        "more than can be seen; 0.01 takes the network to a constant.",
+        data="studies/schedules/table.csv",
+    ),
+    "instabilities": Kind(
+        "eosflow.results.figures.instabilities:instabilities",
+        "One instability of gradient descent",
+        "Gradient descent on cheb-4 at η = 0.4, seed 0, from a hundred steps before λ₁η passes 2 "
+        "until it is below again. Above: the two largest eigenvalues, the swing along the first "
+        "direction, the change of the Hessian. Below: the loss along one step, from its start "
+        "(α = 0) to its end (α = 1) and beyond.",
+        data="studies/instabilities/table.csv",
+    ),
 }
 
 _AFTER_CIFAR = ("dice-ce", "cifar10-mse", "atrialfibrillation-ce", "sst-ce")
@@ -295,6 +323,9 @@ EXTRAS: dict[str, Entry] = {
     "edge-cifar10": Entry("edge_cifar10", None),
     "sgd-grid": Entry("sgd_grid", None),
     "spectra": Entry("spectra", None),
+    "optimizer-edges": Entry("optimizer_edges", None),
+    "schedules": Entry("schedules", None),
+    "instabilities": Entry("instabilities", None),
 }
 
 # What is drawn of an experiment that is not the paper's: the last word or words of the name, and

@@ -6,11 +6,20 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from eosflow.results.verdicts import edge_of_stability, sgd_grid
+from eosflow.results.verdicts import (
+    edge_of_stability,
+    instabilities,
+    optimizer_edges,
+    schedules,
+    sgd_grid,
+)
 
 # By the names of the studies that are judged; each gives the columns of `inequalities`.
 JUDGES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "edge-of-stability": edge_of_stability.judge,
     "edge-cifar10": edge_of_stability.judge,
     "sgd-grid": sgd_grid.judge,
+    "instabilities": instabilities.judge,
+    "optimizer-edges": optimizer_edges.judge,
+    "schedules": schedules.judge,
 }

@@ -9,19 +9,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
-from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.base import Objective
-from eosflow.objectives.module import ModuleObjective
 from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs.studies import FLOW, work_precision
+from eosflow.runs.studies.testbeds import cheb
 
 log = logging.getLogger(__name__)
 
@@ -66,29 +64,6 @@ class Problem:
 CHEB = Problem("cheb-4", seeds=(0, 1, 2, 3, 4), end=720.0, every=24.0, steps=(120, 80, 60))
 DICE = Problem("Dice", seeds=(0,), end=3.0, every=0.125, steps=(75, 50, 32))
 PROBLEMS = (CHEB, DICE)
-
-
-def cheb() -> Objective:
-    """Twenty points of the Chebyshev polynomial T₄ and a network of 300 parameters, no data set.
-
-    Linear(1, 100), tanh, Linear(100, 1) without a bias; ℓ = ½(f − y)². Source: Jeremy Cohen et al.,
-    Gradient descent on neural networks typically occurs at the edge of stability, ICLR 2021.
-    """
-    module = nn.Sequential(nn.Linear(1, 100), nn.Tanh(), nn.Linear(100, 1, bias=False))
-    inputs = torch.linspace(-1, 1, 20, dtype=torch.float64)[:, None]
-    targets = 8 * inputs**4 - 8 * inputs**2 + 1
-    network = ModuleNetwork(module, (1,), _initialize)
-    return ModuleObjective(network, "half_squared_error", inputs, targets)
-
-
-def _initialize(module: nn.Module, stream: torch.Generator) -> None:
-    """Xavier normal weights, with a gain of 1.9 in the first layer; zero biases."""
-    gains = iter((1.9, 1.0))
-    for parameter in module.parameters():
-        if parameter.ndim > 1:
-            nn.init.xavier_normal_(parameter, next(gains), generator=stream)
-        else:
-            parameter.zero_()
 
 
 def rows() -> list[dict[str, Any]]:

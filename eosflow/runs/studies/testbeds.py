@@ -1,0 +1,65 @@
+"""What several studies share: a problem without a data set, and λ₁ along a course."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from eosflow.networks.module import ModuleNetwork
+from eosflow.objectives.base import Objective
+from eosflow.objectives.module import ModuleObjective
+from eosflow.spectra.eigenpairs import EigenPairs, Operator, random_start, top_eigenpairs
+
+SEEDS = (0, 1, 2, 3, 4)
+MAX_PRODUCTS = 300  # block products of one search
+
+
+def cheb() -> Objective:
+    """Twenty points of the Chebyshev polynomial T₄ and a network of 300 parameters, no data set.
+
+    Linear(1, 100), tanh, Linear(100, 1) without a bias; ℓ = ½(f − y)². Source: Jeremy Cohen et al.,
+    Gradient descent on neural networks typically occurs at the edge of stability, ICLR 2021.
+    """
+    module = nn.Sequential(nn.Linear(1, 100), nn.Tanh(), nn.Linear(100, 1, bias=False))
+    inputs = torch.linspace(-1, 1, 20, dtype=torch.float64)[:, None]
+    targets = 8 * inputs**4 - 8 * inputs**2 + 1
+    network = ModuleNetwork(module, (1,), _initialize)
+    return ModuleObjective(network, "half_squared_error", inputs, targets)
+
+
+def _initialize(module: nn.Module, stream: torch.Generator) -> None:
+    """Xavier normal weights, with a gain of 1.9 in the first layer; zero biases."""
+    gains = iter((1.9, 1.0))
+    for parameter in module.parameters():
+        if parameter.ndim > 1:
+            nn.init.xavier_normal_(parameter, next(gains), generator=stream)
+        else:
+            parameter.zero_()
+
+
+class Tracker:
+    """The k largest eigenpairs along a course, each search begun where the last one ended.
+
+    `tolerance` bounds the residuals relative to λ₁. For λ₁ alone take k = 2: a search for one pair
+    can end at the second.
+    """
+
+    def __init__(self, k: int = 2, tolerance: float = 1e-3) -> None:
+        self.k = k
+        self.tolerance = tolerance
+        self._last: EigenPairs | None = None
+
+    def find(self, operator: Operator, like: Tensor) -> EigenPairs:
+        """The pairs of a symmetric operator on vectors like θ (P,).
+
+        Raises: RuntimeError where the search does not meet the tolerance.
+        """
+        start = self._last.warm_start() if self._last else random_start(len(like), self.k, like)
+        pairs = top_eigenpairs(operator, start, self.tolerance, MAX_PRODUCTS)
+        if not pairs.converged:
+            raise RuntimeError(
+                f"after {pairs.applications} products the residual of an eigenpair is "
+                f"{pairs.relative_residual:.2g} of λ₁, above {self.tolerance:g}"
+            )
+        self._last = pairs
+        return pairs

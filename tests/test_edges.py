@@ -1,0 +1,157 @@
+"""The studies of gradient methods at their own edge: numbers against dense matrices, verdicts."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+from eosflow.optimizers.gradient import RMSprop
+from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
+from eosflow.results.verdicts import instabilities as judged_instabilities
+from eosflow.results.verdicts import optimizer_edges as judged_edges
+from eosflow.results.verdicts import schedules as judged_schedules
+from eosflow.runs.studies import instabilities, optimizer_edges, schedules
+from eosflow.runs.studies.testbeds import Tracker, cheb
+
+OBJECTIVE = cheb()
+
+
+def loss(theta: Tensor) -> Tensor:
+    """cheb-4, written another way."""
+    first, bias, last = theta[:100], theta[100:200], theta[200:]
+    outputs = torch.tanh(OBJECTIVE.inputs * first + bias) @ last[:, None]
+    return 0.5 * (outputs - OBJECTIVE.targets).square().mean()
+
+
+def dense(theta: Tensor) -> Tensor:
+    return torch.autograd.functional.hessian(loss, theta)
+
+
+def test_the_preconditioned_sharpness_is_that_of_the_dense_matrix() -> None:
+    """Of torch's own RMSprop, at each look."""
+    case = optimizer_edges.Case("RMSprop", RMSprop(learning_rate=5e-4), 80)
+    frame = pd.DataFrame(optimizer_edges.study(case, OBJECTIVE, 0))
+    assert frame["iteration"].tolist() == list(range(2, 81, 2))
+    assert (frame["residual"] <= 1e-3).all()
+    variable = OBJECTIVE.network.initialize(0).requires_grad_()
+    oracle = torch.optim.RMSprop([variable], lr=5e-4)
+    for step in range(81):
+        here = variable.detach().clone()
+        oracle.zero_grad()
+        loss(variable).backward()  # type: ignore[no-untyped-call]
+        oracle.step()
+        if step in (2, 40, 80):
+            divisor = oracle.state[variable]["square_avg"].sqrt() + 1e-8
+            # Not symmetric: P⁻¹𝓗 itself.
+            values = torch.linalg.eigvals(dense(here) / divisor[:, None])
+            assert values.imag.abs().max() < 1e-6 * values.real.max()
+            found = frame.loc[frame["iteration"] == step, "sharpness"].item()
+            assert found == pytest.approx(values.real.max().item(), rel=1e-5)
+
+
+def test_a_tracker_says_when_it_did_not_find_them() -> None:
+    matrix = torch.diag(torch.arange(1.0, 2001.0, dtype=torch.float64))
+    tracker = Tracker(2, 1e-15)
+    with pytest.raises(RuntimeError, match="residual of an eigenpair"):
+        tracker.find(lambda block, out: out.copy_(matrix @ block), matrix[0])
+
+
+def test_schedules_are_seen_with_the_rate_of_each_step() -> None:
+    case = dataclasses.replace(schedules.CASES[0], steps=100)
+    optimizer = dataclasses.replace(case.optimizer, drop_at=(50,), weight_decay=1e-3)
+    frame = pd.DataFrame(
+        schedules.study(dataclasses.replace(case, optimizer=optimizer), OBJECTIVE, 1)
+    )
+    assert frame["learning_rate"].tolist() == [0.6, 0.6, 0.3, 0.3, 0.3]
+    theta = OBJECTIVE.network.initialize(1)
+    assert frame["sharpness"].iloc[0] == pytest.approx(
+        torch.linalg.eigvalsh(dense(theta))[-1].item(), rel=1e-5
+    )
+    # ½ E(T₄ − mean)² of the targets.
+    targets = np.cos(4 * np.arccos(np.linspace(-1, 1, 20)))
+    assert frame["constant_loss"].iloc[0] == pytest.approx(targets.var() / 2)
+
+
+def edge_course(optimizer: str, edge: float, level: float, seed: int) -> pd.DataFrame:
+    climb = np.minimum(np.linspace(0.2, 3, 40), level) * edge / 0.5
+    rows = {"seed": seed, "optimizer": optimizer, "learning_rate": 0.5, "edge": edge}
+    return pd.DataFrame(rows | {"iteration": np.arange(1, 41), "sharpness": climb})
+
+
+def test_an_optimizer_is_held_to_its_own_edge_and_no_other() -> None:
+    frame = pd.concat(
+        edge_course(name, edge, level, seed)
+        for name, edge, level in (("A", 38.0, 1.02), ("B", 2.0, 1.3))
+        for seed in range(5)
+    )
+    verdicts = judged_edges.judge(frame)
+    assert verdicts["holds"].tolist() == [HOLDS, HOLDS, CONTRADICTED, HOLDS]
+    assert verdicts["measured"].tolist()[0] == "38.8"
+    assert verdicts["source"].tolist() == ["38", "< 38", "2", "< 2"]
+    few = judged_edges.judge(frame[frame["seed"] < 4])
+    assert (few["holds"] == NOT_ENOUGH).all()
+
+
+def schedule_course(seed: int, follows: bool) -> pd.DataFrame:
+    steps = np.arange(0, 1001, 50)
+    runs = []
+    for case, rate, decay in (
+        ("drop", np.where(steps < 400, 0.6, 0.3), 0.0),
+        ("warm-up", 0.8 * (steps + 1) / 1001, 0.0),
+        ("cosine", 0.6 * np.cos(np.pi / 2 * steps / 1000) ** 2, 0.0),
+        ("weight decay 0.001", np.full(21, 0.6), 1e-3),
+        ("weight decay 0.01", np.full(21, 0.6), 1e-2),
+    ):
+        sharpness = np.minimum(4, 2.02 / np.maximum(rate, 1e-9))
+        if case == "drop":
+            sharpness = np.where(steps < 400, 3.4, np.minimum(2 + steps / 200, 6.7))
+        if case == "cosine":
+            sharpness = 3.4 + steps / 1000
+        if not follows:
+            sharpness = np.full(21, 5.0)
+        rows = {"seed": seed, "case": case, "iteration": steps, "learning_rate": rate}
+        rows |= {"weight_decay": decay, "sharpness": sharpness, "constant_loss": 0.25}
+        runs.append(pd.DataFrame(rows | {"loss": 0.2502 if follows else 0.1}))
+    return pd.concat(runs)
+
+
+def test_schedules_are_judged_by_the_edge_of_each_step() -> None:
+    follows = pd.concat(schedule_course(seed, True) for seed in range(5))
+    verdicts = judged_schedules.judge(follows).set_index("claim")
+    assert (verdicts["holds"] == HOLDS).all()
+    assert verdicts.loc["below-at-the-drop", "measured"] == "1.2"
+    assert verdicts.loc["cosine-sharpens", "measured"] == "1.29"
+    fixed = pd.concat(schedule_course(seed, False) for seed in range(5))
+    assert (judged_schedules.judge(fixed)["holds"] == HOLDS).sum() == 1  # 5 · 0.3 is below 2
+
+
+def test_the_quadratic_diverges_beyond_a_tenth_and_nowhere_else() -> None:
+    frame = pd.DataFrame(instabilities.quadratic_rows())
+    # Exact: θ₁ ← (1 − 20η)θ₁, θ₂ ← (1 − η)θ₂; 𝓛 = 10 θ₁² + ½ θ₂².
+    for rate, growth in zip(frame["learning_rate"], frame["growth"], strict=True):
+        steps = 2 * instabilities.QUADRATIC_STEPS
+        exact = np.longdouble(10) * abs(np.longdouble(1) - 20 * rate) ** steps
+        exact = (exact + np.longdouble(0.5) * (1 - rate) ** np.longdouble(steps)) / 10.5
+        if 1e-200 < exact < 1e200:
+            assert growth == pytest.approx(float(exact), rel=1e-9)
+    verdict = judged_instabilities.judge(frame.assign(seed=np.nan)).iloc[0]
+    assert verdict["measured"] == "0.1, 0.101"
+    assert verdict["holds"] == HOLDS
+    frame.loc[frame["learning_rate"] == 0.099, "growth"] = 2.0
+    assert judged_instabilities.judge(frame.assign(seed=np.nan)).iloc[0]["holds"] == CONTRADICTED
+
+
+def test_a_swing_is_what_alternates_and_no_drift() -> None:
+    time = torch.arange(12, dtype=torch.float64)
+    drift = 3 + time - 0.2 * time**2 + 0.01 * time**3
+    alternating = 0.5 * (-1.0) ** time
+    direction = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    thetas = [torch.stack([other, one]) for other, one in zip(time, drift + alternating)]  # noqa: B905
+    found = instabilities.swings(thetas, direction)
+    assert found[2:-2] == pytest.approx(alternating[2:-2].tolist())
+    assert found[:2] + found[-2:] == [0.0] * 4
