@@ -119,8 +119,8 @@ GALLERY: dict[str, tuple[str, str]] = {
 _HEAD = """# Figures
 
 Every figure is a pure function of `results/decomposition.parquet` and `results/runs.parquet`
-(figure 5: of a Dice subset; `work-precision`, `work-precision-full-width`, `transient` and
-`edge-of-stability`: of a study's table). Each is a target
+(figure 5: of a Dice subset; `work-precision`, `work-precision-full-width`, `transient`,
+`edge-of-stability`, `escaping` and `subspaces`: of a study's table). Each is a target
 of its own, as PDF and as PNG; `figure01` to `figure42` carry the paper's numbers, the others go
 beyond it. This page is written from `eosflow/results/figures/__init__.py` by
 `python -m eosflow.results.figures.index`; given the folder of the demo's results, that command

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from eosflow.results.verdicts import edge_of_stability
+from eosflow.results.verdicts import edge_of_stability, escaping, subspaces
 
 # By the names of the studies that are judged; each gives the columns of `inequalities`.
 JUDGES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "edge-of-stability": edge_of_stability.judge,
+    "escaping": escaping.judge,
+    "subspaces": subspaces.judge,
 }

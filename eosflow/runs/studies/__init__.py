@@ -27,6 +27,8 @@ class Study:
 
 STUDIES: dict[str, Study] = {
     "edge-of-stability": Study("edge_of_stability:rows", version=6, judged=True),
+    "escaping": Study("escaping:rows", version=1, judged=True),
+    "subspaces": Study("subspaces:rows", version=1, judged=True),
     "transient": Study("transient:rows", version=6),
     "work-precision": Study("work_precision:rows", version=6),
     "work-precision-full-width": Study("work_precision:rows_at_full_width", version=6),
