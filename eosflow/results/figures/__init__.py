@@ -291,6 +291,23 @@ KINDS: dict[str, Kind] = {
         "(α = 0) to its end (α = 1) and beyond.",
         data="studies/instabilities/table.csv",
     ),
+    "escaping": Kind(
+        "eosflow.results.figures.escaping:escaping",
+        "What the sharpest direction of each step does to the sharpness",
+        "SGD on cheb-4 in batches of 10 of the 20 examples, from one initialisation per seed: with "
+        "all of each step, without its part along the top eigenvector of the Hessian, and with "
+        "that part alone. Thin lines are the five seeds, the thick one is their median.",
+        data="studies/escaping/table.csv",
+    ),
+    "subspaces": Kind(
+        "eosflow.results.figures.subspaces:subspaces",
+        "Where training takes place: inside and outside of the top subspace",
+        "Gradient descent on cheb-4 to the edge of stability, up to the dotted line. From there on "
+        "the same, or with the part of each step in the top five directions changed: alone "
+        "(Dominant-SGD), left out (Bulk-SGD), or multiplied by γ (Nudged-SGD). γ = 5 has no line: "
+        "it diverges. Dashed: λ₁(𝓗)η = 2. Seed 0 of five.",
+        data="studies/subspaces/table.csv",
+    ),
 }
 
 _AFTER_CIFAR = ("dice-ce", "cifar10-mse", "atrialfibrillation-ce", "sst-ce")
@@ -326,6 +343,8 @@ EXTRAS: dict[str, Entry] = {
     "optimizer-edges": Entry("optimizer_edges", None),
     "schedules": Entry("schedules", None),
     "instabilities": Entry("instabilities", None),
+    "escaping": Entry("escaping", None),
+    "subspaces": Entry("subspaces", None),
 }
 
 # What is drawn of an experiment that is not the paper's: the last word or words of the name, and

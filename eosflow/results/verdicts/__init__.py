@@ -8,10 +8,12 @@ import pandas as pd
 
 from eosflow.results.verdicts import (
     edge_of_stability,
+    escaping,
     instabilities,
     optimizer_edges,
     schedules,
     sgd_grid,
+    subspaces,
 )
 
 # By the names of the studies that are judged; each gives the columns of `inequalities`.
@@ -22,4 +24,6 @@ JUDGES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "instabilities": instabilities.judge,
     "optimizer-edges": optimizer_edges.judge,
     "schedules": schedules.judge,
+    "escaping": escaping.judge,
+    "subspaces": subspaces.judge,
 }

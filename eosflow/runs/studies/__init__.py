@@ -37,6 +37,8 @@ STUDIES: dict[str, Study] = {
     "instabilities": Study("instabilities:rows", version=1, judged=True),
     "optimizer-edges": Study("optimizer_edges:rows", version=1, judged=True),
     "schedules": Study("schedules:rows", version=1, judged=True),
+    "escaping": Study("escaping:rows", version=1, judged=True),
+    "subspaces": Study("subspaces:rows", version=1, judged=True),
     "transient": Study("transient:rows", version=6),
     "work-precision": Study("work_precision:rows", version=6),
     "work-precision-full-width": Study("work_precision:rows_at_full_width", version=6),

@@ -1,0 +1,164 @@
+"""The studies of steps in the sharpest directions, in small, and their verdicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from test_subspace_optimizers import quadratic
+
+from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
+from eosflow.results.figures.escaping import escaping as draw_escaping
+from eosflow.results.figures.subspaces import subspaces as draw_subspaces
+from eosflow.results.verdicts import JUDGES
+from eosflow.runs.studies import escaping, subspaces
+from eosflow.runs.studies.names import (
+    BEFORE,
+    BULK,
+    DESCENT,
+    DOMINANT,
+    NUDGED,
+    ONLY,
+    PUSHED,
+    REMOVED,
+    WHOLE,
+)
+
+# 𝓗 has these eigenvalues; the batches of `escaping` are single inputs, each along one of them.
+EIGENVALUES = (4.0, 2.0, 1.0)
+
+
+def test_from_the_switch_on_each_method_takes_its_part_of_the_step() -> None:
+    problem = subspaces.Problem(
+        seeds=(0,), learning_rate=0.45, before=4, after=40, every=2, search=2, k=1
+    )
+    frame = pd.DataFrame(subspaces.study(problem, quadratic(EIGENVALUES)))
+    assert (frame["sharpness"] - 4).abs().max() < 4e-3
+    assert frame["residual"].max() <= 1e-3
+    assert (frame["learning_rate"] == 0.45).all()
+    # Exact: each direction is multiplied by 1 − ηaλ in each step, a the factor on it.
+    at_switch = [(1 - 0.45 * value) ** 4 for value in EIGENVALUES]
+    factors = {DESCENT: (1, 1), DOMINANT: (1, 0), BULK: (0, 1), NUDGED: (0.1, 1), PUSHED: (5, 1)}
+    for method, (first, rest) in factors.items():
+        run = frame[frame["method"] == method].set_index("iteration")
+        assert run.index.tolist() == list(range(4, 45, 2))
+        for iteration in (4, 10):
+            loss = sum(
+                value * (place * (1 - 0.45 * a * value) ** (iteration - 4)) ** 2 / 2
+                for value, place, a in zip(EIGENVALUES, at_switch, (first, rest, rest), strict=True)
+            )
+            assert run.loc[iteration, "loss"] == pytest.approx(loss, rel=1e-3)
+    before = frame[frame["method"] == BEFORE]
+    assert before["iteration"].tolist() == [0, 2, 4]
+    slopes = [(value * place) ** 2 for value, place in zip(EIGENVALUES, at_switch, strict=True)]
+    share = before["gradient_share"].iloc[-1]
+    assert share == pytest.approx(slopes[0] / sum(slopes), rel=1e-2)
+    assert not frame["diverged"].any()
+
+
+def test_a_method_that_diverges_ends_at_its_last_look() -> None:
+    problem = subspaces.Problem(
+        seeds=(0,), learning_rate=0.45, before=2, after=800, every=400, search=400, k=1
+    )
+    frame = pd.DataFrame(subspaces.study(problem, quadratic(EIGENVALUES)))
+    pushed = frame[frame["method"] == PUSHED]
+    assert pushed["diverged"].all() and pushed["iteration"].tolist() == [2]
+    assert not frame.loc[frame["method"] != PUSHED, "diverged"].any()
+
+
+def test_sgd_keeps_or_loses_its_sharpest_direction() -> None:
+    problem = escaping.Problem(seeds=(0, 1), learning_rate=0.1, batch_size=1, steps=6, every=3)
+    objective = quadratic(EIGENVALUES)
+    frame = pd.DataFrame(escaping.study(problem, objective))
+    assert frame.groupby(["seed", "method"]).size().tolist() == [3] * 6
+    # An epoch of three batches of one sees each direction once, with three times its λ.
+    both = [(1 - 0.1 * 3 * value) ** 2 for value in EIGENVALUES]
+    moved = {WHOLE: (1, 1, 1), REMOVED: (0, 1, 1), ONLY: (1, 0, 0)}
+    for method, parts in moved.items():
+        loss = sum(
+            value * (factor if part else 1) ** 2 / 2
+            for value, factor, part in zip(EIGENVALUES, both, parts, strict=True)
+        )
+        last = frame[(frame["method"] == method) & (frame["iteration"] == 6)]
+        assert last["loss"].tolist() == pytest.approx([loss] * 2, rel=1e-2)
+
+
+def ends(seeds: int, **sharpness: float) -> pd.DataFrame:
+    names = {"whole": WHOLE, "removed": REMOVED, "only": ONLY}
+    return pd.DataFrame(
+        {
+            "learning_rate": 0.1,
+            "seed": seed,
+            "method": names[name],
+            "iteration": iteration,
+            "sharpness": value * (1 + 0.1 * seed) if iteration else 1.0,
+            "loss": 1.0,
+        }
+        for seed in range(seeds)
+        for name, value in sharpness.items()
+        for iteration in (0, 300)
+    )
+
+
+def test_verdicts_on_escaping(tmp_path: Path) -> None:
+    judge = JUDGES["escaping"]
+    frame = ends(5, whole=2.0, removed=6.0, only=4.0)
+    verdicts = judge(frame).set_index("claim")
+    assert verdicts["holds"].tolist() == [HOLDS, CONTRADICTED]
+    assert verdicts["measured"].astype(float).tolist() == [3, 0.5]
+    assert verdicts["settings"].iloc[0] == "cheb-4, learning rate 0.1, 300 steps"
+    assert (judge(ends(4, whole=2.0, removed=6.0, only=1.0))["holds"] == NOT_ENOUGH).all()
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    sharpness, loss = draw_escaping(tmp_path / "table.csv").axes
+    assert len(sharpness.lines) == len(loss.lines) == 3 * 6
+    thick = [line.get_ydata()[-1] for line in sharpness.lines if line.get_linewidth() > 1]
+    assert sorted(thick) == pytest.approx([2.4, 4.8, 7.2])  # medians over the seeds
+
+
+def switched(seeds: int, **changes: tuple[float, float, bool]) -> pd.DataFrame:
+    """Loss and λ₁η after the switch, and whether it diverged, by method."""
+    names = {"descent": DESCENT, "dominant": DOMINANT, "bulk": BULK}
+    names |= {"nudged": NUDGED, "pushed": PUSHED}
+    rows = []
+    for seed in range(seeds):
+        shared = {"learning_rate": 0.4, "seed": seed, "gradient_share": 0.9, "diverged": False}
+        start = {"loss": 1.0, "sharpness": 5.0}
+        rows += [{**shared, **start, "method": BEFORE, "iteration": step} for step in (0, 1000)]
+        for name, (loss, edge, diverged) in changes.items():
+            this = {**shared, "method": names[name], "diverged": diverged}
+            rows.append({**this, **start, "iteration": 1000})
+            if not diverged:
+                later = {"loss": loss, "sharpness": edge / 0.4}
+                rows += [{**this, **later, "iteration": step} for step in (1400, 1800)]
+    return pd.DataFrame(rows)
+
+
+def test_verdicts_on_subspaces(tmp_path: Path) -> None:
+    judge = JUDGES["subspaces"]
+    runs = {"descent": (0.5, 2.0, False), "dominant": (1.1, 2.0, False), "bulk": (0.4, 5.0, False)}
+    frame = switched(5, **runs, nudged=(0.4, 3.0, False), pushed=(0.0, 0.0, True))
+    verdicts = judge(frame).set_index("claim")
+    assert (verdicts["holds"] == HOLDS).all()
+    measured = verdicts["measured"].astype(float)
+    assert measured.tolist() == pytest.approx([0.9, 1.1, 2.2, 0.8, 5.0, 0.8, 1.5, 1.0])
+    settings = "cheb-4, learning rate 0.4, 800 steps from step 1000 on"
+    assert (verdicts["settings"] == settings).all()
+    # The contrary of all that is said of the methods.
+    runs = {"descent": (0.5, 2.5, False), "dominant": (0.4, 2.0, False), "bulk": (0.6, 2.0, False)}
+    other = switched(5, **runs, nudged=(0.6, 2.0, False), pushed=(0.1, 2.0, False))
+    verdicts = judge(other).set_index("claim")
+    assert (verdicts["holds"].drop("gradient-is-dominant") == CONTRADICTED).all()
+    assert (judge(frame[frame["seed"] < 4])["holds"] == NOT_ENOUGH).all()
+    # A loss that is not there any more is no lower one.
+    runs["bulk"] = (0.0, 0.0, True)
+    gone = switched(5, **runs, nudged=(0.0, 0.0, True), pushed=(0.0, 0.0, True))
+    verdicts = judge(gone).set_index("claim")
+    assert verdicts.loc[["bulk-learns", "nudged-is-lower"], "holds"].tolist() == [CONTRADICTED] * 2
+
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    loss, edge = draw_subspaces(tmp_path / "table.csv").axes
+    curves = [line.get_xydata().tolist() for line in loss.lines if len(line.get_xdata()) == 3]
+    assert [1800.0, 1.1] in [curve[-1] for curve in curves]
+    assert len(curves) == 4  # all but γ = 5
+    assert 2 in [line.get_ydata()[0] for line in edge.lines if line.get_linestyle() == "--"]
