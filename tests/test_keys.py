@@ -25,7 +25,7 @@ STORED = Path(__file__).parent / "data" / "keys.json"
 # What an optimizer cannot do without.
 NEEDED: dict[str, dict[str, Any]] = {
     name: {"learning_rate": 0.1} for name in ("gradient-descent", "adam", "rmsprop")
-}
+} | {name: {"learning_rate": 0.1, "rho": 0.05} for name in ("sam", "sgd-tracer", "adam-tracer")}
 
 
 def keys() -> dict[str, str]:

@@ -10,6 +10,7 @@ from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.flow import ExplicitEuler, ExponentialEuler, ExponentialHeun, RungeKutta4
 from eosflow.optimizers.gradient import Adam, GradientDescent, RMSprop
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
+from eosflow.optimizers.sharpness import SAM, AdamTracer, SGDTracer
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     kind.name: kind
@@ -22,5 +23,8 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
         GradientDescent,
         Adam,
         RMSprop,
+        SAM,
+        SGDTracer,
+        AdamTracer,
     )
 }

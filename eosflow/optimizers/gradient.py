@@ -105,18 +105,22 @@ class GradientOptimizer(ABC):
     ) -> Step | None:
         """θ − η_t d; None where that is not finite. η_t is also the step size."""
         steps = cast(int, state["steps"])
-        rate, gradient = self.rate(steps), point.gradient
-        norm = gradient.norm().item()
+        rate, (gradient, more) = self.rate(steps), self._gradient(objective, point, state)
+        norm = point.gradient.norm().item()
         if self.clip_norm:
             # The 1e-6 is that of torch.nn.utils.clip_grad_norm_.
-            gradient = gradient * min(1.0, self.clip_norm / (norm + 1e-6))
+            gradient = gradient * min(1.0, self.clip_norm / (gradient.norm().item() + 1e-6))
         theta, buffers = self._update(
             point.theta, gradient, rate, steps + 1, cast("Buffers", state)
         )
         if not theta.isfinite().all():
             return None
         facts = {"learning_rate": rate, "gradient_norm": norm}
-        return Step(theta, {"steps": steps + 1, **buffers}, rate, facts)
+        return Step(theta, {"steps": steps + 1, **buffers, **more}, rate, facts)
+
+    def _gradient(self, objective: Objective, point: Point, state: State) -> tuple[Tensor, Buffers]:
+        """What stands for ∇𝓛 in the step, and new values of the buffers that it takes."""
+        return point.gradient, {}
 
     @abstractmethod
     def _words(self) -> list[str]:
