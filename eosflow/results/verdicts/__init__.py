@@ -6,9 +6,17 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from eosflow.results.verdicts import edge_of_stability
+from eosflow.results.verdicts import (
+    edge_of_stability,
+    effective_parameters,
+    generalized_prediction_error,
+    spectral_density,
+)
 
 # By the names of the studies that are judged; each gives the columns of `inequalities`.
 JUDGES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "edge-of-stability": edge_of_stability.judge,
+    "spectral-density": spectral_density.judge,
+    "effective-parameters": effective_parameters.judge,
+    "generalized-prediction-error": generalized_prediction_error.judge,
 }
