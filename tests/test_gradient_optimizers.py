@@ -358,7 +358,7 @@ def test_importing_does_not_import_torch(module: str) -> None:
     ids=lambda item: item.describe() if isinstance(item, GradientOptimizer) else str(item),
 )
 def test_the_edge_is_where_a_quadratic_turns_unstable(
-    optimizer: GradientOptimizer, share: float
+    optimizer: GradientDescent | Adam | RMSprop, share: float
 ) -> None:
     """The gradients are so small beside ε that P is ε times the identity."""
     curvature = 20 + optimizer.weight_decay
@@ -367,7 +367,7 @@ def test_the_edge_is_where_a_quadratic_turns_unstable(
     theta = torch.tensor([1e-100, 0.0], dtype=torch.float64)
     steps = path(dataclasses.replace(optimizer, learning_rate=rate), quadratic, theta, 400)
     point = FunctionPoint(quadratic, theta)
-    p = optimizer.preconditioner(point, optimizer.init(None, theta, 0))  # type: ignore[arg-type]
+    p = optimizer.preconditioner(None, point, optimizer.init(None, theta, 0))  # type: ignore[arg-type]
     assert p.tolist() == pytest.approx([divisor] * 2, rel=1e-6)
     early, late = (
         max(step.theta[0].abs().item() for step in steps[k : k + 20]) for k in (150, 380)
@@ -386,7 +386,7 @@ def test_the_preconditioner_is_what_torch_divides_by(name: str, clip: float) -> 
     theta, state = start(), optimizer.init(None, start(), 0)  # type: ignore[arg-type]
     for count in range(1, 8):
         point = FunctionPoint(rosenbrock, theta)
-        found = optimizer.preconditioner(point, state)  # type: ignore[arg-type]
+        found = optimizer.preconditioner(None, point, state)  # type: ignore[arg-type]
         oracle.zero_grad()
         rosenbrock(variable).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_([variable], clip or float("inf"))

@@ -29,7 +29,7 @@ NEEDED: dict[str, dict[str, Any]] = {
         *("gradient-descent", "adam", "rmsprop"),
         *("nudged-sgd", "dominant-sgd", "bulk-sgd"),
     )
-}
+} | {name: {"learning_rate": 0.1, "rho": 0.05} for name in ("sam", "sgd-tracer", "adam-tracer")}
 
 
 def keys() -> dict[str, str]:

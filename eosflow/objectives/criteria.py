@@ -38,7 +38,9 @@ def _targets(outputs: Tensor, targets: Tensor) -> Tensor:
     """What outputs are compared with (N, C): numbers as they are, classes as one-hot vectors."""
     if targets.is_floating_point():
         return targets.to(outputs.dtype).reshape(outputs.shape)
-    return torch.nn.functional.one_hot(targets, outputs.shape[-1]).to(outputs.dtype)
+    # As one_hot, which looks at its numbers and so cannot be mapped over.
+    classes = torch.arange(outputs.shape[-1], device=outputs.device)
+    return (targets[..., None] == classes).to(outputs.dtype)
 
 
 def _cross_entropy_hessian(outputs: Tensor) -> Tensor:

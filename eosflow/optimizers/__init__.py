@@ -10,6 +10,7 @@ from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.flow import ExplicitEuler, ExponentialEuler, ExponentialHeun, RungeKutta4
 from eosflow.optimizers.gradient import Adam, GradientDescent, RMSprop
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
+from eosflow.optimizers.sharpness import SAM, AdamTracer, SGDTracer
 from eosflow.optimizers.subspace import BulkSGD, DominantSGD, NudgedSGD
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -26,5 +27,8 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
         NudgedSGD,
         DominantSGD,
         BulkSGD,
+        SAM,
+        SGDTracer,
+        AdamTracer,
     )
 }

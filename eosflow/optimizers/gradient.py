@@ -106,28 +106,26 @@ class GradientOptimizer(ABC):
         """θ − η_t d; None where that is not finite. η_t is also the step size."""
         steps = cast(int, state["steps"])
         rate, norm = self.rate(steps), point.gradient.norm().item()
-        gradient, buffers = self._seen(point), cast("Buffers", state)
-        theta, buffers = self._update(point.theta, gradient, rate, steps + 1, buffers)
+        gradient, more = self._gradient(objective, point, state)
+        seen, buffers = self._seen(gradient, point.theta), cast("Buffers", state)
+        theta, buffers = self._update(point.theta, seen, rate, steps + 1, buffers)
         if not theta.isfinite().all():
             return None
         facts = {"learning_rate": rate, "gradient_norm": norm}
-        return Step(theta, {"steps": steps + 1, **buffers}, rate, facts)
+        return Step(theta, {"steps": steps + 1, **buffers, **more}, rate, facts)
 
-    def preconditioner(self, point: Point, state: State) -> Tensor:
+    def _gradient(self, objective: Objective, point: Point, state: State) -> tuple[Tensor, Buffers]:
+        """What stands for ∇𝓛 in the step, and new values of the buffers that it takes."""
+        return point.gradient, {}
+
+    def preconditioner(self, objective: Objective, point: Point, state: State) -> Tensor:
         """p (P,), P = diag(p): the step from here divides by it, entry by entry; 1 if it does not.
 
         Of Adam √v̂ + ε and of RMSprop √v + ε, v with the gradient at `point` in it.
         """
         count = cast(int, state["steps"]) + 1
-        return self._divisor(self._seen(point), count, cast("Buffers", state))[0]
-
-    @abstractmethod
-    def edge(self) -> float:
-        """η times the largest λ₁(P⁻¹𝓗) at which it is stable on a quadratic, with P held fast.
-
-        With weight decay λ in the gradient, that of P⁻¹(𝓗 + λI). Source: Jeremy Cohen et al.,
-        Adaptive gradient methods at the edge of stability, 2022.
-        """
+        seen = self._seen(self._gradient(objective, point, state)[0], point.theta)
+        return self._divisor(seen, count, cast("Buffers", state))[0]
 
     @abstractmethod
     def _words(self) -> list[str]:
@@ -152,13 +150,12 @@ class GradientOptimizer(ABC):
         """p (P,) of `preconditioner`, and the new buffers that it comes from."""
         return gradient.new_ones(gradient.shape), {}
 
-    def _seen(self, point: Point) -> Tensor:
+    def _seen(self, gradient: Tensor, theta: Tensor) -> Tensor:
         """The gradient that the rule sees: clipped, then with λθ."""
-        gradient = point.gradient
         if self.clip_norm:
             # The 1e-6 is that of torch.nn.utils.clip_grad_norm_.
             gradient = gradient * min(1.0, self.clip_norm / (gradient.norm().item() + 1e-6))
-        return self._decayed(gradient, point.theta)
+        return self._decayed(gradient, theta)
 
     def _decayed(self, gradient: Tensor, theta: Tensor) -> Tensor:
         """∇𝓛 + λθ."""
@@ -199,8 +196,10 @@ class GradientDescent(GradientOptimizer):
                 "give a momentum above 0, or leave out nesterov."
             )
 
-    def edge(self) -> float:
-        """2 + 2μ, with Nesterov (2 + 2μ)/(1 + 2μ)."""
+    def edge(self, gradient_norm: float = math.inf) -> float:
+        """η times the largest λ₁(𝓗) that is stable on a quadratic: 2 + 2μ, of Nesterov's momentum
+        (2 + 2μ)/(1 + 2μ). With weight decay λ, that of 𝓗 + λI. ‖∇𝓛‖ counts for SAM alone.
+        """
         return (2 + 2 * self.momentum) / ((1 + 2 * self.momentum) if self.nesterov else 1)
 
     def _words(self) -> list[str]:
@@ -242,7 +241,11 @@ class Adam(GradientOptimizer):
     )
 
     def edge(self) -> float:
-        """(2 + 2β₁)/(1 − β₁): 38 at β₁ = 0.9. Decoupled weight decay is left out of account."""
+        """η times the largest λ₁(P⁻¹𝓗) that is stable on a quadratic: (2 + 2β₁)/(1 − β₁).
+
+        That is 38 at β₁ = 0.9. P is held fast; decoupled weight decay is left out of account.
+        Source: Jeremy Cohen et al., Adaptive gradient methods at the edge of stability, 2022.
+        """
         return (2 + 2 * self.beta1) / (1 - self.beta1)
 
     def _words(self) -> list[str]:
@@ -291,7 +294,10 @@ class RMSprop(GradientOptimizer):
     centered: bool = setting(False, about="divide by the deviation from the mean gradient")
 
     def edge(self) -> float:
-        """2 + 2μ."""
+        """η times the largest λ₁(P⁻¹𝓗) that is stable on a quadratic with P held fast: 2 + 2μ.
+
+        Source: as of Adam.
+        """
         return 2 + 2 * self.momentum
 
     def _words(self) -> list[str]:

@@ -153,7 +153,7 @@ class SubspaceOptimizer(GradientOptimizer):
     def _update(
         self, theta: Tensor, gradient: Tensor, rate: float, count: int, buffers: Buffers
     ) -> tuple[Tensor, Buffers]:
-        velocity, new = self._decayed(gradient, theta).mul(-rate), {}
+        velocity, new = gradient.mul(-rate), {}
         if self.momentum:
             velocity.add_(buffers["momentum"], alpha=self.momentum)
             new = {"momentum": velocity}

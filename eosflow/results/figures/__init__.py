@@ -308,6 +308,35 @@ KINDS: dict[str, Kind] = {
         "it diverges. Dashed: λ₁(𝓗)η = 2. Seed 0 of five.",
         data="studies/subspaces/table.csv",
     ),
+    "spectral_density": Kind(
+        "eosflow.results.figures.spectral_density:spectral_density",
+        "The spectrum before, in and after an instability",
+        "Density of the eigenvalues of 𝓗 and of G on cheb-4 (300 parameters, seed 0 of five) where "
+        "gradient descent at η = 0.4 first crosses 2/η, where its loss then peaks, and 60 "
+        "iterations later; by Lanczos quadrature, smoothed over 2 % of the range. The Marchenko–"
+        "Pastur law of the same mean has its edge far below the few largest eigenvalues and puts "
+        "far too much between.",
+        data="studies/spectral-density/table.csv",
+    ),
+    "effective_parameters": Kind(
+        "eosflow.results.figures.effective_parameters:effective_parameters",
+        "How many parameters are determined, beside how sharp the loss is",
+        "Gradient descent on cheb-4 (300 parameters, rank of G at most 20) at four learning rates, "
+        "at equal flow time. Above, medians over five seeds: the sharpness parts where it meets "
+        "2/η, N_eff hardly does. Below, all seeds at the end; the last panel sums λ/(λ + α) over "
+        "the eigenvalues of 𝓗, some of which lie near −α, and is no count of anything.",
+        data="studies/effective-parameters/table.csv",
+    ),
+    "generalized_prediction_error": Kind(
+        "eosflow.results.figures.generalized_prediction_error:generalized_prediction_error",
+        "Prediction error, evidence, and noise on the weights",
+        "Left, ridge regression: what the test error has more than the training error, over 4,000 "
+        "draws of the noise, against 2σ²p_eff/n (a point per α and seed). Middle: the log evidence "
+        "of three polynomial models on data drawn from each of them, below the best of the three; "
+        "medians over five seeds. Right: what noise on the weights adds to the loss of cheb-4, and "
+        "its expansion to second order.",
+        data="studies/generalized-prediction-error/table.csv",
+    ),
 }
 
 _AFTER_CIFAR = ("dice-ce", "cifar10-mse", "atrialfibrillation-ce", "sst-ce")
@@ -345,6 +374,9 @@ EXTRAS: dict[str, Entry] = {
     "instabilities": Entry("instabilities", None),
     "escaping": Entry("escaping", None),
     "subspaces": Entry("subspaces", None),
+    "spectral-density": Entry("spectral_density", None),
+    "effective-parameters": Entry("effective_parameters", None),
+    "generalized-prediction-error": Entry("generalized_prediction_error", None),
 }
 
 # What is drawn of an experiment that is not the paper's: the last word or words of the name, and

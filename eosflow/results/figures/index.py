@@ -114,6 +114,23 @@ GALLERY: dict[str, tuple[str, str]] = {
         "leaves the flow just there. On Dice it settles above the line, at 2.3 to 3.0 over the "
         "learning rate. The study is the same under any configuration.",
     ),
+    "spectral_density": (
+        "spectral-density",
+        "Two eigenvalues of 𝓗 stand apart before and after; 𝓗 and G look alike. At the peak of the "
+        "loss 𝓗 has a hundred eigenvalues near 1.3 and a hundred near −1.4, which G has not: they "
+        "are those of R. The study is made by its name alone.",
+    ),
+    "effective_parameters": (
+        "effective-parameters",
+        "At η = 0.4 λ₁ ends at half of what it is at 0.1, N_eff within 4 % of it. Over 𝓗 the sum "
+        "goes from −18,000 to 2,500. The study is made by its name alone.",
+    ),
+    "generalized_prediction_error": (
+        "generalized-prediction-error",
+        "The points lie on the line at the same inputs, and above it at new ones. Each model wins "
+        "on its own data. Noise adds what the second order says, up to s = 0.1. It is made by "
+        "its name alone.",
+    ),
 }
 
 _HEAD = """# Figures

@@ -8,11 +8,14 @@ import pandas as pd
 
 from eosflow.results.verdicts import (
     edge_of_stability,
+    effective_parameters,
     escaping,
+    generalized_prediction_error,
     instabilities,
     optimizer_edges,
     schedules,
     sgd_grid,
+    spectral_density,
     subspaces,
 )
 
@@ -26,4 +29,7 @@ JUDGES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "schedules": schedules.judge,
     "escaping": escaping.judge,
     "subspaces": subspaces.judge,
+    "spectral-density": spectral_density.judge,
+    "effective-parameters": effective_parameters.judge,
+    "generalized-prediction-error": generalized_prediction_error.judge,
 }

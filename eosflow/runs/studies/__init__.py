@@ -42,6 +42,11 @@ STUDIES: dict[str, Study] = {
     "transient": Study("transient:rows", version=6),
     "work-precision": Study("work_precision:rows", version=6),
     "work-precision-full-width": Study("work_precision:rows_at_full_width", version=6),
+    "spectral-density": Study("spectral_density:rows", version=1, judged=True),
+    "effective-parameters": Study("effective_parameters:rows", version=1, judged=True),
+    "generalized-prediction-error": Study(
+        "generalized_prediction_error:rows", version=1, judged=True
+    ),
 }
 JUDGED = tuple(name for name, study in STUDIES.items() if study.judged)
 OF_RUNS = tuple(name for name, study in STUDIES.items() if study.of_runs)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from eosflow.objectives.base import Objective, Point
 from eosflow.optimizers.batches import FullBatch
-from eosflow.optimizers.gradient import Adam, GradientDescent, GradientOptimizer, RMSprop
+from eosflow.optimizers.gradient import Adam, GradientDescent, RMSprop
 from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
 from eosflow.runs.studies.testbeds import SEEDS, Tracker, cheb
 from eosflow.spectra.eigenpairs import Operator
@@ -25,7 +25,7 @@ class Case:
     """An optimizer by the name that the figure has, and for how many steps it is followed."""
 
     name: str
-    optimizer: GradientOptimizer
+    optimizer: GradientDescent | Adam | RMSprop
     steps: int
 
 
@@ -57,7 +57,7 @@ def study(case: Case, objective: Objective, seed: int) -> list[dict[str, Any]]:
     def look(course: Course, sight: Sight) -> None:
         if not course.iteration or course.iteration % (case.steps // LOOKS):
             return
-        divisor = optimizer.preconditioner(sight.point, course.optimizer)
+        divisor = optimizer.preconditioner(objective, sight.point, course.optimizer)
         pairs = tracker.find(preconditioned(sight.point, divisor), course.theta)
         rows.append(
             {

@@ -1,0 +1,263 @@
+"""From sharpness to generalization: the studies against closed forms, and what is said of them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+from torch import Tensor, nn
+
+from eosflow.networks.module import ModuleNetwork, glorot_uniform
+from eosflow.objectives.module import ModuleObjective
+from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
+from eosflow.results.figures.effective_parameters import effective_parameters as draw_effective
+from eosflow.results.figures.generalized_prediction_error import (
+    generalized_prediction_error as draw_prediction_error,
+)
+from eosflow.results.figures.spectral_density import spectral_density as draw_density
+from eosflow.results.verdicts import JUDGES
+from eosflow.runs.studies import effective_parameters, generalized_prediction_error
+from eosflow.runs.studies import spectral_density as spectra_study
+from eosflow.runs.studies.edge_of_stability import cheb
+from eosflow.runs.studies.generalized_prediction_error import (
+    DEGREES,
+    NOISE,
+    PRIOR,
+    evidence,
+    legendre,
+    log_evidence,
+    noise,
+    ridge,
+)
+from eosflow.runs.studies.small import dense
+
+
+def linear() -> tuple[ModuleObjective, Tensor]:
+    """½ E(y − w·x)² in five features, and its minimum."""
+    stream = torch.Generator().manual_seed(1)
+    inputs = torch.randn(30, 5, generator=stream, dtype=torch.float64)
+    targets = torch.randn(30, 1, generator=stream, dtype=torch.float64)
+    module = ModuleNetwork(nn.Linear(5, 1, bias=False), (5,), glorot_uniform)
+    objective = ModuleObjective(module, "half_squared_error", inputs, targets)
+    objective.network.initialize(0)
+    return objective, torch.linalg.lstsq(inputs, targets).solution[:, 0]
+
+
+def test_the_prediction_error_of_ridge_is_moodys() -> None:
+    for row in ridge(seed=7):
+        assert row["gap"] == pytest.approx(row["expected"], abs=4 * row["gap_error"])
+        assert row["test_error"] - row["train_error"] == pytest.approx(row["gap"])
+
+
+def test_the_evidence_is_the_density_of_the_data() -> None:
+    places = torch.linspace(-1, 1, 12, dtype=torch.float64)
+    targets = torch.cos(3 * places)
+    for degree in DEGREES:
+        features = legendre(places, degree)
+        # Legendre polynomials by numpy, and the law of y by scipy.
+        expected = np.polynomial.legendre.legvander(places.numpy(), degree)
+        expected = expected * np.sqrt(2 * np.arange(degree + 1) + 1)
+        np.testing.assert_allclose(features, expected, atol=1e-12)
+        covariance = NOISE**2 * np.eye(12) + expected @ expected.T / PRIOR
+        law = multivariate_normal(np.zeros(12), covariance)
+        value = float(law.logpdf(targets.numpy()))
+        assert log_evidence(features, targets) == pytest.approx(value, rel=1e-10)
+    rows = pd.DataFrame(evidence(0))
+    assert len(rows) == 9
+    assert (rows["effective"] < rows["degree"] + 1).all()
+    assert (rows["effective"] > 0).all()
+
+
+def test_noise_on_the_weights_of_a_quadratic_adds_half_its_curvature(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(generalized_prediction_error, "PAIRS", 20)
+    objective, least = linear()
+    rows = pd.DataFrame(noise(objective, least, seed=0))
+    assert set(rows["noise"]) == {"all weights", "along q₁"}
+    curvature = objective.inputs.T @ objective.inputs / 30
+    values = torch.linalg.eigvalsh(curvature)
+    first = rows.set_index(["noise", "scale"])["predicted"]
+    assert first["all weights", 0.1] == pytest.approx(0.005 * values.sum().item())
+    assert first["along q₁", 0.1] == pytest.approx(0.005 * values[-1].item())
+    assert ((rows["added"] - rows["predicted"]).abs() < 4 * rows["added_error"]).all()
+    # Exactly quadratic: a hundred times the noise adds ten thousand times as much.
+    added = rows.set_index(["noise", "scale"])["added"]
+    assert added["along q₁", 0.1] / added["along q₁", 0.001] == pytest.approx(1e4, rel=1e-6)
+
+
+def test_effective_parameters_are_counted_at_each_look() -> None:
+    objective = cheb()
+    rows = effective_parameters.study(objective, (0,), (0.2, 0.4), end=4.0, every=2.0)
+    frame = pd.DataFrame(rows)
+    assert frame["iteration"].tolist() == [0, 10, 20, 0, 5, 10]
+    theta = objective.network.initialize(0)
+    for _ in range(10):
+        theta = theta - 0.2 * objective.evaluate(theta).gradient
+    point = objective.evaluate(theta)
+    assert frame["loss"][1] == pytest.approx(point.loss)
+    values = np.linalg.eigvalsh(dense(point, "gauss_newton").numpy())
+    kept = values[values > 1e-12]
+    assert frame["effective"][1] == pytest.approx((kept / (kept + 0.01)).sum(), rel=1e-6)
+    relative = (kept / (kept + 0.01 * kept.max())).sum()
+    assert frame["effective_relative"][1] == pytest.approx(relative, rel=1e-6)
+    hessian = np.linalg.eigvalsh(dense(point, "hessian").numpy())
+    assert frame["sharpness"][1] == pytest.approx(hessian.max())
+    assert frame["of_hessian"][1] == pytest.approx((hessian / (hessian + 0.01)).sum(), rel=1e-3)
+    assert (frame["turned_effective"] - 1).abs().max() < 1e-6
+    assert (frame["turned_sharpness"] > 1.25).all()
+    singular = torch.linalg.svdvals(effective_parameters.coordinates(20))
+    assert singular.max() / singular.min() == pytest.approx(10)
+
+
+@pytest.mark.slow
+def test_the_spectrum_is_looked_at_around_the_first_instability(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spectra_study, "LOOK", 50)
+    frame = pd.DataFrame(spectra_study.study(cheb(), (1,), 0.4))
+    numbers = frame[frame["kind"] == "numbers"].set_index(["matrix", "phase"])
+    before, peak, after = (numbers.loc["hessian", phase] for phase in ("before", "in", "after"))
+    assert before["iteration"] < peak["iteration"] == after["iteration"] - 60
+    assert 2 <= before["largest"] * 0.4 < 2.4
+    assert peak["loss"] > 3 * before["loss"]
+    assert after["largest"] < peak["largest"]
+    assert numbers.loc["gauss_newton", "before"]["smallest"] > -1e-12
+    assert ((numbers["trace"] - numbers["trace_exact"]).abs() < 4 * numbers["trace_error"]).all()
+    for _, density in frame[frame["kind"] == "density"].groupby(["matrix", "phase"]):
+        assert np.trapezoid(density["density"], density["value"]) == pytest.approx(1, abs=1e-3)
+
+
+def counted(seed: int, large: float) -> pd.DataFrame:
+    rates = [0.1, 0.1, 0.4, 0.4]
+    return pd.DataFrame(
+        {
+            "seed": seed,
+            "learning_rate": rates,
+            "flow_time": [0.0, 9.0] * 2,
+            "sharpness": [1.0, 8.0, 1.0, 4.0],
+            "effective": [2.0, 5.0, 2.0, large],
+            "effective_relative": [2.0, 4.0, 2.0, 5.0],
+            "of_hessian": [3.0, -345.0, 284.0, 301.0],
+            "turned_effective": 1 + 1e-9,
+            "turned_sharpness": 30.0,
+            "turned_trace": 1.1,
+        }
+    )
+
+
+def verdicts(study: str, frames: list[pd.DataFrame]) -> pd.DataFrame:
+    return JUDGES[study](pd.concat(frames)).set_index("claim")
+
+
+def test_verdicts_on_the_count() -> None:
+    found = verdicts("effective-parameters", [counted(seed, 4.0) for seed in range(5)])
+    expected = {
+        "count-is-invariant": HOLDS,
+        "sharpness-is-not": HOLDS,
+        "trace-is-not": CONTRADICTED,
+        "count-of-the-hessian": CONTRADICTED,
+        "large-rates-tame-the-sharpness": HOLDS,
+        "large-rates-tame-the-number": HOLDS,
+        "large-rates-tame-the-relative-number": CONTRADICTED,
+    }
+    assert found["holds"].to_dict() == expected
+    assert float(found.loc["count-of-the-hessian", "measured"]) == 0.5
+    found = verdicts("effective-parameters", [counted(seed, 6.0) for seed in range(5)])
+    assert found.loc["large-rates-tame-the-number", "holds"] == CONTRADICTED
+    gone = [
+        run[run["flow_time"] * run["learning_rate"] < 2] for run in map(counted, range(5), [4] * 5)
+    ]
+    found = verdicts("effective-parameters", gone)
+    assert found.loc["large-rates-tame-the-number", "holds"] == NOT_ENOUGH
+
+
+def test_verdicts_on_the_prediction_error_and_the_evidence() -> None:
+    def made(seed: int, gap: float, lead: float) -> pd.DataFrame:
+        errors = {"part": "ridge", "alpha": [0.1, 1.0], "gap": [gap, 1.0], "expected": 1.0}
+        errors |= {"gap_error": 0.1, "gap_elsewhere": 1.1}
+        models = [(t, d, 0.0 if t != d else lead) for t in DEGREES for d in DEGREES]
+        proofs = pd.DataFrame(models, columns=["truth", "degree", "log_evidence"])
+        added = {"part": "noise", "noise": ["all weights", "along q₁"], "scale": 0.01}
+        added |= {"added": [1.0, 2.0], "predicted": 1.0, "added_error": 0.1}
+        parts = [pd.DataFrame(errors), proofs.assign(part="evidence"), pd.DataFrame(added)]
+        return pd.concat(parts).assign(seed=seed)
+
+    good = verdicts("generalized-prediction-error", [made(seed, 1.2, 1.0) for seed in range(5)])
+    bad = verdicts("generalized-prediction-error", [made(seed, 1.4, -1.0) for seed in range(5)])
+    assert good["holds"].tolist() == [HOLDS] * 5 + [CONTRADICTED]
+    assert bad["holds"].tolist()[:4] == [CONTRADICTED, HOLDS, CONTRADICTED, CONTRADICTED]
+
+
+def test_verdicts_on_the_spectrum() -> None:
+    def made(seed: int, edge: float) -> pd.DataFrame:
+        return pd.DataFrame(
+            {
+                "kind": "numbers",
+                "seed": seed,
+                "matrix": "hessian",
+                "phase": ["before", "in", "after"],
+                "largest": [5.0, 6.0, 4.0],
+                "edge": edge,
+                "loss": [0.1, 1.0, 0.2],
+                "second_moment_over_law": 1.0,
+                "trace": 1.0,
+                "trace_exact": 1.1,
+                "trace_error": 0.1,
+            }
+        )
+
+    found = JUDGES["spectral-density"](pd.concat([made(seed, 6.0) for seed in range(5)]))
+    assert found["holds"].tolist() == [HOLDS] * 10 + [CONTRADICTED]
+    found = JUDGES["spectral-density"](pd.concat([made(seed, 1.0) for seed in range(5)]))
+    first = found[found["claim"] == "largest-at-the-edge"]
+    assert (first["holds"] == CONTRADICTED).all()
+    short = pd.concat([made(seed, 1.0).head(1) for seed in range(5)])
+    found = JUDGES["spectral-density"](short).set_index("claim")
+    assert found.loc["less-sharp", "holds"] == NOT_ENOUGH
+
+
+def test_drawings_show_what_the_tables_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generalized_prediction_error, "PAIRS", 2)
+    path = tmp_path / "table.csv"
+    pd.concat([counted(0, 4.0), counted(1, 6.0)]).to_csv(path, index=False)
+    figure = draw_effective(path)
+    lines = {line.get_label(): line.get_xydata().tolist() for line in figure.axes[1].lines}
+    assert lines == {"η = 0.1": [[0.0, 2.0], [9.0, 5.0]], "η = 0.4": [[0.0, 2.0], [9.0, 5.0]]}
+    points = figure.axes[4].collections[0].get_offsets().tolist()
+    assert points == [[0.1, 5.0], [0.4, 4.0], [0.1, 5.0], [0.4, 6.0]]
+
+    rows = [{"part": "ridge", "seed": 0, **row} for row in ridge(0)]
+    rows += [{"part": "evidence", "seed": 0, **row} for row in evidence(0)]
+    objective, least = linear()
+    rows += [{"part": "noise", "seed": 0, **row} for row in noise(objective, least, 0)]
+    pd.DataFrame(rows).to_csv(path, index=False)
+    errors, proofs, added = draw_prediction_error(path).axes
+    gaps = [row["gap"] for row in rows if row["part"] == "ridge"]
+    assert errors.lines[1].get_ydata().tolist() == pytest.approx(gaps)
+    assert len(proofs.lines) == 3
+    assert max(max(line.get_ydata()) for line in proofs.lines) == 0
+    assert len(added.lines) == 4
+
+    value = np.linspace(0, 1, 5)
+    place = {"seed": 0, "matrix": "hessian", "phase": "before"}
+    curve = pd.DataFrame({"value": value, "density": 1.0, "density_error": 0.1, "law": value})
+    numbers = pd.DataFrame({"kind": ["numbers"], "edge": 0.7, "largest": 0.9})
+    made = pd.concat([curve.assign(kind="density"), numbers]).assign(**place)
+    made.to_csv(path, index=False)
+    axes = draw_density(path).axes[0]
+    assert axes.lines[0].get_ydata().tolist() == [1.0] * 5
+    assert axes.lines[2].get_xdata() == [0.7, 0.7]
+    assert math.isnan(axes.lines[1].get_ydata()[0])
+
+
+def test_the_studies_ask_for_five_seeds() -> None:
+    for module in (effective_parameters, generalized_prediction_error, spectra_study):
+        assert len(module.SEEDS) >= 5

@@ -1,0 +1,263 @@
+"""SAM and TRACER: what they are at ρ = 0, on quadratics, and by finite differences."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from problems import small_problem
+from torch import Tensor, nn
+from torch.func import grad
+
+from eosflow.networks.module import ModuleNetwork, glorot_uniform
+from eosflow.objectives.base import Objective
+from eosflow.objectives.module import ModuleObjective
+from eosflow.optimizers import sharpness
+from eosflow.optimizers.base import State, Step
+from eosflow.optimizers.gradient import Adam, GradientDescent, GradientOptimizer
+from eosflow.optimizers.sharpness import (
+    SAM,
+    AdamTracer,
+    SGDTracer,
+    diagonal_fisher,
+    penalty_gradient,
+)
+from eosflow.runs.studies.edge_of_stability import cheb
+from eosflow.storage.settings import from_record, record
+
+
+def path(
+    optimizer: GradientOptimizer, objective: Objective, theta: Tensor, steps: int
+) -> list[Step]:
+    taken: list[Step] = []
+    state: State = optimizer.init(objective, theta, 0)
+    for _ in range(steps):
+        point = objective.evaluate(theta)
+        step = optimizer.step(objective, point, state)
+        point.release()
+        if step is None:
+            break
+        taken.append(step)
+        theta, state = step.theta, step.state
+    return taken
+
+
+def linear(examples: int, outputs: int) -> tuple[ModuleObjective, Tensor]:
+    """½ E‖Wx − y‖², a quadratic in W (outputs, 4)."""
+    stream = torch.Generator().manual_seed(2)
+    inputs = torch.randn(examples, 4, generator=stream, dtype=torch.float64)
+    targets = torch.randn(examples, outputs, generator=stream, dtype=torch.float64)
+    network = ModuleNetwork(nn.Linear(4, outputs, bias=False), (4,), glorot_uniform)
+    theta = network.initialize(0)
+    return ModuleObjective(network, "half_squared_error", inputs, targets), theta
+
+
+BASES: dict[str, tuple[type[GradientOptimizer], type[GradientOptimizer], dict[str, Any]]] = {
+    "sam": (SAM, GradientDescent, {}),
+    "sam-momentum": (SAM, GradientDescent, {"momentum": 0.9, "weight_decay": 0.02}),
+    "sam-nesterov-clipped": (
+        SAM,
+        GradientDescent,
+        {"momentum": 0.9, "nesterov": True, "clip_norm": 0.1},
+    ),
+    "sgd-tracer": (SGDTracer, GradientDescent, {"momentum": 0.5, "weight_decay": 0.02}),
+    "adam-tracer": (AdamTracer, Adam, {"weight_decay": 0.02, "drop_at": (3,)}),
+}
+
+
+@pytest.mark.parametrize("case", BASES.values(), ids=BASES.keys())
+@pytest.mark.parametrize("problem", ["cheb-4", "MLP"])
+def test_without_a_radius_or_weight_it_is_the_base_step_for_step(
+    case: tuple[type[GradientOptimizer], type[GradientOptimizer], dict[str, Any]], problem: str
+) -> None:
+    plugin, base, settings = case
+    if problem == "MLP":
+        objective, theta = small_problem("cross_entropy")
+    else:
+        objective, theta = cheb(), cheb().network.initialize(0)  # type: ignore[assignment]
+    ours = path(plugin(learning_rate=0.05, rho=0.0, **settings), objective, theta, 6)
+    theirs = path(base(learning_rate=0.05, **settings), objective, theta, 6)
+    for step, expected in zip(ours, theirs, strict=True):
+        assert torch.equal(step.theta, expected.theta)
+        assert step.facts == expected.facts
+
+
+def test_the_base_is_that_of_torch_at_the_perturbed_point() -> None:
+    """Foret et al.'s two steps, around torch.optim.SGD, as davda54/sam has them."""
+    objective, start = cheb(), cheb().network.initialize(1)
+    rho, settings = 0.1, {"momentum": 0.9, "weight_decay": 0.01}
+    variable = start.clone().requires_grad_()
+    oracle = torch.optim.SGD([variable], lr=0.05, **settings)  # type: ignore[arg-type]
+    for step in path(SAM(learning_rate=0.05, rho=rho, **settings), objective, start, 20):
+        here = variable.detach().clone()
+        gradient = objective.evaluate(here).gradient
+        ahead = here + rho * gradient / (gradient.norm() + 1e-12)
+        variable.grad = objective.evaluate(ahead).gradient
+        oracle.step()
+        torch.testing.assert_close(step.theta, variable.detach(), rtol=1e-12, atol=1e-14)
+        assert step.facts["gradient_norm"] == pytest.approx(gradient.norm().item(), rel=1e-12)
+
+
+def test_on_a_quadratic_sam_adds_the_hessian_along_the_gradient() -> None:
+    objective, theta = linear(9, 2)
+    point = objective.evaluate(theta)
+    gradient = point.gradient
+    curved = point.hessian(gradient[:, None])[:, 0]
+    (step,) = path(SAM(learning_rate=0.1, rho=0.3), objective, theta, 1)
+    expected = theta - 0.1 * (gradient + 0.3 * curved / gradient.norm())
+    torch.testing.assert_close(step.theta, expected, rtol=1e-11, atol=1e-12)
+
+
+def test_with_the_norm_for_a_metric_and_one_example_tracer_is_sam_of_twice_the_radius() -> None:
+    """G = ‖g‖I and F = ggᵀ: ρ ∇ Tr(G⁻¹F) = 2ρ 𝓗g/‖g‖."""
+    objective, theta = linear(1, 3)
+    point = objective.evaluate(theta)
+    weights = torch.full_like(theta, 1 / point.gradient.norm().item())
+    torch.testing.assert_close(diagonal_fisher(objective, theta), point.gradient.square())
+    rho = 0.2
+    tracer = point.gradient + rho * penalty_gradient(objective, theta, weights)
+    (step,) = path(SAM(learning_rate=1.0, rho=2 * rho), objective, theta, 1)
+    torch.testing.assert_close(theta - tracer, step.theta, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("problem", ["cheb-4", "MLP", "one at a time"])
+def test_the_gradient_of_the_penalty_by_finite_differences(
+    problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if problem == "cheb-4":
+        objective, theta = cheb(), cheb().network.initialize(0)
+    else:
+        objective, theta = small_problem("cross_entropy")  # type: ignore[assignment]
+    if problem == "one at a time":
+        monkeypatch.setattr(sharpness, "COPIES", 2**40)
+    stream = torch.Generator().manual_seed(0)
+    weights = torch.rand(len(theta), generator=stream, dtype=torch.float64)
+
+    def penalty(parameters: Tensor) -> float:
+        each = [objective.batch(torch.tensor([row])) for row in range(objective.examples)]
+        squares = [part.evaluate(parameters).gradient.square() for part in each]
+        return (weights @ torch.stack(squares).mean(0)).item()
+
+    found = penalty_gradient(objective, theta, weights)
+    for _ in range(3):
+        way = torch.randn(len(theta), generator=stream, dtype=torch.float64)
+        step = 1e-5
+        slope = (penalty(theta + step * way) - penalty(theta - step * way)) / (2 * step)
+        assert slope == pytest.approx((found @ way).item(), rel=1e-6)
+    fisher = diagonal_fisher(objective, theta)
+    assert (weights @ fisher).item() == pytest.approx(penalty(theta), rel=1e-10)
+
+
+def test_a_step_of_tracer_is_that_of_its_formula() -> None:
+    objective, theta = linear(7, 1)
+    x, y = objective.inputs, objective.targets[:, 0]
+    optimizer = SGDTracer(learning_rate=0.1, rho=0.3, fisher_rate=0.25, damping=0.05)
+    steps = path(optimizer, objective, theta, 3)
+    mean = None
+    for step in steps:
+        residuals = x @ theta - y
+        each = residuals[:, None] * x  # [n, P], and 𝓗_n = x_n x_nᵀ
+        fisher = each.square().mean(0)
+        mean = fisher if mean is None else 0.75 * mean + 0.25 * fisher
+        weights = 1 / (mean + 0.05)
+        penalty = 2 * ((each * weights * x).sum(1)[:, None] * x).mean(0)
+        theta = theta - 0.1 * (each.mean(0) + 0.3 * penalty)
+        torch.testing.assert_close(step.theta, theta, rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(step.state["fisher"], mean, rtol=1e-11, atol=1e-13)
+
+
+def test_sam_on_a_quadratic_is_stable_up_to_its_own_edge() -> None:
+    """Along q₁ with ‖g‖ held: a step multiplies by 1 − η(λ + ρλ²/‖g‖), which is −1 at the edge."""
+    for rho, norm in ((0.1, 0.5), (0.01, 3.0), (1.0, 0.02)):
+        optimizer = SAM(learning_rate=0.2, rho=rho)
+        edge = optimizer.edge(norm) / 0.2
+        assert 0.2 * (edge + rho * edge**2 / norm) == pytest.approx(2, rel=1e-12)
+        formula = norm / (2 * rho) * (math.sqrt(1 + 8 * rho / (0.2 * norm)) - 1)
+        assert edge == pytest.approx(formula, rel=1e-10)
+        # One dimension, 𝓛 = ½λθ²: at ‖g‖ = λ|θ| the step leads to −θ.
+        network = ModuleNetwork(nn.Linear(1, 1, bias=False), (1,), glorot_uniform)
+        network.initialize(0)
+        inputs = torch.tensor([[math.sqrt(edge)]], dtype=torch.float64)
+        objective = ModuleObjective(network, "half_squared_error", inputs, torch.zeros_like(inputs))
+        theta = torch.tensor([norm / edge], dtype=torch.float64)
+        (step,) = path(optimizer, objective, theta, 1)
+        assert step.theta.item() == pytest.approx(-theta.item(), rel=1e-9)
+    assert SAM(learning_rate=0.2, rho=0.0).edge(0.3) == pytest.approx(2)
+    assert SAM(learning_rate=0.2, rho=0.0).edge(0.0) == pytest.approx(2)
+    assert SAM(learning_rate=0.2, rho=0.1).edge() == pytest.approx(2)
+    assert SAM(learning_rate=0.2, rho=0.1).edge(0.0) == 0
+
+
+ALL: list[GradientOptimizer] = [
+    SAM(learning_rate=0.05, rho=0.1, momentum=0.9),
+    SGDTracer(learning_rate=0.05, rho=0.01, momentum=0.9),
+    AdamTracer(learning_rate=0.01, rho=0.01),
+]
+
+
+@pytest.mark.parametrize("optimizer", ALL, ids=lambda item: item.name)
+def test_a_step_changes_nothing_and_its_state_is_all_there_is(
+    optimizer: GradientOptimizer,
+) -> None:
+    objective, start = small_problem("squared_error")
+    whole = path(optimizer, objective, start, 6)
+    middle = whole[2]
+    again = {
+        key: value.clone() if isinstance(value, Tensor) else value
+        for key, value in middle.state.items()
+    }
+    theta, state = middle.theta.clone(), dict(again)
+    for expected in whole[3:]:
+        point = objective.evaluate(theta)
+        first, second = (optimizer.step(objective, point, state) for _ in range(2))
+        assert first is not None
+        assert second is not None
+        assert torch.equal(first.theta, second.theta)
+        assert torch.equal(first.theta, expected.theta)
+        assert first.state.keys() == optimizer.init(objective, theta, 0).keys()
+        assert first.facts.keys() == optimizer.columns(6, 1).keys()
+        theta, state = first.theta, dict(first.state)
+    for key, value in middle.state.items():
+        assert torch.equal(torch.as_tensor(value), torch.as_tensor(again[key]))
+    registry = {type(optimizer).name: type(optimizer)}
+    assert from_record(registry, json.loads(json.dumps(record(optimizer)))) == optimizer
+
+
+def test_descriptions() -> None:
+    assert ALL[0].describe() == "SAM, learning rate 0.05, radius 0.1, momentum 0.9"
+    assert ALL[1].describe() == (
+        "SGD-TRACER, learning rate 0.05, penalty 0.01, β 0.1, δ 0.001, momentum 0.9"
+    )
+    assert replace(ALL[2], rho=0.5).describe() == (
+        "Adam-TRACER, learning rate 0.01, penalty 0.5, β 0.1, δ 0.001, β₁ 0.9, β₂ 0.999, ε 1e-08"
+    )
+
+
+def test_importing_does_not_import_torch() -> None:
+    code = "import sys, eosflow.optimizers; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_penalty_is_a_trace_where_the_examples_gradients_are_the_fisher_matrix() -> None:
+    """Tr(G⁻¹F) by a dense F = E gₙgₙᵀ, its gradient by autograd of the whole."""
+    objective, theta = cheb(), cheb().network.initialize(0)
+    metric = diagonal_fisher(objective, theta) + 0.01
+
+    def loss(parameters: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        first, bias, last = parameters[:100], parameters[100:200], parameters[200:]
+        return 0.5 * (torch.tanh(x * first + bias) @ last - y[0]) ** 2
+
+    def trace(parameters: Tensor) -> Tensor:
+        pairs = zip(objective.inputs, objective.targets, strict=True)
+        each = torch.stack([grad(loss)(parameters, x, y) for x, y in pairs])
+        fisher = each.T @ each / len(each)
+        return torch.trace(torch.linalg.solve(torch.diag(metric), fisher))
+
+    found = penalty_gradient(objective, theta, 1 / metric)
+    torch.testing.assert_close(found, grad(trace)(theta), rtol=1e-9, atol=1e-12)
