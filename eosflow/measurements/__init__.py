@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from eosflow.measurements.chain_factors import ChainFactors
 from eosflow.measurements.decomposition import Decomposition
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
 
@@ -16,5 +17,6 @@ MEASUREMENTS: dict[str, type[Any]] = {
     for kind in (
         Decomposition,
         TopEigenvalues,
+        ChainFactors,
     )
 }
