@@ -1,3 +1,52 @@
-"""Gradient flow, sharpness and its factors: the science behind the workflow."""
+"""Gradient flow, sharpness and its factors: the science behind the workflow, and a library.
+
+`Problem`, `eigenpairs`, `decompose` and `follow` are for networks of your own (docs/library.md),
+with every optimizer, measurement and kind of batches of the registries by the name of its class.
+They are imported when they are first used: planning imports this package, and must be quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eosflow.library import *  # noqa: F403
+    from eosflow.measurements import *  # noqa: F403
+    from eosflow.optimizers import *  # noqa: F403
+    from eosflow.optimizers.batches import *  # noqa: F403
 
 __version__ = "0.1.0"
+
+_LIBRARY = ("SGD", "Problem", "Run", "Sharpness", "UserError", "decompose", "eigenpairs", "follow")
+_REGISTRIES = {
+    "eosflow.optimizers": "OPTIMIZERS",
+    "eosflow.optimizers.batches": "BATCHES",
+    "eosflow.measurements": "MEASUREMENTS",
+}
+
+
+def _plugins() -> dict[str, type[Any]]:
+    """All that is registered, by the names of the classes; imports no torch."""
+    registries = (
+        getattr(importlib.import_module(module), name) for module, name in _REGISTRIES.items()
+    )
+    return {plugin.__name__: plugin for registry in registries for plugin in registry.values()}
+
+
+if not TYPE_CHECKING:  # what a type checker does not know is a mistake
+
+    def __getattr__(name: str) -> Any:
+        """A public name, imported now. Source: PEP 562."""
+        if name in _LIBRARY:
+            found = getattr(importlib.import_module("eosflow.library"), name)
+        elif name[:1].isupper() and name in (plugins := _plugins()):
+            found = plugins[name]
+        else:
+            raise AttributeError(f"module 'eosflow' has no attribute {name!r}")
+        globals()[name] = found
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LIBRARY, *_plugins()})

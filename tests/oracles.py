@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor
-from torch.func import hessian, jacrev, vmap
+from torch import Tensor, nn
+from torch.func import functional_call, hessian, jacrev, vmap
 
 from eosflow.networks.perceptron import MLP
 from eosflow.objectives.mlp import MLPObjective
@@ -72,3 +74,63 @@ def dense_gauss_newton(objective: MLPObjective, criterion: str, theta: Tensor) -
     jacobians = parameter_jacobians(objective, theta)
     hessians = criterion_hessians(objective, criterion, theta)
     return torch.einsum("ncp,ncd,ndq->pq", jacobians, hessians, jacobians) / len(jacobians)
+
+
+def dense_links(
+    links: Sequence[nn.Module], inputs: Tensor, hessian_of: Callable[[Tensor], Tensor]
+) -> dict[str, float]:
+    """The factors of a chain of modules from dense Jacobians per example, SVDs and products.
+
+    Every link is a module z_{l−1} ↦ z_l, all of whose parameters are its θ_l; hessian_of(z) is the
+    C×C matrix H_ℓ at the outputs z (C,) of one example.
+    """
+    sums: dict[str, Tensor | float] = defaultdict(float)
+    count = len(links)
+    for example in inputs:
+        states, by_state, by_theta = [example[None]], [], []
+        for link in links:
+            z = states[-1]
+            held = {name: p.detach() for name, p in link.named_parameters()}
+
+            def run(held: Mapping[str, Tensor], z: Tensor, link: nn.Module = link) -> Tensor:
+                return functional_call(link, dict(held), (z.clone(),)).reshape(-1)
+
+            states.append(link(z.clone()).detach())
+            by_state.append(jacrev(run, argnums=1)(held, z).reshape(states[-1].numel(), -1))
+            parts = [p.flatten(1) for p in jacrev(run)(held, z).values()] if held else []
+            by_theta.append(torch.cat(parts, 1) if parts else None)
+        values, vectors = torch.linalg.eigh(hessian_of(states[-1].reshape(-1)))
+        back = vectors @ torch.diag(values.clamp(min=0).sqrt()) @ vectors.T
+        sums["criterion_norm2"] += norm2(back)
+        blocks = []
+        for at in range(count, 0, -1):
+            sums[f"preactivation_norm2_{at}"] += norm2(back)
+            if by_theta[at - 1] is not None:
+                blocks.append(back @ by_theta[at - 1])
+                sums[f"layer_norm2_{at}"] += norm2(blocks[-1])
+                sums[f"activation_norm2_{at}"] += norm2(by_theta[at - 1])
+                sums[f"joint_{at}"] += norm2(by_theta[at - 1]) * norm2(back)
+            if at > 1:
+                sums[f"jacobian_norm2_{at - 1}"] += norm2(by_state[at - 1])
+                back = back @ by_state[at - 1]
+        sums["m_norm2"] += norm2(torch.cat(blocks, 1))
+    record = {name: float(total) / len(inputs) for name, total in sums.items()}
+    record["alignment_product"] = 1.0
+    for at in range(1, count + 1):
+        behind = record[f"preactivation_norm2_{at}"]
+        if f"layer_norm2_{at}" in record:
+            joint, layer = record.pop(f"joint_{at}"), record[f"layer_norm2_{at}"]
+            apart = record[f"activation_norm2_{at}"] * behind
+            record[f"activation_ratio_{at}"] = layer / apart
+            record[f"activation_covariance_{at}"] = joint / apart
+            record[f"weight_sharing_{at}"] = layer / joint
+        if at < count:
+            ahead = record[f"preactivation_norm2_{at + 1}"] * record[f"jacobian_norm2_{at}"]
+            record[f"alignment_{at}"] = behind / ahead
+            record["alignment_product"] *= behind / ahead
+    return record
+
+
+def norm2(matrix: Tensor) -> Tensor:
+    """The squared operator norm, by SVD."""
+    return torch.linalg.svdvals(matrix)[0] ** 2

@@ -10,6 +10,7 @@ from typing import Any
 
 from eosflow.measurements.accuracy import Accuracy
 from eosflow.measurements.alpha_scan import AlphaScan
+from eosflow.measurements.chain_factors import ChainFactors
 from eosflow.measurements.decomposition import Decomposition
 from eosflow.measurements.effective_parameters import EffectiveParameters
 from eosflow.measurements.gradient_alignment import GradientAlignment
@@ -28,5 +29,6 @@ MEASUREMENTS: dict[str, type[Any]] = {
         MinibatchSharpness,
         SpectralDensity,
         EffectiveParameters,
+        ChainFactors,
     )
 }

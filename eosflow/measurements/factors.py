@@ -115,11 +115,13 @@ def groupwise(objective: Objective, theta: Tensor) -> dict[str, Any]:
     count, totals = objective.examples, dict.fromkeys(("m", "criterion"), 0.0)
     groups: Tensor | float = 0.0
     for start in range(0, count, size := _rows_at_once(objective)):
-        pieces = objective.pieces(theta, start, min(start + size, count))
-        hessians = objective.criterion.hessian(pieces.outputs)
-        totals["criterion"] += _largest(hessians).sum().item()
-        totals["m"] += _largest(pieces.grams.sum(0)).sum().item()
-        groups = groups + _largest(pieces.grams).sum(1)
+        stop = min(start + size, count)
+        pieces = objective.pieces(theta, start, stop)
+        targets = objective.targets[start:stop].to(theta.device)
+        hessians = objective.criterion.hessian(pieces.outputs, targets)
+        totals["criterion"] += largest(hessians).sum().item()
+        totals["m"] += largest(pieces.grams.sum(0)).sum().item()
+        groups = groups + largest(pieces.grams).sum(1)
     record = {"m_norm2": totals["m"] / count, "criterion_norm2": totals["criterion"] / count}
     norms = (torch.as_tensor(groups) / count).tolist()
     return record | {f"layer_norm2_{number}": norm for number, norm in enumerate(norms, 1)}
@@ -130,7 +132,7 @@ def _rows_at_once(objective: Objective) -> int:
     return max(1, WORKSPACE_BYTES // numbers)
 
 
-def _largest(matrices: Tensor) -> Tensor:
+def largest(matrices: Tensor) -> Tensor:
     """λ₁ ≥ 0 of symmetric PSD matrices (…, C, C)."""
     values: Tensor = torch.linalg.eigvalsh(matrices)
     return values[..., -1].clamp(min=0)
@@ -155,11 +157,11 @@ def layerwise(objective: MLPObjective, theta: Tensor) -> dict[str, Any]:
     layer, activation = means["layer_norm2"], means["activation_norm2"]
     preactivation, jacobian = means["preactivation_norm2"], means["jacobian_norm2"]
     # E10. An expectation that is 0 means a dead layer; its ratio counts as 0, and E12 still holds.
-    alignment = _ratio(preactivation[:-1], preactivation[1:] * jacobian)
+    alignment = ratio(preactivation[:-1], preactivation[1:] * jacobian)
     lists = {
         "layer_norm2": layer,
         "activation_norm2": activation,
-        "activation_ratio": _ratio(layer, activation * preactivation),  # E11
+        "activation_ratio": ratio(layer, activation * preactivation),  # E11
         "activation_growth": means["activation_growth"],
         "preactivation_norm2": preactivation,
         "jacobian_norm2": jacobian,
@@ -178,7 +180,7 @@ def _chunk_size(objective: MLPObjective) -> int:
     return max(1, WORKSPACE_BYTES // (numbers * objective.inputs.element_size()))
 
 
-def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     return torch.where(denominator > 0, numerator / denominator, 0.0)
 
 
@@ -188,17 +190,17 @@ def _chunk_sums(
     """Sums over some examples of the squared norms, and the worst residual of ‖D_l‖²."""
     layers = objective.network.layers(theta)
     squares, scale = factors.squares, factors.scales  # ‖a_{l−1}‖² and 1 more, [L, n]
-    norms = _largest(factors.grams)  # ‖B_l‖², [L, n]
+    norms = largest(factors.grams)  # ‖B_l‖², [L, n]
     total = (scale[:, :, None, None] * factors.grams).sum(0)  # E8: M Mᵀ, [n, C, C]
     jacobians = [
         squared_jacobian_norms(layers[index + 1][0], slopes)
         for index, slopes in enumerate(factors.slopes)
     ]
     # An input that is all zeros has no growth ratio; it counts as 0 rather than as infinite.
-    growth = [_ratio(after, before) for before, after in itertools.pairwise(squares)]
+    growth = [ratio(after, before) for before, after in itertools.pairwise(squares)]
     empty = theta.new_zeros(0)
     return {
-        "m_norm2": _largest(total).sum(),
+        "m_norm2": largest(total).sum(),
         "criterion_norm2": norms[-1].sum(),
         "layer_norm2": (scale * norms).sum(1),  # E7
         "activation_norm2": scale.sum(1),
@@ -263,4 +265,4 @@ def _rayleigh(weight: Tensor, slopes: Tensor, vectors: Tensor) -> tuple[Tensor, 
     half = (vectors * slopes) @ weight.T
     values = half.square().sum(1)
     residuals = ((half @ weight) * slopes - values[:, None] * vectors).norm(dim=1)
-    return values, _ratio(residuals, values).max().item()
+    return values, ratio(residuals, values).max().item()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -30,8 +31,10 @@ ACTIVATION_MODULES: dict[str, type[nn.Module]] = {
 class ModuleNetwork:
     """z = f(x; θ) of a module, whose parameters θ (P,) are those of `named_parameters`, in order.
 
-    Inputs (N, D) are given to it as (N, *shape). `groups` are the parts of θ that belong to one
-    submodule, such as a layer's weight and bias, as slices in the order of θ.
+    Parameters without `requires_grad` are held fast: they are no part of θ. Inputs (N, D) are given
+    to it as (N, *shape), and outputs of any shape are read as (N, C). `groups` are the parts of θ
+    that belong to one submodule, such as a layer's weight and bias, as slices in the order of θ;
+    `group_names` are those submodules.
 
     Raises: UserError for a module whose outputs are no fixed function of single examples.
     """
@@ -41,11 +44,16 @@ class ModuleNetwork:
         self.module = module
         self.shape = shape
         self._initialize = initialize
-        named = dict(module.named_parameters())
+        named = {
+            name: parameter
+            for name, parameter in module.named_parameters()
+            if parameter.requires_grad
+        }
         self._names = list(named)
         self._shapes = [tuple(parameter.shape) for parameter in named.values()]
         self._sizes = [parameter.numel() for parameter in named.values()]
         self.parameters = sum(self._sizes)
+        self.group_names: list[str] = []
         self.groups = self._grouped()
 
     def _grouped(self) -> list[slice]:
@@ -57,8 +65,14 @@ class ModuleNetwork:
                 groups[-1] = slice(groups[-1].start, start + size)
             else:
                 groups.append(slice(start, start + size))
+                self.group_names.append(module)
             owner, start = module, start + size
         return groups
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many numbers of θ each parameter has, by its name, in order."""
+        return dict(zip(self._names, self._sizes, strict=True))
 
     def named(self, theta: Tensor) -> dict[str, Tensor]:
         """Views of θ (P,) by the names that the module gives its parameters."""
@@ -80,16 +94,28 @@ class ModuleNetwork:
 
     def outputs(self, theta: Tensor, inputs: Tensor) -> Tensor:
         """z (N, C) for inputs (N, D), in the dtype and on the device of θ."""
-        held = self.named(theta) | {
-            name: buffer.to(theta) if buffer.is_floating_point() else buffer.to(theta.device)
-            for name, buffer in self.module.named_buffers()
-        }
         images = inputs.reshape(len(inputs), *self.shape)
-        outputs: Tensor = functional_call(self.module, held, (images,))
-        return outputs
+        with self.context():
+            outputs: Tensor = functional_call(self.module, self.held(theta), (images,))
+        return outputs.reshape(len(inputs), -1)
+
+    def context(self) -> AbstractContextManager[None]:
+        """What the module must be called within."""
+        return nullcontext()
+
+    def held(self, theta: Tensor) -> dict[str, Tensor]:
+        """All tensors that the module holds, by name, with those of θ and in its dtype."""
+        fast = dict(self.module.named_buffers())
+        fast |= {name: p for name, p in self.module.named_parameters() if not p.requires_grad}
+        return {name: placed(tensor, theta) for name, tensor in fast.items()} | self.named(theta)
 
     def numbers(self) -> int:
         """Numbers that all submodules together put out for one example."""
+        like = next(self.module.parameters())
+        return self.count_numbers(like.new_zeros(1, *self.shape))
+
+    def count_numbers(self, example: Tensor) -> int:
+        """The same for one example (1, *shape)."""
         count = 0
 
         def add(_: nn.Module, __: object, output: object) -> None:
@@ -98,13 +124,19 @@ class ModuleNetwork:
 
         handles = [module.register_forward_hook(add) for module in self.module.modules()]
         try:
-            like = next(self.module.parameters())
             with torch.no_grad():
-                self.module(like.new_zeros(1, *self.shape))
+                self.module(example)
         finally:
             for handle in handles:
                 handle.remove()
         return count
+
+
+def placed(tensor: Tensor, theta: Tensor) -> Tensor:
+    """The tensor on the device of θ, real numbers in its dtype and whole ones, such as words, as
+    they are.
+    """
+    return tensor.to(theta) if tensor.is_floating_point() else tensor.to(theta.device)
 
 
 def refuse(module: nn.Module) -> None:

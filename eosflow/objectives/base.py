@@ -81,7 +81,7 @@ class Objective(ABC):
     def __init__(
         self,
         network: Network,
-        criterion: str,
+        criterion: str | Criterion,
         inputs: Tensor,
         targets: Tensor,
         workspace_bytes: int = WORKSPACE_BYTES,

@@ -15,15 +15,16 @@ from eosflow.objectives import OF_CLASSES
 class Criterion:
     """ℓ per example, for outputs z (N, C) and targets y, classes (N,) int64 or numbers (N, C).
 
-    value(z, y) (N,); gradient(z, y) = ∂ℓ/∂z (N, C); hessian(z) = H_ℓ (N, C, C), which depends on
-    z alone for each criterion; hessian_product(z, ż) = H_ℓ ż for ż (k, N, C).
+    value(z, y) (N,); gradient(z, y) = ∂ℓ/∂z (N, C); hessian(z, y) = H_ℓ (N, C, C);
+    hessian_product(z, ż, y) = H_ℓ ż for ż (k, N, C). H_ℓ of the criteria of `LOSSES` depends on z
+    alone, and y may be left out there.
     """
 
     name: str
     value: Callable[[Tensor, Tensor], Tensor]
     gradient: Callable[[Tensor, Tensor], Tensor]
-    hessian: Callable[[Tensor], Tensor]
-    hessian_product: Callable[[Tensor, Tensor], Tensor]
+    hessian: Callable[..., Tensor]
+    hessian_product: Callable[..., Tensor]
 
     def check(self, targets: Tensor) -> None:
         """Raises: ValueError where these targets cannot be the criterion's."""
@@ -43,13 +44,15 @@ def _targets(outputs: Tensor, targets: Tensor) -> Tensor:
     return (targets[..., None] == classes).to(outputs.dtype)
 
 
-def _cross_entropy_hessian(outputs: Tensor) -> Tensor:
+def _cross_entropy_hessian(outputs: Tensor, targets: Tensor | None = None) -> Tensor:
     probabilities = outputs.softmax(-1)
     outer = probabilities[..., :, None] * probabilities[..., None, :]
     return torch.diag_embed(probabilities) - outer
 
 
-def _cross_entropy_product(outputs: Tensor, tangents: Tensor) -> Tensor:
+def _cross_entropy_product(
+    outputs: Tensor, tangents: Tensor, targets: Tensor | None = None
+) -> Tensor:
     probabilities = outputs.softmax(-1)
     weighted = probabilities * tangents
     return weighted - probabilities * weighted.sum(-1, keepdim=True)
@@ -61,10 +64,10 @@ def _squared_error(name: str, weight: Callable[[Tensor], float]) -> Criterion:
         name=name,
         value=lambda z, y: weight(z) * (z - _targets(z, y)).square().sum(-1),
         gradient=lambda z, y: 2 * weight(z) * (z - _targets(z, y)),
-        hessian=lambda z: (
+        hessian=lambda z, y=None: (
             2 * weight(z) * torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
         ).expand(*z.shape, z.shape[-1]),
-        hessian_product=lambda z, tangents: 2 * weight(z) * tangents,
+        hessian_product=lambda z, tangents, y=None: 2 * weight(z) * tangents,
     )
 
 
@@ -86,16 +89,21 @@ LOSSES: dict[str, Criterion] = {
 }
 
 
-def criterion_of(name: str) -> Criterion:
-    """A criterion by its name. Raises: ValueError naming those there are."""
+def criterion_of(name: str | Criterion) -> Criterion:
+    """A criterion by its name, or itself. Raises: ValueError naming those there are."""
+    if isinstance(name, Criterion):
+        return name
     if name not in LOSSES:
         raise ValueError(f"criterion: {name!r} was given; allowed: {', '.join(LOSSES)}")
     return LOSSES[name]
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> float:
-    """Share of examples whose largest output (N, C) is that of their class; NaN for numbers."""
-    if targets.is_floating_point():
+    """Share of examples whose largest output (N, C) is that of their class.
+
+    NaN where targets are no classes (N,) of several outputs.
+    """
+    if targets.is_floating_point() or targets.ndim != 1 or outputs.shape[1] == 1:
         return float("nan")
     return (outputs.argmax(1) == targets).sum().item() / len(targets)
 

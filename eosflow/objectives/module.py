@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.func import grad, jacrev, jvp, vjp, vmap
 
-from eosflow.networks.module import ModuleNetwork
+from eosflow.networks.module import ModuleNetwork, placed
 from eosflow.objectives.base import WORKSPACE_BYTES, Matrix, Objective, Pieces, Point
-from eosflow.objectives.criteria import accuracy, square_root
+from eosflow.objectives.criteria import Criterion, accuracy, square_root
 
 # Copies of a network's numbers that one product holds: forward and backward, each with its tangent.
 COPIES = 6
@@ -30,7 +30,7 @@ class ModuleObjective(Objective):
     def __init__(
         self,
         network: ModuleNetwork,
-        criterion: str,
+        criterion: str | Criterion,
         inputs: Tensor,
         targets: Tensor,
         workspace_bytes: int = WORKSPACE_BYTES,
@@ -46,7 +46,7 @@ class ModuleObjective(Objective):
         """The same loss over the examples `rows` (n,) int64 alone."""
         chosen = rows.to(self.inputs.device)
         data = self.inputs[chosen], self.targets[chosen]
-        return ModuleObjective(self.network, self.criterion.name, *data, self._workspace_bytes)
+        return ModuleObjective(self.network, self.criterion, *data, self._workspace_bytes)
 
     def room(self, theta: Tensor) -> int:
         """Examples, each with one tangent, that fit the workspace in θ's dtype; at least one."""
@@ -60,11 +60,11 @@ class ModuleObjective(Objective):
         length = max(1, min(self.examples, self.room(theta) // columns))
         for start in range(0, self.examples, length):
             part = slice(start, start + length)
-            yield self.inputs[part].to(theta), self.targets[part].to(theta.device)
+            yield placed(self.inputs[part], theta), self.targets[part].to(theta.device)
 
     def pieces(self, theta: Tensor, start: int, stop: int) -> Pieces:
         """M_l M_lᵀ from the Jacobians of single examples. Implements: E4."""
-        inputs = self.inputs[start:stop].to(theta)
+        inputs = placed(self.inputs[start:stop], theta)
 
         def outputs_of(parameters: Tensor, example: Tensor) -> Tensor:
             return self.network.outputs(parameters, example[None])[0]
@@ -72,15 +72,15 @@ class ModuleObjective(Objective):
         jacobians = vmap(jacrev(outputs_of), in_dims=(None, 0))(theta, inputs)  # [n, C, P]
         with torch.no_grad():
             outputs = self.network.outputs(theta, inputs)
-        m = square_root(self.criterion.hessian(outputs)) @ jacobians
+        targets = self.targets[start:stop].to(theta.device)
+        m = square_root(self.criterion.hessian(outputs, targets)) @ jacobians
         grams = [m[..., group] @ m[..., group].mT for group in self.network.groups]
         return Pieces(outputs, torch.stack(grams))
 
     def piece_numbers(self) -> int:
         """Two Jacobians, and what the network holds for each output."""
-        outputs = self.network.outputs(
-            self.inputs.new_zeros(self.network.parameters), self.inputs[:1]
-        ).shape[1]
+        theta = torch.zeros(self.network.parameters, dtype=torch.float64, device=self.inputs.device)
+        outputs = self.network.outputs(theta, self.inputs[:1]).shape[1]
         return outputs * (2 * self.network.parameters + 2 * self._numbers)
 
 
@@ -137,7 +137,7 @@ class ModulePoint(Point):
 
             def gauss_newton(vector: Tensor) -> Tensor:
                 tangent: Tensor = jvp(outputs_of, (theta,), (vector,))[1]
-                weighted = criterion.hessian_product(outputs, tangent[None])[0]
+                weighted = criterion.hessian_product(outputs, tangent[None], targets)[0]
                 product: Tensor = back(weighted)[0]
                 return product
 

@@ -45,8 +45,8 @@ class SAM(GradientDescent):
         """η times the sharpness at which SAM starts to oscillate: η(‖g‖/2ρ)(√(1 + 8ρ/(η‖g‖)) − 1).
 
         η times the root λ of η(λ + ρλ²/‖g‖) = 2, written without the difference: 2 at ρ = 0 or far
-        from any minimum, 0 at g = 0. Without momentum. Source: Long & Bartlett, Sharpness-aware minimization and the edge of
-        stability, 2024.
+        from any minimum, 0 at g = 0. Without momentum. Source: Long & Bartlett, Sharpness-aware
+        minimization and the edge of stability, 2024.
         """
         if self.rho and not gradient_norm:
             return 0.0

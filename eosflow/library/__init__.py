@@ -1,0 +1,11 @@
+"""eosflow on a network of your own, without the workflow; its names are those of `eosflow`."""
+
+from __future__ import annotations
+
+from eosflow.library.factors import Sharpness, decompose
+from eosflow.library.following import SGD, Run, follow
+from eosflow.library.problem import Problem
+from eosflow.library.spectrum import eigenpairs
+from eosflow.storage.errors import UserError
+
+__all__ = ["SGD", "Problem", "Run", "Sharpness", "UserError", "decompose", "eigenpairs", "follow"]

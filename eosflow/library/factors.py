@@ -1,0 +1,117 @@
+"""The sharpness of a problem, taken apart."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pandas as pd
+
+from eosflow.library.problem import Problem
+from eosflow.measurements.chain import chain_factors
+from eosflow.measurements.factors import JACOBIAN_TOLERANCE
+from eosflow.measurements.factors import decompose as decompose_objective
+from eosflow.networks.chain import Chain, no_chain
+from eosflow.storage.errors import UserError
+
+# What a frame of links calls the columns of the record, and in which order.
+OF_LINKS = (
+    "layer_norm2",
+    "activation_ratio",
+    "activation_covariance",
+    "weight_sharing",
+    "activation_norm2",
+    "preactivation_norm2",
+    "jacobian_norm2",
+    "alignment",
+)
+
+
+class Sharpness(dict[str, Any]):
+    """The numbers of one point by their names in docs/method.md, and two frames.
+
+    `groups` has a row per parameter group: its name, its parameters and `layer_norm2`, E‖M_l‖².
+    `links` has a row per link of the chain with its factors, and `cumulative_alignment`, A_l; it is
+    empty where the module is no chain, and `no_chain` then says why, and what to do.
+    """
+
+    groups: pd.DataFrame
+    links: pd.DataFrame
+    no_chain: str
+
+    def __missing__(self, name: str) -> Any:
+        """Raises: KeyError that says why a number is not there."""
+        raise KeyError(f"{name}. {self.no_chain}" if self.no_chain else name)
+
+
+def decompose(problem: Problem) -> Sharpness:
+    """λ₁ of 𝓗, G and R, E‖M‖², ω and E‖M_l‖² of any module; for a chain the five factors too.
+
+    Implements: E1–E5, E7–E8 per parameter group, and F1–F6 per link.
+
+    Returns: a mapping. `sharpness_hessian`, `sharpness_gauss_newton`, `sharpness_residual`,
+    `m_norm2`, `overlap`, `criterion_norm2`, the residuals and `converged` are always there; for a
+    chain also `alignment_product` and, for each link l, E‖M_l‖² as `layer_norm2_l` and its factors.
+    See `Sharpness` for its frames.
+
+    Raises: UserError where a loss of your own is not convex in the outputs.
+
+    >>> import torch, eosflow
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
+    >>> data = torch.randn(20, 4), torch.randint(3, (20,))
+    >>> factors = eosflow.decompose(eosflow.Problem(net, "cross_entropy", data))
+    >>> bool(factors["sharpness_gauss_newton"] <= factors["m_norm2"])  # ω ≤ 1
+    True
+    >>> list(factors.links["link"])
+    ['0', '2']
+    """
+    objective, theta = problem.objective, problem.theta
+    record = decompose_objective(objective, theta)
+    norms = [record.pop(name) for name in [n for n in record if n.startswith("layer_norm2_")]]
+    sharpness = Sharpness(record)
+    sharpness.groups = pd.DataFrame(
+        {
+            "group": [name or "module" for name in problem.network.group_names],
+            "parameters": [group.stop - group.start for group in problem.network.groups],
+            "layer_norm2": norms,
+        }
+    )
+    sharpness.links, sharpness.no_chain = pd.DataFrame(), ""
+    try:
+        chain = Chain(problem.network, theta, objective.inputs[:1])
+    except UserError as error:
+        sharpness.no_chain = str(error)
+        return sharpness
+    try:
+        factors = chain_factors(chain, objective, theta)
+    except RuntimeError as error:
+        sharpness.no_chain = no_chain(f"its links cannot be differentiated one by one ({error})")
+        return sharpness
+    sharpness |= factors
+    converged = factors["residual_jacobian"] <= JACOBIAN_TOLERANCE
+    sharpness["converged"] = record["converged"] and converged
+    sharpness.links = _frame(chain, factors)
+    return sharpness
+
+
+def _frame(chain: Chain, factors: dict[str, Any]) -> pd.DataFrame:
+    """A row per link; A_l = Π_{j≥l} α_j."""
+    frame = pd.DataFrame(
+        {
+            "link": [link.name for link in chain.links],
+            "parameters": [link.parameters for link in chain.links],
+            "outputs": [link.size for link in chain.links],
+        },
+        index=pd.RangeIndex(1, len(chain.links) + 1, name="l"),
+    )
+    for name in OF_LINKS:
+        found = {
+            int(key.rpartition("_")[2]): value
+            for key, value in factors.items()
+            if re.fullmatch(rf"{name}_\d+", key)
+        }
+        frame[name] = pd.Series(found, dtype="float64")
+    product = frame["alignment"].fillna(1.0)[::-1].cumprod()[::-1]
+    frame["cumulative_alignment"] = product
+    return frame

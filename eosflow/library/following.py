@@ -1,0 +1,302 @@
+"""Training a user's own network by any optimizer of the registry, with measurements on the way."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pandas as pd
+from torch import Tensor, nn
+
+from eosflow.library.problem import Problem
+from eosflow.measurements.base import Measurement
+from eosflow.optimizers import loop
+from eosflow.optimizers.base import Optimizer
+from eosflow.optimizers.batches import Batches, FullBatch, Shuffled
+from eosflow.optimizers.gradient import GradientDescent
+from eosflow.runs.progress import LossProgress
+from eosflow.runs.snapshots import EveryIterations
+from eosflow.runs.spec import Stop
+from eosflow.runs.train import COLUMNS, row_of
+from eosflow.storage import settings
+from eosflow.storage.errors import UserError
+from eosflow.storage.progress import count_progress
+from eosflow.storage.settings import setting
+
+# What a measurement with `every=0` looks at, besides the last: the snapshots of a workflow's run.
+SNAPSHOTS = EveryIterations()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD(GradientDescent):
+    """Gradient descent on batches, every example once per epoch in a new order in each.
+
+    >>> import eosflow
+    >>> eosflow.SGD(learning_rate=0.1, batch_size=32, momentum=0.9).describe()
+    'gradient descent, learning rate 0.1, momentum 0.9, batches of 32 in a new order every epoch'
+    """
+
+    batch_size: int = setting(about="examples per batch", minimum=1)
+
+    def describe(self) -> str:
+        """The optimizer in words, with its batches."""
+        return f"{super().describe()}, {Shuffled(size=self.batch_size).describe()}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of following a problem.
+
+    `trajectory` has a row per step, of the state before it; `measurements` a frame per measurement,
+    by its name; `module` is the trained network, a copy in float64, and `theta` its parameters
+    (P,). `loss` is 𝓛 there, NaN where the run diverged. `stopped` says why it ended:
+    `target_loss`, `flow_time`, `max_iterations` or `diverged`.
+    """
+
+    trajectory: pd.DataFrame
+    measurements: dict[str, pd.DataFrame]
+    module: nn.Module
+    theta: Tensor
+    loss: float
+    stopped: str
+
+
+def follow(
+    problem: Problem,
+    optimizer: Optimizer,
+    *,
+    until_loss: float | None = None,
+    until_flow_time: float | None = None,
+    steps: int | None = None,
+    measure: Sequence[Measurement] = (),
+    batches: Batches | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> Run:
+    """Train from the module's own weights until the first of the ends that are given.
+
+    Without `steps` a run ends after 200,000 at the latest. Measurements are of the loss over all
+    examples, at every multiple of their `every`; with `every=0` at 0, 10, every 100th and the last.
+    `batches` are what each step sees, by default all examples; `seed` draws them, and starts the
+    searches for eigenpairs. `progress` shows a bar or lines on stderr, by default on a terminal
+    alone.
+
+    Raises: UserError, before work starts, for settings that are not allowed or do not go together.
+
+    >>> import torch, eosflow
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
+    >>> data = torch.randn(20, 4), torch.randint(3, (20,))
+    >>> problem = eosflow.Problem(net, "cross_entropy", data)
+    >>> optimizer = eosflow.GradientDescent(learning_rate=0.1)
+    >>> run = eosflow.follow(
+    ...     problem, optimizer, steps=40, measure=[eosflow.TopEigenvalues(k=2, every=20)]
+    ... )
+    >>> run.stopped, len(run.trajectory), run.loss < problem.loss
+    ('max_iterations', 40, True)
+    >>> list(run.measurements["top-eigenvalues"]["iteration"])
+    [0, 20, 40]
+    >>> flow = eosflow.ExponentialRosenbrock(tolerance=1e-2)
+    >>> eosflow.follow(problem, flow, until_loss=0.9).stopped
+    'target_loss'
+    """
+    _check(problem, optimizer, batches)
+    until = _until(until_loss, until_flow_time, steps)
+    if batches is None:
+        size = optimizer.batch_size if isinstance(optimizer, SGD) else None
+        batches = Shuffled(size=size) if size else FullBatch()
+    parts = problem.objective, optimizer, batches
+    course = loop.begin(*parts, problem.theta, seed)
+    shown = _Shown(until, sys.stderr.isatty() if progress is None else progress)
+    recorder = _Recorder(problem, optimizer, measure, seed, shown)
+    try:
+        stopped = loop.follow(*parts, course, until, recorder.observe)
+    finally:
+        shown.close()
+    return Run(
+        trajectory=recorder.trajectory(),
+        measurements=recorder.frames(),
+        module=problem.network.trained(course.theta),
+        theta=course.theta,
+        loss=recorder.loss if stopped != "diverged" else math.nan,
+        stopped=stopped,
+    )
+
+
+class _Recorder:
+    """The observer that fills the frames of a run."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        optimizer: Optimizer,
+        measure: Sequence[Measurement],
+        seed: int,
+        shown: _Shown,
+    ) -> None:
+        self._problem = problem
+        outputs = math.prod(problem.network.output_shape)
+        self._kinds = COLUMNS | optimizer.columns(problem.network.parameters, outputs)
+        self._rows: list[list[float]] = []
+        self._measures = _named(measure)
+        self._records: dict[str, list[dict[str, Any]]] = {name: [] for name in self._measures}
+        self._seed = seed
+        self._shown = shown
+        self.loss = math.nan
+
+    def observe(self, course: loop.Course, sight: loop.Sight) -> None:
+        """Note a row, and measure where that is due."""
+        last = sight.step is None
+        for name, measurement in self._measures.items():
+            if self._due(measurement, course.iteration, last):
+                self._records[name].append(
+                    {
+                        "iteration": course.iteration,
+                        "flow_time": course.flow_time,
+                        **measurement.measure(
+                            self._problem.objective, course.theta, course.iteration, self._seed
+                        ),
+                    }
+                )
+        if sight.step is None:
+            self.loss = sight.point.loss
+            return
+        self._rows.append(row_of(course, sight, self._kinds))
+        half = self._rows[course.iteration // 2][list(self._kinds).index("loss")]
+        self._shown.update(course, sight, half)
+
+    def _due(self, measurement: Measurement, iteration: int, last: bool) -> bool:
+        if measurement.every:
+            return iteration % measurement.every == 0
+        return last or SNAPSHOTS.wanted(iteration, 0.0, 0.0)
+
+    def trajectory(self) -> pd.DataFrame:
+        """The rows with their columns' types."""
+        table = np.array(self._rows, dtype=np.float64).reshape(-1, len(self._kinds))
+        columns = enumerate(self._kinds.items())
+        return pd.DataFrame({name: table[:, at].astype(kind) for at, (name, kind) in columns})
+
+    def frames(self) -> dict[str, pd.DataFrame]:
+        """The measurements' records."""
+        return {name: pd.DataFrame(records) for name, records in self._records.items()}
+
+
+class _Shown:
+    """Progress towards the end of a run, as the workflow shows it; nothing where it is off."""
+
+    def __init__(self, until: loop.Until, on: bool) -> None:
+        self._until = until
+        self._update: Callable[[loop.Course, loop.Sight, float], None] = lambda *_: None
+        self.close: Callable[[], None] = lambda: None
+        if not on:
+            return
+        if math.isfinite(until.loss):
+            towards = LossProgress("follow", until.loss)
+            self._update = lambda course, sight, half: towards.update(
+                course.iteration, sight.point.loss, half, _sharpness(sight)
+            )
+            self.close = towards.close
+        elif math.isfinite(until.flow_time):
+            share = count_progress("follow", 100, " %")
+
+            def advance(course: loop.Course, sight: loop.Sight, half: float) -> None:
+                share.update(min(100 * course.flow_time / until.flow_time, 100) - share.n)
+
+            self._update = advance
+            self.close = share.close
+        else:
+            count = count_progress("follow", int(until.iterations), " steps")
+
+            def step(course: loop.Course, sight: loop.Sight, half: float) -> None:
+                count.update(1)
+
+            self._update = step
+            self.close = count.close
+
+    def update(self, course: loop.Course, sight: loop.Sight, half: float) -> None:
+        """Show the newest step; `half` is the loss of half as many steps."""
+        self._update(course, sight, half)
+
+
+def _sharpness(sight: loop.Sight) -> float | None:
+    assert sight.step is not None
+    return sight.step.facts.get("eigenvalue_1")
+
+
+def _named(measure: Sequence[Measurement]) -> dict[str, Measurement]:
+    """Measurements by their names; a second of one name is `NAME-2`."""
+    named: dict[str, Measurement] = {}
+    for measurement in measure:
+        if isinstance(measurement, type) or not hasattr(measurement, "measure"):
+            name = getattr(measurement, "__name__", repr(measurement))
+            raise UserError(
+                f"measure: {name} was given; it must be a list of measurements, such as "
+                "[eosflow.TopEigenvalues(k=5, every=20)]."
+            )
+        check_settings(measurement)
+        same = sum(known.name == measurement.name for known in named.values())
+        named[f"{measurement.name}-{same + 1}" if same else measurement.name] = measurement
+    return named
+
+
+def _until(loss: float | None, flow_time: float | None, steps: int | None) -> loop.Until:
+    if loss is None and flow_time is None and steps is None:
+        raise UserError(
+            "follow: no end was given. Give until_loss, until_flow_time or steps, or several."
+        )
+    given = {"until_loss": loss, "until_flow_time": flow_time, "steps": steps}
+    for name, value in given.items():
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise UserError(f"{name}: {value} was given; it must be a number greater than 0.")
+    if steps is not None and int(steps) != steps:
+        raise UserError(f"steps: {steps} was given; it must be a whole number.")
+    return loop.Until(
+        -math.inf if loss is None else loss,
+        Stop().max_iterations if steps is None else steps,
+        math.inf if flow_time is None else flow_time,
+    )
+
+
+def _check(problem: Problem, optimizer: Optimizer, batches: Batches | None) -> None:
+    if isinstance(optimizer, type) or not hasattr(optimizer, "step"):
+        name = getattr(optimizer, "__name__", type(optimizer).__name__)
+        raise UserError(
+            f"optimizer: {name} was given; it must be one of eosflow's, with its settings, such as "
+            "eosflow.GradientDescent(learning_rate=0.1). A torch.optim optimizer cannot be used: "
+            "its step changes its own state."
+        )
+    if not isinstance(problem, Problem):
+        raise UserError(
+            f"problem: {type(problem).__name__} was given; make one: "
+            "eosflow.Problem(module, criterion, data)."
+        )
+    check_settings(optimizer)
+    if obstacle := optimizer.obstacle():
+        raise UserError(f"{type(optimizer).__name__}: {obstacle}")
+    if batches is None:
+        return
+    check_settings(batches)
+    name = type(optimizer).__name__
+    if isinstance(optimizer, SGD):
+        raise UserError("batches: SGD has its own; use GradientDescent with batches instead.")
+    if optimizer.follows_flow and not isinstance(batches, FullBatch):
+        raise UserError(
+            f"batches: {name} follows the flow of the whole loss. Leave them out, or choose an "
+            "optimizer such as GradientDescent."
+        )
+
+
+def check_settings(plugin: Any) -> None:
+    """Raises: UserError for a setting outside what its class allows."""
+    rules = settings.schema(type(plugin))
+    values = {name: value for name, value in settings.record(plugin).items() if name != "name"}
+    for error in jsonschema.Draft202012Validator(rules).iter_errors(values):
+        path = ".".join(str(part) for part in error.absolute_path)
+        about = rules["properties"].get(path, {}).get("description", "")
+        meaning = f" ({about})" if about else ""
+        raise UserError(f"{type(plugin).__name__}: {path}{meaning}: {error.message}.")

@@ -1,0 +1,205 @@
+"""What would give a wrong number is refused, with what to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from own_modules import (
+    C,
+    D,
+    Forward,
+    Fused,
+    N,
+    data_of,
+    mlp,
+    numbers,
+    sequences,
+)
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import TensorDataset
+
+import eosflow
+
+
+class Stranger(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return gradient * x.cos()
+
+
+class Wrong(torch.autograd.Function):
+    """sin, whose backward is right and has a derivative that is not."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.sin()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return gradient * x.detach().cos()
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return tangent * x.detach().cos()
+
+
+def with_layer(layer: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Linear(D, 4), layer, nn.Linear(4, C))
+
+
+def batch_norm(**settings: Any) -> nn.Module:
+    return with_layer(nn.BatchNorm1d(4, **settings))
+
+
+REFUSED_MODULES: dict[str, tuple[Any, str]] = {
+    "no module": (lambda x: x, "function was given; it must be a torch.nn.Module"),
+    "dropout": (with_layer(nn.Dropout()), r"layer 1 \(Dropout\) draws random.*\.eval\(\)"),
+    "batch norm": (batch_norm(), r"layer 1 \(BatchNorm1d\) mixes the examples.*\.eval\(\)"),
+    "batch norm of batches": (
+        batch_norm(track_running_stats=False).eval(),
+        "cannot be called on one example alone",
+    ),
+    "mixed": (Forward(after=lambda z: z - z.mean(0)), "mixes the examples of a batch"),
+    "noise": (Forward(after=lambda z: z + torch.randn_like(z)), "draws random numbers"),
+    "noise of a layer": (with_layer(nn.RReLU()), "draws random numbers"),
+    "buffers": (
+        nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(D, C))),
+        "changes its buffer 0.parametrizations.weight.0._u",
+    ),
+    "a number": (Forward(after=lambda z: z.mean()), r"shape \(\) for 4 examples; the first"),
+    "a pair": (Forward(after=lambda z: (z, z)), "puts out tuple; it must put out one tensor"),
+    "classes": (Forward(after=lambda z: z.argmax(1)), "puts out torch.int64"),
+    "infinite": (Forward(after=lambda z: z / 0), "outputs are not finite"),
+    "fused LSTM": (Fused(), "twice and example by example.*torch.nn.LSTMCell"),
+    "a Function": (Forward(Stranger.apply), "twice and example by example.*setup_context"),
+    "a wrong derivative": (Forward(Wrong.apply), "second derivative is not the slope"),
+    "detached": (Forward(lambda x: x * x.sigmoid().detach()), "Curvature would be a wrong number"),
+    "rounded": (Forward(lambda x: x + (x.round() - x).detach()), "would be a wrong number"),
+    "lazy": (nn.LazyLinear(C), "lazy layers.*Call it once"),
+    "nothing to train": (nn.Tanh(), "no parameters to train"),
+    "other shape": (nn.Linear(D + 1, C), r"cannot be called on inputs of shape \(4, 6\)"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_MODULES)
+def test_modules_that_would_give_a_wrong_number_are_refused(name: str) -> None:
+    module, message = REFUSED_MODULES[name]
+    data = sequences if name == "fused LSTM" else data_of()
+    with pytest.raises(eosflow.UserError, match=message):
+        eosflow.Problem(module, "cross_entropy", data)
+
+
+def test_a_module_that_writes_on_its_inputs_is_refused() -> None:
+    class Overwrites(Forward):
+        def forward(self, x: Tensor) -> Tensor:
+            x *= 2
+            return super().forward(x)
+
+    with pytest.raises(eosflow.UserError, match="changes its inputs in place"):
+        eosflow.Problem(Overwrites(), "cross_entropy", data_of())
+
+
+X, Y = data_of()
+REFUSED_DATA: dict[str, tuple[Any, Any, str]] = {
+    "unknown name": ("cross-entropy", (X, Y), "'cross-entropy' was given; allowed: cross_entropy"),
+    "no loss": (3, (X, Y), "int was given; it must be a name"),
+    "a sum": (nn.CrossEntropyLoss(reduction="sum"), (X, Y), "adds up the examples.*'mean'"),
+    "weights": (nn.CrossEntropyLoss(weight=torch.arange(1.0, 4).double()), (X, Y), "class weights"),
+    "ignored": (
+        nn.CrossEntropyLoss(),
+        (X, torch.where(torch.arange(N) > 4, -100, Y)),
+        "ignored labels",
+    ),
+    "Huber": (
+        nn.HuberLoss(),
+        numbers(),
+        "(?s)forward AD with huber_loss.*in plain torch operations",
+    ),
+    "a row": (lambda z, y: z, (X, Y), r"loss cannot be used on outputs of shape \(7, 3\)"),
+    "one tensor": ("cross_entropy", X, r"one tensor was given; it must be \(inputs, labels\)"),
+    "rows": ("cross_entropy", (X, Y[1:]), "both must have a row per example"),
+    "none": ("cross_entropy", (X[:0], Y[:0]), "there are no examples"),
+    "no batches": ("cross_entropy", iter([]), "An iterator that was used up gives none"),
+    "examples": ("cross_entropy", TensorDataset(X, Y), "single examples.*DataLoader"),
+    "dictionaries": ("cross_entropy", [{"x": X, "y": Y}], "a batch is dict; each must be a pair"),
+    "a number": ("cross_entropy", 3, "int was given"),
+    "not a number": ("cross_entropy", (X / 0, Y), "not finite"),
+    "numbers": ("cross_entropy", numbers(), "compares classes.*squared_error"),
+    "one-hot": ("cross_entropy", (X, functional.one_hot(Y, C)), r"labels.argmax\(1\)"),
+    "too many": ("cross_entropy", (X, Y + 1), r"from 1 to 3 were given; with 3 .* 0 to 2"),
+    "two columns": ("squared_error", (X, torch.ones(N, 2)), r"must be \(N, 3\)"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_DATA)
+def test_data_and_losses_that_do_not_fit_are_refused(name: str) -> None:
+    criterion, data, message = REFUSED_DATA[name]
+    with pytest.raises(eosflow.UserError, match=message):
+        eosflow.Problem(mlp(), criterion, data)
+
+
+def test_a_loss_that_is_not_convex_has_curvature_and_no_factors() -> None:
+    own = eosflow.Problem(mlp(), lambda z, y: (z - y).sin().sum(1).mean(), numbers())
+    assert eosflow.eigenpairs(own, k=1).converged
+    with pytest.raises(eosflow.UserError, match=r"not convex in the outputs.*eosflow\.eigenpairs"):
+        eosflow.decompose(own)
+
+
+def test_wrong_requests_are_refused() -> None:
+    own = eosflow.Problem(mlp(), "cross_entropy", data_of())
+    plain = eosflow.GradientDescent(learning_rate=0.1)
+    flow = eosflow.ExponentialEuler()
+    calls: list[tuple[Callable[[], Any], str]] = [
+        (lambda: eosflow.eigenpairs(own, k=0), "k: 0 was given; it must be 1 to 53"),
+        (lambda: eosflow.eigenpairs(own, matrix="fisher"), "'fisher' was given; allowed: hess"),  # type: ignore[arg-type]
+        (lambda: eosflow.follow(own, plain), "no end was given. Give until_loss"),
+        (lambda: eosflow.follow(own, plain, steps=0), "steps: 0 was given; it must be"),
+        (lambda: eosflow.follow(own, plain, steps=1.5), "it must be a whole number"),  # type: ignore[arg-type]
+        (lambda: eosflow.follow(own, plain, until_loss=math.nan), "until_loss: nan was given"),
+        (lambda: eosflow.follow(own, torch.optim.SGD, steps=1), "A torch.optim optimizer"),  # type: ignore[arg-type]
+        (lambda: eosflow.follow(own, eosflow.Adam, steps=1), "Adam was given; .* its settings"),  # type: ignore[arg-type]
+        (lambda: eosflow.follow(mlp(), plain, steps=1), "Sequential was given; make one"),  # type: ignore[arg-type]
+        (
+            lambda: eosflow.follow(own, eosflow.GradientDescent(learning_rate=-1), steps=1),
+            r"GradientDescent: learning_rate \(learning rate η\): -1 is less",
+        ),
+        (
+            lambda: eosflow.follow(own, eosflow.ExponentialEuler(eigen_tolerance=1e-9), steps=1),
+            "ExponentialEuler: eigen_tolerance: 1e-09 was given",
+        ),
+        (
+            lambda: eosflow.follow(own, plain, steps=1, measure=[eosflow.TopEigenvalues]),  # type: ignore[list-item]
+            r"measure: TopEigenvalues was given; .*\[eosflow.TopEigenvalues\(k=5",
+        ),
+        (
+            lambda: eosflow.follow(own, flow, steps=1, batches=eosflow.Shuffled(size=2)),
+            "ExponentialEuler follows the flow of the whole loss",
+        ),
+        (
+            lambda: eosflow.follow(own, eosflow.SGD(learning_rate=1, batch_size=9), steps=1),
+            "only 7 examples",
+        ),
+    ]
+    for call, message in calls:
+        with pytest.raises(eosflow.UserError, match=message):
+            call()

@@ -1,0 +1,204 @@
+"""Training one's own network: the workflow's numbers, any optimizer, any measurement."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from own_modules import (
+    C,
+    D,
+    convolutional,
+    data_of,
+    frozen,
+    images,
+    mlp,
+    numbers,
+    sampled,
+)
+from problems import small_spec, write_noise_subset
+from torch import nn
+
+import eosflow
+from eosflow.measurements import MEASUREMENTS
+from eosflow.networks.cnn import CNNSettings
+from eosflow.networks.module import ModuleNetwork
+from eosflow.optimizers import OPTIMIZERS
+from eosflow.optimizers.batches import BATCHES
+from eosflow.runs.data import load_data
+from eosflow.runs.measure import measure_run
+from eosflow.runs.spec import RunSpec
+from eosflow.runs.train import train
+from eosflow.storage.files import read_json
+
+
+@pytest.fixture(scope="module")
+def subset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_noise_subset(tmp_path_factory.mktemp("data") / "dice-subset0.npz", seed=0)
+
+
+def spec_for(**changes: Any) -> RunSpec:
+    """A CNN on twelve 10×10 images of noise."""
+    network = CNNSettings(channels=1, dense=3, activation="tanh")
+    fixed = {"image_size": 10, "n": 12, "network": network, "target_loss": 1e-6, "every": 5}
+    return small_spec(**fixed, **changes)
+
+
+def own_of(spec: RunSpec, path: Path) -> eosflow.Problem:
+    """The problem of a workflow's run, with a module that holds its first weights."""
+    data = load_data(spec, path)
+    network = spec.network.build(spec.shape, spec.outputs)
+    theta = network.initialize(spec.init_seed)
+    assert isinstance(network, ModuleNetwork)
+    with torch.no_grad():
+        for parameter, value in zip(
+            network.module.parameters(), network.named(theta).values(), strict=True
+        ):
+            parameter.copy_(value)
+    inputs = torch.from_numpy(data.inputs).reshape(-1, *spec.shape)
+    return eosflow.Problem(network.module, spec.criterion, (inputs, torch.from_numpy(data.targets)))
+
+
+CASES = {
+    "gradient descent": eosflow.GradientDescent(learning_rate=0.1, momentum=0.9),
+    "SGD": eosflow.SGD(learning_rate=0.1, batch_size=5),
+    "exponential Euler": eosflow.ExponentialEuler(max_step_size=0.5),
+    "the flow at a known error": eosflow.ExponentialRosenbrock(tolerance=1e-2),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_run_has_the_numbers_of_the_workflow(name: str, tmp_path: Path) -> None:
+    numbers = np.random.Generator(np.random.PCG64(0))
+    path = tmp_path / "dice-subset0.npz"
+    np.savez(
+        path,
+        inputs=numbers.integers(0, 256, (12, 100), dtype=np.uint8),
+        labels=numbers.integers(0, 6, 12),
+        indices=np.arange(12),
+        scale=np.float64(1 / 255),
+    )
+    optimizer: Any = CASES[name]
+    plain, batch = optimizer, BATCHES["full"]()
+    if isinstance(optimizer, eosflow.SGD):
+        plain = eosflow.GradientDescent(learning_rate=optimizer.learning_rate)
+        batch = eosflow.Shuffled(size=optimizer.batch_size)
+    spec = spec_for(optimizer=plain, batch=batch, init_seed=3, max_iterations=10)
+    train(spec, path, tmp_path / "run", threads=1)
+    measurement = eosflow.TopEigenvalues(k=2)
+    measure_run(tmp_path / "run", path, measurement)
+    run = eosflow.follow(own_of(spec, path), optimizer, steps=10, seed=3, measure=[measurement])
+    expected = pd.read_parquet(tmp_path / "run" / "trajectory.parquet")
+    pd.testing.assert_frame_equal(run.trajectory, expected)  # to the last bit
+    frame = run.measurements["top-eigenvalues"]
+    assert list(frame["iteration"]) == [0, 10]
+    for row in frame.to_dict("records"):
+        place = tmp_path / "run" / "measurements" / "top-eigenvalues"
+        stored = read_json(place / f"step{row['iteration']:06d}.json")
+        assert {key: stored[key] for key in row} == row
+    record = read_json(tmp_path / "run" / "run.json")
+    assert (run.stopped, run.loss) == (record["stopped"], record["final_loss"])
+
+
+def test_a_run_of_an_mlp_has_the_numbers_of_the_closed_form(subset: Path, tmp_path: Path) -> None:
+    flow = eosflow.ExponentialEuler(max_step_size=0.2, eigen_dtype="float64")
+    spec = small_spec(optimizer=flow, max_iterations=15, target_loss=1e-6)
+    train(spec, subset, tmp_path, threads=1)
+    data = load_data(spec, subset)
+    widths = (16, 8, 8, 8, 6)
+    layers = [nn.Linear(a, b) for a, b in itertools.pairwise(widths)]
+    module = nn.Sequential(*(part for layer in layers for part in (layer, nn.ELU())))[:-1].double()
+    network = spec.network.build(spec.shape, spec.outputs)
+    start = network.named(network.initialize(spec.init_seed)).values()
+    with torch.no_grad():
+        for parameter, value in zip(module.parameters(), start, strict=True):
+            parameter.copy_(value)
+    own = eosflow.Problem(module, "cross_entropy", (data.inputs, data.targets))
+    run = eosflow.follow(own, flow, steps=15)
+    expected = pd.read_parquet(tmp_path / "trajectory.parquet")
+    for name in ("flow_time", "loss", "train_accuracy", "eigenvalue_1"):
+        np.testing.assert_allclose(run.trajectory[name], expected[name], rtol=1e-6)
+
+
+def made(plugin: type[Any]) -> Any:
+    """With a small number for each setting that must be given."""
+    needed = {
+        item.name: 0.05 if item.type == "float" else 2
+        for item in dataclasses.fields(plugin)
+        if item.default is dataclasses.MISSING
+    }
+    return plugin(**needed)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_of_the_registry_follows_a_module(name: str) -> None:
+    kind = getattr(eosflow, OPTIMIZERS[name].__name__)
+    assert kind is OPTIMIZERS[name]
+    own = eosflow.Problem(mlp(), "cross_entropy", data_of())
+    run = eosflow.follow(own, made(kind), steps=3)
+    assert len(run.trajectory) == 3
+    assert run.loss < own.loss
+    assert (run.trajectory["loss"].iloc[0]) == own.loss
+    after = eosflow.Problem(run.module, "cross_entropy", data_of())
+    assert after.loss == pytest.approx(run.loss, rel=1e-12)
+
+
+def test_every_measurement_of_the_registry_is_taken_on_the_way() -> None:
+    own = eosflow.Problem(mlp(), "cross_entropy", data_of())
+    measure = [made(getattr(eosflow, kind.__name__)) for kind in MEASUREMENTS.values()]
+    second = eosflow.TopEigenvalues(k=1, matrix="residual", every=1)
+    run = eosflow.follow(
+        own, eosflow.GradientDescent(learning_rate=0.1), steps=2, measure=[*measure, second]
+    )
+    assert list(run.measurements) == [*MEASUREMENTS, "top-eigenvalues-2"]
+    for name, frame in run.measurements.items():
+        assert list(frame["iteration"]) == ([0, 1, 2] if name.endswith("-2") else [0, 2])
+    taken = run.measurements["decomposition"]
+    assert taken["loss"].iloc[0] == own.loss
+    assert taken["loss"].iloc[-1] == run.loss
+
+
+def test_where_a_run_ends() -> None:
+    own = eosflow.Problem(mlp(), "cross_entropy", data_of())
+    flow = eosflow.ExponentialRosenbrock(tolerance=1e-2)
+    run = eosflow.follow(own, flow, until_flow_time=0.7, steps=50)
+    assert run.stopped == "flow_time"
+    assert run.trajectory["step_size"].sum() == pytest.approx(0.7, rel=1e-12)
+    goal = 0.9 * own.loss
+    run = eosflow.follow(own, flow, until_loss=goal)
+    assert run.stopped == "target_loss" and 0.99 * goal < run.loss <= goal
+    # Squared error with a rate far above 2/λ₁ grows until it is no number.
+    line = eosflow.Problem(nn.Linear(D, C), "squared_error", numbers())
+    run = eosflow.follow(line, eosflow.GradientDescent(learning_rate=1e3), steps=500)
+    assert run.stopped == "diverged" and math.isnan(run.loss)
+
+
+def test_the_trained_module_is_the_users_but_for_its_weights() -> None:
+    module = sampled(convolutional())
+    own = eosflow.Problem(module, "cross_entropy", images)
+    run = eosflow.follow(own, eosflow.SGD(learning_rate=0.1, batch_size=3), steps=4)
+    assert type(run.module) is type(module) and run.module[1].inplace
+    assert not torch.equal(run.module[0].weight.float(), module[0].weight)
+    assert torch.equal(run.module[2].norm.running_mean.float(), module[2].norm.running_mean)
+    fixed = eosflow.follow(
+        eosflow.Problem(frozen(), "cross_entropy", data_of()),
+        eosflow.GradientDescent(learning_rate=0.1), steps=2,
+    ).module  # fmt: skip
+    assert torch.equal(fixed[0].weight.float(), frozen()[0].weight)
+
+
+def test_progress_is_quiet_off_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    own = eosflow.Problem(mlp(), "cross_entropy", data_of())
+    optimizer = eosflow.GradientDescent(learning_rate=0.1)
+    eosflow.follow(own, optimizer, steps=2)
+    assert capsys.readouterr() == ("", "")
+    for end in ({"steps": 2}, {"until_flow_time": 0.2}, {"until_loss": 1.0, "steps": 2}):
+        eosflow.follow(own, optimizer, progress=True, **end)  # type: ignore[arg-type]
+    assert "follow: 2.00/2.00 (100 %)" in capsys.readouterr().err
