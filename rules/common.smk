@@ -84,6 +84,14 @@ def memory(wildcards, attempt):
     return attempt * needs.memory(PLAN.run(wildcards.folder))
 
 
+def archives(wildcards):
+    """The options that tell the job of a subset of its archives."""
+    return " ".join(
+        f"--archive {shlex.quote(path)} {PLAN.data.checksum(os.path.basename(path))}".strip()
+        for path in PLAN.data.archives(wildcards.dataset)
+    )
+
+
 # Tables, figures and report refuse sources that another Snakemake has made of other runs meanwhile.
 MADE_OF = ["--made-of", PLAN.specifications[PAPER]]
 MADE_OF_ANY = ["--made-of", *PLAN.specifications.values()]  # also those of the studies

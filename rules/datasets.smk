@@ -21,14 +21,6 @@ rule fetch:
         "--output {output:q} >> {log:q} 2>&1"
 
 
-def archives(wildcards):
-    """The options that tell the job of a subset of its archives."""
-    return " ".join(
-        f"--archive {shlex.quote(path)} {PLAN.data.checksum(os.path.basename(path))}".strip()
-        for path in PLAN.data.archives(wildcards.dataset)
-    )
-
-
 rule subset:
     input:
         plain(

@@ -23,7 +23,6 @@ from eosflow.results.figures.spectral_density import spectral_density as draw_de
 from eosflow.results.verdicts import JUDGES
 from eosflow.runs.studies import effective_parameters, generalized_prediction_error
 from eosflow.runs.studies import spectral_density as spectra_study
-from eosflow.runs.studies.edge_of_stability import cheb
 from eosflow.runs.studies.generalized_prediction_error import (
     DEGREES,
     NOISE,
@@ -35,6 +34,7 @@ from eosflow.runs.studies.generalized_prediction_error import (
     ridge,
 )
 from eosflow.runs.studies.small import dense
+from eosflow.runs.studies.testbeds import cheb
 
 
 def linear() -> tuple[ModuleObjective, Tensor]:

@@ -28,7 +28,7 @@ from eosflow.optimizers.sharpness import (
     diagonal_fisher,
     penalty_gradient,
 )
-from eosflow.runs.studies.edge_of_stability import cheb
+from eosflow.runs.studies.testbeds import cheb
 from eosflow.storage.settings import from_record, record
 
 

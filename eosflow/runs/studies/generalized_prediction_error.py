@@ -12,8 +12,8 @@ from torch import Tensor
 
 from eosflow.objectives.base import Objective
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.runs.studies.edge_of_stability import cheb
 from eosflow.runs.studies.small import at_iterations, dense
+from eosflow.runs.studies.testbeds import cheb
 from eosflow.spectra.density import saturated
 from eosflow.spectra.randomness import generator
 
