@@ -10,6 +10,7 @@ import pytest
 import torch
 from oracles import dense_hessian, reference_loss
 from problems import small_problem, small_spec, write_noise_subset
+from project import ROOT
 from test_subspace_optimizers import quadratic
 from torch import Tensor, nn
 from torch.func import grad
@@ -31,6 +32,7 @@ from eosflow.runs.train import train
 from eosflow.spectra.randomness import generator
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json
+from eosflow.workflow import config
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +164,14 @@ def test_a_scan_takes_the_runs_own_learning_rate(tmp_path: Path) -> None:
     objective, theta = small_problem("cross_entropy")
     with pytest.raises(UserError, match="no learning rate"):
         scan.measure(objective, theta, 0, 0)
+
+
+def test_along_the_flow_a_scan_without_a_learning_rate_is_refused_before_work_starts() -> None:
+    paper, measure = ROOT / "config.yaml", ["decomposition", "alpha-scan"]
+    with pytest.raises(UserError, match=r"give measurements\.alpha-scan\.learning_rate"):
+        config.load([paper], {"measure": measure})
+    given = {"alpha-scan": {"learning_rate": 0.01}}
+    assert config.load([paper], {"measure": measure, "measurements": given})["measure"] == measure
 
 
 @pytest.mark.parametrize(("examples", "size"), [(12, 4), (13, 4), (13, 40)])

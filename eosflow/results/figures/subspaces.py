@@ -15,7 +15,7 @@ COLORS = {
     BEFORE: style.INK,
     DESCENT: style.INK,
     DOMINANT: style.FIRST,
-    BULK: style.SECOND,
+    BULK: "#f3b28a",
     NUDGED: "#009e73",
 }
 
@@ -36,15 +36,20 @@ def subspaces(table: Path | str) -> Figure:
         axes.axvline(switch, color=style.MUTED, lw=0.8, ls=":")
         for method, color in COLORS.items():
             run = runs[runs["method"] == method]
-            axes.plot(run["iteration"], run[name], color=color, lw=1.4)
+            axes.plot(run["iteration"], run[name], color=color, lw=_width(method))
         axes.set_title(label)
         axes.set_xlabel("iteration")
     style.log_axis(panels[0])
     panels[1].axhline(2, color=style.MUTED, lw=0.8, ls="--")
     handles = [
-        Line2D([], [], color=color, lw=1.4, label=method)
+        Line2D([], [], color=color, lw=_width(method), label=method)
         for method, color in COLORS.items()
         if method != BEFORE
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     return figure
+
+
+def _width(method: str) -> float:
+    """Bulk-SGD is broad, to be seen under Nudged-SGD, which follows it."""
+    return 3.5 if method == BULK else 1.4
