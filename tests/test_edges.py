@@ -55,7 +55,7 @@ def test_the_preconditioned_sharpness_is_that_of_the_dense_matrix() -> None:
 
 
 def test_a_tracker_says_when_it_did_not_find_them() -> None:
-    matrix = torch.diag(torch.arange(1.0, 2001.0, dtype=torch.float64))
+    matrix = torch.diag(torch.arange(1.0, 101.0, dtype=torch.float64))
     tracker = Tracker(2, 1e-15)
     with pytest.raises(RuntimeError, match="residual of an eigenpair"):
         tracker.find(lambda block, out: out.copy_(matrix @ block), matrix[0])
@@ -137,8 +137,7 @@ def test_the_quadratic_diverges_beyond_a_tenth_and_nowhere_else() -> None:
         steps = 2 * instabilities.QUADRATIC_STEPS
         exact = np.longdouble(10) * abs(np.longdouble(1) - 20 * rate) ** steps
         exact = (exact + np.longdouble(0.5) * (1 - rate) ** np.longdouble(steps)) / 10.5
-        if 1e-200 < exact < 1e200:
-            assert growth == pytest.approx(float(exact), rel=1e-9)
+        assert growth == pytest.approx(float(exact), rel=1e-9)
     verdict = judged_instabilities.judge(frame.assign(seed=np.nan)).iloc[0]
     assert verdict["measured"] == "0.1, 0.101"
     assert verdict["holds"] == HOLDS
@@ -155,3 +154,75 @@ def test_a_swing_is_what_alternates_and_no_drift() -> None:
     found = instabilities.swings(thetas, direction)
     assert found[2:-2] == pytest.approx(alternating[2:-2].tolist())
     assert found[:2] + found[-2:] == [0.0] * 4
+
+
+def test_changes_of_the_hessian_are_those_of_the_dense_matrices() -> None:
+    thetas = [OBJECTIVE.network.initialize(seed) for seed in (0, 1)]
+    matrices = [dense(theta) for theta in thetas]
+    found = [
+        Tracker(instabilities.PAIRS, 1e-7).find(lambda v, out, m=m: out.copy_(m @ v), theta)
+        for m, theta in zip(matrices, thetas, strict=True)
+    ]
+    path = instabilities.Path(thetas, [0.0, 0.0], dict(enumerate(found)))
+    row = instabilities.compared(OBJECTIVE, path, 0, 1)
+    difference = matrices[1] - matrices[0]
+    assert row["change"] == pytest.approx((difference.norm() / matrices[0].norm()).item())
+    before, after = (torch.linalg.eigh(matrix).eigenvectors.flip(1) for matrix in matrices)
+    turned = (before.T @ difference @ before).square() / difference.square().sum()
+    assert row["within"] == pytest.approx(turned[:5, :5].sum().item(), rel=1e-3)
+    assert row["across"] == pytest.approx(2 * turned[:5, 5:].sum().item(), rel=1e-3)
+    assert row["bulk"] == pytest.approx(turned[5:, 5:].sum().item(), rel=1e-3)
+    cosines = before[:, :5].T @ after[:, :5]
+    assert row["turned"] == pytest.approx(1 - cosines[0, 0].abs().item(), rel=1e-3)
+    assert row["lost"] == pytest.approx(1 - cosines.square().sum().item() / 5, rel=1e-3)
+
+
+def test_an_instability_that_does_not_end_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instabilities, "LEARNING_RATE", 0.11)
+    monkeypatch.setattr(instabilities, "PAIRS", 2)
+    monkeypatch.setattr(instabilities, "MOST", 30)
+    assert instabilities.study(instabilities.quadratic(), 0) == []
+
+
+def instability(seed: int, wobbles: bool) -> pd.DataFrame:
+    """A swing that grows by a fifth per step, and what is compared every ten steps."""
+    steps = np.arange(-40, 60)
+    place = np.select([steps < 0, steps < 40], ["stable", "unstable"], "after")
+    size = np.where(place == "unstable", 1e-6 * 1.2 ** (steps - 10), 1e-6)
+    course = pd.DataFrame({"part": "course", "iteration": steps, "place": place})
+    course["swing"] = size * (-1.0) ** steps if wobbles else size[::-1]
+    seen = course["iteration"] % 10 == 0
+    many = wobbles & (course["place"] == "unstable")
+    for column in ("change", "turned", "lost"):
+        course.loc[seen, column] = np.where(many, 0.7, 0.1)[seen]
+    course.loc[seen, ["within", "across", "bulk"]] = [0.5, 0.3, 0.2] if wobbles else [0.1, 0.1, 0.8]
+    alpha = np.array([-1.0, 0.0, 1.0, 2.0])
+    scans = [
+        pd.DataFrame(
+            {"part": "scan", "place": name, "alpha": alpha, "loss": 1 + slope * alpha}
+            | {"quadratic_loss": 1 + slope * alpha + (0 if wobbles else alpha**2)}
+        )
+        for name, slope in (
+            ("stable", -0.1),
+            ("unstable", 0.3 if wobbles else -0.1),
+            ("after", -0.1 if wobbles else 0.1),
+        )
+    ]
+    return pd.concat([course, *scans]).assign(seed=seed, learning_rate=0.4)
+
+
+def test_an_instability_is_judged_against_its_own_stable_phase() -> None:
+    quadratic = pd.DataFrame({"part": "quadratic", "learning_rate": [0.1, 0.2], "growth": [1, 9]})
+    frame = pd.concat([quadratic, *(instability(seed, True) for seed in range(5))])
+    verdicts = judged_instabilities.judge(frame).set_index("claim")
+    assert (verdicts["holds"] == HOLDS).all()
+    assert verdicts.loc["hessian-varies", "measured"] == "7"
+    assert verdicts.loc["in-the-top-directions", "measured"] == "0.8"
+    assert verdicts.loc["step-rises-in-it", "measured"] == "0.3"
+    calm = pd.concat([quadratic, *(instability(seed, False) for seed in range(5))])
+    verdicts = judged_instabilities.judge(calm).set_index("claim")
+    assert verdicts[verdicts["holds"] == HOLDS].index.tolist() == [
+        "diverges-beyond-a-tenth",
+        "step-falls-before",
+    ]
+    assert verdicts.loc["alternates", "holds"] == NOT_ENOUGH  # nothing stands out

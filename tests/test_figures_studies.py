@@ -8,6 +8,9 @@ import pandas as pd
 import pytest
 
 from eosflow.results.figures.edge_of_stability import edge_of_stability
+from eosflow.results.figures.instabilities import instabilities
+from eosflow.results.figures.optimizer_edges import optimizer_edges
+from eosflow.results.figures.schedules import schedules
 from eosflow.results.figures.transient import LOOKS, QUANTITIES, transient
 from eosflow.results.figures.work_precision import MARKERS, work_precision
 
@@ -86,3 +89,63 @@ def test_descent_is_drawn_beside_the_flow_with_the_edge_of_each_learning_rate(
     curves = [line.get_xydata().tolist() for line in sharpness.lines if len(line.get_xdata()) == 3]
     assert curves == [[[0.0, 10.0], [1.0, 11.0], [2.0, 12.0]]] * 4  # the first seed alone
     assert (len(loss.lines), len(distance.lines)) == (4, 3)
+
+
+def test_each_optimizer_is_drawn_with_its_edge_and_each_schedule_with_its_moving_one(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        {"optimizer": name, "case": name, "seed": seed, "learning_rate": rate, "edge": edge}
+        | {"iteration": step, "sharpness": 10.0 * step + seed}
+        for name, rate, edge in (("A", 0.5, 2.6), ("B", 0.1, 38.0))
+        for seed in (0, 1)
+        for step in (1, 2, 3)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "study.csv", index=False)
+    figure = optimizer_edges(tmp_path / "study.csv")
+    for axes, edge, rate in zip(figure.axes, (2.6, 38.0), (0.5, 0.1), strict=True):
+        *curves, line = axes.lines
+        assert line.get_ydata()[0] == edge
+        expected = [[10 * rate * step + rate * seed for step in (1, 2, 3)] for seed in (0, 1)]
+        assert [curve.get_ydata().tolist() for curve in curves] == [
+            pytest.approx(values) for values in expected
+        ]
+    rows[-1]["learning_rate"] = 0.05
+    rows[8]["learning_rate"] = 0.0  # seed 0 of B: a step without an edge
+    pd.DataFrame(rows).to_csv(tmp_path / "study.csv", index=False)
+    figure = schedules(tmp_path / "study.csv")
+    first, second = figure.axes[:2]
+    assert first.lines[-1].get_ydata().tolist() == [4.0, 4.0, 4.0]
+    assert second.lines[-1].get_xydata().tolist() == [[1.0, 20.0], [2.0, 20.0]]
+    assert second.lines[1].get_ydata().tolist() == [11.0, 21.0, 31.0]
+
+
+def test_an_instability_is_drawn_with_its_span_and_three_scans(tmp_path: Path) -> None:
+    places = ["stable"] * 2 + ["unstable"] * 3 + ["after"]
+    course = [
+        {"part": "course", "seed": seed, "learning_rate": 0.4, "place": place, "swing": 10.0**step}
+        | {"iteration": step, "sharpness": 4.0 + step, "second": 3.0, "change": 0.1 * (step + 3)}
+        for seed in (0, 1)
+        for step, place in enumerate(places, -2)
+    ]
+    scan = [
+        {"part": "scan", "seed": seed, "learning_rate": 0.4, "place": place, "sharpness": 5.1}
+        | {"alpha": alpha, "loss": 1 + number + alpha**2, "quadratic_loss": 1 + number}
+        for seed in (0, 1)
+        for number, place in enumerate(("stable", "unstable", "after"))
+        for alpha in (-1.0, 0.0, 1.0, 2.0)
+    ]
+    pd.DataFrame(course + scan).to_csv(tmp_path / "study.csv", index=False)
+    figure = instabilities(tmp_path / "study.csv")
+    sharpness, swing, change, *scans = figure.axes
+    (shade,) = swing.patches
+    assert (shade.get_x(), shade.get_x() + shade.get_width()) == (0, 2)
+    assert sharpness.lines[0].get_ydata() == pytest.approx([0.4 * (2 + step) for step in range(6)])
+    assert swing.lines[0].get_ydata() == pytest.approx([10.0**step for step in range(-2, 4)])
+    assert change.lines[0].get_ydata() == pytest.approx([0.1 * step for step in range(1, 7)])
+    for number, axes in enumerate(scans):
+        loss, quadratic, start, end = (line.get_ydata().tolist() for line in axes.lines)
+        assert loss == [2.0 + number, 1.0 + number, 2.0 + number, 5.0 + number]
+        assert quadratic == [1.0 + number] * 4
+        assert (start, end) == ([1.0 + number], [2.0 + number])
+        assert axes.get_title().endswith("2.040")

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 QUADRATIC, COURSE, SCAN = "quadratic", "course", "scan"  # what a row is of
 EIGENVALUES = (20.0, 1.0)
 RATES = (0.05, 0.09, 0.099, 0.1, 0.101, 0.11)  # about 2/20
-QUADRATIC_STEPS = 2000
+QUADRATIC_STEPS = 500
 
 LEARNING_RATE = 0.4
 PAIRS = 5
