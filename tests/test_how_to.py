@@ -115,3 +115,16 @@ def test_use_your_own_data(project: Project) -> None:
     assert "My data" in page
     record = json.loads((project.results / "data/subsets/my-data-subset0.json").read_text())
     assert record["licence"] == "CC BY 4.0"
+
+
+def test_add_a_study(project: Project) -> None:
+    text = recipe("Add a study")
+    line = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+    registry = "eosflow/runs/studies/__init__.py"
+    project.edit(
+        registry, "STUDIES: dict[str, Study] = {\n", f"STUDIES: dict[str, Study] = {{\n{line}"
+    )
+    (project.root / "my-study.yaml").write_text(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
+    jobs = project.jobs("studies", "--configfile", "my-study.yaml", tiny=False)
+    made = {"subset": 1, "held_out": 1, "train": 2, "measure": 4, "study_of_runs": 1}
+    assert jobs == made | {"studies": 1}

@@ -76,7 +76,12 @@ def training_minutes(run: RunSpec, config: Mapping[str, Any]) -> int:
     sizes = run.shape, run.outputs
     products = run.optimizer.products_per_step(run.outputs) * run.network.product_operations(*sizes)
     step = run.n * (products + 2 * run.network.gradient_operations(*sizes))
-    return _minutes(_iterations(run, FLOW_TIME_PER_EXAMPLE * run.n) * step, config)
+    # With batches: those of a step, and once per epoch all examples, for the loss.
+    epoch = run.batch.steps_per_epoch(run.n)
+    return _minutes(
+        _iterations(run, FLOW_TIME_PER_EXAMPLE * run.n) * step * (2 / epoch if epoch > 1 else 1),
+        config,
+    )
 
 
 def measuring_minutes(run: RunSpec, config: Mapping[str, Any]) -> int:
