@@ -24,6 +24,8 @@ def test_every_equation_names_a_function_that_exists_and_says_so() -> None:
     text = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (E\d+) \| .* \| (.*) \|$", text, re.MULTILINE)
     assert [number for number, _ in rows] == [f"E{number}" for number in range(22)]
+    rows += re.findall(r"^\| (F\d) \| .* \| (.*) \|$", text, re.MULTILINE)
+    assert [number for number, _ in rows[22:]] == [f"F{number}" for number in range(1, 7)]
     for number, place in rows:
         if number == "E9":  # a reference, computed in a test only
             continue
@@ -84,6 +86,16 @@ def test_the_readme_example_runs() -> None:
     sharpness, alignment = map(float, done.stdout.split())
     assert sharpness > 0
     assert alignment > 0
+
+
+def test_the_example_of_the_library_page_runs() -> None:
+    text = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", example]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "eigenvalue_1" in done.stdout
 
 
 def test_the_architecture_names_every_room_and_files_that_exist() -> None:

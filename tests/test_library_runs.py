@@ -90,15 +90,15 @@ def test_a_run_has_the_numbers_of_the_workflow(name: str, tmp_path: Path) -> Non
     if isinstance(optimizer, eosflow.SGD):
         plain = eosflow.GradientDescent(learning_rate=optimizer.learning_rate)
         batch = eosflow.Shuffled(size=optimizer.batch_size)
-    spec = spec_for(optimizer=plain, batch=batch, init_seed=3, max_iterations=10)
+    spec = spec_for(optimizer=plain, batch=batch, init_seed=3, max_iterations=4)
     train(spec, path, tmp_path / "run", threads=1)
     measurement = eosflow.TopEigenvalues(k=2)
     measure_run(tmp_path / "run", path, measurement)
-    run = eosflow.follow(own_of(spec, path), optimizer, steps=10, seed=3, measure=[measurement])
+    run = eosflow.follow(own_of(spec, path), optimizer, steps=4, seed=3, measure=[measurement])
     expected = pd.read_parquet(tmp_path / "run" / "trajectory.parquet")
     pd.testing.assert_frame_equal(run.trajectory, expected)  # to the last bit
     frame = run.measurements["top-eigenvalues"]
-    assert list(frame["iteration"]) == [0, 10]
+    assert list(frame["iteration"]) == [0, 4]
     for row in frame.to_dict("records"):
         place = tmp_path / "run" / "measurements" / "top-eigenvalues"
         stored = read_json(place / f"step{row['iteration']:06d}.json")
