@@ -40,7 +40,7 @@ def main() -> None:
     )
     figures.save(drawing, arguments.pdf, arguments.png)
     made = [arguments.pdf, arguments.png]
-    packages = ["pandas", "matplotlib"]
+    packages = ["pandas", "matplotlib", "seaborn"]
     provenance.seal(arguments.record, made, [source], packages=packages)
 
 

@@ -27,7 +27,10 @@ def main() -> None:
         provenance.verify(source, *arguments.made_of)
     report.render(arguments.results, arguments.output)
     provenance.seal(
-        arguments.record, [arguments.output], arguments.sources, packages=["pandas", "jinja2"]
+        arguments.record,
+        [arguments.output],
+        arguments.sources,
+        packages=["pandas", "jinja2", "altair", "vl-convert-python"],
     )
 
 

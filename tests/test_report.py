@@ -10,11 +10,23 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import synthetic
 
-from eosflow.results import claims, collect, figures, report, tables
+from eosflow.results import (
+    argument,
+    claims,
+    collect,
+    courses,
+    explorer,
+    figures,
+    origin,
+    report,
+    tables,
+)
+from eosflow.results.figures import style
 from eosflow.results.figures.transient import QUANTITIES
 from eosflow.results.verdicts import JUDGES
 from eosflow.storage.errors import UserError
@@ -74,10 +86,14 @@ def write_results(folder, decomposition, runs):
         if name in JUDGES:
             verdicts = JUDGES[name](table)
             tables.write_csv(verdicts, folder / "studies" / name / "claims.csv")
+    # The report looks at no picture: one stands for all. Those of real drawings are in the tests
+    # of the kept evidence.
+    drawn = [folder / f"any{end}" for end in (".pdf", ".png")]
+    figures.save(style.notice("Any", "A picture."), *drawn)
+    (folder / "figures").mkdir()
     for name in figures.entries(runs["experiment"]):
-        data = folder / "studies" / name / "table.csv" if name in STUDIES else None
-        files = (folder / "figures" / f"{name}{end}" for end in (".pdf", ".png"))
-        figures.save(figures.draw(name, decomposition, runs, data), *files)
+        for path in drawn:
+            shutil.copy(path, folder / "figures" / f"{name}{path.suffix}")
     report.render(folder, folder / "report.html")
 
 
@@ -94,6 +110,7 @@ class Page(html.parser.HTMLParser):
     def __init__(self, source):
         super().__init__()
         self.source, self.tags, self.open, self.words = source, [], [], []
+        self.scripts = []
         self.feed(source)
 
     def handle_starttag(self, tag, attributes):
@@ -105,7 +122,10 @@ class Page(html.parser.HTMLParser):
         assert self.open.pop() == tag, f"</{tag}> closes another element"
 
     def handle_data(self, data):
-        self.words.append(data)
+        if self.open[-1:] == ["script"]:
+            self.scripts.append(data)
+        else:
+            self.words.append(data)
 
     def all(self, tag):
         return [attributes for name, attributes in self.tags if name == tag]
@@ -119,8 +139,10 @@ def test_the_page_is_whole_and_needs_no_other_file(page):
     assert not page.open
     for attributes in page.all("img"):
         assert attributes["src"].startswith("data:image/png;base64,")
-    assert not page.all("script") and not page.all("link")
-    assert not re.search(r"url\(|@import", page.source)
+    assert not page.all("link") and not any("src" in a for a in page.all("script"))
+    style = page.source[page.source.index("<style>") : page.source.index("</style>")]
+    assert not re.search(r"url\(|@import", style)
+    assert len(page.source) < 3_000_000
     elsewhere = {a["href"] for a in page.all("a") if "//" in a["href"]}
     assert elsewhere == {"https://arxiv.org/abs/2406.00127"}
 
@@ -169,8 +191,101 @@ def test_content(page, results):
     assert "2.13.0" in page.text
 
 
+def test_the_same_files_give_the_same_page(page, results, tmp_path):
+    report.render(results, tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_text(encoding="utf-8") == page.source
+
+
+def test_a_claim_leads_to_its_figure_its_runs_and_its_worst_run(page, results):
+    assert argument.SEEN_IN.keys() == {claim.name for claim in claims.CLAIMS}
+    assert {kind for kind, _ in argument.SEEN_IN.values()} <= set(figures.KINDS)
+    looks = [a for a in page.all("a") if a.get("class") == "look"]
+    data = json.loads(page.scripts[0])
+    assert {a["data-quantity"] for a in looks} <= {name for name, _ in data["quantities"]}
+    known = {run["run"] for run in data["runs"]}
+    assert {a["data-run"] for a in looks} <= known | {""}
+    assert len(looks) == len(claims.CLAIMS)
+    rows = {a["id"] for a in page.all("tr") if "id" in a}
+    assert rows == {"run-" + name.replace("/", "-") for name in known}
+    targets = {a["href"] for a in page.all("a")}
+    worst = set(pd.read_csv(results / "claims.csv")["worst_run"]) & known
+    assert worst and {"#run-" + name.replace("/", "-") for name in worst} <= targets
+    assert {"#figure06", "#figure19", "#growth", "#power-law"} <= targets
+
+
+def test_the_chain_of_the_argument_multiplies(page):
+    decomposition, runs = synthetic.frames(["dice-ce"], noise=0.05)
+    rows = argument.growth(decomposition, runs)
+    assert [(row["n"], row["runs"]) for row in rows] == [(n, 4) for n in (468, 937, 1875, 3750)]
+    for row in rows:
+        assert row["m_norm2"] * row["overlap"] == pytest.approx(row["sharpness_gauss_newton"])
+        product = 1.0
+        for factor in argument.FACTORS:
+            product *= row[factor.column]
+        assert product == pytest.approx(row["layer_norm2_1"])
+        assert f"{row['alignment']:.3g}" in page.text
+    assert "λ₁(𝓗) ≈ λ₁(G) = E‖M‖² · ω" in page.text
+
+
+def test_the_configuration_of_the_page_plans_its_runs(tmp_path):
+    _, runs = synthetic.frames(["dice-ce", "cifar10-mse"])
+    (tmp_path / "same-runs.yaml").write_text(origin.configuration(runs))
+    paper = Path(__file__).parent.parent / "config.yaml"
+    settings = config.load([paper, tmp_path / "same-runs.yaml"])
+    chosen = {
+        (name, n, init, subset)
+        for name in settings["select"]
+        for n in settings["experiments"][name]["n"]
+        for init in settings["seeds"]["initialization"]
+        for subset in settings["seeds"]["subset"]
+    }
+    columns = ["experiment", "n", "init_seed", "subset_seed"]
+    assert chosen == set(runs[columns].itertuples(index=False, name=None))
+    assert origin.planned(runs) == len(chosen) == len(runs)
+    for name, rows in runs.groupby("experiment"):
+        assert settings["experiments"][name]["target_loss"] == rows["target_loss"].iloc[0]
+
+
+def test_the_chart_shows_every_run_from_the_end_of_its_transient_on():
+    decomposition, runs = synthetic.frames(["dice-ce"])
+    later = decomposition[decomposition["iteration"] >= 10]
+    data = explorer.data(decomposition, runs)
+    assert data["snapshots"] == len(later)
+    by_name = dict(list(later.groupby(courses.run_names(later))))
+    assert {run["run"] for run in data["runs"]} == by_name.keys()
+    for run in data["runs"]:
+        whole = by_name[run["run"]].set_index("iteration").loc[run["points"]["iteration"]]
+        for name, column in (("sharpness_hessian",) * 2, ("alignment", "alignment_product")):
+            assert run["points"][name] == pytest.approx(whole[column].to_numpy(), rel=1e-3)
+
+
+def test_what_is_left_out_of_the_chart_cannot_be_seen():
+    iteration = np.arange(10, 3000)
+    wave = np.exp(np.sin(np.log(iteration)))
+    run = pd.DataFrame({"iteration": iteration, "flow_time": iteration / 100, "wave": wave})
+    run["loss"] = 1 / run["flow_time"]
+    linear, logarithmic = np.ptp(wave), np.ptp(np.log(wave))
+    keep = explorer.visible(run, {"wave": (linear, logarithmic)})
+    assert 10 < keep.sum() < 150
+    for time in ("iteration", "loss"):
+        for along, height in ((np.log, np.log), (np.asarray, np.asarray)):
+            order = np.argsort(run[time].to_numpy())
+            at, kept = along(run[time].to_numpy()[order]), keep[order]
+            values = height(wave[order])
+            away = np.abs(np.interp(at, at[kept], values[kept]) - values).max()
+            assert away <= explorer.INVISIBLE * np.ptp(values) * (1 + 1e-9)
+
+
+def test_what_has_no_logarithm_stays_a_gap_in_the_chart():
+    decomposition, runs = synthetic.frames(["dice-ce"], seeds=1)
+    decomposition.loc[decomposition["iteration"] == 300, "sharpness_residual"] = -1.0
+    for run in explorer.data(decomposition, runs)["runs"]:
+        place = run["points"]["iteration"].index(300)
+        assert run["points"]["sharpness_residual"][place] == -1.0
+
+
 def test_the_verdicts_of_a_study_are_in_the_page(page):
-    assert "What gradient descent does instead" in page.text
+    assert "What gradient descent does where the flow sharpens" in page.text
     assert "made, learning rate 0.2, flow time 1" in page.text
 
 
@@ -201,6 +316,7 @@ def test_the_headline_says_of_what_runs_the_results_are(results):
 def test_a_report_without_runs_says_so(tmp_path):
     decomposition, runs = collect.collect([])
     tables.write_parquet(runs, tmp_path / "runs.parquet")
+    tables.write_parquet(decomposition, tmp_path / "decomposition.parquet")
     tables.write_csv(tables.table1(runs), tmp_path / "table1.csv")
     tables.write_csv(tables.table2(decomposition, runs), tmp_path / "table2.csv")
     tables.write_csv(tables.alignment(decomposition, runs), tmp_path / "alignment.csv")
@@ -269,8 +385,26 @@ def measured(results, tmp_path_factory):
     source = (results / "report.html").read_text(encoding="utf-8")
     escaped = source.replace("&", "&amp;").replace('"', "&quot;")
     script = """
-    window.addEventListener('load', () => {
+    const wait = ms => new Promise(done => setTimeout(done, ms));
+    const until = async ready => { for (let i = 0; i < 100 && !ready(); i++) await wait(100); };
+    const sorted = page => {
+      const table = page.getElementById('every-run').closest('table');
+      const column = [...table.tHead.rows[0].cells].findIndex(c => c.textContent === 'N');
+      table.tHead.rows[0].cells[column].querySelector('button').click();
+      table.tHead.rows[0].cells[column].querySelector('button').click();
+      return [table.tHead.rows[0].cells[column].getAttribute('aria-sort'),
+        [...table.tBodies[0].rows].map(r => r.cells[column].textContent.trim())];
+    };
+    window.addEventListener('load', async () => {
       const found = {};
+      for (const frame of document.querySelectorAll('iframe')) {
+        const page = frame.contentDocument;
+        await until(() => page.querySelector('#course-chart svg .mark-line path'));
+        const look = page.querySelector('a.look[data-run]:not([data-run=""])');
+        look.addEventListener('click', event => event.preventDefault());  // or the frame would go
+        look.click();
+        await until(() => / from /.test(page.getElementById('explore-status').textContent));
+      }
       for (const frame of document.querySelectorAll('iframe')) {
         const page = frame.contentDocument, root = page.documentElement;
         const within = e => e.closest('.scroll, .sheet, pre, .hidden, .skip') === null;
@@ -282,6 +416,11 @@ def measured(results, tmp_path_factory):
             .map(e => e.tagName + '.' + e.className),
           unreachable: [...page.querySelectorAll('.scroll, .sheet, pre')]
             .filter(e => e.scrollWidth > e.clientWidth + 1 && e.tabIndex < 0).length,
+          lines: page.querySelectorAll('#course-chart svg .mark-line path').length,
+          chart: page.querySelector('#course-chart svg')?.getAttribute('aria-label')
+            ?? page.querySelector('#course-chart [aria-label]')?.getAttribute('aria-label'),
+          status: page.getElementById('explore-status').textContent,
+          sorted: sorted(page),
           smallest: Math.min(...[...page.querySelectorAll('p, td, th, a, li')]
             .map(e => parseFloat(page.defaultView.getComputedStyle(e).fontSize))),
         };
@@ -294,6 +433,7 @@ def measured(results, tmp_path_factory):
     wrapper.write_text(f"<!DOCTYPE html><body>{body}<script>{script}</script>", encoding="utf-8")
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
     flags += " --disable-background-networking --disable-component-update --window-size=1600,1000"
+    flags += " --virtual-time-budget=60000"
     command = [browser, *flags.split(), f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
     done = subprocess.run(
         [*command, wrapper.as_uri()],
@@ -320,3 +460,9 @@ def test_in_a_browser(measured, width, page):
     assert all(shown >= min(width - 80, 560) for _, _, shown in found["images"])
     assert found["unreachable"] == 0
     assert found["smallest"] >= 12
+    assert found["lines"] == 16
+    assert found["chart"].startswith("Line chart of λ₁(R), of the residual against iteration, 16")
+    assert re.match(r"16 of 16 runs are shown\. dice-ce/n\d+/\S+: from ", found["status"])
+    direction, sizes = found["sorted"]
+    assert direction == "descending" and sizes[0] == "3,750" and sizes[-1] == "468"
+    assert len(sizes) == 16

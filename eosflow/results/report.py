@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup
 
 from eosflow.networks.mlp import MLPSettings
-from eosflow.results import claims
-from eosflow.results.collect import VERSIONED
+from eosflow.results import argument, claims, courses, explorer, origin
 from eosflow.results.figures import (
     EXPERIMENTS,
     EXTRAS,
     FIGURES,
+    KINDS,
     NAMES,
     Entry,
     entries,
@@ -26,7 +27,7 @@ from eosflow.results.figures import (
 )
 from eosflow.results.tables import given_titles, readable
 from eosflow.results.verdicts import JUDGES
-from eosflow.runs.studies import claims_of
+from eosflow.runs.studies import STUDIES, claims_of
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import write_text
 
@@ -40,6 +41,8 @@ PAPER_SIZES = {
     "atrialfibrillation-ce": (60, 120, 240, 480, 960),
     "sst-ce": (461, 922, 1844, 3689),
 }
+# Beyond the paper, of the runs of the page; the others are of studies.
+_OF_RUNS = [name for name, entry in EXTRAS.items() if entry.data is None]
 FULL_BATCH = "all examples"  # what a run's `batch` says where nothing is drawn
 _PNG_SIZE = slice(16, 24)  # width and height in a PNG's first chunk, big-endian
 
@@ -64,7 +67,8 @@ class Picture:
 def render(results: Path | str, output: Path | str) -> None:
     """Write the report of a results folder.
 
-    Reads runs.parquet, table1.csv to table3.csv, claims.csv and figures/*.png below `results`.
+    Reads runs.parquet, decomposition.parquet, the tables, claims.csv and figures/*.png below
+    `results`. The same files give the same page, byte by byte.
     Figures of the paper's experiments without runs are left out and listed; links to files are
     relative, so they work where the page lies in the results folder.
 
@@ -72,6 +76,7 @@ def render(results: Path | str, output: Path | str) -> None:
     """
     results = Path(results)
     runs = _load(results / "runs.parquet")
+    decomposition = _load(results / "decomposition.parquet")
     titles = given_titles(runs)
     tables = {name: readable(_load(results / f"{name}.csv"), titles) for name in TABLES}
     listed = entries([*EXPERIMENTS, *runs["experiment"]])
@@ -88,18 +93,25 @@ def render(results: Path | str, output: Path | str) -> None:
     page = environment.get_template("report.html.jinja").render(
         runs=runs,
         summary=_summary(runs, tables),
-        cost=_cost(runs),
-        origin=_origin(runs),
+        factors=[
+            {name: Markup(text) for name, text in factor._asdict().items()}
+            for factor in argument.FACTORS
+        ],
+        growth=argument.growth(decomposition, runs) if len(runs) else [],
+        explorer=_explorer(decomposition, runs),
+        origin=origin,
         tables={name: _records(table) for name, table in tables.items()},
         laws=_laws(tables["table2"]),
-        studies=list(_judged(results)),
+        studied=_studied(results, pictures),
         headline=pictures.get("power-law"),
-        extras=[pictures[name] for name in EXTRAS if name in pictures and name != "power-law"],
+        extras=[pictures[name] for name in _OF_RUNS if name in pictures and name != "power-law"],
         numbered=[p for name, p in pictures.items() if name in NAMES and name not in EXTRAS],
         others=[p for name, p in pictures.items() if name not in NAMES],
         absent=_absent(set(shown)),
         experiments=EXPERIMENTS,
         claims=claims,
+        seen_in=_seen_in(pictures),
+        run_names=set(courses.run_names(runs)) if len(runs) else set(),
     )
     write_text(output, page)
 
@@ -113,13 +125,41 @@ def _load(path: Path) -> pd.DataFrame:
         ) from None
 
 
-def _judged(results: Path) -> Iterator[dict[str, Any]]:
-    """Name, title and verdicts of each study that was made and is judged."""
-    for name in JUDGES:
-        path = results / claims_of(name)
-        if path.exists():
-            title = NAMES[name].title if name in NAMES else name
-            yield {"name": name, "title": title, "verdicts": _records(pd.read_csv(path))}
+def _studied(results: Path, pictures: Mapping[str, Picture]) -> list[dict[str, Any]]:
+    """Each study with its figures and verdicts; those that were not made are left out."""
+    found = []
+    for study in STUDIES:
+        path = results / claims_of(study)
+        verdicts = _records(pd.read_csv(path)) if study in JUDGES and path.exists() else []
+        own = [p for p in pictures.values() if KINDS[p.entry.kind].study == study]
+        if own or verdicts:
+            found.append({"name": study, "pictures": own, "verdicts": verdicts})
+    return found
+
+
+def _explorer(decomposition: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any] | None:
+    """What the chart of the page is made of; nothing where there is nothing to look at."""
+    data = explorer.data(decomposition, runs) if len(runs) else {"runs": []}
+    if not data["runs"]:
+        return None
+    return {
+        "data": Markup(explorer.embedded(data)),
+        "chart": Markup(explorer.embedded(explorer.chart())),
+        "library": Markup(explorer.library()),
+        "snapshots": data["snapshots"],
+        "kept": data["kept"],
+    }
+
+
+def _seen_in(pictures: Mapping[str, Picture]) -> dict[str, dict[str, Any]]:
+    """For each claim the figures of the page in which it is seen, and the quantity to look at."""
+    return {
+        claim: {
+            "pictures": [p for p in pictures.values() if p.entry.kind == kind],
+            "quantity": quantity,
+        }
+        for claim, (kind, quantity) in argument.SEEN_IN.items()
+    }
 
 
 def _has_content(results: Path, name: str, entry: Entry, runs: pd.DataFrame) -> bool:
@@ -133,25 +173,25 @@ def _has_content(results: Path, name: str, entry: Entry, runs: pd.DataFrame) -> 
 def _picture(results: Path, name: str, entry: Entry, runs: pd.DataFrame) -> Picture:
     path = results / "figures" / f"{name}.png"
     try:
-        data = path.read_bytes()
+        image = path.read_bytes()
     except FileNotFoundError:
         raise UserError(
             f"{path} is missing, and the report shows it. Make it with: snakemake {path}"
         ) from None
-    size = data[_PNG_SIZE]
+    size = image[_PNG_SIZE]
+    data = {None: "decomposition.parquet", "dice": None}.get(entry.data, entry.data)
     chosen = runs if entry.experiment is None else runs[runs["experiment"] == entry.experiment]
     sizes = ", ".join(f"{n:,}" for n in sorted(chosen["n"].unique()))
-    made_from = {None: "decomposition.parquet", "dice": None}.get(entry.data, entry.data)
     what = f"Plot of {len(chosen)} runs, N = {sizes}" if entry.data is None else "Picture"
     return Picture(
         name=name,
         entry=entry,
         label=_label(name),
-        source="data:image/png;base64," + base64.b64encode(data).decode("ascii"),
+        source="data:image/png;base64," + base64.b64encode(image).decode("ascii"),
         width=int.from_bytes(size[:4], "big"),
         height=int.from_bytes(size[4:], "big"),
         description=f"{what}: {entry.title}",
-        data=made_from if made_from and (results / made_from).exists() else None,
+        data=data if data and (results / data).exists() else None,
     )
 
 
@@ -229,39 +269,6 @@ def _laws(table: pd.DataFrame) -> list[dict[str, Any]]:
             bounded = f" [{interval}]" if pd.notna(row[f"{name}_low"]) else ""
             row[name] = number(row[name]) + bounded
     return rows
-
-
-def _cost(runs: pd.DataFrame) -> list[dict[str, Any]]:
-    groups = runs.groupby("experiment", sort=False)
-    cost = groups.agg(
-        runs=("n", "size"),
-        iterations=("iterations", "sum"),
-        block_products=("block_products", "sum"),
-        rejected_steps=("rejected_steps", "sum"),
-        unconverged=("unconverged_iterations", "sum"),
-        seconds=("seconds", "sum"),
-        slowest=("seconds", "max"),
-    )
-    return _records(cost.reset_index())
-
-
-def _origin(runs: pd.DataFrame) -> list[tuple[str, str]]:
-    """What the runs were made on: every value that occurs, with the number of its runs."""
-    names = {"device": "Device", "threads": "Threads per run"}
-    names |= {f"version_{name}": name for name in VERSIONED} | {"commit": "Commit"}
-    lines = []
-    for column, label in names.items():
-        counts = runs[column].fillna("not known").value_counts()
-        values = [
-            str(value) if len(counts) == 1 else f"{value} ({count} runs)"
-            for value, count in counts.items()
-        ]
-        lines.append((label, ", ".join(values)))
-    # Kept evidence of an earlier version has no such column.
-    changed = runs["changed"].dropna() if "changed" in runs else pd.Series(dtype=object)
-    for words, count in changed.value_counts().items():
-        lines.append((f"Changed within {count} run{'s' if count > 1 else ''}", str(words)))
-    return lines
 
 
 def number(value: Any, digits: int = 3) -> str:

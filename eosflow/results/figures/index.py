@@ -73,19 +73,16 @@ GALLERY: dict[str, tuple[str, str]] = {
     ),
     "power_law": (
         "power-law",
-        "Peak alignment rises with N in both datasets and the points lie close to a line. The "
-        "exponents are not the paper's: the networks are narrower and the sizes far smaller.",
+        "Peak alignment rises with N and the points lie close to a line. The exponent is not the "
+        "paper's: the network is narrower and the sizes far smaller.",
     ),
     "stable_step": (
         "stable-step",
-        "On Dice the stable step falls with N, and would not have with alignment frozen. "
-        "AtrialFibrillation sharpens only at the largest size, and only there the bound lies above "
-        "the step of the training as it was.",
+        "The median of the stable step falls with N, and would not have with alignment frozen.",
     ),
     "growth": (
         "growth",
-        "E‖M₁‖² rises less than A₁ does: the criterion takes the rest away again. Of the smallest "
-        "sizes of AtrialFibrillation there are no bars, for E‖M₁‖² is largest at their start.",
+        "E‖M₁‖² rises less than A₁ does: the criterion takes the rest away again.",
     ),
     "work_precision": (
         "work-precision",

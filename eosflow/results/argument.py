@@ -1,0 +1,100 @@
+"""The argument of the report: the chain from sharpness to alignment, and where it is seen."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from eosflow.results import courses
+from eosflow.results.figures import EXPERIMENTS, title_of
+
+
+class Factor(NamedTuple):
+    """One factor of E‖M_1‖²: its column in `courses.growth`, symbol, definition, meaning (HTML)."""
+
+    column: str
+    symbol: str
+    definition: str
+    meaning: str
+
+
+FACTORS = (
+    Factor(
+        "activation_ratio",
+        "ρ₁",
+        "E‖M₁‖² / (E[1 + ‖a₀‖²] · E‖B₁‖²)",
+        "Activation ratio: how far examples with large inputs are those with large Jacobians.",
+    ),
+    Factor(
+        "activation_norm2",
+        "E[1 + ‖a₀‖²]",
+        "mean over the examples of 1 + ‖x‖²",
+        "Inputs: constant during training.",
+    ),
+    Factor(
+        "criterion_norm2",
+        "E‖H<sub>ℓ</sub><sup>½</sup>‖²",
+        "H<sub>ℓ</sub> = ∂²ℓ/∂z<sub>L</sub>²",
+        "Criterion: the curvature of the loss in the outputs.",
+    ),
+    Factor(
+        "jacobian_product",
+        "Π E‖D<sub>j</sub>‖²",
+        "D<sub>j</sub> = ∂z<sub>j+1</sub>/∂z<sub>j</sub>, j = 1 … L − 1",
+        "Jacobians: the largest gain that a signal sent back could have.",
+    ),
+    Factor(
+        "alignment",
+        "A₁",
+        "Π α<sub>j</sub>, α<sub>j</sub> = E‖B<sub>j+1</sub> D<sub>j</sub>‖² / "
+        "(E‖B<sub>j+1</sub>‖² · E‖D<sub>j</sub>‖²)",
+        "Cumulative alignment: the part of that gain which is realised.",
+    ),
+)
+
+# What each claim of claims.csv is seen in: the kind of figure, and the quantity to look at.
+SEEN_IN: dict[str, tuple[str, str]] = {
+    "residual-absolute": ("sharpness", "sharpness_residual"),
+    "residual-share": ("sharpness", "sharpness_residual"),
+    "gauss-newton-close": ("sharpness", "sharpness_gauss_newton"),
+    "sharpness-rises": ("sharpness", "sharpness_hessian"),
+    "norm-not-overlap": ("overlap", "m_norm2"),
+    "first-layer-usual": ("layers", "layer_norm2_1"),
+    "first-layer-bound": ("layers", "layer_norm2_1"),
+    "alignment-rises": ("factors", "alignment"),
+    "alignment-rises-most": ("factors", "alignment"),
+    "alignment-explains": ("growth", "alignment"),
+    "jacobians-rise": ("factors", "jacobian_product"),
+    "criterion-declines": ("factors", "criterion_norm2"),
+    "stable-without-alignment": ("stable_step", "sharpness_hessian"),
+    "negative-dominant": ("sharpness", "sharpness_hessian"),
+    "power-law-exponent": ("power_law", "alignment"),
+    "power-law-fit": ("power_law", "alignment"),
+}
+
+
+def growth(decomposition: pd.DataFrame, runs: pd.DataFrame) -> list[dict[str, Any]]:
+    """By what factor each link of the chain grew from the start to the peak of E‖M_1‖².
+
+    Geometric means over the finished runs of one experiment and N, so that products stay exact:
+    E‖M‖² · ω is λ₁(G), and the five factors give E‖M_1‖².
+
+    Returns: one row per experiment and N: `experiment` (its title), `n`, `runs` and the columns of
+    `courses.growth`; none where no run has these numbers.
+    """
+    grown = courses.growth(courses.finished(decomposition, runs))
+    groups = grown.groupby(["experiment", "n"])
+    columns = [name for name in grown if name not in courses.IDENTITY]
+    means = groups[columns].agg(_geometric_mean)
+    means = means.assign(runs=groups.size()).reset_index()
+    order = {name: place for place, name in enumerate(EXPERIMENTS)}
+    means["place"] = means["experiment"].map(lambda name: order.get(name, len(order)))
+    means = means.sort_values(["place", "experiment", "n"])
+    means["experiment"] = means["experiment"].map(title_of)
+    return [{str(key): value for key, value in row.items()} for row in means.to_dict("records")]
+
+
+def _geometric_mean(values: pd.Series) -> float:
+    return float(np.exp(np.log(values).mean()))

@@ -1,0 +1,240 @@
+"""What the report needs to let a reader look closer: the courses of all runs, a chart, its library.
+
+The library is bundled into the page, so that nothing is fetched. Without JavaScript the page shows
+the static figures alone.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import vl_convert
+from numpy.typing import NDArray
+
+from eosflow.results import courses
+from eosflow.results.courses import FACTORS, IDENTITY, transient
+from eosflow.results.figures import style, title_of
+
+# A point is left out where the line between its neighbours passes this near to it, on whatever
+# axes it is drawn: as a share of the height of the chart, under a pixel.
+INVISIBLE = 1 / 500
+DIGITS = 4  # significant digits of what is drawn
+TIMES = {
+    "iteration": "iteration",
+    "flow_time": "gradient-flow time t",
+    "loss": "training loss",
+}
+_SINGLE = {
+    "sharpness_hessian": "λ₁(𝓗), sharpness of the Hessian",
+    "sharpness_gauss_newton": "λ₁(G), of the Gauss–Newton part",
+    "sharpness_residual": "λ₁(R), of the residual",
+    "m_norm2": "E‖M‖²",
+    "overlap": "ω, overlap ratio",
+}
+_FACTORS = {
+    "activation_ratio": "ρ₁, activation ratio",
+    "activation_norm2": "E[1 + ‖a₀‖²], inputs",
+    "criterion_norm2": "E‖H_ℓ^½‖², criterion",
+    "jacobian_product": "Π E‖D_j‖², Jacobians",
+    "alignment": "A₁, alignment",
+}
+_LAYERWISE = {
+    "layer_norm2_": "E‖M‖² of layer {}",
+    "alignment_": "α of layer {}, alignment ratio",
+    "jacobian_norm2_": "E‖D‖² of layer {}",
+}
+
+
+def quantities(decomposition: pd.DataFrame) -> dict[str, str]:
+    """What can be looked at, with its words; only what some run has."""
+    words = {"layer_norm2_1": "E‖M₁‖²"} | _SINGLE | _FACTORS
+    for layer in range(1, courses.layer_count(decomposition) + 1):
+        layerwise = {f"{start}{layer}": text.format(layer) for start, text in _LAYERWISE.items()}
+        words = layerwise | words
+    frame = values(decomposition)
+    order = [*_SINGLE, "layer_norm2_1", *_FACTORS, *sorted(words)]
+    known = [name for name in dict.fromkeys(order) if name in words and name in frame]
+    return {name: words[name] for name in known if frame[name].notna().any()}
+
+
+def values(decomposition: pd.DataFrame) -> pd.DataFrame:
+    """The decomposition with the five factors of E‖M_1‖² under the names of `FACTORS`."""
+    factors = courses.factors(decomposition)
+    return decomposition.drop(columns=[*FACTORS], errors="ignore").join(factors)
+
+
+def data(decomposition: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
+    """The courses of all runs from the end of their transient on, thinned and rounded.
+
+    Returns: `quantities` and `times` (pairs of name and words), `snapshots` and `kept` (how many
+    there were and are), and `runs`: name, experiment, title, n, seeds, stopped, colour, and
+    `points`, a list per time and quantity.
+    """
+    named = quantities(decomposition)
+    frame = values(decomposition[decomposition["iteration"] >= transient(decomposition)])
+    frame = frame.merge(runs[[*IDENTITY, "stopped"]], on=IDENTITY, how="inner")
+    found: list[dict[str, Any]] = []
+    for experiment, rows in frame.groupby("experiment", sort=False):
+        colors = style.size_colors(rows["n"])
+        spans = {name: _span(rows[name].to_numpy(dtype=float)) for name in named}
+        for _, run in rows.sort_values("iteration").groupby(IDENTITY, sort=True):
+            kept = run[visible(run, spans)]
+            first = kept.iloc[0]
+            found.append(
+                {
+                    "run": courses.run_names(kept).iloc[0],
+                    "experiment": experiment,
+                    "title": title_of(str(experiment)),
+                    "n": int(first["n"]),
+                    "init": int(first["init_seed"]),
+                    "subset": int(first["subset_seed"]),
+                    "stopped": first["stopped"],
+                    "color": colors[int(first["n"])],
+                    "points": {name: _rounded(kept[name]) for name in (*TIMES, *named)},
+                }
+            )
+    kept_points = sum(len(run["points"]["iteration"]) for run in found)
+    return {
+        "quantities": list(named.items()),
+        "times": list(TIMES.items()),
+        "snapshots": len(frame),
+        "kept": kept_points,
+        "runs": found,
+    }
+
+
+def visible(run: pd.DataFrame, spans: dict[str, tuple[float, float]]) -> NDArray[np.bool_]:
+    """Which snapshots of a run change its drawing, after Douglas and Peucker (1973).
+
+    Every quantity is looked at against every time, on linear and on logarithmic axes. `spans` are
+    the heights of the two vertical axes of each quantity.
+
+    Returns: (snapshots,), true for those to keep; the first and the last always are.
+    """
+    heights = np.column_stack(
+        [
+            scaled / span
+            for name, both in spans.items()
+            for scaled, span in zip(_scaled(run[name].to_numpy(dtype=float)), both, strict=True)
+            if span > 0
+        ]
+        or [np.zeros(len(run))]
+    )
+    times = [axis for name in TIMES for axis in _scaled(run[name].to_numpy(dtype=float))]
+    keep = np.zeros(len(run), dtype=bool)
+    keep[[0, -1]] = True
+    todo = [(0, len(run) - 1)]
+    while todo:
+        start, end = todo.pop()
+        if end - start < 2:
+            continue
+        inner = slice(start + 1, end)
+        away = np.zeros(end - start - 1)
+        for time in times:
+            width = time[end] - time[start]
+            share = (time[inner] - time[start]) / width if width else np.zeros(len(away))
+            line = heights[start] + share[:, None] * (heights[end] - heights[start])
+            # What has no logarithm leaves a gap, whose edges have to stay.
+            off = np.nan_to_num(np.abs(heights[inner] - line), nan=np.inf).max(axis=1)
+            away = np.maximum(away, off)
+        if away.max() > INVISIBLE:
+            farthest = start + 1 + int(away.argmax())
+            keep[farthest] = True
+            todo += [(start, farthest), (farthest, end)]
+    return keep
+
+
+def _scaled(column: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """On a linear axis and on a logarithmic one, where what has no logarithm is missing."""
+    positive = np.where(column > 0, column, np.nan)
+    return column, np.log(positive)
+
+
+def _span(column: NDArray[np.float64]) -> tuple[float, float]:
+    """How much of a linear and of a logarithmic axis a quantity takes; 0 where it has no values."""
+    linear, logarithmic = (axis[np.isfinite(axis)] for axis in _scaled(column))
+    return (
+        float(np.ptp(linear)) if len(linear) else 0.0,
+        float(np.ptp(logarithmic)) if len(logarithmic) else 0.0,
+    )
+
+
+def _rounded(column: pd.Series) -> list[float | int | None]:
+    if column.name == "iteration":
+        return [int(value) for value in column]
+    return [float(f"{value:.{DIGITS}g}") if pd.notna(value) else None for value in column]
+
+
+def chart() -> dict[str, Any]:
+    """The chart without its data: a line per run, its points, a tooltip that names the run.
+
+    The page fills in the data `points` (run, experiment, n, seeds, x, y, color), the scales and the
+    titles of the axes; it sets `chosen` to the name of a run that is to stand out.
+    """
+    chosen = alt.param(name="chosen", value="")
+    near = alt.selection_point(
+        name="near", fields=["run"], on="pointerover", nearest=True, empty=False
+    )
+    stands_out, dimmed = "datum.run === chosen", "chosen !== '' && datum.run !== chosen"
+    base = alt.Chart(alt.NamedData("points")).encode(
+        x="x:Q",
+        y="y:Q",
+        color=alt.Color("color:N").scale(None),
+        detail="run:N",
+        strokeDash=alt.StrokeDash("experiment:N").legend(None),
+        tooltip=[
+            alt.Tooltip("run:N", title="run"),
+            alt.Tooltip("experiment:N", title="experiment"),
+            alt.Tooltip("n:Q", title="N", format=","),
+            alt.Tooltip("init:Q", title="initialisation seed"),
+            alt.Tooltip("subset:Q", title="subset seed"),
+            alt.Tooltip("x:Q", format=".4g"),
+            alt.Tooltip("y:Q", format=".4g"),
+        ],
+    )
+    lines = base.mark_line(strokeJoin="round").encode(
+        strokeWidth=alt.when(near)
+        .then(alt.value(3))
+        .when(stands_out)
+        .then(alt.value(4))
+        .otherwise(alt.value(1.3)),
+        opacity=alt.when(near)
+        .then(alt.value(0.95))
+        .when(dimmed)
+        .then(alt.value(0.25))
+        .otherwise(alt.value(0.95)),
+    )
+    points = base.mark_circle(size=22).encode(opacity=alt.value(0.01)).add_params(near)
+    drawn = alt.layer(lines, points).add_params(chosen)
+    drawn = drawn.properties(width="container", height=380)
+    drawn = drawn.configure_axis(labelFontSize=12, titleFontSize=13, titleFontWeight="normal")
+    spec: dict[str, Any] = drawn.to_dict()
+    # Altair counts the views of a process; the same page must come out the same.
+    return _with_fixed_names(spec)
+
+
+def _with_fixed_names(spec: dict[str, Any]) -> dict[str, Any]:
+    text = json.dumps(spec, sort_keys=True)
+    names = sorted({view for param in spec.get("params", []) for view in param.get("views", [])})
+    for number, name in enumerate(names):
+        text = text.replace(json.dumps(name), json.dumps(f"view-{number}"))
+    fixed: dict[str, Any] = json.loads(text)
+    return fixed
+
+
+@cache
+def library() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script that sets `window.vegaEmbed`."""
+    # Its type stub asks for an argument that may be left out.
+    return str(vl_convert.javascript_bundle())  # type: ignore[call-arg]
+
+
+def embedded(content: Any) -> str:
+    """JSON that can stand inside a script element, always with the same bytes."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
