@@ -126,7 +126,7 @@ def run(experiment: str, stopped: str, **measured: pd.DataFrame) -> StudyRun:
         "init_seed": 3, "subset_seed": 0,
         "optimizer": {"name": "gradient-descent", "learning_rate": 0.1}, "batch": {"name": "full"},
     }  # fmt: skip
-    return StudyRun(spec, stopped, pd.DataFrame(), measured)
+    return StudyRun(spec, stopped, pd.DataFrame(), 1.0, measured)
 
 
 def test_the_table_has_a_row_per_snapshot_and_one_of_a_run_without_any() -> None:
