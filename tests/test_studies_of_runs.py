@@ -7,8 +7,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from project import ROOT, Project
+from torch.nn import functional
 
+from eosflow import objectives
+from eosflow.measurements.accuracy import Accuracy
+from eosflow.networks.mlp import MLPSettings
 from eosflow.results.studies.runs import StudyRun, by_snapshot
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json
@@ -126,7 +131,7 @@ def run(experiment: str, stopped: str, **measured: pd.DataFrame) -> StudyRun:
         "init_seed": 3, "subset_seed": 0,
         "optimizer": {"name": "gradient-descent", "learning_rate": 0.1}, "batch": {"name": "full"},
     }  # fmt: skip
-    return StudyRun(spec, stopped, pd.DataFrame(), measured)
+    return StudyRun(spec, stopped, pd.DataFrame(), 1.0, measured)
 
 
 def test_the_table_has_a_row_per_snapshot_and_one_of_a_run_without_any() -> None:
@@ -141,6 +146,24 @@ def test_the_table_has_a_row_per_snapshot_and_one_of_a_run_without_any() -> None
     assert table["stopped"].tolist() == ["max_iterations"] * 2 + ["diverged"]
     assert set(table["batch"]) == {12}  # the full batch, in numbers
     assert (table["seed"] == 3).all()
+
+
+def test_accuracy_is_the_share_of_largest_outputs_on_both_sets() -> None:
+    stream = torch.Generator().manual_seed(0)
+    network = MLPSettings(width=8, depth=3).build((5,), 3)
+    theta, sets, expected = network.initialize(0).double(), [], {}
+    layers = network.layers(theta)
+    for prefix, count in (("", 7), ("held_out_", 11)):
+        inputs = torch.randn(count, 5, generator=stream, dtype=torch.float64)
+        labels = torch.randint(0, 3, (count,), generator=stream)
+        sets.append(objectives.make(network, "cross_entropy", inputs, labels))
+        outputs = inputs
+        for number, (weight, bias) in enumerate(layers):
+            outputs = (functional.elu(outputs) if number else outputs) @ weight.T + bias
+        expected[f"{prefix}loss"] = functional.cross_entropy(outputs, labels).item()
+        expected[f"{prefix}accuracy"] = (outputs.argmax(1) == labels).double().mean().item()
+    found = Accuracy().measure(sets[0], theta, 0, 0, sets[1])
+    assert found == pytest.approx(expected, rel=1e-12)
 
 
 class Study(Project):

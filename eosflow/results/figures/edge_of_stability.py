@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -50,20 +53,34 @@ def _drawn(frame: pd.DataFrame, names: list[str], title: str) -> Figure:
             axes.set_title(f"{problem}: {QUANTITIES[name]}")
             axes.set_xlabel("flow time")
     handles = [Line2D([], [], color=style.INK, lw=1.6, label=FLOW)]
-    for color, word in zip(COLORS, WORDS, strict=True):
-        label = f"gradient descent, {word} learning rate"
+    rates = _rates(frame)
+    own = [f"learning rate {rate:g}" for rate in rates]
+    words = own if len(problems) == 1 else [f"{word} learning rate" for word in WORDS]
+    for color, word in zip(_colors(len(words)), words, strict=True):
+        label = f"gradient descent, {word}"
         handles.append(Line2D([], [], color=color, lw=1.0, label=label))
     handles.append(Line2D([], [], color=style.MUTED, lw=0.8, ls="--", label="2/η"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 
+def _rates(runs: pd.DataFrame) -> list[float]:
+    return sorted(runs["learning_rate"].dropna().unique())
+
+
+def _colors(count: int) -> list[str]:
+    """One for each learning rate; a table of runs may have more of them than three."""
+    if count <= len(COLORS):
+        return list(COLORS[:count])
+    return [to_hex(color) for color in mpl.colormaps["viridis"](np.linspace(0, 0.85, count))]
+
+
 def _draw(axes: Axes, runs: pd.DataFrame, name: str) -> None:
     flow = runs[runs["method"] == FLOW]
     if name != "distance":  # its distance from itself is none
         axes.plot(flow["flow_time"], flow[name], color=style.INK, lw=1.6, zorder=3)
-    rates = sorted(runs["learning_rate"].dropna().unique())
-    for rate, color in zip(rates, COLORS, strict=True):
+    rates = _rates(runs)
+    for rate, color in zip(rates, _colors(len(rates)), strict=True):
         run = runs[runs["learning_rate"] == rate]
         axes.plot(run["flow_time"], run[name], color=color, lw=1.0)
         if name == "sharpness":

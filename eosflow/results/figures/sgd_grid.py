@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 
 from eosflow.results.figures import KINDS, style
 from eosflow.results.verdicts.sgd_grid import axes as split
@@ -71,9 +72,10 @@ def _against_quotient(axes: Axes, runs: pd.DataFrame) -> None:
         quotient = chosen["learning_rate"] / chosen["batch"]
         label = f"learning rate {rate:g}"
         axes.plot(quotient, chosen["eigenvalue_1"], marker, ms=3, mfc="none", label=label)
-    axes.set_title("mean over training, one mark per run")
+    axes.set_title("mean of each run")
     axes.set_xlabel("learning rate / batch size")
     axes.set_ylabel(SHARPNESS)
     axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     style.log_axis(axes)
     axes.legend(loc="best", fontsize=6)

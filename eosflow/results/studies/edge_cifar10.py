@@ -26,10 +26,12 @@ def table(runs: Sequence[StudyRun]) -> pd.DataFrame:
 
 def _rows(run: StudyRun) -> pd.DataFrame:
     seen = run.measured["top-eigenvalues"]
-    iterations, losses = run.trajectory["iteration"], run.trajectory["loss"]
-    raised = (losses.diff() > 0).cumsum().to_numpy()
-    # The last snapshot is of an iteration from which no step was taken.
-    place = np.minimum(np.searchsorted(iterations, seen["iteration"]), len(iterations) - 1)
+    course = run.trajectory[["iteration", "loss"]]
+    end = {"iteration": len(course), "loss": run.final_loss}
+    course = pd.concat([course, pd.DataFrame([end], dtype=float)], ignore_index=True)
+    raised = (course["loss"].diff() > 0).cumsum()
+    # The snapshot that a run leaves where it diverged is of the last row.
+    place = np.minimum(seen["iteration"].to_numpy(dtype=int), len(course) - 1)
     settings = run.settings
     descent = settings["learning_rate"] is not None
     rows = pd.DataFrame(
@@ -40,10 +42,10 @@ def _rows(run: StudyRun) -> pd.DataFrame:
             "learning_rate": settings["learning_rate"],
             "iteration": seen["iteration"],
             "flow_time": seen["flow_time"],
-            "loss": losses.to_numpy()[place],
+            "loss": course["loss"].to_numpy()[place],
             "sharpness": seen["eigenvalue_1"],
             "residual": seen["residual_1"],
-            "rises": raised[place],
+            "rises": raised.to_numpy()[place],
             "stopped": run.stopped,
         }
     )

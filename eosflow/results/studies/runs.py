@@ -18,13 +18,15 @@ class StudyRun:
     """One finished run of a study.
 
     `spec` is its specification as in run.json and `stopped` how it ended: `target_loss`,
-    `max_iterations` or `diverged`. `trajectory` has one row per iteration. `measured` has, by the
-    name of each measurement, one row per measured snapshot with `iteration` and `flow_time`.
+    `max_iterations` or `diverged`. `trajectory` has one row per step, and `final_loss` is 𝓛 after
+    the last, missing for a run that diverged. `measured` has, by the name of each measurement, one
+    row per measured snapshot with `iteration` and `flow_time`.
     """
 
     spec: Mapping[str, Any]
     stopped: str
     trajectory: pd.DataFrame
+    final_loss: float | None
     measured: Mapping[str, pd.DataFrame]
 
     @property
@@ -62,7 +64,7 @@ def read(folder: Path, names: Iterable[str]) -> StudyRun:
     record = finished(folder)
     found = {name: pd.DataFrame(measured(folder / place_of(name))) for name in names}
     trajectory = pd.read_parquet(folder / record["manifest"]["trajectory"]["file"])
-    return StudyRun(record["spec"], record["stopped"], trajectory, found)
+    return StudyRun(record["spec"], record["stopped"], trajectory, record["final_loss"], found)
 
 
 def by_snapshot(runs: Iterable[StudyRun]) -> pd.DataFrame:
