@@ -148,7 +148,7 @@ def redraw(folder: Path | str, output: Path | str) -> None:
         raise UserError(
             f"All is drawn, but {', '.join(different)} in {output} are not the kept ones. Other "
             f"versions may be at work: compare the installed ones with those in {MANIFEST}, or "
-            "make the kept tables anew with scripts/evidence.py retable."
+            "make the kept tables anew with eosflow evidence retable."
         )
 
 
@@ -353,8 +353,8 @@ def _files(folder: Path, names: Iterable[str]) -> list[dict[str, Any]]:
 def _verified(folder: Path, needed: Iterable[str] = NEEDED) -> set[str]:
     """The names of the kept files, after a comparison of each with its checksum."""
     remedy = (
-        "Get the folder anew, make it again with scripts/evidence.py keep or, if it is of an "
-        "earlier version with other tables, update them with scripts/evidence.py retable."
+        "Get the folder anew, make it again with eosflow evidence keep or, if it is of an "
+        "earlier version with other tables, update them with eosflow evidence retable."
     )
     try:
         expected = {e["file"]: e["sha256"] for e in read_json(folder / MANIFEST)["files"]}

@@ -6,18 +6,21 @@ the main Snakefile alone.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
 from pathlib import Path
 
+from eosflow.storage.errors import UserError
 from eosflow.storage.files import readable, write_json
 from eosflow.workflow import resources
 from eosflow.workflow.plan import Plan, plain
 from eosflow.workflow.status import CONFIGURATION, Status, run_status
 
-LOOK_SECONDS = 2.0
+LOOK_SECONDS = 5.0
 STATUS_SECONDS = 30.0
+SHOWN = 4  # runs in training
 _HELD: list[Plan] = []  # whose locks last as long as this process
 
 
@@ -64,14 +67,18 @@ def _tell(plan: Plan) -> None:
     while True:
         time.sleep(LOOK_SECONDS)
         now = trained()
-        for folder in sorted(now - known):
-            print(f"eosflow: {run_status(results, folder).line()}", file=sys.stderr, flush=True)
+        lines = [run_status(results, folder).line() for folder in sorted(now - known)]
         known = now
         if time.monotonic() - told >= STATUS_SECONDS:
             told = time.monotonic()
-            training = [run for run in Status.of(results).runs if run.state == "training"]
-            for run in training[:4]:
-                print(f"eosflow: {run.line()}", file=sys.stderr)
-            if training:
-                count = f"{len(now)} of {len(plan.runs)} runs are trained"
-                print(f"eosflow: {count}, {len(training)} in training", file=sys.stderr, flush=True)
+            with contextlib.suppress(UserError):  # someone has taken the folder away
+                lines += _under_way(Status.of(results))
+        for line in lines:
+            print(f"eosflow: {line}", file=sys.stderr, flush=True)
+
+
+def _under_way(status: Status) -> list[str]:
+    training = [run for run in status.runs if run.state == "training"]
+    trained = sum(run.seconds is not None for run in status.runs)
+    count = f"{trained} of {len(status.runs)} runs are trained, {len(training)} in training"
+    return [*(run.line() for run in training[:SHOWN]), count] if training else []
