@@ -131,6 +131,11 @@ GALLERY: dict[str, tuple[str, str]] = {
         "on its own data. Noise adds what the second order says, up to s = 0.1. It is made by "
         "its name alone.",
     ),
+    "sam_edge": (
+        "sam-edge",
+        "From iteration 100 on SAM is within 7 % of its edge at both radii. It is made by its name "
+        "alone.",
+    ),
 }
 
 _HEAD = """# Figures

@@ -10,6 +10,7 @@ from eosflow.results.verdicts import (
     edge_of_stability,
     effective_parameters,
     generalized_prediction_error,
+    sam_edge,
     spectral_density,
 )
 
@@ -19,4 +20,5 @@ JUDGES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "spectral-density": spectral_density.judge,
     "effective-parameters": effective_parameters.judge,
     "generalized-prediction-error": generalized_prediction_error.judge,
+    "sam-edge": sam_edge.judge,
 }
