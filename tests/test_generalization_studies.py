@@ -33,8 +33,7 @@ from eosflow.runs.studies.generalized_prediction_error import (
     noise,
     ridge,
 )
-from eosflow.runs.studies.small import dense
-from eosflow.runs.studies.testbeds import cheb
+from eosflow.runs.studies.testbeds import cheb, dense
 
 
 def linear() -> tuple[ModuleObjective, Tensor]:

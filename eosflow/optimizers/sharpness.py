@@ -54,6 +54,8 @@ class SAM(GradientDescent):
         return 4 / (1 + math.sqrt(1 + ratio))
 
     def _gradient(self, objective: Objective, point: Point, state: State) -> tuple[Tensor, Buffers]:
+        if not self.rho:
+            return point.gradient, {}
         scale = self.rho / (point.gradient.norm().item() + 1e-12)
         ahead = objective.evaluate(point.theta.add(point.gradient, alpha=scale))
         gradient = ahead.gradient.clone()

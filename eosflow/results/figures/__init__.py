@@ -337,6 +337,15 @@ KINDS: dict[str, Kind] = {
         "its expansion to second order.",
         data="studies/generalized-prediction-error/table.csv",
     ),
+    "sam_edge": Kind(
+        "eosflow.results.figures.sam_edge:sam_edge",
+        "The edge of sharpness-aware minimization",
+        "SAM at two radii ρ and gradient descent, all at η = 0.3, on cheb-4 (seed 0 of five on "
+        "the left, medians elsewhere). SAM has an edge of its own, lower for larger ρ and for a "
+        "smaller gradient: it is held there from early on; gradient descent first reaches its "
+        "edge 2/η after 1,000 iterations and more.",
+        data="studies/sam-edge/table.csv",
+    ),
 }
 
 _AFTER_CIFAR = ("dice-ce", "cifar10-mse", "atrialfibrillation-ce", "sst-ce")
@@ -377,6 +386,7 @@ EXTRAS: dict[str, Entry] = {
     "spectral-density": Entry("spectral_density", None),
     "effective-parameters": Entry("effective_parameters", None),
     "generalized-prediction-error": Entry("generalized_prediction_error", None),
+    "sam-edge": Entry("sam_edge", None),
 }
 
 # What is drawn of an experiment that is not the paper's: the last word or words of the name, and

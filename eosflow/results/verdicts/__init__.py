@@ -13,6 +13,7 @@ from eosflow.results.verdicts import (
     generalized_prediction_error,
     instabilities,
     optimizer_edges,
+    sam_edge,
     schedules,
     sgd_grid,
     spectral_density,
@@ -32,4 +33,5 @@ JUDGES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "spectral-density": spectral_density.judge,
     "effective-parameters": effective_parameters.judge,
     "generalized-prediction-error": generalized_prediction_error.judge,
+    "sam-edge": sam_edge.judge,
 }

@@ -47,6 +47,7 @@ STUDIES: dict[str, Study] = {
     "generalized-prediction-error": Study(
         "generalized_prediction_error:rows", version=1, judged=True
     ),
+    "sam-edge": Study("sam_edge:rows", version=1, judged=True),
 }
 JUDGED = tuple(name for name, study in STUDIES.items() if study.judged)
 OF_RUNS = tuple(name for name, study in STUDIES.items() if study.of_runs)

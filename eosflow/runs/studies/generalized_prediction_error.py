@@ -12,8 +12,7 @@ from torch import Tensor
 
 from eosflow.objectives.base import Objective
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.runs.studies.small import at_iterations, dense
-from eosflow.runs.studies.testbeds import cheb
+from eosflow.runs.studies.testbeds import at_iterations, cheb, dense
 from eosflow.spectra.density import saturated
 from eosflow.spectra.randomness import generator
 

@@ -1,13 +1,18 @@
-"""What several studies share: a problem without a data set, and λ₁ along a course."""
+"""What several studies share: a problem without a data set, courses, λ₁, dense matrices."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from eosflow.networks.module import ModuleNetwork
-from eosflow.objectives.base import Objective
+from eosflow.objectives.base import Matrix, Objective, Point
 from eosflow.objectives.module import ModuleObjective
+from eosflow.optimizers.base import Optimizer
+from eosflow.optimizers.batches import FullBatch
+from eosflow.optimizers.loop import Until, begin, follow
 from eosflow.spectra.eigenpairs import EigenPairs, Operator, random_start, top_eigenpairs
 
 SEEDS = (0, 1, 2, 3, 4)
@@ -63,3 +68,22 @@ class Tracker:
             )
         self._last = pairs
         return pairs
+
+
+def at_iterations(
+    objective: Objective, optimizer: Optimizer, start: Tensor, iterations: Iterable[int]
+) -> Iterator[Tensor]:
+    """θ (P,) at each of the iterations, in rising order; ends early where the course diverges."""
+    batches = FullBatch()
+    course = begin(objective, optimizer, batches, start, seed=0)
+    for iteration in iterations:
+        until = Until(iterations=iteration)
+        if follow(objective, optimizer, batches, course, until, lambda *_: None) == "diverged":
+            return
+        yield course.theta
+
+
+def dense(point: Point, matrix: Matrix) -> Tensor:
+    """The matrix (P, P) itself, symmetric to the last bit."""
+    whole = point.product(matrix, torch.eye(len(point.theta)).to(point.theta))
+    return (whole + whole.T) / 2

@@ -1,0 +1,73 @@
+"""The study of SAM's edge: its looks, its verdicts, its drawing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
+from eosflow.results.figures.sam_edge import sam_edge as draw
+from eosflow.results.verdicts.sam_edge import judge
+from eosflow.runs.studies import sam_edge
+from eosflow.runs.studies.edge_of_stability import cheb
+from eosflow.runs.studies.testbeds import dense
+
+
+def test_each_look_is_that_of_the_two_steps_written_out() -> None:
+    objective, radius, rate = cheb(), 0.05, sam_edge.RATE
+    rows = sam_edge.study(objective, (3,), (radius,), range(0, 21, 10))
+    assert [row["iteration"] for row in rows] == [0, 10, 20]
+    theta = objective.network.initialize(3)
+    for _ in range(10):
+        gradient = objective.evaluate(theta).gradient
+        ahead = theta + radius * gradient / gradient.norm()
+        theta = theta - rate * objective.evaluate(ahead).gradient
+    point, row = objective.evaluate(theta), rows[1]
+    assert row["loss"] == pytest.approx(point.loss, rel=1e-9)
+    norm = point.gradient.norm().item()
+    assert row["gradient_norm"] == pytest.approx(norm, rel=1e-9)
+    largest = torch.linalg.eigvalsh(dense(point, "hessian"))[-1].item()
+    assert row["sharpness"] == pytest.approx(largest, rel=1e-3)
+    edge = norm / (2 * radius) * (np.sqrt(1 + 8 * radius / (rate * norm)) - 1)
+    assert row["edge"] == pytest.approx(edge, rel=1e-9)
+    assert len(sam_edge.SEEDS) >= 5
+
+
+def made(seed: int, share: float) -> pd.DataFrame:
+    """Gradient descent at its edge, SAM at a share of its own, which is 3."""
+    parts = [
+        {"rho": radius, "iteration": [0, 60, 100], "sharpness": [1.0, level, level], "edge": edge}
+        for radius, level, edge in ((0.0, 6.5, 6.5), (0.1, 3 * share, 3.0))
+    ]
+    return pd.concat(map(pd.DataFrame, parts)).assign(seed=seed, loss=0.1)
+
+
+def test_verdicts() -> None:
+    held = judge(pd.concat([made(seed, 1.01) for seed in range(5)]))
+    assert held["claim"].tolist() == ["at-its-own-edge"] * 2 + ["less-sharp-than-descent"]
+    assert (held["holds"] == HOLDS).all()
+    assert held["measured"].astype(float).tolist() == pytest.approx([1, 1.01, 0.466], abs=1e-3)
+    free = judge(pd.concat([made(seed, 3.0) for seed in range(5)]))
+    assert free["holds"].tolist() == [HOLDS, CONTRADICTED, CONTRADICTED]
+    few = judge(pd.concat([made(seed, 1.0) for seed in range(4)]))
+    assert (few["holds"] == NOT_ENOUGH).all()
+    # A run that diverged has no end to compare.
+    gone = pd.concat([made(seed, 1.0) for seed in range(5)])
+    gone = gone[(gone["rho"] == 0) | (gone["seed"] > 0) | (gone["iteration"] < 100)]
+    assert judge(gone)["holds"].tolist() == [HOLDS, HOLDS, NOT_ENOUGH]
+
+
+def test_the_drawing_shows_the_first_seed_with_its_edge(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    pd.concat([made(0, 1.0), made(1, 1.1)]).to_csv(path, index=False)
+    sharpness, share, loss = draw(path).axes
+    solid = [line.get_ydata().tolist() for line in sharpness.lines if line.get_linestyle() == "-"]
+    assert solid == [[1.0, 6.5, 6.5], [1.0, 3.0, 3.0]]
+    dashed = [line.get_ydata().tolist() for line in sharpness.lines if line.get_linestyle() == "--"]
+    assert dashed == [[6.5, 6.5], [3.0, 3.0]]
+    assert share.lines[1].get_ydata().tolist() == pytest.approx([1 / 3, 1.05, 1.05])
+    assert len(loss.lines) == 2
