@@ -146,7 +146,7 @@ GALLERY: dict[str, tuple[str, str]] = {
     ),
     "sam_edge": (
         "sam-edge",
-        "From iteration 100 on SAM is within 7 % of its edge at both radii. It is made by its name "
+        "From iteration 100 on SAM is within 8 % of its edge at both radii. It is made by its name "
         "alone.",
     ),
 }
