@@ -12,6 +12,7 @@ import torch
 
 from eosflow.datasets.dice import Dice, parameter_table
 from eosflow.measurements import MEASUREMENTS
+from eosflow.measurements.chain_factors import ChainFactors
 from eosflow.measurements.factors import decompose
 from eosflow.networks.module import ModuleNetwork
 from eosflow.networks.perceptron import MLP
@@ -91,7 +92,8 @@ def test_the_decomposition_of_a_chain_and_of_another_network() -> None:
 def test_trajectories_of_every_optimizer() -> None:
     hold(entry(TRAJECTORY), COLUMNS)
     for name, kind in OPTIMIZERS.items():
-        needed = {"learning_rate": 0.1} if "learning_rate" in kind.__dataclass_fields__ else {}
+        fields = kind.__dataclass_fields__
+        needed = {setting: 0.1 for setting in ("learning_rate", "rho") if setting in fields}
         hold(entry(TRAJECTORY, name), kind(**needed).columns(1000, 3))
 
 
@@ -99,7 +101,20 @@ def test_measurements() -> None:
     for name, kind in MEASUREMENTS.items():
         if name != "decomposition":
             first = [*IDENTITY, "iteration", "flow_time"]
-            hold(entry(f"measurements/{name}.parquet"), [*first, *kind().columns(3)])
+            # How many links a chain has is not known beforehand: test_the_factors_of_a_chain.
+            whole = name != "chain-factors"
+            hold(entry(f"measurements/{name}.parquet"), [*first, *kind().columns(3)], whole)
+
+
+def test_the_factors_of_a_chain() -> None:
+    inputs, labels = torch.randn(6, 4, dtype=torch.float64), torch.arange(6) % 3
+    module = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3))
+    network = ModuleNetwork(module.double(), (4,), lambda module, stream: None)
+    objective = ModuleObjective(network, "cross_entropy", inputs, labels)
+    record = ChainFactors().measure(objective, network.initialize(0).double(), 0, 0)
+    hold(
+        entry("measurements/chain-factors.parquet"), [*IDENTITY, "iteration", "flow_time", *record]
+    )
 
 
 def test_studies() -> None:
@@ -116,7 +131,7 @@ def test_a_column_is_explained_with_the_files_that_have_it() -> None:
     assert words.splitlines()[0] == "alignment_l"
     assert "E‖B_{l+1} D_l‖² / (E‖B_{l+1}‖² E‖D_l‖²)" in words
     assert "file      decomposition.parquet" in words
-    both = columns.explain("residual")
+    both = columns.explain("sharpness_gauss_newton")
     assert len({file.title for file, _ in both}) == 3
 
 
