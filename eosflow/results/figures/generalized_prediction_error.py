@@ -25,14 +25,19 @@ def generalized_prediction_error(table: Path | str) -> Figure:
     )
     for axes, (part, draw) in zip(panels, PARTS.items(), strict=True):
         draw(axes, frame[frame["part"] == part].dropna(axis="columns", how="all"))
-        axes.legend(loc="best", fontsize=6.5)
+        # Below the panel: within it the lines of the middle one leave no room.
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3), fontsize=6.5)
     return figure
 
 
 def _ridge(axes: Axes, rows: pd.DataFrame) -> None:
     ordered = rows.sort_values("effective")
     axes.plot(
-        ordered["effective"], ordered["expected"], color=style.MUTED, lw=1.0, label="2σ²p_eff/n"
+        ordered["effective"],
+        ordered["expected"],
+        color=style.MUTED,
+        lw=1.0,
+        label=r"$2\sigma^2 p_\mathrm{eff}/n$",
     )
     axes.plot(
         rows["effective"], rows["gap"], "o", color=style.FIRST, ms=3, label="at the same inputs"
