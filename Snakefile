@@ -29,7 +29,17 @@ rule all:
     input:
         f"{RESULTS}/manifest.json",
         STUDIED,
-        branch(bool(SELECTED), then=OF_SELECTED),
+        branch(
+            bool(SELECTED),
+            then=[
+                *rules.collect.output,
+                *rules.table1.output,
+                *rules.table2.output,
+                *rules.alignment.output,
+                *rules.table3.output,
+                *rules.claims.output,
+            ],
+        ),
         expand(rules.figure.output, figure=PLAN.figures),
         expand(rules.collect_measurement.output, measurement=MEASURED),
         branch(bool(SELECTED), then=rules.report.output),

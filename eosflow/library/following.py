@@ -239,6 +239,12 @@ def _named(measure: Sequence[Measurement]) -> dict[str, Measurement]:
                 "[eosflow.TopEigenvalues(k=5, every=20)]."
             )
         check_settings(measurement)
+        if hasattr(measurement, "held_out"):
+            raise UserError(
+                f"measure: {type(measurement).__name__} takes the test split of a dataset of the "
+                "workflow, which a problem of yours has not. Leave it out, and evaluate run.module "
+                "on examples of your own."
+            )
         same = sum(known.name == measurement.name for known in named.values())
         named[f"{measurement.name}-{same + 1}" if same else measurement.name] = measurement
     return named

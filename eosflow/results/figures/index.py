@@ -144,6 +144,17 @@ GALLERY: dict[str, tuple[str, str]] = {
         "For most of the instability the swing grows unseen; 𝓗 changes and the loss rises in its "
         "last twenty steps alone. The study is made by its name alone.",
     ),
+    "subspaces": (
+        "subspaces",
+        "Without their part in the top subspace the steps lower the loss faster, and nothing holds "
+        "the sharpness. On this seed that part alone triples the loss at once and then stays; in "
+        "the median over five it stays from the start. The study is made by its name alone.",
+    ),
+    "escaping": (
+        "escaping",
+        "Without the sharpest direction the sharpness rises; with all of each step or with that "
+        "direction alone it falls. The study is made by its name alone.",
+    ),
     "sam_edge": (
         "sam-edge",
         "From iteration 100 on SAM is within 8 % of its edge at both radii. It is made by its name "
