@@ -19,6 +19,7 @@ from eosflow.optimizers import loop
 from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.batches import Batches, FullBatch, Shuffled
 from eosflow.optimizers.gradient import GradientDescent
+from eosflow.runs.measure import with_rate
 from eosflow.runs.progress import LossProgress
 from eosflow.runs.snapshots import EveryIterations
 from eosflow.runs.spec import Stop
@@ -139,7 +140,7 @@ class _Recorder:
         seed: int,
         shown: _Shown,
     ) -> None:
-        self._problem = problem
+        self._problem, self._optimizer = problem, optimizer
         outputs = math.prod(problem.network.output_shape)
         self._kinds = COLUMNS | optimizer.columns(problem.network.parameters, outputs)
         self._rows: list[list[float]] = []
@@ -154,15 +155,12 @@ class _Recorder:
         last = sight.step is None
         for name, measurement in self._measures.items():
             if self._due(measurement, course.iteration, last):
-                self._records[name].append(
-                    {
-                        "iteration": course.iteration,
-                        "flow_time": course.flow_time,
-                        **measurement.measure(
-                            self._problem.objective, course.theta, course.iteration, self._seed
-                        ),
-                    }
+                at = with_rate(measurement, self._optimizer, course.iteration)
+                found = at.measure(
+                    self._problem.objective, course.theta, course.iteration, self._seed
                 )
+                place = {"iteration": course.iteration, "flow_time": course.flow_time}
+                self._records[name].append(place | found)
         if sight.step is None:
             self.loss = sight.point.loss
             return

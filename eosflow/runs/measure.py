@@ -14,6 +14,7 @@ from torch import Tensor
 from eosflow.datasets.base import subset_file
 from eosflow.measurements.base import Measurement
 from eosflow.objectives.base import Objective
+from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.gradient import GradientOptimizer
 from eosflow.runs.data import RunData, load_data, made_on
 from eosflow.runs.names import index_key, place_of, snapshot_key, step_name
@@ -131,7 +132,8 @@ class RunMeasurer:
         self, objective: Objective, theta: Tensor, iteration: int, seed: int
     ) -> dict[str, Any]:
         if self._held_out is None:
-            return self._at(iteration).measure(objective, theta, iteration, seed)
+            measurement = with_rate(self.measurement, self.spec.optimizer, iteration)
+            return measurement.measure(objective, theta, iteration, seed)
         make = functools.partial(self._held_out.objective, self.spec, self._device)
         held_out = objective.scratch("held out", make)
         measure: Any = self.measurement.measure
@@ -153,15 +155,6 @@ class RunMeasurer:
                 *(self.place, ", ".join(changed)),
             )
         return found
-
-    def _at(self, iteration: int) -> Measurement:
-        """The measurement; one that leaves the learning rate to the run gets the run's own."""
-        optimizer = self.spec.optimizer
-        own = getattr(self.measurement, "learning_rate", 0.0) is None
-        if own and isinstance(optimizer, GradientOptimizer):
-            rate = optimizer.rate(iteration)
-            return dataclasses.replace(self.measurement, learning_rate=rate)  # type: ignore[type-var]
-        return self.measurement
 
     def _done(self, path: Path, key: str) -> bool:
         """Whether a snapshot's record is there, of this snapshot, and as it was written."""
@@ -227,3 +220,12 @@ def measure_run(
 ) -> dict[str, Any]:
     """Make every snapshot's record that is missing, then `index.json`; returns it."""
     return RunMeasurer(folder, subset_path, measurement, device).run()
+
+
+def with_rate(measurement: Measurement, optimizer: Optimizer, iteration: int) -> Measurement:
+    """The measurement; one that leaves the learning rate to the run gets that of the iteration."""
+    own = getattr(measurement, "learning_rate", 0.0) is None
+    if own and isinstance(optimizer, GradientOptimizer):
+        rate = optimizer.rate(iteration)
+        return dataclasses.replace(measurement, learning_rate=rate)  # type: ignore[type-var]
+    return measurement
