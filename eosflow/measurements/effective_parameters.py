@@ -81,7 +81,8 @@ class EffectiveParameters:
         stream = generator(seed, f"{self.name} {iteration}")
         rows = probes(len(point.theta), self.probes, point.theta, stream)
         found = spectrum(point.gauss_newton, rows, self.steps)
-        top = top_eigenpairs(point.gauss_newton, rows[:1].T, TOLERANCE, MAX_PRODUCTS)
+        # Two at once: a search for one alone can end at the second.
+        top = top_eigenpairs(point.gauss_newton, rows[:2].T, TOLERANCE, MAX_PRODUCTS)
 
         def count(alpha: float) -> Estimate:
             return found.trace(lambda nodes: saturated(nodes, alpha))
