@@ -167,7 +167,7 @@ _HEAD = """# Figures
 Every figure is a pure function of `results/decomposition.parquet` and `results/runs.parquet`
 (figure 5: of a Dice subset; those of the [studies](studies.md): of a study's table). Each is a
 target of its own, as PDF and as PNG; `figure01` to `figure42` carry the paper's numbers, the
-others go beyond it. This page is written from `eosflow/results/figures/__init__.py` by
+others go beyond it. This page is written from `eosflow/results/figures/kinds.py` by
 `python -m eosflow.results.figures.index`; given the folder of the demo's results, that command
 draws the gallery's pictures too.
 
