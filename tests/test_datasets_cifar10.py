@@ -42,6 +42,51 @@ def test_records_in_order_of_batches(tmp_path):
     assert pool.scale == 1 / 255
 
 
+def random_members() -> dict[str, bytes]:
+    members = cifar_members(RECORDS)
+    generator = np.random.default_rng(0)
+    for name in members:
+        if name.endswith(".bin"):
+            records = generator.integers(0, 256, (RECORDS, 3073), dtype=np.uint8)
+            records[:, 0] %= 10
+            members[name] = records.tobytes()
+    return members
+
+
+def test_standardised_by_the_training_images(tmp_path):
+    # Against NumPy's mean and deviation of all training images.
+    members = random_members()
+    resources = Resources(archive=tar_of(tmp_path / "c.tar.gz", members), cache=Path("unused"))
+    folder = "cifar-10-batches-bin"
+
+    def pixels(name: str):
+        return np.frombuffer(members[f"{folder}/{name}"], np.uint8).reshape(RECORDS, -1)[:, 1:]
+
+    training = np.concatenate([pixels(name) for name in cifar10.BATCHES]).astype(float)
+    dataset = cifar10.CIFAR10(scaling="standardised")
+    for pool, raw in (
+        (dataset.open_pool(resources), training),
+        (dataset.open_held_out(resources), pixels("test_batch.bin")),
+    ):
+        inputs = pool.inputs(np.arange(len(raw)))
+        assert pool.scale == 1
+        assert inputs.dtype == np.float32
+        expected = (raw - training.mean(axis=0)) / training.std(axis=0)
+        np.testing.assert_allclose(inputs, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_a_value_without_deviation_is_refused(tmp_path):
+    members = random_members()
+    for name in cifar10.BATCHES:
+        records = np.frombuffer(members[f"cifar-10-batches-bin/{name}"], np.uint8)
+        records = records.reshape(RECORDS, -1).copy()
+        records[:, 8] = 3
+        members[f"cifar-10-batches-bin/{name}"] = records.tobytes()
+    resources = Resources(archive=tar_of(tmp_path / "c.tar.gz", members), cache=Path("unused"))
+    with pytest.raises(UserError, match="value 7 of 3072 is the same in all training images"):
+        cifar10.CIFAR10(scaling="standardised").open_pool(resources)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
