@@ -17,6 +17,7 @@ from eosflow.results.verdicts.sgd_grid import axes as split
 
 SHARPNESS = r"$\lambda_1(\mathcal{H})$"
 WORDS = {"learning_rate": "learning rate", "batch": "batch"}
+SYMBOLS = {"learning_rate": "$\\eta$", "batch": "$B$"}
 
 
 def sgd_grid(table: Path | str) -> Figure:
@@ -34,7 +35,8 @@ def sgd_grid(table: Path | str) -> Figure:
         for axes, chosen, name in zip(beside, split(runs), WORDS, strict=False):
             fixed = "batch" if name == "learning_rate" else "learning_rate"
             _courses(axes, chosen, name)
-            axes.set_title(f"{network}, N = {n}: {WORDS[fixed]} {chosen[fixed].iloc[0]:g}")
+            value = f"{SYMBOLS[fixed]} = {chosen[fixed].iloc[0]:g}"
+            axes.set_title(f"{network}, N = {n}: by {WORDS[name]}, {value}")
         _against_quotient(beside[2], runs)
     handles = [
         Line2D([], [], color=style.INK, lw=1.6, label=f"{SHARPNESS}, median over the seeds"),
@@ -53,13 +55,21 @@ def _courses(axes: Axes, runs: pd.DataFrame, name: str) -> None:
         for _, run in chosen.groupby(["seed", "subset_seed"]):
             axes.plot(run["iteration"], run["eigenvalue_1"], color=color, lw=0.4)
         median = chosen.groupby("iteration")[["eigenvalue_1", "eigenvalue_2"]].median()
-        label = f"{WORDS[name]} {value:g}"
-        axes.plot(median.index, median["eigenvalue_1"], color=color, lw=1.6, label=label)
+        axes.plot(median.index, median["eigenvalue_1"], color=color, lw=1.6)
         axes.plot(median.index, median["eigenvalue_2"], color=color, lw=1.0, ls=":")
+        # Named at its end: a legend would lie on the thin lines.
+        axes.annotate(
+            f"{SYMBOLS[name]} = {value:g}",
+            (median.index[-1], median["eigenvalue_1"].iloc[-1]),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            color=color,
+            fontsize=7,
+        )
     axes.set_xlabel("iteration")
     axes.set_ylabel("eigenvalues of the Hessian")
     style.log_axis(axes)
-    axes.legend(loc="best", fontsize=6)
 
 
 def _against_quotient(axes: Axes, runs: pd.DataFrame) -> None:
@@ -70,10 +80,10 @@ def _against_quotient(axes: Axes, runs: pd.DataFrame) -> None:
     for rate, marker in zip(sorted(found["learning_rate"].unique()), "osD^v<>", strict=False):
         chosen = found[found["learning_rate"] == rate]
         quotient = chosen["learning_rate"] / chosen["batch"]
-        label = f"learning rate {rate:g}"
+        label = rf"$\eta$ = {rate:g}"
         axes.plot(quotient, chosen["eigenvalue_1"], marker, ms=3, mfc="none", label=label)
     axes.set_title("mean of each run")
-    axes.set_xlabel("learning rate / batch size")
+    axes.set_xlabel("learning rate $\\eta$ / batch size $B$")
     axes.set_ylabel(SHARPNESS)
     axes.set_xscale("log")
     axes.xaxis.set_minor_formatter(NullFormatter())
