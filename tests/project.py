@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("Snakefile", "config.yaml", "config", "rules", "scripts", "profiles", "envs", "eosflow")
@@ -61,6 +63,13 @@ class Project:
         study = "eosflow/runs/studies/edge_of_stability.py"
         self.edit(study, "seeds=(0, 1, 2, 3, 4), end=720.0", "seeds=(0,), end=24.0")
         self.edit(study, "end=3.0", "end=0.125")
+
+    @classmethod
+    def at(cls, root: Path) -> Project:
+        """The project that is there already."""
+        project = cls.__new__(cls)
+        project.root, project.results = root, root / "results"
+        return project
 
     def adopt(self, results: Path) -> None:
         """Put a copy of finished results here, times and all, without Snakemake's notes."""
@@ -125,6 +134,23 @@ class Project:
         table = output.rsplit("Job stats:", 1)[1] if "Job stats:" in output else ""
         rows = re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)
         return {rule: int(count) for rule, count in rows if rule not in ("total", "all")}
+
+
+def made_once(
+    factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
+) -> Project:
+    """A finished project, made by the first test process that wants it; nobody may change it.
+
+    Test processes that run side by side share it: it takes minutes.
+    """
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock"):
+        if not folder.with_suffix(".made").exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of one that failed
+            make(folder / "tree")
+            folder.with_suffix(".made").touch()
+    return Project.at(folder / "tree")
 
 
 def children(pid: int, script: str) -> list[int]:

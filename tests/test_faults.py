@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from project import Project, children, wait_until
+from project import Project, children, made_once, wait_until
 
 from eosflow.storage.files import read_json
 
@@ -39,9 +39,7 @@ def tree(root: Path) -> Project:
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project that ran through without any fault."""
-    project = tree(tmp_path_factory.mktemp("undisturbed") / "tree")
-    project.make(*TABLES)
-    return project
+    return made_once(tmp_path_factory, "undisturbed", lambda root: tree(root).make(*TABLES))
 
 
 @pytest.fixture

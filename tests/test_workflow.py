@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from project import Project
+from project import Project, made_once
 
 pytestmark = pytest.mark.slow
 
@@ -23,9 +23,7 @@ SUMMARY = {"table1": 1, "table2": 1, "alignment": 1, "claims": 1, "report": 1, "
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with everything made."""
-    project = Project(tmp_path_factory.mktemp("finished") / "tree")
-    project.make()
-    return project
+    return made_once(tmp_path_factory, "finished", lambda root: Project(root).make())
 
 
 @pytest.fixture
@@ -33,9 +31,7 @@ def again(finished: Project, tmp_path: Path) -> Project:
     """A copy of the finished project, with Snakemake's notes."""
     root = tmp_path / "tree"
     shutil.copytree(finished.root, root, symlinks=True)
-    project = Project.__new__(Project)
-    project.root, project.results = root, root / "results"
-    return project
+    return Project.at(root)
 
 
 @pytest.fixture
