@@ -73,7 +73,7 @@ def test_each_config_of_the_project_makes_what_it_selects(path: Path) -> None:
         ({"network": "mpl"}, ["network: 'mpl' was given; allowed: mlp, ", "Did you mean mlp?"]),
         ({"max_iterations": 3}, ["max_iterations: there is", "belongs to stop.max_iterations"]),
         ({"speed": 1}, ["speed: there is no such key; allowed here: results_dir, mirror"]),
-        ({"datasets": {"cifar10": {"size": 3}}}, ["datasets.cifar10.size: ", "no key is allowed"]),
+        ({"batches": {"full": {"size": 3}}}, ["batches.full.size: ", "no key is allowed"]),
         ({"datasets": {"dise": {}}}, ["datasets.dise: there is no such key", "Did you mean dice?"]),
         (euler(max_step_size=-1), ["euler.max_step_size: -1 was given; ", "than 0"]),
         (euler(max_step_size=0), ["euler.max_step_size: 0 was given; "]),

@@ -74,10 +74,13 @@ def test_the_other_way_round_is_contradicted_and_few_seeds_say_nothing() -> None
 def test_the_grid_is_drawn_with_every_run_and_its_median(tmp_path: Path) -> None:
     grid(0.5).to_csv(tmp_path / "table.csv", index=False)
     rates, batches, quotient = sgd_grid(tmp_path / "table.csv").axes
-    for axes, word in ((rates, "learning rate"), (batches, "batch")):
+    for axes, symbol in ((rates, r"$\eta$ = "), (batches, "$B$ = ")):
         assert len(axes.lines) == 3 * (5 + 2)
-        labelled = [line for line in axes.lines if not line.get_label().startswith("_")]
-        assert all(line.get_label().startswith(word) for line in labelled) and len(labelled) == 3
+        assert len(axes.texts) == 3
+        for text in axes.texts:  # each at the end of the line that it names
+            assert text.get_text().startswith(symbol)
+            ends = [(line.get_xdata()[-1], line.get_ydata()[-1]) for line in axes.lines]
+            assert text.xy in ends
         assert min(min(line.get_xdata()) for line in axes.lines) == 20
     points = sorted({round(x, 6) for line in quotient.lines for x in line.get_xdata()})
     assert points == [0.0002, 0.0005, 0.002, 0.005]
