@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import eosflow
 from eosflow.workflow import reference, status, terminal
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -117,6 +118,17 @@ def test_the_site_has_every_page_and_the_index_leads_to_it() -> None:
     assert sorted(inside) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     assert {*inside} - {"index.md"} == set(re.findall(r"\]\((\w[\w-]*\.md)\)", index))
+
+
+def test_the_page_of_the_library_has_every_public_name() -> None:
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    named = re.findall(r"^::: (.+)$", text, re.MULTILINE)
+    registries = {name.partition(":")[::2] for name in named if ":" in name}
+    assert registries == set(eosflow._REGISTRIES.items())
+    found = {name.rpartition(".")[2]: name.rpartition(".")[0] for name in named if ":" not in name}
+    assert set(found) == set(eosflow._LIBRARY)
+    for name, module in found.items():
+        assert getattr(importlib.import_module(module), name) is getattr(eosflow, name)
 
 
 def _pages(entry: dict[str, str | list[dict[str, str]]]) -> list[str]:
