@@ -29,6 +29,7 @@ rule all:
     input:
         f"{RESULTS}/manifest.json",
         STUDIED,
+        DISCARDED,
         branch(
             bool(SELECTED),
             then=[
@@ -49,6 +50,7 @@ localrules:
     all,
     studies,
     fetch,
+    discard,
     collect,
     collect_measurement,
     table1,

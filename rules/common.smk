@@ -13,6 +13,7 @@ from eosflow.runs.names import index_key
 from eosflow.runs.spec import TRAINING_VERSION
 from eosflow.runs.studies import JUDGED, OF_RUNS, STUDIES, record_of, table_of
 from eosflow.storage import settings
+from eosflow.storage.damage import CLEANED
 from eosflow.storage.digests import canonical_json, digest
 from eosflow.workflow import places, plan, resources as needs
 from eosflow.workflow.begin import begin
@@ -29,6 +30,8 @@ RESULTS = PLAN.results
 RUNS = PLAN.runs
 # Those that tables, figures and report are made of; the others are of studies.
 SELECTED = PLAN.selected
+# The notes of what was deleted, where the configuration has the snapshots of all runs deleted.
+DISCARDED = [f"{RESULTS}/{note}" for note in PLAN.discarded(RUNS)]
 # All their measurements except the decomposition, of which the tables are made.
 MEASURED = [name for name in PLAN.measurements if name != "decomposition"]
 

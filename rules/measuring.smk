@@ -1,3 +1,7 @@
+# Where snapshots are deleted, what frees them goes before what makes more of them.
+MEASURING_FIRST = 0 if config["keep_snapshots"] else 1
+
+
 # One job measures all snapshots of a run; jobs of one snapshot would take longer to start than to run.
 # `place` is decomposition, or measurements/NAME.
 rule measure:
@@ -12,6 +16,7 @@ rule measure:
         f"{RESULTS}/logs/measure/{{folder}}/{{place}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/measure/{{folder}}/{{place}}.tsv"
+    priority: MEASURING_FIRST
     conda:
         "../envs/eosflow.yaml"
     threads: config["threads"]
@@ -73,3 +78,24 @@ rule measure_snapshot:
         "--measurement {params.measurement:q} --step {wildcards.step} "
         "--subset {params.subset:q} --gpus {resources.gpu} --threads {threads} "
         ">> {log:q} 2>&1"
+
+
+# With `keep_snapshots: false`: the weight snapshots go when all is measured of them.
+rule discard:
+    input:
+        plain(lambda wildcards: PLAN.measured_files(wildcards.folder)),
+    output:
+        note=f"{RESULTS}/{{folder}}/{CLEANED}",
+    log:
+        f"{RESULTS}/logs/discard/{{folder}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/discard/{{folder}}.tsv"
+    priority: MEASURING_FIRST
+    conda:
+        "../envs/eosflow.yaml"
+    params:
+        folder=subpath(output.note, parent=True),
+        measurements=lambda wildcards: list(PLAN.measured_of(wildcards.folder)),
+    shell:
+        program("discard.py") + "--folder {params.folder:q} "
+        "--measurements {params.measurements:q} >> {log:q} 2>&1"

@@ -41,6 +41,7 @@ rule manifest:
     input:
         SUMMARIES,
         rules.report.output.record if SELECTED else [],
+        DISCARDED,
         others=lambda _: PLAN.before("manifest.json"),
     output:
         f"{RESULTS}/manifest.json",

@@ -87,3 +87,8 @@ STUDIED = [
 rule studies:
     input:
         STUDIED,
+        *(
+            f"{RESULTS}/{note}"
+            for folders in PLAN.study_runs.values()
+            for note in PLAN.discarded(folders)
+        ),

@@ -23,10 +23,11 @@ from eosflow.runs import train as training
 from eosflow.runs.measure import measure_run
 from eosflow.runs.progress import LossProgress, read_line, seconds_of, time_left
 from eosflow.runs.spec import RunSpec
-from eosflow.storage.damage import CLEANED
+from eosflow.storage.damage import CLEANED, DAMAGED
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, write_json
 from eosflow.workflow import check, resources, terminal
+from eosflow.workflow.clean import discard
 from eosflow.workflow.locks import alone_in, at_work, measuring_in
 from eosflow.workflow.plan import Plan
 from eosflow.workflow.sizes import size_in_words
@@ -268,6 +269,86 @@ def test_after_cleaning_only_a_new_measurement_trains_a_run_again(results: Path)
     assert reason(Decomposition(), TopEigenvalues()) is None
 
 
+# snapshots that the configuration does not keep
+
+
+def test_discard_deletes_the_snapshots_and_nothing_else_and_can_be_done_again(
+    results: Path,
+) -> None:
+    place = results / FOLDERS[0]
+    before = every_file(place)
+    listed = [entry["file"] for entry in read_json(place / "manifest.json")["snapshots"]]
+    discard(place, ["decomposition"])
+    after = every_file(place)
+    assert before.keys() - after.keys() == set(listed)
+    assert after.keys() - before.keys() == {CLEANED}
+    assert all(after[name] == before[name] for name in after.keys() & before.keys())
+    assert read_json(place / CLEANED)["snapshots"] == listed
+    discard(place, ["decomposition"])
+    assert every_file(place) == after
+
+
+def test_discard_killed_half_way_goes_on(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, unlink = results / FOLDERS[0], Path.unlink
+    listed = read_json(place / "manifest.json")["snapshots"]
+
+    def stop_at_second(path: Path, missing_ok: bool = False) -> None:
+        if path.name == Path(listed[1]["file"]).name:
+            raise Stop
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(Path, "unlink", stop_at_second)
+        discard(place, ["decomposition"])
+    there = [(place / entry["file"]).exists() for entry in listed]
+    assert there == [False, *[True] * (len(listed) - 1)]
+    named = {"decomposition": Decomposition(), "top-eigenvalues": TopEigenvalues()}
+    run = {FOLDERS[0]: DONE}
+    # What is there stands, and a measurement that would miss the first snapshot trains anew.
+    assert Stale(str(results), run, lambda _: {"decomposition": Decomposition()}).run(*run) is None
+    assert "were deleted" in str(Stale(str(results), run, lambda _: named).run(*run))
+    (place / CLEANED).unlink()  # as Snakemake does with what a killed job should have made
+    discard(place, ["decomposition"])
+    assert not (place / "snapshots").exists()
+    assert len(read_json(place / CLEANED)["snapshots"]) == len(listed)
+
+
+@pytest.mark.parametrize("fault", ["to be measured", "failed half-way", "damaged", "of others"])
+def test_discard_deletes_nothing_that_is_still_needed(results: Path, fault: str) -> None:
+    place, measurements = results / FOLDERS[0], ["decomposition"]
+    index = place / "decomposition" / "index.json"
+    if fault == "to be measured":
+        measurements.append("top-eigenvalues")
+    elif fault == "failed half-way":
+        index.unlink()
+    elif fault == "of others":
+        write_json(index, read_json(index) | {"of": "0" * 16})
+    else:
+        (place / "decomposition" / "step000020.json").write_text("{}")
+    before = every_file(place)
+    with pytest.raises(UserError):
+        discard(place, measurements)
+    after = every_file(place)
+    note = f"decomposition/{DAMAGED}"  # the next start of the workflow measures that one again
+    assert after.keys() - before.keys() == ({note} if fault == "damaged" else set())
+    assert before.items() <= after.items()
+
+
+def test_a_run_that_was_cut_off_keeps_its_snapshots(results: Path) -> None:
+    spec = small_spec(max_iterations=3)
+    place, subset = results / str(spec.folder), results / "data/subsets/dice-subset0.npz"
+    training.train(spec, subset, place, threads=1)
+    measure_run(place, subset, Decomposition())
+    before = every_file(place)
+    discard(place, ["decomposition"])
+    assert before.items() <= every_file(place).items()
+    assert read_json(place / CLEANED) == {"snapshots": []}
+    assert run_status(results, str(spec.folder)).note == ""
+    # So that another measurement needs no training.
+    named = {"top-eigenvalues": TopEigenvalues()}
+    assert Stale(str(results), {FOLDERS[0]: spec}, lambda _: named).run(FOLDERS[0]) is None
+
+
 # check
 
 
@@ -293,6 +374,30 @@ def test_check_says_whether_a_configuration_can_be_run(
     with pytest.raises(UserError, match="cannot be run here"):
         terminal.main(["check", *options])
     assert re.search(r"^missing +disk +\d+ MB .*; 1 bytes are free", capsys.readouterr().out, re.M)
+
+
+def test_snapshots_that_are_deleted_need_the_disk_of_the_runs_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(check.os, "cpu_count", lambda: 2)
+    edge = "{dataset: dice, criterion: cross_entropy, n: [6], study: spectra}"
+    values = [f"results_dir={tmp_path}", "studies=[spectra]", "stop={max_iterations: 50}"]
+    values.append(f"experiments={{edge: {edge}}}")
+
+    def disk(*more: str) -> tuple[Plan, str]:
+        plan = check.plan_of([Path("config/demo.yaml")], [*values, *more])
+        return plan, next(f.words for f in check.check(plan) if f.about == "disk")
+
+    plan, words = disk()
+    every = [resources.disk(run) for run in plan.runs.values()]
+    assert words.startswith(f"{size_in_words(sum(every))} for the snapshots of {len(every)} of")
+    plan, words = disk("keep_snapshots=false")
+    passing = sorted(resources.disk(run) for run in plan.runs.values() if run.target_loss)
+    ending = [resources.disk(run) for run in plan.runs.values() if run.target_loss is None]
+    assert len(ending) == 4 < len(passing)
+    needed = size_in_words(sum(passing[-2:]) + sum(ending))
+    assert words.startswith(f"{needed} for the snapshots of 6 of {len(every)} runs")
 
 
 def test_check_looks_for_the_archives_in_a_mirror(tmp_path: Path) -> None:

@@ -157,6 +157,33 @@ def test_without_snapshots_all_but_a_new_measurement_can_be_made(again: Project)
     assert "subset" not in jobs
 
 
+def test_snapshots_that_are_not_kept_are_missed_by_a_new_measurement_alone(again: Project) -> None:
+    again.edit("config.yaml", "keep_snapshots: true", "keep_snapshots: false")
+    assert again.jobs() == {"discard": 4, "manifest": 1}
+    before = (again.results / "table2.csv").read_bytes()
+    again.make()
+    assert not list(again.results.glob("*/*/*/snapshots/*"))
+    assert again.jobs() == {}
+    assert (again.results / "table2.csv").read_bytes() == before
+    listed = json.loads((again.results / "manifest.json").read_text())["files"]
+    assert all((again.root / entry["file"]).is_file() for entry in listed)
+
+    run = "results/mse/n6/init0-subset0"
+    measure = ["--config", "measure=[decomposition, top-eigenvalues]"]
+    output = again.run("--dry-run", *measure)
+    assert "its snapshots were deleted, and top-eigenvalues is to be measured" in output
+    assert re.search(r"mse: .* Its training took \d+ s\.", output)
+    (again.root / run / "decomposition" / "step000010.json").unlink()
+    output = again.run(f"{run}/decomposition/step000010.json", "--dry-run", status=1)
+    assert "the weight snapshots of results/mse/n6/init0-subset0 were deleted" in output
+    trajectory = (again.root / run / "trajectory.parquet").read_bytes()
+    index = f"{run}/measurements/top-eigenvalues/index.json"
+    again.run(index, f"{run}/cleaned.json", *measure)
+    assert (again.root / index).exists()
+    assert (again.root / run / "trajectory.parquet").read_bytes() == trajectory
+    assert not (again.root / run / "snapshots").exists()
+
+
 def test_other_images_are_shown_and_deleted_ones_are_not_missed(again: Project) -> None:
     figure = "results/figures/figure05.pdf"
     subset = again.results / "data" / "subsets" / "dice-subset0.npz"

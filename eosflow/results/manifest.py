@@ -9,7 +9,7 @@ from typing import Any
 
 from eosflow import __version__
 from eosflow.storage import provenance
-from eosflow.storage.damage import CLEANED, note_damage
+from eosflow.storage.damage import CLEANED, deleted, note_damage
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, readable, sha256, write_json
@@ -136,8 +136,8 @@ def results_manifest(results: Path, runs: Iterable[str], manifest: Path) -> None
     """List every file of the results with its checksum and the record that tells its origin.
 
     Snapshots and their measurements come with the checksums taken when they were written; reading
-    hundreds of gigabytes again is left to `sha256sum`. Snapshots that were deleted by
-    `eosflow clean` are left out.
+    hundreds of gigabytes again is left to `sha256sum`. Snapshots that were deleted on purpose are
+    left out.
 
     Raises: UserError naming a file that is missing.
     """
@@ -178,6 +178,7 @@ def _files_of_run(folder: Path) -> list[dict[str, Any]]:
     snapshots = manifest["snapshots"]
     if (folder / CLEANED).exists():
         own.append(folder / CLEANED)
+    if deleted(folder):
         snapshots = [entry for entry in snapshots if (folder / entry["file"]).exists()]
     known = _known(own[1], [*snapshots, manifest["trajectory"]])
     for place in (DECOMPOSITION, "measurements/*"):

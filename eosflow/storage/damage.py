@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from eosflow.storage.files import read_json, write_json
+from eosflow.storage.files import read_json, readable, write_json
 
 DAMAGED = "damaged.json"
-# In a run's folder: `eosflow clean` has deleted the snapshots. Whoever trains the run removes it.
+# In a run's folder: which snapshots were deleted, when all was measured of them. It may list none,
+# for a run that could go on. Whoever trains the run removes it.
 CLEANED = "cleaned.json"
 
 
@@ -29,3 +30,14 @@ def noted(folder: Path) -> frozenset[str]:
         return frozenset(read_json(folder / DAMAGED)["files"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return frozenset()
+
+
+def deleted(folder: Path) -> bool:
+    """Whether snapshots of the run in a folder were deleted on purpose.
+
+    A note that cannot be read is taken for one of deleted snapshots.
+    """
+    if not (folder / CLEANED).exists():
+        return False
+    note = readable(folder / CLEANED)
+    return note is None or bool(note.get("snapshots", True))

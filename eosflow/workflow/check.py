@@ -135,11 +135,22 @@ def _answer(urls: Iterable[str], name: str) -> Finding:
 
 
 def _disk(plan: Plan) -> Finding:
-    """Room for the snapshots of runs that are not there yet, as long as the runs seen so far."""
+    """Room for the snapshots of runs that are not there yet, as long as the runs seen so far.
+
+    Where they are deleted, for those of as many runs as are under way at a time: a job for each
+    core. Runs without a target loss end at their limit of iterations, and then keep theirs.
+    """
     left = [
         run for f, run in plan.runs.items() if not Path(plan.results, f, "manifest.json").exists()
     ]
-    needed = sum(map(resources.disk, left))
+    counted, which = left, ""
+    remedy = "; keep_snapshots=false deletes them when all is measured"
+    if not plan.config["keep_snapshots"]:
+        which = ", as many as there are at a time, for those of measured runs are deleted"
+        remedy = "; use fewer --cores, or run some experiments at a time"
+        passing = sorted((run for run in left if run.target_loss), key=resources.disk)
+        counted = passing[-(os.cpu_count() or 1) :] + [run for run in left if not run.target_loss]
+    needed = sum(map(resources.disk, counted))
     place = next(
         p
         for p in (Path(plan.results).absolute(), *Path(plan.results).absolute().parents)
@@ -147,10 +158,9 @@ def _disk(plan: Plan) -> Finding:
     )
     free = shutil.disk_usage(place).free
     words = (
-        f"{size_in_words(needed)} for the snapshots of {len(left)} of {len(plan.runs)} runs, if "
-        f"each takes as long as the longest seen so far; {size_in_words(free)} are free"
+        f"{size_in_words(needed)} for the snapshots of {len(counted)} of {len(plan.runs)} runs"
+        f"{which}, if each takes as long as the longest seen so far; {size_in_words(free)} are free"
     )
-    remedy = "; run some experiments at a time and `eosflow clean` between"
     return Finding(GOOD, "disk", words) if needed <= free else Finding(BAD, "disk", words + remedy)
 
 

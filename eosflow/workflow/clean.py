@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from eosflow.results.manifest import verify_runs
 from eosflow.runs.names import place_of
 from eosflow.runs.spec import specified
 from eosflow.storage import provenance
@@ -23,6 +24,7 @@ from eosflow.workflow.sizes import size_in_words
 from eosflow.workflow.status import CONFIGURATION, DECOMPOSED, run_folders
 
 SNAPSHOT = re.compile(r"snapshots/step\d+\.safetensors")
+CUT_OFF = "it was cut off, and could go on with a larger stop.max_iterations"
 
 
 @dataclass
@@ -89,7 +91,7 @@ def _obstacle(place: Path, measurements: Iterable[str]) -> str:
     if record.get("manifest") != manifest or (place / DAMAGED).exists():
         return "not finished, or a record is damaged"
     if manifest["stopped"] == "max_iterations":
-        return "it was cut off, and could go on with a larger stop.max_iterations"
+        return CUT_OFF
     if not all(SNAPSHOT.fullmatch(entry["file"]) for entry in manifest["snapshots"]):
         return "its manifest names files that are no snapshots"
     for name in measurements:
@@ -116,17 +118,40 @@ def clean(results: Path) -> Freeable:
             )
         size = found.bytes
         for folder, paths in found.files.items():
-            place = results / folder
-            with alone_in(place):
-                content = {"snapshots": [path.relative_to(place).as_posix() for path in paths]}
-                write_json(place / CLEANED, content)
-                for path in paths:
-                    path.unlink()
-                with contextlib.suppress(OSError):  # something else lies there
-                    (place / "snapshots").rmdir()
+            with alone_in(results / folder):
+                _delete(results / folder, paths)
         _list_without(results, found)
     print(f"{size_in_words(size)} were freed in {results}.")
     return found
+
+
+def discard(folder: Path, measurements: Sequence[str]) -> None:
+    """Delete the snapshots of one run of which all is measured, as `keep_snapshots: false` asks.
+
+    Killed at any moment, it is done again from the start. A run that was cut off keeps its
+    snapshots, for it goes on from them; the note in its folder then lists none.
+
+    Raises: UserError, before anything is deleted, where a measurement is missing or damaged.
+    """
+    with alone_in(folder):
+        obstacle = _obstacle(folder, measurements)
+        if obstacle not in ("", CUT_OFF):
+            raise UserError(
+                f"The snapshots of {folder} cannot be deleted yet: {obstacle}. Nothing was deleted."
+            )
+        verify_runs([folder], [place_of(name) for name in measurements])
+        listed = [] if obstacle else read_json(folder / "manifest.json")["snapshots"]
+        _delete(folder, [folder / entry["file"] for entry in listed])
+
+
+def _delete(folder: Path, paths: Sequence[Path]) -> None:
+    """Delete snapshots of a run; the note comes first, so that none is ever missed unexplained."""
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    write_json(folder / CLEANED, {"snapshots": names})
+    for path in paths:
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # something else lies there
+        (folder / "snapshots").rmdir()
 
 
 def _list_without(results: Path, found: Freeable) -> None:

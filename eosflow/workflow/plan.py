@@ -10,7 +10,7 @@ import functools
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -19,12 +19,14 @@ from filelock import FileLock, Timeout
 from eosflow.measurements.base import Measurement
 from eosflow.results import figures
 from eosflow.runs.names import place_of
+from eosflow.runs.progress import time_left
 from eosflow.runs.spec import RunSpec
 from eosflow.runs.studies import JUDGED, OF_RUNS, STUDIES, table_of
 from eosflow.storage import settings
+from eosflow.storage.damage import CLEANED, deleted
 from eosflow.storage.digests import canonical_json, digest
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json, remove_leftovers
+from eosflow.storage.files import read_json, readable, remove_leftovers
 from eosflow.workflow import command_line, expand
 from eosflow.workflow import config as configuration
 from eosflow.workflow.data import Data
@@ -143,10 +145,7 @@ class Plan:
         measured = self.measured_of(folder)
         places = ["manifest.json", *(f"{place_of(name)}/index.json" for name in measured)]
         there = all(Path(self.results, folder, place).exists() for place in places)
-        return there and not (
-            self.stale.run(folder)
-            or any(self.stale.measured(folder, item) for item in measured.values())
-        )
+        return there and self._unmeasured(folder) is None
 
     def run(self, folder: str) -> RunSpec:
         """The run of a folder `EXP/nN/RUN`. Raises: UserError naming the nearest there is."""
@@ -181,7 +180,7 @@ class Plan:
     def before_one_snapshot(self, folder: str, place: str, step: str) -> list[str]:
         """The same of one snapshot. Raises: UserError where the run has no such snapshot."""
         measurement = self.measurement(folder, place)
-        self._check_step(folder, step)
+        self._check_step(folder, place, step)
         target = f"{folder}/{place}/step{step}.json"
         held_out = hasattr(measurement, "held_out")
         more = self._subset(folder, target, held_out=True) if held_out else []
@@ -225,8 +224,7 @@ class Plan:
         """The measurement of a place as a record, for its job."""
         return settings.record(self.measurement(folder, place))
 
-    def _check_step(self, folder: str, step: str) -> None:
-        self.run(folder)
+    def _check_step(self, folder: str, place: str, step: str) -> None:
         if self.stale.run(folder) is not None:
             return
         try:
@@ -238,6 +236,13 @@ class Plan:
             raise UserError(
                 f"{self.results}/{folder} has no snapshot of iteration {int(step)}. It has "
                 f"those of iterations {listed(known)}."
+            )
+        target = Path(self.results, folder, place, f"step{step}.json")
+        if deleted(Path(self.results, folder)) and not target.exists():
+            raise UserError(
+                f"{target} is not there, and the weight snapshots of {self.results}/{folder} were "
+                f"deleted when all was measured that was asked for then. {self._cost([folder])} To "
+                "have it all the same, move that folder away: the run is then trained again."
             )
 
     # Tables and figures
@@ -255,13 +260,24 @@ class Plan:
             study: [file for folder in folders for file in self._files_of_run(folder)]
             for study, folders in self.study_runs.items()
         }
-        made = products(indices, drawn, reported, studies)
+        made = products(indices, drawn, reported, studies, self.discarded(self.runs))
         return {product.files[0]: product for product in made}
 
     def _files_of_run(self, folder: str) -> list[str]:
         """The lists that vouch for all that a run's folder holds."""
-        indices = (f"{folder}/{place_of(name)}/index.json" for name in self.measured_of(folder))
-        return [f"{folder}/manifest.json", *indices]
+        return [f"{folder}/manifest.json", *self._indices(folder)]
+
+    def _indices(self, folder: str) -> list[str]:
+        return [f"{folder}/{place_of(name)}/index.json" for name in self.measured_of(folder)]
+
+    def measured_files(self, folder: str) -> list[str]:
+        """The lists of all that is measured of a run, for which its snapshots are kept."""
+        return [f"{self.results}/{index}" for index in self._indices(folder)]
+
+    def discarded(self, folders: Iterable[str]) -> list[str]:
+        """The notes of deleted snapshots, one for each run; none where snapshots are kept."""
+        kept = self.config["keep_snapshots"] or self.config["finished_only"]
+        return [] if kept else [f"{folder}/{CLEANED}" for folder in folders]
 
     @functools.cached_property
     def _drawable(self) -> dict[str, figures.Entry]:
@@ -313,9 +329,20 @@ class Plan:
                 files = [f"{measured}/index.json", f"benchmarks/measure/{measured}.tsv"]
                 reason = functools.partial(self.stale.vouched, folder, measurement)
                 self.stale.settle(files, [f"{folder}/manifest.json"], reason)
+        for note in self.discarded(self.runs):
+            folder = str(Path(note).parent)
+            files = [note, f"benchmarks/discard/{folder}.tsv"]
+            reason = functools.partial(self._unmeasured, folder)
+            self.stale.settle(files, self._indices(folder), reason)
         for product in self.products.values():
             reason = functools.partial(self._outdated, product)
             self.stale.settle([*product.files, product.benchmark], product.inputs, reason)
+
+    def _unmeasured(self, folder: str) -> str | None:
+        """Why a run is still to be trained or measured; None where it is done."""
+        those = self.measured_of(folder).values()
+        reasons = (self.stale.measured(folder, measurement) for measurement in those)
+        return self.stale.run(folder) or next(filter(None, reasons), None)
 
     @property
     def study_figures(self) -> list[str]:
@@ -399,8 +426,16 @@ class Plan:
         return lines + [
             f"{experiment}: {len(folders)} finished run{'s' if len(folders) > 1 else ''} "
             f"(such as {folders[0]}) cannot be used: {reason}. {way_out}."
+            + (f" {self._cost(folders)}" if any(map(self.stale.run, folders)) else "")
             for (experiment, reason, way_out), folders in groups.items()
         ]
+
+    def _cost(self, folders: list[str]) -> str:
+        """How long the runs that are there took to train."""
+        records = (readable(Path(self.results, folder, "run.json")) for folder in folders)
+        seconds = [record["seconds"] for record in records if record and "seconds" in record]
+        each = "Its training" if len(folders) == 1 else f"The training of {len(seconds)} of them"
+        return f"{each} took {time_left(sum(seconds))}." if seconds else ""
 
     def lock(self) -> None:
         """Keep a second Snakemake out of the results folder for as long as this process lives.

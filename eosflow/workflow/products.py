@@ -44,6 +44,7 @@ def products(
     figures: Mapping[str, str | None],
     reported: Collection[str],
     studies: Mapping[str, Sequence[str]],
+    discarded: Iterable[str] = (),
 ) -> Iterator[Product]:
     """All products, each after those that it is made from.
 
@@ -51,7 +52,8 @@ def products(
     where there are none: then neither tables nor report are made. `figures` names the table that a
     figure is drawn from; None where that is the collected runs, and `dice` for images. `reported`
     are the names of the figures and of the studies whose verdicts are in the report. `studies` are
-    those made of runs, each with the files of its runs.
+    those made of runs, each with the files of its runs. `discarded` are notes of deleted snapshots,
+    after which the manifest is made.
     """
     tables = list(_tables(tuple(indices["decomposition"]))) if indices else []
     yield from tables
@@ -89,7 +91,7 @@ def products(
         report = ("report.html", "provenance/report.json")
         yield Product(report, everything, everything)
         everything += report[-1:]
-    yield Product((MANIFEST,), everything, everything)
+    yield Product((MANIFEST,), (*everything, *discarded), everything)
 
 
 def _tables(decomposed: tuple[str, ...]) -> Iterator[Product]:

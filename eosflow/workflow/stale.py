@@ -20,7 +20,7 @@ from eosflow.measurements.base import Measurement
 from eosflow.runs.names import index_key, place_of, snapshot_key, step_name
 from eosflow.runs.spec import RunSpec, specified
 from eosflow.storage import settings
-from eosflow.storage.damage import CLEANED, DAMAGED
+from eosflow.storage.damage import DAMAGED, deleted
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import readable, sha256, write_json
@@ -112,9 +112,9 @@ class Stale:
         return _noted(place) or self._unmeasurable(folder)
 
     def _unmeasurable(self, folder: str) -> str | None:
-        """What is still to be measured of a run whose snapshots `eosflow clean` has deleted."""
+        """What is still to be measured of a run whose snapshots were deleted."""
         place = Path(self.results, folder)
-        if not (place / CLEANED).exists():
+        if not deleted(place):
             return None
         for measurement in self.measured_of(folder).values():
             index = place / place_of(measurement.name) / "index.json"

@@ -13,7 +13,7 @@ from typing import Any
 
 from eosflow.runs.names import place_of
 from eosflow.runs.progress import read_line, seconds_of, time_left
-from eosflow.storage.damage import CLEANED
+from eosflow.storage.damage import deleted
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import readable
 from eosflow.workflow.locks import at_work, is_held
@@ -186,7 +186,7 @@ def run_status(
         sharpness=_last_sharpness(place),
         seconds=record.get("seconds"),
         stopped=record.get("stopped"),
-        note="its snapshots were deleted" if (place / CLEANED).exists() else "",
+        note="its snapshots were deleted" if deleted(place) else "",
     )
 
 
