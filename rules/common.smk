@@ -15,14 +15,14 @@ from eosflow.runs.studies import JUDGED, OF_RUNS, STUDIES, record_of, table_of
 from eosflow.storage import settings
 from eosflow.storage.damage import CLEANED
 from eosflow.storage.digests import canonical_json, digest
-from eosflow.workflow import places, plan, resources as needs
+from eosflow.workflow import command_line, notes, places, plan, resources as needs
 from eosflow.workflow.begin import begin
 from eosflow.workflow.products import PAPER
 
 # The tree that holds this file; `workflow.basedir` is another where it is used as a module.
 ROOT = os.path.dirname(str(workflow.current_basedir.get_path_or_uri(secret_free=True)))
 
-plain = plan.plain
+plain = command_line.plain
 plain(places.check_tree)(ROOT)
 PLAN = plain(plan.Plan)(config)
 config = PLAN.config
@@ -31,7 +31,7 @@ RUNS = PLAN.runs
 # Those that tables, figures and report are made of; the others are of studies.
 SELECTED = PLAN.selected
 # The notes of what was deleted, where the configuration has the snapshots of all runs deleted.
-DISCARDED = [f"{RESULTS}/{note}" for note in PLAN.discarded(RUNS)]
+DISCARDED = [f"{RESULTS}/{note}" for note in PLAN.jobs.discarded(RUNS)]
 # All their measurements except the decomposition, of which the tables are made.
 MEASURED = [name for name in PLAN.measurements if name != "decomposition"]
 
@@ -102,7 +102,7 @@ MADE_OF_ANY = ["--made-of", *PLAN.specifications.values()]  # also those of the 
 
 if workflow.is_main_process:
     plain(PLAN.settle)()
-    for line in plain(PLAN.notes)():
+    for line in plain(notes.notes)(PLAN):
         print(line, file=sys.stderr)
 
 

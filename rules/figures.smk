@@ -1,6 +1,6 @@
 rule figure:
     input:
-        plain(lambda wildcards: PLAN.before_figure(wildcards.figure)),
+        plain(lambda wildcards: PLAN.summaries.before_figure(wildcards.figure)),
     output:
         pdf=f"{RESULTS}/figures/{{figure}}.pdf",
         png=report(
@@ -19,8 +19,8 @@ rule figure:
     params:
         against=config["figures"]["against"],
         version=figures.FIGURES_VERSION,
-        caption=lambda wildcards: PLAN.figure_caption(wildcards.figure),
-        sources=lambda wildcards: PLAN.figure_options(wildcards.figure),
+        caption=lambda wildcards: PLAN.summaries.figure_caption(wildcards.figure),
+        sources=lambda wildcards: PLAN.summaries.figure_options(wildcards.figure),
     shell:
         program("figure.py", "{wildcards.figure}", *MADE_OF_ANY)
         + "{params.sources} --against {params.against} "

@@ -8,7 +8,9 @@ rule measure:
     input:
         manifest=f"{RESULTS}/{{folder}}/manifest.json",
         others=plain(
-            lambda wildcards: PLAN.before_measuring(wildcards.folder, wildcards.place)
+            lambda wildcards: PLAN.jobs.before_measuring(
+                wildcards.folder, wildcards.place
+            )
         ),
     output:
         index=f"{RESULTS}/{{folder}}/{{place}}/index.json",
@@ -46,7 +48,7 @@ rule measure_snapshot:
     input:
         manifest=f"{RESULTS}/{{folder}}/manifest.json",
         others=plain(
-            lambda wildcards: PLAN.before_one_snapshot(
+            lambda wildcards: PLAN.jobs.before_one_snapshot(
                 wildcards.folder, wildcards.place, wildcards.step
             )
         ),
@@ -83,7 +85,7 @@ rule measure_snapshot:
 # With `keep_snapshots: false`: the weight snapshots go when all is measured of them.
 rule discard:
     input:
-        plain(lambda wildcards: PLAN.measured_files(wildcards.folder)),
+        plain(lambda wildcards: PLAN.jobs.measured_files(wildcards.folder)),
     output:
         note=f"{RESULTS}/{{folder}}/{CLEANED}",
     log:

@@ -18,7 +18,7 @@ SUMMARIES = [
 rule report:
     input:
         records=SUMMARIES,
-        others=lambda _: PLAN.before("report.html"),
+        others=lambda _: PLAN.summaries.before("report.html"),
     output:
         html=report(f"{RESULTS}/report.html", category="The whole on one page"),
         record=f"{RESULTS}/provenance/report.json",
@@ -42,7 +42,7 @@ rule manifest:
         SUMMARIES,
         rules.report.output.record if SELECTED else [],
         DISCARDED,
-        others=lambda _: PLAN.before("manifest.json"),
+        others=lambda _: PLAN.summaries.before("manifest.json"),
     output:
         f"{RESULTS}/manifest.json",
     log:

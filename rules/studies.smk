@@ -22,7 +22,7 @@ rule study:
 # And these are made of runs, of the experiments that name them.
 rule study_of_runs:
     input:
-        plain(lambda wildcards: PLAN.before_study(wildcards.study)),
+        plain(lambda wildcards: PLAN.summaries.before_study(wildcards.study)),
     output:
         csv=f"{RESULTS}/studies/{{study}}/table.csv",
         record=f"{RESULTS}/provenance/studies/{{study}}/table.json",
@@ -37,7 +37,7 @@ rule study_of_runs:
     params:
         version=lambda wildcards: STUDIES[wildcards.study].version,
         results=subpath(output.csv, ancestor=3),
-        runs=lambda wildcards: PLAN.study_options(wildcards.study),
+        runs=lambda wildcards: PLAN.summaries.study_options(wildcards.study),
         made_of=lambda wildcards: PLAN.specifications[wildcards.study],
     shell:
         program("study_of_runs.py")
@@ -50,7 +50,9 @@ rule study_claims:
     input:
         csv=f"{RESULTS}/studies/{{study}}/table.csv",
         record=f"{RESULTS}/provenance/studies/{{study}}/table.json",
-        others=lambda wildcards: PLAN.before(f"studies/{wildcards.study}/claims.csv"),
+        others=lambda wildcards: PLAN.summaries.before(
+            f"studies/{wildcards.study}/claims.csv"
+        ),
     output:
         csv=f"{RESULTS}/studies/{{study}}/claims.csv",
         record=f"{RESULTS}/provenance/studies/{{study}}/claims.json",
@@ -90,5 +92,5 @@ rule studies:
         *(
             f"{RESULTS}/{note}"
             for folders in PLAN.study_runs.values()
-            for note in PLAN.discarded(folders)
+            for note in PLAN.jobs.discarded(folders)
         ),

@@ -1,7 +1,7 @@
 rule collect:
     input:
         [f"{RESULTS}/{folder}/decomposition/index.json" for folder in SELECTED],
-        others=lambda _: PLAN.before("decomposition.parquet"),
+        others=lambda _: PLAN.summaries.before("decomposition.parquet"),
     output:
         decomposition=f"{RESULTS}/decomposition.parquet",
         runs=f"{RESULTS}/runs.parquet",
@@ -27,7 +27,7 @@ rule table1:
     input:
         runs=rules.collect.output.runs,
         record=rules.collect.output.record,
-        others=lambda _: PLAN.before("table1.csv"),
+        others=lambda _: PLAN.summaries.before("table1.csv"),
     output:
         csv=report(
             f"{RESULTS}/table1.csv",
@@ -56,7 +56,7 @@ rule table2:
         decomposition=rules.collect.output.decomposition,
         runs=rules.collect.output.runs,
         record=rules.collect.output.record,
-        others=lambda _: PLAN.before("table2.csv"),
+        others=lambda _: PLAN.summaries.before("table2.csv"),
     output:
         csv=report(
             f"{RESULTS}/table2.csv",
@@ -86,7 +86,7 @@ rule alignment:
         decomposition=rules.collect.output.decomposition,
         runs=rules.collect.output.runs,
         record=rules.collect.output.record,
-        others=lambda _: PLAN.before("alignment.csv"),
+        others=lambda _: PLAN.summaries.before("alignment.csv"),
     output:
         csv=report(
             f"{RESULTS}/alignment.csv",
@@ -115,7 +115,7 @@ rule table3:
     input:
         parameters=rules.dice_parameters.output.parquet,
         record=rules.dice_parameters.output.record,
-        others=lambda _: PLAN.before("table3.csv"),
+        others=lambda _: PLAN.summaries.before("table3.csv"),
     output:
         csv=report(
             f"{RESULTS}/table3.csv",
@@ -144,7 +144,7 @@ rule claims:
         decomposition=rules.collect.output.decomposition,
         runs=rules.collect.output.runs,
         record=rules.collect.output.record,
-        others=lambda _: PLAN.before("claims.csv"),
+        others=lambda _: PLAN.summaries.before("claims.csv"),
     output:
         csv=report(
             f"{RESULTS}/claims.csv",
@@ -175,7 +175,7 @@ rule collect_measurement:
             f"{RESULTS}/{folder}/measurements/{wildcards.measurement}/index.json"
             for folder in SELECTED
         ],
-        others=lambda wildcards: PLAN.before(
+        others=lambda wildcards: PLAN.summaries.before(
             f"measurements/{wildcards.measurement}.parquet"
         ),
     output:

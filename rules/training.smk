@@ -2,7 +2,7 @@
 # Snakemake deletes declared outputs before a job starts, and a run could not be resumed.
 rule train:
     input:
-        plain(lambda wildcards: PLAN.before_training(wildcards.folder)),
+        plain(lambda wildcards: PLAN.jobs.before_training(wildcards.folder)),
     output:
         manifest=f"{RESULTS}/{{folder}}/manifest.json",
     log:

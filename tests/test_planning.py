@@ -18,7 +18,7 @@ from eosflow.runs.studies import STUDIES
 from eosflow.storage import provenance
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
-from eosflow.workflow import config, gpu, plan, products, resources
+from eosflow.workflow import config, gpu, plan, products, resources, sizes
 
 # Four times what it may take on a quiet machine, which this one may not be.
 SECONDS_ALL, SECONDS_ONE = 20.0, 12.0
@@ -78,7 +78,7 @@ def add_the_rest(results: Path, plan: plan.Plan) -> None:
     for name in STUDIES:
         study = f"studies/{name}/table.csv"
         sealed(results, (study, f"provenance/{study}".replace("csv", "json")), ())
-    *others, manifest = plan.products.values()
+    *others, manifest = plan.summaries.products.values()
     for product in others:
         if product.record in manifest.sources:  # there could be figures of other experiments
             sealed(results, product.files, product.sources, specification)
@@ -151,7 +151,10 @@ def test_the_figures_are_those_of_the_selected_experiments(paper: plan.Plan) -> 
     ("ask", "words"),
     [
         (lambda plan: plan.run("cifar10-ce/n391/init0-subset2"), ["no run", ONE]),
-        (lambda plan: plan.before_figure("figure43"), ["no figure figure43", "figure42, "]),
+        (
+            lambda plan: plan.summaries.before_figure("figure43"),
+            ["no figure figure43", "figure42, "],
+        ),
         (lambda plan: plan.data.archive("x.zip"), ["no archive x.zip", "AtrialFibrillation.zip"]),
     ],
 )  # fmt: skip
@@ -173,7 +176,7 @@ def test_what_does_not_exist_is_refused_by_name(paper: plan.Plan, ask, words) ->
     ],
 )
 def test_listed(numbers: list[int], text: str) -> None:
-    assert plan.listed(numbers) == text
+    assert sizes.listed(numbers) == text
 
 
 def test_costs_grow_with_the_work(paper: plan.Plan) -> None:

@@ -82,7 +82,7 @@ def test_the_runs_of_a_study_enter_no_table_of_the_paper() -> None:
     assert (alone.selected, alone.study_runs) == ([], {"sgd-grid": runs})
     assert list(alone.measured_of(runs[0])) == ["accuracy"]
     assert alone.runs[runs[0]].target_loss is None
-    assert "table1.csv" not in alone.products
+    assert "table1.csv" not in alone.summaries.products
     both = plan.Plan(load(select=["dice-ce"]))
     assert [run.experiment for run in map(both.run, both.selected)] == ["dice-ce"]
     assert not [name for name in both.figures if name.startswith("sgd-learning")]

@@ -14,6 +14,10 @@ from pathlib import Path
 import pytest
 from project import Project, made_once
 
+from eosflow.storage.errors import UserError
+from eosflow.workflow import config, notes
+from eosflow.workflow.plan import Plan
+
 pytestmark = pytest.mark.slow
 
 # What hangs on the tables alone.
@@ -159,29 +163,39 @@ def test_without_snapshots_all_but_a_new_measurement_can_be_made(again: Project)
 
 def test_snapshots_that_are_not_kept_are_missed_by_a_new_measurement_alone(again: Project) -> None:
     again.edit("config.yaml", "keep_snapshots: true", "keep_snapshots: false")
-    assert again.jobs() == {"discard": 4, "manifest": 1}
-    before = (again.results / "table2.csv").read_bytes()
-    again.make()
+    run = "mse/n6/init0-subset0"
+    folder = again.results / run
+    before = [(again.results / "table2.csv").read_bytes(), *folder.glob("decomposition/*.json")]
+    output = again.make()
+    assert re.search(r"^discard +4$", output, re.MULTILINE)
+    assert not re.search(r"^(train|measure|collect|figure) ", output, re.MULTILINE)
     assert not list(again.results.glob("*/*/*/snapshots/*"))
     assert again.jobs() == {}
-    assert (again.results / "table2.csv").read_bytes() == before
+    assert before == [
+        (again.results / "table2.csv").read_bytes(),
+        *folder.glob("decomposition/*.json"),
+    ]
     listed = json.loads((again.results / "manifest.json").read_text())["files"]
     assert all((again.root / entry["file"]).is_file() for entry in listed)
 
-    run = "results/mse/n6/init0-subset0"
-    measure = ["--config", "measure=[decomposition, top-eigenvalues]"]
-    output = again.run("--dry-run", *measure)
-    assert "its snapshots were deleted, and top-eigenvalues is to be measured" in output
-    assert re.search(r"mse: .* Its training took \d+ s\.", output)
-    (again.root / run / "decomposition" / "step000010.json").unlink()
-    output = again.run(f"{run}/decomposition/step000010.json", "--dry-run", status=1)
-    assert "the weight snapshots of results/mse/n6/init0-subset0 were deleted" in output
-    trajectory = (again.root / run / "trajectory.parquet").read_bytes()
-    index = f"{run}/measurements/top-eigenvalues/index.json"
-    again.run(index, f"{run}/cleaned.json", *measure)
-    assert (again.root / index).exists()
-    assert (again.root / run / "trajectory.parquet").read_bytes() == trajectory
-    assert not (again.root / run / "snapshots").exists()
+    more = {"results_dir": str(again.results), "measure": ["decomposition", "top-eigenvalues"]}
+    files = [again.root / "config.yaml", again.root / "tiny.yaml"]
+    told = "\n".join(notes.notes(Plan(config.load(files, more))))
+    assert "its snapshots were deleted, and top-eigenvalues is to be measured" in told
+    assert re.search(r"^mse: .* Its training took \d+ s\.$", told, re.MULTILINE)
+    (folder / "decomposition" / "step000010.json").unlink()
+    jobs = Plan(config.load(files, {"results_dir": str(again.results)})).jobs
+    with pytest.raises(UserError, match=f"the weight snapshots of .*{run} were deleted"):
+        jobs.before_one_snapshot(run, "decomposition", "000010")
+
+    trajectory = (folder / "trajectory.parquet").read_bytes()
+    index = "measurements/top-eigenvalues/index.json"
+    targets = [f"results/{run}/{name}" for name in (index, "cleaned.json")]
+    again.run(*targets, "--config", "measure=[decomposition, top-eigenvalues]")
+    assert (folder / index).exists()
+    assert (folder / "decomposition" / "step000010.json").exists()
+    assert (folder / "trajectory.parquet").read_bytes() == trajectory
+    assert not (folder / "snapshots").exists()
 
 
 def test_other_images_are_shown_and_deleted_ones_are_not_missed(again: Project) -> None:

@@ -12,16 +12,20 @@ import threading
 import time
 from pathlib import Path
 
+from filelock import FileLock
+
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import readable, write_json
 from eosflow.workflow import resources
-from eosflow.workflow.plan import Plan, plain
+from eosflow.workflow.command_line import plain
+from eosflow.workflow.locks import hold_results
+from eosflow.workflow.plan import Plan
 from eosflow.workflow.status import CONFIGURATION, Status, run_status
 
 LOOK_SECONDS = 5.0
 STATUS_SECONDS = 30.0
 SHOWN = 4  # runs in training
-_HELD: list[Plan] = []  # whose locks last as long as this process
+_HELD: list[FileLock] = []  # they last as long as this process
 
 
 @plain
@@ -32,8 +36,7 @@ def begin(plan: Plan, local: bool = True, quiet: bool = False) -> None:
 
     Raises: UserError where another Snakemake works there, or a GPU is demanded that is not here.
     """
-    plan.lock()
-    _HELD.append(plan)
+    _HELD.append(hold_results(plan.results, plan.config["finished_only"]))
     note = resources.device_note(plan.config["device"]) if local else None
     if note and not quiet:
         print(note, file=sys.stderr)

@@ -1,13 +1,18 @@
-"""What every script does around its one library call."""
+"""What scripts and rules do around a library call, so that an error is a message for people."""
 
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import sys
 from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from eosflow.storage.errors import UserError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MAY_NOT = "Ask its owner to let you write there, or choose another results_dir."
@@ -48,6 +53,27 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted; start the same command again to go on", file=sys.stderr)
         sys.exit(130)
+
+
+def plain(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a `UserError` end the program with its message alone.
+
+    Snakemake shows every exception of a workflow file with its place in the source, which tells
+    a user nothing; it leaves SystemExit alone.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*arguments: P.args, **keywords: P.kwargs) -> T:
+        try:
+            return function(*arguments, **keywords)
+        except UserError as error:
+            sys.exit(f"\n{error}")
+        except OSError as error:
+            if words := explained(error):
+                sys.exit(f"\n{words}")
+            raise
+
+    return wrapped
 
 
 def explained(error: OSError) -> str | None:

@@ -9,6 +9,19 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from eosflow.runs.studies import STUDIES
+from eosflow.storage.errors import UserError
+from eosflow.storage.files import remove_leftovers
+
+# Seconds to wait for the results folder, whose lock `eosflow status` takes for an instant to look.
+PATIENCE = 0.5
+# Seconds after which a temporary file of a table is nobody's any more, and where such files lie.
+LEFT_OVER = 3600.0
+_STUDIES = tuple(f"studies/{name}" for name in STUDIES)
+_PLACES = (".", "figures", "measurements", "data", "data/subsets", *_STUDIES)
+
 log = logging.getLogger(__name__)
 
 
@@ -75,3 +88,28 @@ def _held(folder: Path, part: str, shared: bool = False) -> Iterator[None]:
         yield
     finally:
         os.close(file)
+
+
+def hold_results(results: str, finished_only: bool) -> FileLock:
+    """Keep a second Snakemake out of a results folder for as long as the returned lock is kept.
+
+    The lock is the kernel's, so that it never outlives its process, however that ends. With
+    `finished_only` no run is touched, and so it may work beside one that trains. What killed
+    processes left half written is removed.
+
+    Raises: UserError where another process holds it.
+    """
+    path = Path(results, ".lock-finished" if finished_only else ".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=PATIENCE)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(
+            f"Another Snakemake is working in {results}. Wait until it has finished, or choose "
+            "another folder with --config results_dir=FOLDER."
+        ) from None
+    # Jobs that outlived a killed Snakemake may be writing here; those of runs clean up alone.
+    for place in (*_PLACES, "provenance", *(f"provenance/{place}" for place in _PLACES)):
+        remove_leftovers(Path(results, place), older_than=LEFT_OVER)
+    return lock

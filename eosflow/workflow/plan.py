@@ -1,6 +1,7 @@
-"""One configuration as the rules need it: its runs, its files, and what each file is made from.
+"""One configuration as the rules need it: its runs, and what is to be made of them.
 
 No science and no heavy import: this is run at every start of Snakemake and in each of its jobs.
+`jobs` and `summaries` say what each file is made from.
 """
 
 from __future__ import annotations
@@ -8,67 +9,25 @@ from __future__ import annotations
 import difflib
 import functools
 import os
-import shlex
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
-
-from filelock import FileLock, Timeout
+from typing import Any
 
 from eosflow.measurements.base import Measurement
 from eosflow.results import figures
 from eosflow.runs.names import place_of
-from eosflow.runs.progress import time_left
 from eosflow.runs.spec import RunSpec
-from eosflow.runs.studies import JUDGED, OF_RUNS, STUDIES, table_of
+from eosflow.runs.studies import JUDGED, OF_RUNS
 from eosflow.storage import settings
-from eosflow.storage.damage import CLEANED, deleted
-from eosflow.storage.digests import canonical_json, digest
+from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json, readable, remove_leftovers
-from eosflow.workflow import command_line, expand
 from eosflow.workflow import config as configuration
+from eosflow.workflow import expand
 from eosflow.workflow.data import Data
-from eosflow.workflow.products import PAPER, Product, products
+from eosflow.workflow.products import PAPER
+from eosflow.workflow.run_jobs import RunJobs
 from eosflow.workflow.stale import Stale
-
-# Seconds after which a temporary file of a table is nobody's any more, and where such files lie.
-LEFT_OVER = 3600.0
-# Seconds to wait for the lock, which `eosflow status` takes for an instant to look at it.
-PATIENCE = 0.5
-_PLACES = (
-    ".",
-    "figures",
-    "measurements",
-    "data",
-    "data/subsets",
-    *(f"studies/{s}" for s in STUDIES),
-)
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def plain(function: Callable[P, T]) -> Callable[P, T]:
-    """Let a `UserError` end the program with its message alone.
-
-    Snakemake shows every exception of a workflow file with its place in the source, which tells
-    a user nothing; it leaves SystemExit alone.
-    """
-
-    @functools.wraps(function)
-    def wrapped(*arguments: P.args, **keywords: P.kwargs) -> T:
-        try:
-            return function(*arguments, **keywords)
-        except UserError as error:
-            sys.exit(f"\n{error}")
-        except OSError as error:
-            if words := command_line.explained(error):
-                sys.exit(f"\n{words}")
-            raise
-
-    return wrapped
+from eosflow.workflow.summary_jobs import SummaryJobs
 
 
 class Plan:
@@ -77,11 +36,12 @@ class Plan:
     `runs` are all runs by their folders, `selected` the folders of those that tables, figures and
     report are made of, and `study_runs` of those of each study; `data` are their datasets,
     `measurements` what is measured of the selected, by name. `studies` are those to make, `judged`
-    those of them with verdicts, and `stale` says what must be made again.
+    those of them with verdicts, and `stale` says what must be made again. `left_out` are lines on
+    what was asked for and is not made.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self.config, self._left_out = configuration.available(configuration.clean(config))
+        self.config, self.left_out = configuration.available(configuration.clean(config))
         self.results = os.path.normpath(self.config["results_dir"])
         self.runs = expand.expand(self.config)
         # Not selected and so not measured: a study's experiments say what is.
@@ -89,6 +49,7 @@ class Plan:
         self.studies = list(self.config["studies"])
         self.stale = Stale(self.results, self.runs, self.measured_of)
         self.data = Data(self.config, self.results, self.stale)
+        self.jobs, self.summaries = RunJobs(self), SummaryJobs(self)
         if self.config["finished_only"]:
             self._leave_out_unfinished()
         self.judged = [name for name in self.studies if name in JUDGED]
@@ -135,7 +96,7 @@ class Plan:
             )
         self.studies = [name for name in self.studies if self.study_runs.get(name, True)]
         self.__dict__.pop("study_runs")  # without the studies that have no finished run
-        self._left_out.append(
+        self.left_out.append(
             f"finished_only: tables and figures are made of the {len(self.runs)} runs that have "
             f"finished, of {asked}."
         )
@@ -158,48 +119,6 @@ class Plan:
                 f"The configuration has no run {folder}.{hint} Experiments, sizes and seeds are "
                 "those of config.yaml and of the files and values laid over it."
             ) from None
-
-    # What the jobs of a run wait for
-
-    def before_training(self, folder: str) -> list[str]:
-        """The inputs of training: the subset if it must be drawn, and a request if there is one."""
-        self.run(folder)
-        target = f"{folder}/manifest.json"
-        return self._subset(folder, target) + self.stale.request(target, self.stale.run(folder))
-
-    def before_measuring(self, folder: str, place: str) -> list[str]:
-        """The same of one measurement of all snapshots; `place` is its folder below the run's."""
-        target = f"{folder}/{place}/index.json"
-        measurement = self.measurement(folder, place)
-        reason = self.stale.measured(folder, measurement)
-        subsets = self._subset(folder, target, reason)
-        if hasattr(measurement, "held_out"):
-            subsets += self._subset(folder, target, reason, held_out=True)
-        return subsets + self.stale.request(target, reason)
-
-    def before_one_snapshot(self, folder: str, place: str, step: str) -> list[str]:
-        """The same of one snapshot. Raises: UserError where the run has no such snapshot."""
-        measurement = self.measurement(folder, place)
-        self._check_step(folder, place, step)
-        target = f"{folder}/{place}/step{step}.json"
-        held_out = hasattr(measurement, "held_out")
-        more = self._subset(folder, target, held_out=True) if held_out else []
-        return self._subset(folder, target) + more
-
-    def _subset(
-        self, folder: str, target: str, reason: str | None = None, held_out: bool = False
-    ) -> list[str]:
-        """The run's subset, or the held-out examples, if to be drawn before `target` can be made.
-
-        A finished run does not depend on its subset: a larger one begins with the same rows, and
-        other settings give the run another key. Snakemake's `ancient` says nearly that, but where
-        an ancient input is made again, Snakemake forgets what else its dependents need.
-        """
-        run = self.run(folder)
-        done = Path(self.results, target).exists() and not (reason or self.stale.run(folder))
-        seed = None if held_out else run.subset_seed
-        drawn = self.data.stale(run.dataset, seed) is None
-        return [] if done or drawn else [f"{self.results}/{self.data.subset(run.dataset, seed)}"]
 
     def subset(self, folder: str) -> str:
         """The subset file that a run reads."""
@@ -224,66 +143,13 @@ class Plan:
         """The measurement of a place as a record, for its job."""
         return settings.record(self.measurement(folder, place))
 
-    def _check_step(self, folder: str, place: str, step: str) -> None:
-        if self.stale.run(folder) is not None:
-            return
-        try:
-            record = read_json(Path(self.results, folder, "manifest.json"))
-        except (OSError, ValueError):  # it is trained first
-            return
-        known = sorted(int(entry["iteration"]) for entry in record["snapshots"])
-        if int(step) not in known:
-            raise UserError(
-                f"{self.results}/{folder} has no snapshot of iteration {int(step)}. It has "
-                f"those of iterations {listed(known)}."
-            )
-        target = Path(self.results, folder, place, f"step{step}.json")
-        if deleted(Path(self.results, folder)) and not target.exists():
-            raise UserError(
-                f"{target} is not there, and the weight snapshots of {self.results}/{folder} were "
-                f"deleted when all was measured that was asked for then. {self._cost([folder])} To "
-                "have it all the same, move that folder away: the run is then trained again."
-            )
-
-    # Tables and figures
-
-    @functools.cached_property
-    def products(self) -> dict[str, Product]:
-        """What is made of the runs, by the first file of each; each after what it is made from."""
-        indices = {
-            name: [f"{folder}/{place_of(name)}/index.json" for folder in self.selected]
-            for name in self.measurements
-        }
-        drawn = {name: entry.data for name, entry in self._drawable.items()}
-        reported = [*self.figures, *self.judged]
-        studies = {
-            study: [file for folder in folders for file in self._files_of_run(folder)]
-            for study, folders in self.study_runs.items()
-        }
-        made = products(indices, drawn, reported, studies, self.discarded(self.runs))
-        return {product.files[0]: product for product in made}
-
-    def _files_of_run(self, folder: str) -> list[str]:
+    def files_of_run(self, folder: str) -> list[str]:
         """The lists that vouch for all that a run's folder holds."""
-        return [f"{folder}/manifest.json", *self._indices(folder)]
+        return [f"{folder}/manifest.json", *self.indices(folder)]
 
-    def _indices(self, folder: str) -> list[str]:
+    def indices(self, folder: str) -> list[str]:
+        """The lists of all that is measured of a run."""
         return [f"{folder}/{place_of(name)}/index.json" for name in self.measured_of(folder)]
-
-    def measured_files(self, folder: str) -> list[str]:
-        """The lists of all that is measured of a run, for which its snapshots are kept."""
-        return [f"{self.results}/{index}" for index in self._indices(folder)]
-
-    def discarded(self, folders: Iterable[str]) -> list[str]:
-        """The notes of deleted snapshots, one for each run; none where snapshots are kept."""
-        kept = self.config["keep_snapshots"] or self.config["finished_only"]
-        return [] if kept else [f"{folder}/{CLEANED}" for folder in folders]
-
-    @functools.cached_property
-    def _drawable(self) -> dict[str, figures.Entry]:
-        """All figures, also of experiments that are not selected; a study's have none."""
-        experiments = self.config["experiments"].items()
-        return figures.entries(name for name, each in experiments if "study" not in each)
 
     @functools.cached_property
     def specifications(self) -> dict[str | None, str]:
@@ -294,33 +160,6 @@ class Plan:
             for name, folders in groups.items()
         }
 
-    def _outdated(self, product: Product) -> str | None:
-        return self.stale.product(product, self.specifications.get(product.of))
-
-    def before(self, target: str) -> list[str]:
-        """The request for a table, figure, frame or the report that is not as it should be."""
-        return self.stale.request(target, self._outdated(self.products[target]))
-
-    def before_study(self, study: str) -> list[str]:
-        """The files that the table of a study made of runs waits for.
-
-        Raises: UserError where the configuration has no runs of it.
-        """
-        if not self.study_runs.get(study):
-            raise UserError(
-                f"The study {study} is made of runs, and the configuration makes none of it: name "
-                "it in `studies`, and have experiments with `study: "
-                f"{study}`, as config/studies-demo.yaml does."
-            )
-        target = table_of(study)
-        files = [f"{self.results}/{file}" for file in self.products[target].inputs]
-        return [*files, *self.before(target)]
-
-    def study_options(self, study: str) -> str:
-        """The options that tell the job of a study's table of its runs and what is measured."""
-        measured = {folder: list(self.measured_of(folder)) for folder in self.study_runs[study]}
-        return f"--runs {shlex.quote(canonical_json(measured))}"
-
     def settle(self) -> None:
         """Put times of files in order where only they are not: see `Stale.settle`."""
         for folder in self.runs:
@@ -329,13 +168,13 @@ class Plan:
                 files = [f"{measured}/index.json", f"benchmarks/measure/{measured}.tsv"]
                 reason = functools.partial(self.stale.vouched, folder, measurement)
                 self.stale.settle(files, [f"{folder}/manifest.json"], reason)
-        for note in self.discarded(self.runs):
+        for note in self.jobs.discarded(self.runs):
             folder = str(Path(note).parent)
             files = [note, f"benchmarks/discard/{folder}.tsv"]
             reason = functools.partial(self._unmeasured, folder)
-            self.stale.settle(files, self._indices(folder), reason)
-        for product in self.products.values():
-            reason = functools.partial(self._outdated, product)
+            self.stale.settle(files, self.indices(folder), reason)
+        for product in self.summaries.products.values():
+            reason = functools.partial(self.summaries.outdated, product)
             self.stale.settle([*product.files, product.benchmark], product.inputs, reason)
 
     def _unmeasured(self, folder: str) -> str | None:
@@ -348,132 +187,3 @@ class Plan:
     def study_figures(self) -> list[str]:
         """The figures of the studies, by name."""
         return [name for name, entry in self.figures.items() if entry.study]
-
-    def figure_sources(self, name: str) -> dict[str, str]:
-        """The files that a figure is drawn from, by the option that tells its job of each.
-
-        Raises: UserError naming all figures.
-        """
-        known = self._drawable
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            extras = ", ".join(name for name in known if not name.startswith("figure"))
-            raise UserError(
-                f"There is no figure {name}; there are figure01 to figure42, {extras}.{hint}"
-            )
-        data = known[name].data
-        if data == "dice":
-            return {"--data": f"{self.results}/{self.data.subset('dice', self._first_seed)}"}
-        if data is not None:
-            return {
-                "--data": f"{self.results}/{data}",
-                "--source-record": f"{self.results}/provenance/{Path(data).with_suffix('.json')}",
-            }
-        return {
-            "--decomposition": f"{self.results}/decomposition.parquet",
-            "--runs": f"{self.results}/runs.parquet",
-            "--source-record": f"{self.results}/provenance/collect.json",
-        }
-
-    @property
-    def _first_seed(self) -> int:
-        return int(self.config["seeds"]["subset"][0])
-
-    def figure_caption(self, name: str) -> str:
-        """What is drawn in a figure, and what to see in it."""
-        return self._drawable[name].caption
-
-    def figure_options(self, name: str) -> str:
-        """The options that tell a figure's job of the files it is drawn from."""
-        sources = self.figure_sources(name)
-        return " ".join(f"{option} {shlex.quote(path)}" for option, path in sources.items())
-
-    def before_figure(self, name: str) -> list[str]:
-        """The files that a figure waits for: its sources, a subset only if it must be drawn."""
-        sources = self.figure_sources(name)
-        requests = self.before(f"figures/{name}.pdf")
-        if "--source-record" not in sources:
-            current = self.data.stale("dice", self._first_seed) is None
-            # A figure that is there outlives its subset, but not a change of the images.
-            gone = not Path(sources["--data"]).exists()
-            if current or (gone and Path(self.results, "figures", f"{name}.pdf").exists()):
-                return requests
-        return [*sources.values(), *requests]
-
-    # What a user is told, and who else is at work
-
-    def notes(self) -> list[str]:
-        """What a user should know before the work starts, in lines."""
-        lines = list(self._left_out)
-        found: list[tuple[str, str, str, str]] = []
-        for folder, run in self.runs.items():
-            if reason := self.stale.run(folder):
-                way_out = "It is trained anew when it is its turn; nothing is deleted"
-                found.append((run.experiment, reason, way_out, folder))
-            for measurement in self.measured_of(folder).values():
-                if reason := self.stale.measured(folder, measurement):
-                    way_out = "It is measured anew when it is its turn"
-                    found.append((run.experiment, reason, way_out, folder))
-        for product in self.products.values():
-            if Path(self.results, product.record).exists():
-                reason = self._outdated(product)
-                if reason and "is damaged" in reason:
-                    lines.append(f"{self.results}/{reason}. It is made again when it is its turn.")
-        groups: dict[tuple[str, str, str], list[str]] = {}
-        for *about, folder in found:
-            groups.setdefault((about[0], about[1], about[2]), []).append(folder)
-        return lines + [
-            f"{experiment}: {len(folders)} finished run{'s' if len(folders) > 1 else ''} "
-            f"(such as {folders[0]}) cannot be used: {reason}. {way_out}."
-            + (f" {self._cost(folders)}" if any(map(self.stale.run, folders)) else "")
-            for (experiment, reason, way_out), folders in groups.items()
-        ]
-
-    def _cost(self, folders: list[str]) -> str:
-        """How long the runs that are there took to train."""
-        records = (readable(Path(self.results, folder, "run.json")) for folder in folders)
-        seconds = [record["seconds"] for record in records if record and "seconds" in record]
-        each = "Its training" if len(folders) == 1 else f"The training of {len(seconds)} of them"
-        return f"{each} took {time_left(sum(seconds))}." if seconds else ""
-
-    def lock(self) -> None:
-        """Keep a second Snakemake out of the results folder for as long as this process lives.
-
-        The lock is the kernel's, so that it never outlives its process, however that ends. With
-        `finished_only` no run is touched, and so it may work beside one that trains. What killed
-        processes left half written is removed.
-
-        Raises: UserError where another process holds it.
-        """
-        path = Path(self.results, ".lock-finished" if self.config["finished_only"] else ".lock")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(path, timeout=PATIENCE)
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise UserError(
-                f"Another Snakemake is working in {self.results}. Wait until it has finished, or "
-                "choose another folder with --config results_dir=FOLDER."
-            ) from None
-        # Jobs that outlived a killed Snakemake may be writing here; those of runs clean up alone.
-        for place in (*_PLACES, "provenance", *(f"provenance/{place}" for place in _PLACES)):
-            remove_leftovers(Path(self.results, place), older_than=LEFT_OVER)
-
-
-def listed(numbers: list[int]) -> str:
-    """Ascending numbers for people: `0, 10, 100 to 1200 in steps of 100, 1234`."""
-    parts: list[str] = []
-    first = 0
-    while first < len(numbers):
-        last = first
-        step = numbers[first + 1] - numbers[first] if first + 1 < len(numbers) else 0
-        while last + 1 < len(numbers) and numbers[last + 1] - numbers[last] == step:
-            last += 1
-        if last - first >= 3:
-            parts.append(f"{numbers[first]} to {numbers[last]} in steps of {step}")
-            first = last + 1
-        else:
-            parts.append(str(numbers[first]))
-            first += 1
-    return ", ".join(parts)

@@ -42,7 +42,7 @@ def schema(datasets: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON Schema of a config that names these datasets, which may be the user's own.
 
     A setting that must be given is asked for where the plug-in is used, see
-    `eosflow.workflow.config`; here none is.
+    `eosflow.workflow.consistent`; here none is.
     """
     whole = copy.deepcopy(_written())
     top = whole["properties"]
