@@ -43,7 +43,7 @@ rule all:
         ),
         expand(rules.figure.output, figure=PLAN.figures),
         expand(rules.collect_measurement.output, measurement=MEASURED),
-        branch(bool(SELECTED), then=rules.report.output),
+        branch(bool(SELECTED), then=rules.report.output, otherwise=STUDIES_PAGE),
 
 
 localrules:
@@ -59,4 +59,5 @@ localrules:
     claims,
     figure,
     report,
+    studies_page,
     manifest,

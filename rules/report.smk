@@ -8,9 +8,12 @@ OF_SELECTED = [
 ]
 SUMMARIES = [
     *(OF_SELECTED if SELECTED else []),
-    *(f"{RESULTS}/{record_of(name)}" for name in PLAN.study_runs),
-    *(f"{RESULTS}/provenance/studies/{name}/claims.json" for name in PLAN.judged),
-    *(f"{RESULTS}/provenance/figures/{name}.json" for name in PLAN.figures),
+    *STUDY_RECORDS,
+    *(
+        f"{RESULTS}/provenance/figures/{name}.json"
+        for name in PLAN.figures
+        if name not in PLAN.study_figures
+    ),
     *(f"{RESULTS}/provenance/measurements/{name}.json" for name in MEASURED),
 ]
 
@@ -40,7 +43,7 @@ rule report:
 rule manifest:
     input:
         SUMMARIES,
-        rules.report.output.record if SELECTED else [],
+        rules.report.output.record if SELECTED else STUDIES_PAGE[1:],
         DISCARDED,
         others=lambda _: PLAN.summaries.before("manifest.json"),
     output:

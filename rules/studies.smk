@@ -86,9 +86,46 @@ STUDIED = [
 ]
 
 
+STUDY_RECORDS = [
+    *(f"{RESULTS}/{record_of(name)}" for name in PLAN.study_runs),
+    *(f"{RESULTS}/provenance/studies/{name}/claims.json" for name in PLAN.judged),
+    *(f"{RESULTS}/provenance/figures/{name}.json" for name in PLAN.study_figures),
+]
+
+
+# The studies on a page of their own; the report has them beside the experiments.
+rule studies_page:
+    input:
+        records=STUDY_RECORDS,
+        others=lambda _: PLAN.summaries.before("studies.html"),
+    output:
+        html=report(f"{RESULTS}/studies.html", category="The studies on one page"),
+        record=f"{RESULTS}/provenance/studies.json",
+    log:
+        f"{RESULTS}/logs/studies-page.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/studies.tsv"
+    conda:
+        "../envs/eosflow.yaml"
+    params:
+        version=results.TABLES_VERSION,
+        results=subpath(output.html, parent=True),
+        studies=" ".join(PLAN.studies),
+        runs=canonical_json(PLAN.study_runs),
+    shell:
+        program("studies_page.py", *MADE_OF_ANY)
+        + "--results {params.results:q} --studies {params.studies} --runs {params.runs:q} "
+        "--sources {input.records:q} --output {output.html:q} --record {output.record:q} "
+        ">> {log:q} 2>&1"
+
+
+STUDIES_PAGE = list(rules.studies_page.output) if STUDY_RECORDS else []
+
+
 rule studies:
     input:
         STUDIED,
+        STUDIES_PAGE,
         *(
             f"{RESULTS}/{note}"
             for folders in PLAN.study_runs.values()

@@ -24,11 +24,13 @@ from eosflow.results import (
     figures,
     origin,
     report,
+    studies_page,
     tables,
 )
 from eosflow.results.figures import style
 from eosflow.results.figures.transient import QUANTITIES
 from eosflow.results.verdicts import JUDGES
+from eosflow.runs.studies import STUDIES as known_studies
 from eosflow.storage.errors import UserError
 from eosflow.workflow import config
 
@@ -466,3 +468,20 @@ def test_in_a_browser(measured, width, page):
     direction, sizes = found["sorted"]
     assert direction == "descending" and sizes[0] == "3,750" and sizes[-1] == "468"
     assert len(sizes) == 16
+
+
+def test_the_page_of_the_studies_has_them_alone_and_says_of_what_they_are(results, tmp_path):
+    studies_page.render(results, list(STUDIES), {}, tmp_path / "studies.html")
+    text = (tmp_path / "studies.html").read_text(encoding="utf-8")
+    words = "3 studies: 3 with problems of their own, the same under any configuration."
+    assert f"<strong>{words}</strong>" in text
+    assert re.findall(r'<h3 id="study-([^"]+)"', text) == [n for n in known_studies if n in STUDIES]
+    assert len(re.findall("<figure id=", text)) == 3
+    made = pd.read_csv(results / "studies" / "edge-of-stability" / "claims.csv")
+    assert text.count("<td>not enough runs</td>") == len(made)  # of one seed
+    assert f"<dt>not decided</dt><dd>{len(made)}</dd>" in text
+    assert "the same under any configuration; seed 0." in text
+    for other in ("table2", "every-run", "power-law", 'id="spectra"'):
+        assert other not in text
+    with pytest.raises(UserError, match=r"figures/sam-edge\.png is missing.*snakemake "):
+        studies_page.render(tmp_path, ["sam-edge"], {}, tmp_path / "studies.html")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ STUDY: dict[str, Any] = {
     "optimizer": "gradient-descent",
     "batch": "shuffled",
     "batches": {"shuffled": {"size": 4}},
-    "measure": ["accuracy"],
-    "measurements": {"accuracy": {"held_out": 30}},
+    "measure": ["accuracy", "top-eigenvalues"],
+    "measurements": {"accuracy": {"held_out": 30}, "top-eigenvalues": {"k": 2}},
     "stop": {"max_iterations": 30},
     "grid": {"optimizers.gradient-descent.learning_rate": [0.01, 1000.0]},
 }
@@ -80,7 +81,7 @@ def test_the_runs_of_a_study_enter_no_table_of_the_paper() -> None:
     alone = plan.Plan(load())
     runs = [f"{name}/n12/init0-subset0" for name in (FINE, WILD)]
     assert (alone.selected, alone.study_runs) == ([], {"sgd-grid": runs})
-    assert list(alone.measured_of(runs[0])) == ["accuracy"]
+    assert list(alone.measured_of(runs[0])) == ["accuracy", "top-eigenvalues"]
     assert alone.runs[runs[0]].target_loss is None
     assert "table1.csv" not in alone.summaries.products
     both = plan.Plan(load(select=["dice-ce"]))
@@ -173,16 +174,21 @@ class Study(Project):
         super().__init__(root)
         import yaml
 
-        (root / "tiny.yaml").write_text(yaml.safe_dump(SMALL | {"device": "cpu"}))
+        (root / "tiny.yaml").write_text(
+            yaml.safe_dump(SMALL | {"device": "cpu", "keep_snapshots": False})
+        )
 
 
 @pytest.mark.slow
 def test_a_study_from_start_to_end(tmp_path: Path) -> None:
     project = Study(tmp_path / "tree")
-    per_run = {"train": 2, "measure": 2}
-    jobs = {"subset": 1, "held_out": 1, "study_of_runs": 1}
-    assert project.jobs("results/studies/sgd-grid/table.csv") == per_run | jobs
-    project.make("results/studies/sgd-grid/table.csv")
+    per_run = {"train": 2, "measure": 4, "discard": 2}
+    jobs = {"subset": 1, "held_out": 1, "study_of_runs": 1, "study_claims": 1, "figure": 1}
+    whole = per_run | jobs | {"studies_page": 1}
+    made = project.make("studies")
+    assert dict(re.findall(r"^(\w+) +(\d+)$", made.split("total", 1)[0], re.MULTILINE)) == {
+        "studies": "1", **{rule: str(count) for rule, count in whole.items()}
+    }  # fmt: skip
     path = project.results / "studies" / "sgd-grid" / "table.csv"
     table = pd.read_csv(path)
     fine, wild = (table[table["experiment"] == name] for name in (FINE, WILD))
@@ -194,7 +200,13 @@ def test_a_study_from_start_to_end(tmp_path: Path) -> None:
     assert record["held_out"]["file"] == "dice-held-out.npz"
     origin = read_json(project.results / "data/subsets/dice-held-out.json")
     assert (origin["size"], origin["pool"], origin["subset_seed"]) == (30, 120, None)
-    assert project.jobs("results/studies/sgd-grid/table.csv") == {}
+    page = (project.results / "studies.html").read_text(encoding="utf-8")
+    assert "1 study: 1 made of 2 runs of this configuration: dice, N = 12; " in page
+    assert 'id="run-sgd-learning-rate-1000-n12-init0-subset0"' in page
+    # The run that was cut off could go on from its snapshots; the one that diverged could not.
+    left = [len(list(project.results.glob(f"{name}/*/*/snapshots/*"))) for name in (FINE, WILD)]
+    assert left == [4, 0]
+    assert project.jobs("studies") == {}
     content = path.read_bytes()
     path.write_bytes(content.replace(b"diverged", b"converged"))
     again = project.run("results/studies/sgd-grid/table.csv", "--cores", "2")

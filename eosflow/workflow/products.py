@@ -11,6 +11,7 @@ from eosflow.runs.studies import JUDGED, claims_of, record_of, table_of
 COLLECTED = ("decomposition.parquet", "runs.parquet", "provenance/collect.json")
 DICE_PARAMETERS = ("data/dice-parameters.parquet", "provenance/dice-parameters.json")
 MANIFEST = "manifest.json"
+STUDIES_PAGE = ("studies.html", "provenance/studies.json")
 PAPER = "the paper"  # whose runs the tables are made of; no study can be called that
 
 
@@ -58,16 +59,17 @@ def products(
     tables = list(_tables(tuple(indices["decomposition"]))) if indices else []
     yield from tables
     summaries = [table.record for table in tables]
+    studied = []
     for name, made_of in studies.items():
         yield Product((table_of(name), record_of(name)), (*made_of,), (*made_of,), name)
-        summaries.append(record_of(name))
+        studied.append(record_of(name))
     for name in JUDGED:
         table = (table_of(name), record_of(name))
         record = f"provenance/studies/{name}/claims.json"
         of = name if name in studies else None
         yield Product((claims_of(name), record), table, table[-1:], of)
         if name in reported:
-            summaries.append(record)
+            studied.append(record)
     for name, data in figures.items():
         record = f"provenance/figures/{name}.json"
         files = (f"figures/{name}.pdf", f"figures/{name}.png", record)
@@ -80,17 +82,22 @@ def products(
             of = next((study for study in studies if data == table_of(study)), None)
             yield Product(files, (data, source), (source,), of)
         if name in reported:
-            summaries.append(record)
+            of_study = data is not None and data.startswith("studies/")
+            (studied if of_study else summaries).append(record)
     for name, those in indices.items():
         if name != "decomposition":
             record = f"provenance/measurements/{name}.json"
             yield Product((f"measurements/{name}.parquet", record), (*those,), (*those,), PAPER)
             summaries.append(record)
-    everything = tuple(summaries)
+    if studied:
+        yield Product(STUDIES_PAGE, (*studied,), (*studied,))
+    everything = (*summaries, *studied)
     if indices:
         report = ("report.html", "provenance/report.json")
         yield Product(report, everything, everything)
         everything += report[-1:]
+    elif studied:
+        everything += STUDIES_PAGE[-1:]
     yield Product((MANIFEST,), (*everything, *discarded), everything)
 
 

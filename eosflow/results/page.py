@@ -1,0 +1,153 @@
+"""What the pages of results share: their templates, pictures, studies and numbers in words."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import jinja2
+import pandas as pd
+
+from eosflow.results.figures import EXTRAS, KINDS, NAMES, Entry
+from eosflow.results.verdicts import JUDGES
+from eosflow.runs.studies import OF_RUNS, STUDIES, claims_of, table_of
+from eosflow.storage.errors import UserError
+
+_PNG_SIZE = slice(16, 24)  # width and height in a PNG's first chunk, big-endian
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the page: its name and entry, the PNG as a data URI, its size in pixels.
+
+    `data` is the table that it is drawn from, beside the page, if it is there; None for images.
+    """
+
+    name: str
+    entry: Entry
+    label: str
+    source: str
+    width: int
+    height: int
+    description: str
+    data: str | None
+
+
+def template(name: str) -> jinja2.Template:
+    """A template with the filters that it uses."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("eosflow.results"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "duration": duration}
+    return environment.get_template(name)
+
+
+def load(path: Path) -> pd.DataFrame:
+    """A table. Raises: UserError where it is missing."""
+    try:
+        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} is missing, and a page is made from it. Make it with: snakemake {path}"
+        ) from None
+
+
+def studied(results: Path, pictures: Mapping[str, Picture]) -> list[dict[str, Any]]:
+    """Each study with its figures and verdicts; those that were not made are left out."""
+    found = []
+    for study in STUDIES:
+        path = results / claims_of(study)
+        verdicts = records(pd.read_csv(path)) if study in JUDGES and path.exists() else []
+        own = [p for p in pictures.values() if KINDS[p.entry.kind].study == study]
+        if own or verdicts:
+            about = _about(study, results / table_of(study))
+            found.append({"name": study, "about": about, "pictures": own, "verdicts": verdicts})
+    return found
+
+
+def _about(study: str, table: Path) -> str:
+    """Of what a study is, in a sentence, with its seeds where its table has any."""
+    words = "A problem of its own, the same under any configuration"
+    if study in OF_RUNS:
+        words = "Made of runs of this configuration"
+    seeds = pd.read_csv(table).get("seed") if table.exists() else None
+    if seeds is None:
+        return f"{words}."
+    return f"{words}; seed{'s' * (seeds.nunique() > 1)} {numbers(seeds)}."
+
+
+def picture(results: Path, name: str, entry: Entry, runs: pd.DataFrame) -> Picture:
+    """A figure for a page, described by the runs that it shows. Raises: UserError without it."""
+    path = results / "figures" / f"{name}.png"
+    try:
+        image = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} is missing, and a page shows it. Make it with: snakemake {path}"
+        ) from None
+    size = image[_PNG_SIZE]
+    data = {None: "decomposition.parquet", "dice": None}.get(entry.data, entry.data)
+    chosen = runs if entry.experiment is None else runs[runs["experiment"] == entry.experiment]
+    sizes = ", ".join(f"{n:,}" for n in sorted(chosen["n"].unique()))
+    what = f"Plot of {len(chosen)} runs, N = {sizes}" if entry.data is None else "Picture"
+    return Picture(
+        name=name,
+        entry=entry,
+        label=_label(name),
+        source="data:image/png;base64," + base64.b64encode(image).decode("ascii"),
+        width=int.from_bytes(size[:4], "big"),
+        height=int.from_bytes(size[4:], "big"),
+        description=f"{what}: {entry.title}",
+        data=data if data and (results / data).exists() else None,
+    )
+
+
+def _label(name: str) -> str:
+    numbered = name in NAMES and name not in EXTRAS
+    return f"Figure {int(name.removeprefix('figure'))}" if numbered else "Beyond the paper"
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table."""
+    return cast(list[dict[str, Any]], table.to_dict("records"))
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A cell's text: thousands separated, `digits` significant digits, a dash where missing."""
+    if isinstance(value, str):
+        return value
+    if pd.isna(value):
+        return "–"
+    if float(value).is_integer():
+        return f"{int(value):,}"
+    return f"{value:.{digits}g}" if abs(value) < 1e4 else f"{value:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that people would use."""
+    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172800, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 86400:.3g} days"
+
+
+def span(sizes: Iterable[int]) -> str:
+    """From the smallest to the largest: `20 to 160`."""
+    found = set(sizes)
+    low, high = min(found), max(found)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def numbers(values: Iterable[int]) -> str:
+    """All that occur: `0 to 4`, or `0, 2, 7`."""
+    found = sorted({int(value) for value in values})
+    if len(found) > 2 and found == list(range(found[0], found[-1] + 1)):
+        return span(found)
+    return ", ".join(f"{value:,}" for value in found)

@@ -1,0 +1,92 @@
+"""One self-contained page of the studies alone: studies.html."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from eosflow.results import claims, origin, page
+from eosflow.results.collect import collect
+from eosflow.results.figures import entries
+from eosflow.runs.studies import OF_RUNS
+from eosflow.storage.files import write_text
+
+
+def render(
+    results: Path, studies: Sequence[str], runs: Mapping[str, Sequence[str]], output: Path
+) -> None:
+    """Write the page of these studies of a results folder, without the experiments of the paper.
+
+    `runs` are the folders of the runs of each study that is made of runs. Reads the tables,
+    verdicts and figures of the studies, and the records of their runs. The same files give the same
+    page, byte by byte.
+
+    Raises: UserError where one of these files is missing or damaged.
+    """
+    study_of = {folder: study for study in studies for folder in runs.get(study, ())}
+    folders = [results / folder for folder in study_of]
+    _, frame = collect(folders, undecomposed=folders)
+    frame["study"] = list(study_of.values())
+    listed = {name: each for name, each in entries([], studies).items() if each.study}
+    pictures = {name: page.picture(results, name, each, frame) for name, each in listed.items()}
+    studied = [study for study in page.studied(results, pictures) if study["name"] in studies]
+    text = page.template("studies.html.jinja").render(
+        studied=studied,
+        headline=headline(studies, frame),
+        verdicts=_counts(row["holds"] for study in studied for row in study["verdicts"]),
+        experiments=experiments(frame),
+        runs=frame,
+        origin=origin,
+    )
+    write_text(output, text)
+
+
+def headline(studies: Sequence[str], runs: pd.DataFrame) -> str:
+    """Of what the page is, in a sentence: how many studies, and of which runs and seeds."""
+    own = sum(study not in OF_RUNS for study in studies)
+    parts = [f"{own} with problems of their own, the same under any configuration"] if own else []
+    if len(runs):
+        data = [f"{name}, N = {page.span(rows['n'])}" for name, rows in runs.groupby("dataset")]
+        seeds = f"{page.numbers(runs['init_seed'])}, subsets {page.numbers(runs['subset_seed'])}"
+        parts.append(
+            f"{len(studies) - own} made of {len(runs)} runs of this configuration: "
+            f"{' and '.join(data)}; {' and '.join(sorted(runs['network'].unique()))}; seeds {seeds}"
+        )
+    return f"{len(studies)} {'study' if len(studies) == 1 else 'studies'}: {'; '.join(parts)}."
+
+
+def experiments(runs: pd.DataFrame) -> list[dict[str, Any]]:
+    """One row per experiment of the studies: what was run, with which seeds, and how it ended."""
+    rows = []
+    for name, group in runs.groupby("experiment", sort=False):
+        first = group.iloc[0]
+        ends = Counter(group["stopped"]).items()
+        rows.append(
+            {
+                "experiment": str(name),
+                **{key: first[key] for key in ("study", "dataset", "network", "optimizer")},
+                "batch": first["batch"],
+                "n": page.numbers(group["n"]),
+                "runs": len(group),
+                "seeds": page.numbers(group["init_seed"]),
+                "subsets": page.numbers(group["subset_seed"]),
+                "stopped": ", ".join(f"{end} ({count})" for end, count in ends),
+            }
+        )
+    return rows
+
+
+def _counts(verdicts: Iterable[str]) -> dict[str, int]:
+    found = Counter(verdicts)
+    hold, contradicted = found[claims.HOLDS], found[claims.CONTRADICTED]
+    every = found.total()
+    return {
+        "all": every,
+        "hold": hold,
+        "contradicted": contradicted,
+        "open": every - hold - contradicted,
+    }
