@@ -127,4 +127,4 @@ def test_add_a_study(project: Project) -> None:
     (project.root / "my-study.yaml").write_text(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
     jobs = project.jobs("studies", "--configfile", "my-study.yaml", tiny=False)
     made = {"subset": 1, "held_out": 1, "train": 2, "measure": 4, "study_of_runs": 1}
-    assert jobs == made | {"studies": 1}
+    assert jobs == made | {"studies": 1, "studies_page": 1}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -59,16 +59,20 @@ def load(path: Path) -> pd.DataFrame:
         ) from None
 
 
-def studied(results: Path, pictures: Mapping[str, Picture]) -> list[dict[str, Any]]:
-    """Each study with its figures and verdicts; those that were not made are left out."""
+def studied(
+    results: Path, pictures: Mapping[str, Picture], asked: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """Each study with its figures and verdicts; one without either only where it is asked for."""
     found = []
     for study in STUDIES:
         path = results / claims_of(study)
         verdicts = records(pd.read_csv(path)) if study in JUDGES and path.exists() else []
         own = [p for p in pictures.values() if KINDS[p.entry.kind].study == study]
-        if own or verdicts:
-            about = _about(study, results / table_of(study))
-            found.append({"name": study, "about": about, "pictures": own, "verdicts": verdicts})
+        if own or verdicts or study in asked:
+            table = results / table_of(study)
+            entry = {"name": study, "about": _about(study, table), "pictures": own}
+            link = table_of(study) if table.exists() else None
+            found.append({**entry, "verdicts": verdicts, "table": link})
     return found
 
 

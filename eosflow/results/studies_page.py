@@ -33,7 +33,8 @@ def render(
     frame["study"] = list(study_of.values())
     listed = {name: each for name, each in entries([], studies).items() if each.study}
     pictures = {name: page.picture(results, name, each, frame) for name, each in listed.items()}
-    studied = [study for study in page.studied(results, pictures) if study["name"] in studies]
+    known = page.studied(results, pictures, studies)
+    studied = [study for study in known if study["name"] in studies]
     text = page.template("studies.html.jinja").render(
         studied=studied,
         headline=headline(studies, frame),
