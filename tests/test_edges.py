@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from eosflow.optimizers.gradient import RMSprop
+from eosflow.optimizers.preconditioned import RMSprop
 from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
 from eosflow.results.verdicts import instabilities as judged_instabilities
 from eosflow.results.verdicts import optimizer_edges as judged_edges

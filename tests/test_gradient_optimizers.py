@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ChainedScheduler, CosineAnnealingLR, LinearLR, MultiStepLR
 
 from eosflow.optimizers.base import Optimizer, State, Step
-from eosflow.optimizers.gradient import Adam, GradientDescent, GradientOptimizer, RMSprop
+from eosflow.optimizers.gradient import GradientDescent, GradientOptimizer
+from eosflow.optimizers.preconditioned import Adam, RMSprop
 from eosflow.storage.errors import UserError
 from eosflow.storage.settings import from_record, record, schema
 

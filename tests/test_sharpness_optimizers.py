@@ -20,7 +20,8 @@ from eosflow.objectives.base import Objective
 from eosflow.objectives.module import ModuleObjective
 from eosflow.optimizers import sharpness
 from eosflow.optimizers.base import State, Step
-from eosflow.optimizers.gradient import Adam, GradientDescent, GradientOptimizer
+from eosflow.optimizers.gradient import GradientDescent, GradientOptimizer
+from eosflow.optimizers.preconditioned import Adam
 from eosflow.optimizers.sharpness import (
     SAM,
     AdamTracer,

@@ -26,9 +26,10 @@ from eosflow.objectives.mlp import MLPPoint
 from eosflow.optimizers.base import Step
 from eosflow.optimizers.batches import Shuffled, WithReplacement
 from eosflow.optimizers.flow import RungeKutta4, downhill
-from eosflow.optimizers.gradient import Adam, GradientDescent, RMSprop
+from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.integrators import exponential_euler, stable_step_size
 from eosflow.optimizers.loop import Course
+from eosflow.optimizers.preconditioned import Adam, RMSprop
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs import train as training
 from eosflow.runs.data import make_objective

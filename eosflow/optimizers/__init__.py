@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.flow import ExplicitEuler, ExponentialEuler, ExponentialHeun, RungeKutta4
-from eosflow.optimizers.gradient import Adam, GradientDescent, RMSprop
+from eosflow.optimizers.gradient import GradientDescent
+from eosflow.optimizers.preconditioned import Adam, RMSprop
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.optimizers.sharpness import SAM, AdamTracer, SGDTracer
 from eosflow.optimizers.subspace import BulkSGD, DominantSGD, NudgedSGD

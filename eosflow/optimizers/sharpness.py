@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from eosflow.optimizers.base import State
-from eosflow.optimizers.gradient import Adam, Buffers, GradientDescent, GradientOptimizer
+from eosflow.optimizers.gradient import Buffers, GradientDescent, GradientOptimizer
+from eosflow.optimizers.preconditioned import Adam
 from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:

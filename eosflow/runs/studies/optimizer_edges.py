@@ -10,8 +10,9 @@ from torch import Tensor
 
 from eosflow.objectives.base import Objective, Point
 from eosflow.optimizers.batches import FullBatch
-from eosflow.optimizers.gradient import Adam, GradientDescent, RMSprop
+from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
+from eosflow.optimizers.preconditioned import Adam, RMSprop
 from eosflow.runs.studies.testbeds import SEEDS, Tracker, cheb
 from eosflow.spectra.eigenpairs import Operator
 
