@@ -90,8 +90,8 @@ GALLERY: dict[str, tuple[str, str]] = {
         "six and eleven times at the largest step, some hundred times at the smallest. Exponential "
         "Rosenbrock is nearer than both for the same work. λ₁ stays "
         "below 1,100 here, and RK4 is nearer still; it levels off at a few 10⁻⁷, where the "
-        "reference ends. Gradient descent at 1/λ₁ lies close to Heun. The study is the same under "
-        "any configuration.",
+        "reference ends. Gradient descent at 1/λ₁ lies close to Heun. The demo leaves the study "
+        "out, which is the same under any configuration.",
     ),
     "work_precision_full_width": (
         "work-precision-full-width",
@@ -102,8 +102,8 @@ GALLERY: dict[str, tuple[str, str]] = {
         "transient",
         "λ₁(𝓗) rises from 250 to 861 within 0.0015 units of flow time, falls to 516 by 0.03 and "
         "rises to 1,049 from there. Exponential Euler has 745, 379, 578, 706 and 573 after its "
-        "first five steps, and is 6 % above the flow at its tenth and 3 % at the end. The study is "
-        "the same under any configuration.",
+        "first five steps, and is 6 % above the flow at its tenth and 3 % at the end. The demo "
+        "leaves the study out, which is the same under any configuration.",
     ),
     "edge_of_stability": (
         "edge-of-stability",
