@@ -30,6 +30,11 @@ NEEDED: dict[str, dict[str, Any]] = {
         *("nudged-sgd", "dominant-sgd", "bulk-sgd"),
     )
 } | {name: {"learning_rate": 0.1, "rho": 0.05} for name in ("sam", "sgd-tracer", "adam-tracer")}
+NEEDED |= {
+    "swa": {"learning_rate": 0.1, "average_after": 10},
+    "trace-penalty": {"learning_rate": 0.1, "rho": 0.05},
+    "sharpest-noise": {"learning_rate": 0.1, "noise": 0.05},
+}
 
 
 def keys() -> dict[str, str]:

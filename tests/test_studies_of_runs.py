@@ -111,6 +111,7 @@ def test_what_does_not_go_together_is_refused(changes: dict[str, Any], words: st
         ({"study": "sgd"}, "'sgd' was given; allowed: "),
         ({"grid": {"n": 3}}, "grid.n: 3 was given; it must be a list"),
         ({"measurements": {"accuracy": {"held_out": 121}}}, "the test split of dice has 120"),
+        ({"measurements": {"accuracy": {"held_out": 30, "validation": 30}}}, "held_out larger"),
         ({"grid": {"networks.mlp.widht": [3]}}, "widht: there is no such key"),
     ],
 )
@@ -165,6 +166,14 @@ def test_accuracy_is_the_share_of_largest_outputs_on_both_sets() -> None:
         expected[f"{prefix}accuracy"] = (outputs.argmax(1) == labels).double().mean().item()
     found = Accuracy().measure(sets[0], theta, 0, 0, sets[1])
     assert found == pytest.approx(expected, rel=1e-12)
+    apart, rest = (sets[1].batch(rows) for rows in (torch.arange(4), torch.arange(4, 11)))
+    split = Accuracy(held_out=11, validation=4)
+    found = split.measure(*(sets[0], theta, 0, 0), sets[1])
+    assert tuple(found) == split.columns(3)
+    for prefix, part in (("held_out_", rest), ("validation_", apart)):
+        alone = Accuracy().measure(sets[0], theta, 0, 0, part)
+        assert found[f"{prefix}loss"] == pytest.approx(alone["held_out_loss"], rel=1e-12)
+        assert found[f"{prefix}accuracy"] == alone["held_out_accuracy"]
 
 
 class Study(Project):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from eosflow.storage.errors import UserError
 from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
@@ -15,17 +16,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Loss and accuracy on the run's examples and on the first of the dataset's test split."""
+    """Loss and accuracy on the run's examples and on the first of the dataset's test split.
+
+    Whoever chooses by held-out examples, such as when to stop, must not report on the same ones:
+    `validation` keeps the first so many apart, with numbers of their own.
+    """
 
     name: ClassVar[str] = "accuracy"
     version: ClassVar[int] = 1
 
     held_out: int = setting(1000, about="held-out examples, of the test split", minimum=1)
+    validation: int = setting(
+        0, about="how many of the held-out examples, the first, are kept apart", minimum=0
+    )
     every: int = setting(0, about="iterations between two; 0: every snapshot", minimum=0)
 
+    def __post_init__(self) -> None:
+        """Raises: UserError where nothing is left of the held-out examples."""
+        if self.validation >= self.held_out:
+            raise UserError(
+                f"validation is {self.validation}, but there are {self.held_out} held-out "
+                "examples to keep them apart from: make held_out larger, or validation smaller."
+            )
+
     def columns(self, outputs: int) -> tuple[str, ...]:
-        """𝓛 and the share of examples whose largest output is that of their class, of both."""
-        return ("loss", "accuracy", "held_out_loss", "held_out_accuracy")
+        """𝓛 and the share of examples whose largest output is that of their class, of each set."""
+        sets = ("", "held_out_", *(("validation_",) if self.validation else ()))
+        return tuple(f"{which}{name}" for which in sets for name in ("loss", "accuracy"))
 
     def applies_to(self, network: str) -> bool:
         """To any."""
@@ -36,11 +53,25 @@ class Accuracy:
     ) -> dict[str, Any]:
         """The numbers at θ (P,); `held_out` is the same loss on the held-out examples.
 
-        An accuracy is missing (NaN) where the targets are numbers to fit.
+        Those kept apart are not in the numbers of the held-out ones. An accuracy is missing (NaN)
+        where the targets are numbers to fit.
         """
         record: dict[str, Any] = {}
-        for prefix, which in (("", objective), ("held_out_", held_out)):
+        for prefix, which in {"": objective, **self._sets(held_out)}.items():
             point = which.evaluate(theta)
             record |= {f"{prefix}loss": point.loss, f"{prefix}accuracy": point.accuracy}
             point.release()
         return record
+
+    def _sets(self, held_out: Objective) -> dict[str, Objective]:
+        """The held-out examples, those kept apart on their own."""
+        if not self.validation:
+            return {"held_out_": held_out}
+        import torch
+
+        def part(start: int, stop: int) -> Objective:
+            rows = torch.arange(start, stop, device=held_out.inputs.device)
+            return held_out.scratch(f"rows {start} to {stop}", lambda: held_out.batch(rows))
+
+        apart = self.validation
+        return {"held_out_": part(apart, held_out.examples), "validation_": part(0, apart)}

@@ -6,7 +6,9 @@ Standard library alone: torch is imported when an optimizer is used.
 
 from __future__ import annotations
 
+from eosflow.optimizers.averaging import SWA
 from eosflow.optimizers.base import Optimizer
+from eosflow.optimizers.curvature import SharpestNoise, TracePenalty
 from eosflow.optimizers.flow import ExplicitEuler, ExponentialEuler, ExponentialHeun, RungeKutta4
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.preconditioned import Adam, RMSprop
@@ -31,5 +33,8 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
         SAM,
         SGDTracer,
         AdamTracer,
+        SWA,
+        TracePenalty,
+        SharpestNoise,
     )
 }

@@ -1,0 +1,64 @@
+"""Stochastic weight averaging: a run whose weights are the mean of those it passes through."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from eosflow.optimizers.base import State, Step
+from eosflow.optimizers.gradient import GradientDescent
+from eosflow.storage.settings import setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eosflow.objectives.base import Objective, Point
+
+
+@dataclass(frozen=True, kw_only=True)
+class SWA(GradientDescent):
+    """θ is the mean of w_{s+1} … w_t, w ← w − η_t∇𝓛(w) as in gradient-descent, s = average_after.
+
+    The first s steps are those of gradient-descent, θ = w. Then w goes on in the state, and θ, with
+    it every snapshot, loss and measurement, is the mean of the weights after each step beyond s.
+    From there on a step takes a second gradient, at θ; the weights do not depend on it.
+    Source: Izmailov et al., Averaging weights leads to wider optima and better generalization,
+    2018, with one learning rate and a mean over steps instead of epochs.
+    """
+
+    name: ClassVar[str] = "swa"
+
+    average_after: int = setting(about="s, steps before the first that is averaged", minimum=0)
+
+    def products_per_step(self, outputs: int) -> float:
+        """The second gradient costs about half a product."""
+        return 0.5
+
+    def vectors_held(self, outputs: int) -> float:
+        """Those of gradient descent, w before and after the step, and the gradient at w."""
+        return super().vectors_held(outputs) + 3.0
+
+    def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
+        """Also `weights`, w (P,)."""
+        return {**super().init(objective, theta, seed), "weights": theta}
+
+    def step(
+        self, objective: Objective, point: Point, state: State, room: float = math.inf
+    ) -> Step | None:
+        """One step of w, then the mean; None where w is not finite."""
+        averaged = cast(int, state["steps"]) - self.average_after
+        if averaged <= 0:  # θ is w
+            taken = super().step(objective, point, state, room)
+        else:
+            ahead = objective.evaluate(cast("Tensor", state["weights"]))
+            taken = super().step(objective, ahead, state, room)
+            ahead.release()
+        if taken is None:
+            return None
+        weights = taken.theta
+        theta = weights if averaged <= 0 else point.theta.lerp(weights, 1 / (averaged + 1))
+        return replace(taken, theta=theta, state={**taken.state, "weights": weights})
+
+    def _words(self) -> list[str]:
+        return [*super()._words(), f"weights averaged after {self.average_after} steps"]

@@ -1,0 +1,347 @@
+"""SWA, the penalty on the trace and noise along q₁: special cases, dense oracles, resumed runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from problems import small_problem, small_spec, write_noise_subset
+from safetensors.torch import load, save
+from scipy import stats
+from test_gradient_optimizers import same
+from test_subspace_optimizers import quadratic, walked
+from test_training import assert_same_run
+from torch import Tensor, nn
+from torch.func import hessian, jacrev
+from torch.optim.swa_utils import AveragedModel
+
+from eosflow.networks.module import ModuleNetwork, glorot_uniform
+from eosflow.objectives.base import Objective
+from eosflow.objectives.module import ModuleObjective
+from eosflow.optimizers import OPTIMIZERS
+from eosflow.optimizers.averaging import SWA
+from eosflow.optimizers.base import Optimizer
+from eosflow.optimizers.batches import FullBatch, Shuffled
+from eosflow.optimizers.curvature import SharpestNoise, TracePenalty, trace_and_gradient
+from eosflow.optimizers.gradient import GradientDescent
+from eosflow.optimizers.loop import Course, Until, follow
+from eosflow.runs.train import train
+from eosflow.storage.settings import from_record, record
+
+SHARED = {"momentum": 0.5, "weight_decay": 0.02, "clip_norm": 0.3}
+
+
+def start() -> tuple[Objective, Tensor]:
+    objective, theta = small_problem("cross_entropy")
+    return objective, theta
+
+
+# SWA
+
+
+@pytest.mark.parametrize("shared", [{}, SHARED], ids=["plain", "momentum"])
+@pytest.mark.parametrize("batches", [FullBatch(), Shuffled(size=4)], ids=lambda item: item.name)
+def test_swa_is_gradient_descent_and_then_the_mean_of_its_weights(
+    batches: FullBatch | Shuffled, shared: dict[str, float]
+) -> None:
+    objective, theta = start()
+    plain, _ = walked(objective, GradientDescent(learning_rate=0.2, **shared), theta, 12, batches)
+    swa = SWA(learning_rate=0.2, average_after=5, **shared)
+    found, _ = walked(objective, swa, theta, 12, batches)
+    for number, course in enumerate(found):
+        assert torch.equal(course.optimizer["weights"], plain[number].theta)  # type: ignore[arg-type]
+        if number <= 6:
+            assert torch.equal(course.theta, plain[number].theta)
+        else:
+            mean = torch.stack([each.theta for each in plain[6 : number + 1]]).mean(0)
+            torch.testing.assert_close(course.theta, mean, rtol=1e-12, atol=1e-14)
+
+
+def test_swa_is_the_averaged_model_of_torch() -> None:
+    objective, theta = quadratic((3.0, 1.0, 0.2)), torch.ones(3, dtype=torch.float64)
+    found, _ = walked(objective, SWA(learning_rate=0.5, average_after=2), theta, 9)
+    model = nn.Linear(3, 1, bias=False).double()
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+    averaged = AveragedModel(model)
+    oracle = torch.optim.SGD(model.parameters(), lr=0.5)
+    for step in range(9):
+        oracle.zero_grad()
+        loss = (model(objective.inputs) - objective.targets).square().mean() / 2
+        loss.backward()
+        oracle.step()
+        if step >= 2:
+            averaged.update_parameters(model)
+    expected = averaged.module.weight.detach()[0]
+    torch.testing.assert_close(found[-1].theta, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_the_mean_of_a_path_that_stands_still_is_where_it_stands() -> None:
+    objective = quadratic((3.0, 1.0))
+    there = torch.zeros(2, dtype=torch.float64)  # the minimum
+    found, _ = walked(objective, SWA(learning_rate=0.5, average_after=0), there, 6)
+    assert all(torch.equal(course.theta, there) for course in found)
+
+
+# The penalty on the trace
+
+
+def tanh_module() -> tuple[ModuleObjective, Tensor]:
+    """Softmax regression behind a tanh layer: 4·3 + 3 + 3·3 + 3 parameters."""
+    stream = torch.Generator().manual_seed(1)
+    module = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 3))
+    network = ModuleNetwork(module, (4,), glorot_uniform)
+    inputs = torch.randn(9, 4, generator=stream, dtype=torch.float64)
+    labels = torch.randint(0, 3, (9,), generator=stream)
+    return ModuleObjective(network, "cross_entropy", inputs, labels), network.initialize(0)
+
+
+def dense(objective: ModuleObjective, theta: Tensor) -> Tensor:
+    """𝓗 (P, P) by autograd of the whole network, written anew."""
+
+    def loss(flat: Tensor) -> Tensor:
+        first, bias, second, last = torch.split(flat, [12, 3, 9, 3])
+        hidden = torch.tanh(objective.inputs @ first.view(3, 4).T + bias)
+        return nn.functional.cross_entropy(hidden @ second.view(3, 3).T + last, objective.targets)
+
+    found: Tensor = hessian(loss)(theta)
+    return found
+
+
+def dense_trace(objective: ModuleObjective, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """Tr 𝓗 and its gradient, by autograd of the trace of the whole matrix."""
+
+    def trace(parameters: Tensor) -> Tensor:
+        return torch.trace(dense(objective, parameters))
+
+    return trace(theta), jacrev(trace)(theta)
+
+
+def test_over_the_axes_the_estimate_is_the_dense_trace_and_its_gradient() -> None:
+    objective, theta = tanh_module()
+    size = len(theta)
+    found, gradient = trace_and_gradient(objective, theta, torch.eye(size).to(theta))
+    trace, slope = dense_trace(objective, theta)
+    torch.testing.assert_close(found * size, trace, rtol=1e-11, atol=1e-12)
+    torch.testing.assert_close(gradient * size, slope, rtol=1e-9, atol=1e-11)
+
+
+def test_the_estimate_of_an_mlp_is_that_of_its_hessian_products() -> None:
+    objective, theta = start()
+    stream = torch.Generator().manual_seed(3)
+    probes = torch.randint(0, 2, (3, len(theta)), generator=stream).double() * 2 - 1
+    found, gradient = trace_and_gradient(objective, theta, probes)
+
+    def estimate(parameters: Tensor) -> Tensor:
+        images = objective.evaluate(parameters).hessian(probes.T)
+        return (probes.T * images).sum() / len(probes)
+
+    torch.testing.assert_close(found, estimate(theta), rtol=1e-11, atol=1e-12)
+    for _ in range(3):
+        way = torch.randn(len(theta), generator=stream, dtype=torch.float64)
+        step = 1e-5
+        slope = (estimate(theta + step * way) - estimate(theta - step * way)) / (2 * step)
+        torch.testing.assert_close(gradient @ way, slope, rtol=1e-6, atol=1e-8)
+
+
+def test_over_all_signs_the_estimate_is_the_trace() -> None:
+    eigenvalues = (3.0, 1.0, 0.5, 0.2)
+    objective = quadratic(eigenvalues)
+    theta = torch.ones(4, dtype=torch.float64)
+    signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * 4)
+    found, gradient = trace_and_gradient(objective, theta, signs)
+    assert found.item() == pytest.approx(sum(eigenvalues), rel=1e-12)
+    assert gradient.abs().max() < 1e-12  # that of a quadratic is the same everywhere
+
+
+@pytest.mark.parametrize("shared", [{}, SHARED], ids=["plain", "momentum"])
+def test_without_a_weight_the_penalty_is_gradient_descent(shared: dict[str, float]) -> None:
+    objective, theta = start()
+    plain, _ = walked(objective, GradientDescent(learning_rate=0.2, **shared), theta, 6)
+    found, _ = walked(objective, TracePenalty(learning_rate=0.2, rho=0.0, **shared), theta, 6)
+    for course, expected in zip(found, plain, strict=True):
+        assert torch.equal(course.theta, expected.theta)
+
+
+def test_a_step_of_the_penalty_and_the_trace_that_it_tells() -> None:
+    """In the mean over many steps from one place, that of the dense gradient; λθ is not in it."""
+    objective, theta = tanh_module()
+    trace, slope = dense_trace(objective, theta)
+    optimizer = TracePenalty(learning_rate=0.1, rho=0.05, probes=2)
+    point, state = objective.evaluate(theta), dict(optimizer.init(objective, theta, 0))
+    ways, traces = [], []
+    for number in range(400):
+        step = optimizer.step(objective, point, {**state, "steps": number})
+        assert step is not None
+        ways.append((theta - step.theta) / 0.1 - point.gradient)
+        traces.append(step.facts["trace"])
+    assert len({round(each, 12) for each in traces}) > 300  # fresh probes in every step
+    seen = torch.tensor(traces, dtype=torch.float64)
+    error = seen.std() / math.sqrt(len(seen))
+    assert abs(seen.mean() - trace) < 4 * error
+    gathered = torch.stack(ways) / 0.05
+    errors = gathered.std(0) / math.sqrt(len(ways))
+    assert ((gathered.mean(0) - slope).abs() < 5 * errors + 1e-12).all()
+
+
+# Noise along q₁
+
+
+@pytest.mark.parametrize("shared", [{}, SHARED], ids=["plain", "momentum"])
+def test_without_noise_it_is_gradient_descent(shared: dict[str, float]) -> None:
+    objective, theta = start()
+    plain, _ = walked(objective, GradientDescent(learning_rate=0.2, **shared), theta, 6)
+    quiet = SharpestNoise(learning_rate=0.2, noise=0.0, every=1, **shared)
+    found, _ = walked(objective, quiet, theta, 6)
+    torch.testing.assert_close(found[-1].theta, plain[-1].theta, rtol=1e-12, atol=1e-14)
+
+
+def test_the_noise_lies_along_q1_and_is_standard_normal() -> None:
+    """On a quadratic the gradient beside θ is more by sξλ₁q₁, exactly."""
+    eigenvalues = (3.0, 1.0, 0.2)
+    objective = quadratic(eigenvalues)
+    theta = torch.ones(3, dtype=torch.float64)
+    optimizer = SharpestNoise(learning_rate=0.1, noise=0.5, every=1, eigen_tolerance=1e-12)
+    point, state = objective.evaluate(theta), dict(optimizer.init(objective, theta, 7))
+    drawn = []
+    for number in range(300):
+        step = optimizer.step(objective, point, {**state, "steps": number, "wait": 0})
+        assert step is not None
+        more = (theta - step.theta) / 0.1 - point.gradient
+        assert more[1:].abs().max() < 1e-9  # q₁ is the first axis
+        sign = math.copysign(1.0, step.state["basis"][0, 0])  # type: ignore[index]
+        drawn.append(sign * more[0].item() / (0.5 * eigenvalues[0]))
+    assert stats.kstest(drawn, "norm").pvalue > 0.01
+
+
+def test_in_the_mean_the_noise_is_a_penalty_on_the_sharpness() -> None:
+    """Mean of the gradients beside θ = ∇(𝓛 + ½s²λ₁) + O(s⁴): λ₁ from dense matrices around θ."""
+    objective, theta = tanh_module()
+
+    def sharpness(parameters: Tensor) -> float:
+        return torch.linalg.eigvalsh(dense(objective, parameters))[-1].item()
+
+    deviation, count = 0.1, 4000
+    optimizer = SharpestNoise(
+        learning_rate=1.0, noise=deviation, every=10**6, eigen_tolerance=1e-10
+    )
+    point = objective.evaluate(theta)
+    first = optimizer.step(objective, point, optimizer.init(objective, theta, 0))
+    assert first is not None
+    sums = torch.zeros_like(theta)
+    for number in range(count):
+        step = optimizer.step(objective, point, {**first.state, "steps": number})
+        assert step is not None
+        sums += theta - step.theta - point.gradient
+    size = 1e-4
+    slope = torch.stack(
+        [
+            torch.tensor((sharpness(theta + size * e) - sharpness(theta - size * e)) / (2 * size))
+            for e in torch.eye(len(theta)).to(theta)
+        ]
+    )
+    expected = 0.5 * deviation**2 * slope.to(theta)
+    # The linear term, sξ𝓗q₁, is along q₁ and only dies out with the number of draws.
+    q1 = torch.linalg.eigh(dense(objective, theta))[1][:, -1]
+    across = [vector - (vector @ q1) * q1 for vector in (sums / count, expected)]
+    assert across[1].norm() > 0
+    assert (across[0] - across[1]).norm() < 0.1 * across[1].norm()
+
+
+# All three
+
+
+ALL: list[Optimizer] = [
+    SWA(learning_rate=0.1, average_after=3, momentum=0.5),
+    TracePenalty(learning_rate=0.1, rho=0.01, probes=2, momentum=0.5),
+    SharpestNoise(learning_rate=0.1, noise=0.05, every=4, momentum=0.5),
+]
+each = pytest.mark.parametrize("optimizer", ALL, ids=lambda item: item.name)
+
+
+@each
+def test_a_step_changes_nothing_and_a_stored_state_goes_on_to_the_same_bits(
+    optimizer: Optimizer,
+) -> None:
+    objective, theta = start()
+    whole, _ = walked(objective, optimizer, theta, 10, Shuffled(size=5))
+    for course in whole:
+        point = objective.evaluate(course.theta)
+        state = course.optimizer
+        kept = {k: v.clone() if isinstance(v, Tensor) else v for k, v in state.items()}
+        place = course.theta.clone()
+        first, second = (optimizer.step(objective, point, state) for _ in range(2))
+        assert first is not None
+        assert second is not None
+        assert torch.equal(course.theta, place)
+        assert same(state, kept)
+        assert torch.equal(first.theta, second.theta)
+        assert same(first.state, second.state)
+        assert first.state.keys() == optimizer.init(objective, theta, 0).keys()
+        assert first.facts.keys() == optimizer.columns(len(theta), 4).keys()
+        point.release()
+    middle = whole[6]
+    tensors = {k: v for k, v in middle.optimizer.items() if isinstance(v, Tensor)}
+    numbers = {k: v for k, v in middle.optimizer.items() if k not in tensors}
+    restored = load(save({**tensors, "theta": middle.theta}))
+    course = Course(
+        restored.pop("theta"),
+        {**json.loads(json.dumps(numbers)), **restored},
+        json.loads(json.dumps(middle.batch)),
+        middle.iteration,
+        middle.flow_time,
+    )
+    follow(start()[0], optimizer, Shuffled(size=5), course, Until(iterations=10), lambda *_: None)
+    assert torch.equal(course.theta, whole[-1].theta)
+    assert same(course.optimizer, whole[-1].optimizer)
+    assert from_record(OPTIMIZERS, json.loads(json.dumps(record(optimizer)))) == optimizer
+
+
+@each
+def test_cut_off_and_taken_up_a_run_is_the_same(optimizer: Optimizer, tmp_path: Path) -> None:
+    subset = write_noise_subset(tmp_path / "dice-subset0.npz", seed=0)
+
+    def run(folder: Path, iterations: int) -> None:
+        spec = small_spec(optimizer=optimizer, batch=Shuffled(size=6), target_loss=1e-6)
+        stop = dataclasses.replace(spec.stop, max_iterations=iterations)
+        train(dataclasses.replace(spec, stop=stop), subset, folder, threads=1)
+
+    run(tmp_path / "whole", 13)
+    for iterations in (6, 13):
+        run(tmp_path / "parts", iterations)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_the_snapshots_of_swa_hold_the_mean(tmp_path: Path) -> None:
+    subset = write_noise_subset(tmp_path / "dice-subset0.npz", seed=0)
+
+    def snapshots(name: str, optimizer: Optimizer) -> list[Tensor]:
+        spec = small_spec(optimizer=optimizer, target_loss=None, every=1)
+        spec = dataclasses.replace(spec, stop=dataclasses.replace(spec.stop, max_iterations=9))
+        manifest = train(spec, subset, tmp_path / name, threads=1)
+        places = [tmp_path / name / entry["file"] for entry in manifest["snapshots"]]
+        network = spec.network.build(spec.shape, spec.outputs)
+        return [network.flatten(load(place.read_bytes())) for place in places]
+
+    plain = snapshots("plain", GradientDescent(learning_rate=0.01))
+    found = snapshots("swa", SWA(learning_rate=0.01, average_after=4))
+    assert len(found) == 10
+    torch.testing.assert_close(found[-1], torch.stack(plain[5:]).mean(0), rtol=1e-12, atol=1e-14)
+
+
+def test_descriptions() -> None:
+    assert ALL[0].describe() == (
+        "gradient descent, learning rate 0.1, momentum 0.5, weights averaged after 3 steps"
+    )
+    assert ALL[1].describe() == (
+        "gradient descent with a penalty on the trace, learning rate 0.1, ρ 0.01, 2 probes, "
+        "momentum 0.5"
+    )
+    assert ALL[2].describe() == (
+        "SGD with noise of deviation 0.05 on its weights, learning rate 0.1, momentum 0.5, the 1 "
+        "sharpest directions found every 4 steps"
+    )
