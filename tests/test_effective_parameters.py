@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from eosflow.measurements.effective_parameters import EffectiveParameters
 from eosflow.networks.module import ModuleNetwork, glorot_uniform
+from eosflow.networks.perceptron import MLP
+from eosflow.objectives.mlp import MLPObjective
 from eosflow.objectives.module import ModuleObjective
 from eosflow.spectra.density import saturated
 
@@ -83,6 +85,26 @@ def test_quadrature_agrees_within_its_error() -> None:
     value = exact["sharpness_gauss_newton"]
     assert record["sharpness_gauss_newton"] == pytest.approx(value, rel=1e-6)
     assert record["residual_gauss_newton"] <= 1e-4
+
+
+def test_more_inputs_than_examples_change_nothing() -> None:
+    """In the span of the inputs: as from all eigenvalues of G in all coordinates."""
+    stream = torch.Generator().manual_seed(4)
+    inputs = torch.randn(6, 30, generator=stream, dtype=torch.float64)
+    network = MLP((30, 5, 4, 3), "tanh")
+    objective = MLPObjective(network, "cross_entropy", inputs, torch.arange(6) % 3)
+    theta = network.initialize(0)
+    point = objective.evaluate(theta)
+    gauss_newton = point.gauss_newton(torch.eye(len(theta)).to(theta))
+    values = torch.linalg.eigvalsh(gauss_newton).clamp(min=0)
+    exact = EffectiveParameters().measure(objective, theta, 0, 0)
+    for name, alpha in {"": 0.01, "_relative": 0.01 * values[-1].item()}.items():
+        expected = (values / (values + alpha)).sum().item()
+        assert exact[f"effective_parameters{name}"] == pytest.approx(expected, rel=1e-9)
+    assert exact["sharpness_gauss_newton"] == pytest.approx(values[-1].item(), rel=1e-10)
+    few = EffectiveParameters(exact_up_to=0, probes=100).measure(objective, theta, 0, 0)
+    distance = abs(few["effective_parameters"] - exact["effective_parameters"])
+    assert distance < 4 * few["effective_parameters_error"]
 
 
 def test_is_the_same_in_other_coordinates_where_the_prior_goes_with_them() -> None:

@@ -26,11 +26,12 @@ class EffectiveParameters:
 
     G alone: λ/(λ + α) has a pole at λ = −α, and 𝓗 has eigenvalues there. 0 ≤ N_eff ≤ rank G. Exact
     up to `exact_up_to` parameters, beyond that by stochastic Lanczos quadrature with the standard
-    error over its probes. Source: MacKay 1992 (γ), Moody 1991 (p_eff), Wang & Roberts 2023 (SANE).
+    error over its probes. An MLP with more inputs than examples is taken in the span of the inputs,
+    outside of which G is 0. Source: MacKay 1992 (γ), Moody 1991 (p_eff), SANE: Wang & Roberts 2023.
     """
 
     name: ClassVar[str] = "effective-parameters"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     alpha: float = setting(0.01, about="α of the constant prior", exclusiveMinimum=0)
     relative_alpha: float = setting(
@@ -57,6 +58,10 @@ class EffectiveParameters:
         self, objective: Objective, theta: Tensor, iteration: int, seed: int
     ) -> dict[str, Any]:
         """The numbers at θ (P,); where G = 0 both are 0."""
+        from eosflow.objectives.input_span import input_span
+
+        if span := input_span(objective):
+            objective, theta = span.objective, span.project(theta)
         point = objective.evaluate(theta)
         if len(theta) <= self.exact_up_to:
             largest, residual, count = _exactly(point)

@@ -96,6 +96,7 @@ EXTRAS: dict[str, Entry] = {
     "edge-cifar10": Entry("edge_cifar10", None),
     "sgd-grid": Entry("sgd_grid", None),
     "spectra": Entry("spectra", None),
+    "optimizer-ends": Entry("optimizer_ends", None),
     "optimizer-edges": Entry("optimizer_edges", None),
     "schedules": Entry("schedules", None),
     "instabilities": Entry("instabilities", None),

@@ -205,6 +205,17 @@ KINDS: dict[str, Kind] = {
         "not converge.",
         data="studies/spectra/table.csv",
     ),
+    "optimizer_ends": Kind(
+        "eosflow.results.figures.optimizer_ends:optimizer_ends",
+        "Which optimizer ends where",
+        "A tanh network on photographs of CIFAR-10, after the same number of gradients: accuracy "
+        "on held-out examples against that on the training examples, and against the sharpness, "
+        "the largest eigenvalue of the Hessian of the training loss. Marks are medians over the "
+        "seeds, bars reach from the lower to the upper quartile. Early stopping is that of SGD "
+        "with the larger learning rate, and is chosen by held-out examples that enter no number "
+        "here.",
+        data="studies/optimizer-ends/table.csv",
+    ),
     "optimizer_edges": Kind(
         "eosflow.results.figures.optimizer_edges:optimizer_edges",
         "Each optimizer at an edge of its own",

@@ -34,6 +34,7 @@ STUDIES: dict[str, Study] = {
     "edge-cifar10": Study("edge_cifar10:table", version=1, judged=True, of_runs=True),
     "sgd-grid": Study("runs:by_snapshot", version=1, judged=True, of_runs=True),
     "spectra": Study("runs:by_snapshot", version=1, of_runs=True),
+    "optimizer-ends": Study("optimizer_ends:table", version=1, judged=True, of_runs=True),
     "instabilities": Study("instabilities:rows", version=1, judged=True),
     "optimizer-edges": Study("optimizer_edges:rows", version=1, judged=True),
     "schedules": Study("schedules:rows", version=1, judged=True),

@@ -1,0 +1,109 @@
+"""The drawing of where optimizers end, from the study's table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from eosflow.results.figures import KINDS, style
+from eosflow.results.studies.optimizer_ends import EARLY, MEDIAN, QUARTILES
+
+HEIGHT = 3.6  # inches
+PANEL = (2.9, 2.6)  # inches, roughly: labels are placed before the layout is known
+LETTER, LINE = 0.058, 0.12  # inches, of the labels' font
+FONT = 6.5
+LOWER, _, UPPER = QUARTILES
+
+
+def optimizer_ends(table: Path | str) -> Figure:
+    """Accuracy on held-out examples against that on the training examples, and against λ₁(𝓗).
+
+    table: CSV of `eosflow.results.studies.optimizer_ends.table`. Marks are medians over the seeds,
+    bars their quartiles, each with the name of its optimizer.
+    """
+    frame = pd.read_csv(table)
+    figure, (training, sharpness), _ = style.panels(
+        2, 2, KINDS["optimizer_ends"].title, share_x=False
+    )
+    figure.set_figheight(HEIGHT)
+    for axes, column in ((training, "accuracy"), (sharpness, "sharpness")):
+        known = frame[frame["statistic"].isin(QUARTILES)].copy()
+        known[["accuracy", "held_out_accuracy"]] *= 100
+        if column == "sharpness":
+            axes.set_xscale("log")
+        _marks(axes, known, column)
+        axes.set_ylabel("accuracy on held-out examples (%)")
+    training.set_xlabel("accuracy on the training examples (%)")
+    training.set_title("train against test")
+    sharpness.set_xlabel(r"sharpness $\lambda_1(\mathcal{H})$")
+    sharpness.set_title("sharpness against test")
+    style.log_time_axis(sharpness)
+    return figure
+
+
+def _marks(axes: Axes, known: pd.DataFrame, column: str) -> None:
+    """A mark, its quartiles and its name for each optimizer."""
+    by = {statistic: part.set_index("method") for statistic, part in known.groupby("statistic")}
+    middle = by[MEDIAN].dropna(subset=[column, "held_out_accuracy"])
+    if middle.empty:
+        style.say(axes, "no optimizer has run")
+        return
+    names = [str(method) for method in middle.index]
+    for method, (_, row) in zip(names, middle.iterrows(), strict=True):
+        color = style.SECOND if method == EARLY else style.FIRST
+        low, high = (by[name].loc[method] for name in (LOWER, UPPER))
+        x, y = row[column], row["held_out_accuracy"]
+        axes.plot([low[column], high[column]], [y, y], color=color, lw=0.8, alpha=0.5)
+        heights = [low["held_out_accuracy"], high["held_out_accuracy"]]
+        axes.plot([x, x], heights, color=color, lw=0.8, alpha=0.5)
+        axes.plot(x, y, "o", color=color, ms=4)
+    axes.margins(0.16, 0.12)
+    points = middle[[column, "held_out_accuracy"]].to_numpy(dtype=float)
+    _labels(axes, points, names)
+
+
+def _labels(axes: Axes, points: NDArray[np.float64], names: Sequence[str]) -> None:
+    """Write each name beside its mark, where it covers least of the others."""
+    to_axes = axes.transScale + axes.transLimits
+    places = to_axes.transform(points) * PANEL  # inches
+    taken = [np.array([x - 0.04, y - 0.04, x + 0.04, y + 0.04]) for x, y in places]
+    for (x, y), point, name in zip(places, points, names, strict=True):
+        width = LETTER * len(name)
+        boxes = [
+            (_box(x, y, width, side, up), side, up)
+            for up in (0.0, 0.13, -0.13, 0.26, -0.26)
+            for side in (1, -1, 0)
+            if side or up
+        ]
+        best = min(boxes, key=lambda each: sum(_overlap(each[0], other) for other in taken))
+        box, side, up = best
+        taken.append(box)
+        axes.annotate(
+            name,
+            (point[0], point[1]),
+            xytext=(side * 5, up * 72),
+            textcoords="offset points",
+            ha={1: "left", -1: "right", 0: "center"}[side],
+            va="center",
+            fontsize=FONT,
+            color=style.INK,
+        )
+
+
+def _box(x: float, y: float, width: float, side: int, up: float) -> NDArray[np.float64]:
+    """The ends of a label in inches: left, bottom, right, top."""
+    left = {1: x + 0.07, -1: x - 0.07 - width, 0: x - width / 2}[side]
+    return np.array([left, y + up - LINE / 2, left + width, y + up + LINE / 2])
+
+
+def _overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """The area that two boxes share, and what the first has outside the panel."""
+    shared = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    outside = np.maximum(0, -one[:2]).sum() + np.maximum(0, one[2:] - PANEL).sum()
+    return float(np.prod(np.maximum(0, shared)) + 0.02 * outside)

@@ -1,0 +1,179 @@
+"""Where optimizers end: gradients, the stop that is chosen, quartiles, verdicts, the picture."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from eosflow.results import columns
+from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
+from eosflow.results.figures.optimizer_ends import optimizer_ends
+from eosflow.results.studies.optimizer_ends import EARLY, QUARTILES, gradients, table
+from eosflow.results.studies.runs import StudyRun
+from eosflow.results.verdicts import JUDGES
+
+SLOW, FAST = "SGD, η = 0.01", "SGD, η = 0.1"
+# Test accuracy by sharpness: the sharper, the worse.
+ENDS: dict[str, tuple[dict[str, Any], float, float]] = {
+    "slow": ({"name": "gradient-descent", "learning_rate": 0.01, "momentum": 0.0}, 40.0, 0.25),
+    "fast": ({"name": "gradient-descent", "learning_rate": 0.1, "momentum": 0.0}, 20.0, 0.27),
+    "heavy": ({"name": "gradient-descent", "learning_rate": 0.01, "momentum": 0.9}, 30.0, 0.26),
+    "sam": ({"name": "sam", "learning_rate": 0.1, "rho": 0.1}, 10.0, 0.29),
+    "tracer": ({"name": "sgd-tracer", "learning_rate": 0.1, "rho": 0.1}, 5.0, 0.30),
+    "mean": ({"name": "swa", "learning_rate": 0.1, "average_after": 3}, 15.0, 0.28),
+}
+
+
+def run(experiment: str, seed: int, looks: list[float], stopped: str = "max_iterations") -> Any:
+    """λ₁ and N_eff as in `ENDS`, more by 1 % a seed; `looks` are the accuracies to choose by."""
+    optimizer, sharpness, accuracy = ENDS[experiment]
+    spec = {
+        "experiment": experiment, "dataset": {"name": "cifar10"}, "network": {"name": "mlp"},
+        "n": 100, "init_seed": seed, "subset_seed": 0, "optimizer": optimizer,
+        "batch": {"name": "shuffled", "size": 25},
+    }  # fmt: skip
+    place = {"iteration": np.arange(len(looks)) * 10, "flow_time": np.arange(len(looks)) * 1.0}
+    last = np.array([1e3] * (len(looks) - 1) + [sharpness * (1 + seed / 100)])
+    first = pd.DataFrame(
+        place | {"eigenvalue_1": last, "residual_1": 1e-3, "eigenvalue_2": 1.0, "converged": True}
+    )
+    held_out = [0.1 * number for number in range(len(looks) - 1)] + [accuracy + seed / 1000]
+    second = pd.DataFrame(
+        place
+        | {"loss": 1.0, "accuracy": 0.9, "held_out_loss": 2.0, "held_out_accuracy": held_out}
+        | {"validation_loss": 2.0, "validation_accuracy": looks}
+    )
+    third = pd.DataFrame(
+        place
+        | {"effective_parameters": last * 10, "effective_parameters_error": 1.0}
+        | {"effective_parameters_relative": 3.0, "effective_parameters_relative_error": 0.1}
+        | {"sharpness_gauss_newton": last, "residual_gauss_newton": 1e-3}
+    )
+    names = ("top-eigenvalues", "accuracy", "effective-parameters")
+    measured = dict(zip(names, (first, second, third), strict=True))
+    return StudyRun(spec, stopped, pd.DataFrame(), 1.0, measured)
+
+
+@functools.cache
+def _made(seeds: int) -> pd.DataFrame:
+    runs = []
+    for name in ENDS:
+        looks = [0.1, 0.2, 0.3, 0.25] if name == "fast" else [0.1, 0.2]
+        runs += [run(name, seed, looks) for seed in range(seeds)]
+    return table(runs)
+
+
+def made(seeds: int = 5) -> pd.DataFrame:
+    """The table of runs that were made up, to be changed."""
+    return _made(seeds).copy()
+
+
+def test_the_stop_is_chosen_by_the_examples_kept_apart() -> None:
+    frame = made()
+    early = frame[(frame["method"] == EARLY) & (frame["statistic"] == "run")]
+    assert early["iteration"].tolist() == [20] * 5  # where `looks` are best, not the others
+    assert early["held_out_accuracy"].tolist() == pytest.approx([0.2] * 5)
+    assert early["gradients"].tolist() == [20] * 5
+    assert set(early["experiment"]) == {"fast"}  # the others were looked at twice
+
+
+def test_gradients_are_those_that_the_method_needs() -> None:
+    course = pd.DataFrame({"power_iterations": [3, 0, 0, 0, 0, 2, 0, 0, 0, 0]})
+    noise = {"name": "sharpest-noise", "learning_rate": 0.1, "k": 1, "examples": 50}
+    counted = {
+        "gradient-descent": ({}, 7), "swa": ({}, 7), "sam": ({}, 14), "sgd-tracer": ({}, 21),
+        "trace-penalty": ({"probes": 2}, 49),
+    }  # fmt: skip
+    for name, (settings, expected) in counted.items():
+        one = run("fast", 0, [0.1, 0.2])
+        optimizer = {"name": name, "learning_rate": 0.1, **settings}
+        one = StudyRun({**one.spec, "optimizer": optimizer}, "", course, 1.0, {})
+        assert gradients(one, 7) == expected
+    one = StudyRun({**run("fast", 0, [0.1]).spec, "optimizer": noise}, "", course, 1.0, {})
+    # Products of two vectors, each of two gradients over 50 examples, which are two batches.
+    assert gradients(one, 7) == 7 + (3 + 2) * 2 * 2 * 2
+    assert gradients(one, 5) == 5 + 3 * 2 * 2 * 2
+
+
+def test_quartiles_are_over_the_seeds_that_did_not_diverge() -> None:
+    runs = [run("sam", seed, [0.1, 0.2]) for seed in range(5)]
+    runs.append(run("sam", 5, [0.1, 0.2], stopped="diverged"))
+    frame = table(runs).set_index("statistic")
+    ends = np.array([10.0 * (1 + seed / 100) for seed in range(5)])
+    for statistic, share in QUARTILES.items():
+        row = frame.loc[statistic]
+        assert row["sharpness"] == pytest.approx(np.quantile(ends, share))
+        assert row["seeds"] == 5
+    assert frame.loc["run", "sharpness"].isna().tolist() == [False] * 5 + [True]
+
+
+def test_the_slides_numbers_stand_beside_cells_that_were_not_run() -> None:
+    source = made()
+    source = source[source["statistic"] == "source"]
+    assert len(source) == 23
+    assert set(source["stopped"]) == {"not run"}
+    assert source["held_out_accuracy"].isna().all()
+    noisy = source[source["problem"].str.contains("label noise")].set_index("method")
+    assert noisy["source_accuracy"].tolist() == [0.2196, 0.4989, 0.5162]
+
+
+def test_every_column_is_described() -> None:
+    (file,) = (each for each in columns.files() if each.path == "studies/optimizer-ends/table.csv")
+    names = list(made())
+    assert not [name for name in names if file.column(name) is None]
+    assert not [each.name for each in file.columns if not any(map(each.is_called, names))]
+
+
+def verdicts(frame: pd.DataFrame) -> dict[str, Any]:
+    return {str(row["claim"]): row for row in JUDGES["optimizer-ends"](frame).to_dict("records")}
+
+
+def test_ratios_and_differences_against_sgd_at_the_large_rate() -> None:
+    found = verdicts(made())
+    measured = {claim: float(row["measured"]) for claim, row in found.items()}
+    expected = {
+        "larger-rate-less-sharp": 0.5, "larger-rate-fewer": 0.5, "larger-rate-better": 2,
+        "sam-less-sharp": 0.5, "sam-better": 2, "tracer-less-sharp": 0.25, "tracer-fewer": 0.25,
+        "tracer-better": 3, "tracer-better-than-sam": 1, "averaging-better": 1,
+        "momentum-better": -1, "early-stopping-better": -7.2, "less-sharp-is-better": -1,
+        "fewer-is-better": -1,
+    }  # fmt: skip
+    assert measured == pytest.approx(expected, rel=5e-3)
+    wrong = {claim for claim, row in found.items() if row["holds"] == CONTRADICTED}
+    assert wrong == {"momentum-better", "early-stopping-better"}
+    assert found["sam-better"]["settings"] == f"cifar10, mlp, N = 100: SAM against {FAST}"
+    assert found["larger-rate-better"]["settings"].endswith(f"{FAST} against {SLOW}")
+
+
+def test_a_correlation_that_could_be_chance_is_no_verdict() -> None:
+    frame = made()
+    frame.loc[frame["method"] == "SAM", "held_out_accuracy"] = 0.2
+    row = verdicts(frame)["less-sharp-is-better"]
+    sharp = [40.0, 20.0, 30.0, 10.0, 5.0, 15.0]
+    test = [0.25, 0.27, 0.26, 0.2, 0.30, 0.28]
+    oracle = stats.spearmanr(sharp, test)
+    assert oracle.pvalue > 0.05
+    assert row["holds"] == NOT_ENOUGH
+    assert f"p = {oracle.pvalue:.2g}" in row["settings"]
+    assert verdicts(made())["less-sharp-is-better"]["holds"] == HOLDS
+    few = verdicts(made(seeds=4))
+    assert {row["holds"] for row in few.values()} == {NOT_ENOUGH}
+
+
+def test_each_optimizer_is_named_at_its_mark(tmp_path: Path) -> None:
+    made().to_csv(tmp_path / "table.csv", index=False)
+    frame = pd.read_csv(tmp_path / "table.csv")
+    middle = frame[frame["statistic"] == "median"].set_index("method")
+    training, sharpness = optimizer_ends(tmp_path / "table.csv").axes
+    for axes, column, scale in ((training, "accuracy", 100), (sharpness, "sharpness", 1)):
+        named = {text.get_text(): text.xy for text in axes.texts}  # type: ignore[attr-defined]
+        assert set(named) == set(middle.index)
+        for name, (x, y) in named.items():
+            assert x == pytest.approx(scale * middle.loc[name, column])
+            assert y == pytest.approx(100 * middle.loc[name, "held_out_accuracy"])
