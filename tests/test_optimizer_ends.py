@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from eosflow.results.figures.optimizer_ends import optimizer_ends
 from eosflow.results.studies.optimizer_ends import EARLY, QUARTILES, gradients, table
 from eosflow.results.studies.runs import StudyRun
 from eosflow.results.verdicts import JUDGES
+from eosflow.storage.errors import UserError
 
 SLOW, FAST = "SGD, η = 0.01", "SGD, η = 0.1"
 # Test accuracy by sharpness: the sharper, the worse.
@@ -111,6 +113,13 @@ def test_quartiles_are_over_the_seeds_that_did_not_diverge() -> None:
         assert row["sharpness"] == pytest.approx(np.quantile(ends, share))
         assert row["seeds"] == 5
     assert frame.loc["run", "sharpness"].isna().tolist() == [False] * 5 + [True]
+
+
+def test_what_is_missing_is_named() -> None:
+    whole = run("sam", 0, [0.1, 0.2])
+    two = {name: frame for name, frame in whole.measured.items() if name != "accuracy"}
+    with pytest.raises(UserError, match="of sam accuracy was not measured"):
+        table([dataclasses.replace(whole, measured=two)])
 
 
 def test_the_slides_numbers_stand_beside_cells_that_were_not_run() -> None:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from eosflow.results.figures import KINDS, style
 from eosflow.results.studies.optimizer_ends import EARLY, MEDIAN, QUARTILES
 
-HEIGHT = 3.6  # inches
-PANEL = (2.9, 2.6)  # inches, roughly: labels are placed before the layout is known
+HEIGHT = 3.9  # inches
+PANEL = (2.9, 2.9)  # inches, roughly: labels are placed before the layout is known
 LETTER, LINE = 0.058, 0.12  # inches, of the labels' font
 FONT = 6.5
 LOWER, _, UPPER = QUARTILES
@@ -54,7 +54,7 @@ def _marks(axes: Axes, known: pd.DataFrame, column: str) -> None:
     if middle.empty:
         style.say(axes, "no optimizer has run")
         return
-    names = [str(method) for method in middle.index]
+    names, bars = [str(method) for method in middle.index], []
     for method, (_, row) in zip(names, middle.iterrows(), strict=True):
         color = style.SECOND if method == EARLY else style.FIRST
         low, high = (by[name].loc[method] for name in (LOWER, UPPER))
@@ -63,26 +63,45 @@ def _marks(axes: Axes, known: pd.DataFrame, column: str) -> None:
         heights = [low["held_out_accuracy"], high["held_out_accuracy"]]
         axes.plot([x, x], heights, color=color, lw=0.8, alpha=0.5)
         axes.plot(x, y, "o", color=color, ms=4)
-    axes.margins(0.16, 0.12)
+        bars += [[(low[column], y), (high[column], y)], [(x, height) for height in heights]]
+    axes.margins(0.24, 0.1)
+    axes.autoscale_view()  # else the limits are those of before
     points = middle[[column, "held_out_accuracy"]].to_numpy(dtype=float)
-    _labels(axes, points, names)
+    _labels(axes, points, names, np.array(bars, dtype=float))
 
 
-def _labels(axes: Axes, points: NDArray[np.float64], names: Sequence[str]) -> None:
-    """Write each name beside its mark, where it covers least of the others."""
+def _labels(
+    axes: Axes, points: NDArray[np.float64], names: Sequence[str], bars: NDArray[np.float64]
+) -> None:
+    """Write each name beside its mark (n, 2), where it covers least of the others and of the bars.
+
+    bars: (m, 2, 2), the two ends of each.
+    """
     to_axes = axes.transScale + axes.transLimits
     places = to_axes.transform(points) * PANEL  # inches
     taken = [np.array([x - 0.04, y - 0.04, x + 0.04, y + 0.04]) for x, y in places]
+    crossed = []
+    for ends in bars:
+        first, second = to_axes.transform(ends) * PANEL
+        low, high = np.minimum(first, second) - 0.01, np.maximum(first, second) + 0.01
+        crossed.append(np.concatenate([low, high]))
+
+    def cost(candidate: tuple[NDArray[np.float64], int, float]) -> float:
+        box, _, up = candidate
+        hidden = sum(_overlap(box, other) for other in taken)
+        outside = np.maximum(0, -box[:2]).sum() + np.maximum(0, box[2:] - PANEL).sum()
+        thin = sum(_overlap(box, bar) for bar in crossed)
+        return float(hidden + 0.2 * thin + 0.2 * outside + 0.02 * abs(up))
+
     for (x, y), point, name in zip(places, points, names, strict=True):
         width = LETTER * len(name)
         boxes = [
             (_box(x, y, width, side, up), side, up)
-            for up in (0.0, 0.13, -0.13, 0.26, -0.26)
+            for up in (0.0, 0.1, -0.1, 0.2, -0.2)
             for side in (1, -1, 0)
-            if side or up
+            if side or abs(up) > 0.1
         ]
-        best = min(boxes, key=lambda each: sum(_overlap(each[0], other) for other in taken))
-        box, side, up = best
+        box, side, up = min(boxes, key=cost)
         taken.append(box)
         axes.annotate(
             name,
@@ -103,7 +122,6 @@ def _box(x: float, y: float, width: float, side: int, up: float) -> NDArray[np.f
 
 
 def _overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """The area that two boxes share, and what the first has outside the panel."""
+    """The area that two boxes share."""
     shared = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
-    outside = np.maximum(0, -one[:2]).sum() + np.maximum(0, one[2:] - PANEL).sum()
-    return float(np.prod(np.maximum(0, shared)) + 0.02 * outside)
+    return float(np.prod(np.maximum(0, shared)))

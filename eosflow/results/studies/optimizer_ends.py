@@ -10,6 +10,7 @@ import pandas as pd
 
 from eosflow.results.studies.runs import StudyRun, by_snapshot
 from eosflow.results.studies.slides_tables import SOURCES
+from eosflow.storage.errors import UserError
 
 RUN, MEDIAN, SOURCE = "run", "median", "source"
 QUARTILES = {"lower quartile": 0.25, MEDIAN: 0.5, "upper quartile": 0.75}
@@ -27,6 +28,7 @@ WORDS = {
 # TRACER single examples' gradients, whose mean is the gradient, and their Hessians' products.
 GRADIENTS = {"sam": 2, "sgd-tracer": 3, "adam-tracer": 3}
 PROBE_GRADIENTS = 3  # the gradient of vᵀ𝓗v, a third derivative
+NEEDED = ("top-eigenvalues", "accuracy", "effective-parameters")
 NUMBERS = (
     *("iteration", "gradients", "loss", "accuracy", "held_out_loss", "held_out_accuracy"),
     *("validation_loss", "validation_accuracy", "sharpness", "residual", "effective_parameters"),
@@ -41,9 +43,16 @@ def table(runs: Sequence[StudyRun]) -> pd.DataFrame:
     `statistic` tells them apart: `run`, `lower quartile`, `median`, `upper quartile`, `source`. A
     run of plain SGD that was looked at on its way has a second row, `early stopping`: the look with
     the highest accuracy on the held-out examples kept apart (`validation`), the first of equals.
-    Needs `top-eigenvalues`, `effective-parameters` and `accuracy` with `validation`. Seeds of which
-    a run diverged are not in that method's quartiles.
+    Seeds of which a run diverged are not in that method's quartiles.
+
+    Raises: UserError where a run lacks one of the measurements of `NEEDED`.
     """
+    for run in runs:
+        if missing := [name for name in NEEDED if name not in run.measured]:
+            raise UserError(
+                f"optimizer-ends: of {run.spec['experiment']} {', '.join(missing)} was not "
+                f"measured. It needs {', '.join(NEEDED)}: name them in its `measure`."
+            )
     rows = [row for run in runs for row in _rows(run)]
     each = pd.DataFrame(rows)
     return pd.concat([each, _quartiles(each), pd.DataFrame(SOURCES)], ignore_index=True)
@@ -73,7 +82,8 @@ def _rows(run: StudyRun) -> list[dict[str, Any]]:
         looks["residual"] = looks["residual_1"]
     found = [_row(run, looks.iloc[-1], _method(run.spec["optimizer"], run.settings))]
     # Of the start and the end alone there is nothing to choose.
-    if _plain(run.spec["optimizer"]) and len(looks) > 2 and run.stopped != "diverged":
+    known = looks["validation_accuracy"].notna().sum()
+    if _plain(run.spec["optimizer"]) and known > 2 and run.stopped != "diverged":
         best = int(np.nanargmax(looks["validation_accuracy"].to_numpy(dtype=float)))
         found.append(_row(run, looks.iloc[best], EARLY))
     return found
