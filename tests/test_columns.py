@@ -135,7 +135,7 @@ def test_a_column_is_explained_with_the_files_that_have_it() -> None:
     assert "E‖B_{l+1} D_l‖² / (E‖B_{l+1}‖² E‖D_l‖²)" in words
     assert "file      decomposition.parquet" in words
     both = columns.explain("sharpness_gauss_newton")
-    assert len({file.title for file, _ in both}) == 3
+    assert len({file.title for file, _ in both}) == 4
 
 
 @pytest.mark.parametrize(
