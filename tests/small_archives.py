@@ -102,8 +102,12 @@ TREES = (
 )
 
 
+TEST_TREES = "(4 (2 The) (4 great))\n(1 (2 One) (0 (0 awful) (2 film)))\n"
+
+
 def sst_zip(path: Path, trees: str = TREES) -> Path:
-    return zip_of(path, {"trees/train.txt": trees, "trees/dev.txt": "(2 a)\n"})
+    members = {"trees/train.txt": trees, "trees/dev.txt": "(2 a)\n", "trees/test.txt": TEST_TREES}
+    return zip_of(path, dict(members))
 
 
 def small_roberta(folder: Path, texts: list[str], hidden: int = 24) -> Path:

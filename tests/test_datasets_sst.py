@@ -143,6 +143,19 @@ def test_binary_labels_leave_the_neutral_out(tmp_path):
     }
 
 
+def test_held_out_phrases_are_those_of_the_test_trees_that_no_training_tree_has(tmp_path):
+    archive = sst_zip(tmp_path / "s.zip")
+    phrases, labels = sst.read_phrases(archive, 5, held_out=True)
+    # "The", "great" and "awful" were trained on.
+    expected = {"The great": 4, "One awful film": 1, "One": 2, "awful film": 0, "film": 2}
+    assert dict(zip(phrases, labels.tolist(), strict=True)) == expected
+    two, _ = sst.read_phrases(archive, 2, held_out=True)
+    assert two == ["The great", "One awful film", "awful film"]
+    pool = SST(encoder="random", words=3).open_held_out(Resources(archive, tmp_path / "cache"))
+    assert (pool.inputs(np.array([1])) == sst.random_vectors(["One awful film"], 3)).all()
+    assert pool.preprocessing["phrases"].startswith("all nodes of the test trees that no training")
+
+
 def test_the_pool_embeds_what_is_asked_for(tmp_path, settings, monkeypatch):
     asked: list[str] = []
     encode = embedding.encode
@@ -170,6 +183,10 @@ def test_the_real_trees(real_data):
     assert labels[0] == 3
     assert sum("\u00a0" in phrase for phrase in phrases) == 25
     assert len(sst.read_phrases(archive, 2)[0]) == 77_616
+    for classes in (5, 2):
+        tested, held_out = sst.read_phrases(archive, classes, held_out=True)
+        assert len(set(tested)) == len(held_out) == SST(classes=classes).held_out_size()
+        assert not set(tested) & set(phrases)
 
 
 def test_random_vectors_are_of_the_word_alone(tmp_path):

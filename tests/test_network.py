@@ -84,8 +84,17 @@ def test_snapshot_names_round_trip() -> None:
     assert torch.equal(network.flatten(named), theta)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 11, 14)])
+SHAPES = [
+    *((name, shape) for name in ("mlp", "cnn", "resnet") for shape in ((3, 32, 32), (1, 11, 14))),
+    *(("lstm", shape) for shape in ((5, 9), (3, 260))),
+]
+
+
+def test_every_network_is_counted() -> None:
+    assert {name for name, _ in SHAPES} == set(NETWORKS)
+
+
+@pytest.mark.parametrize(("name", "shape"), SHAPES)
 def test_settings_count_what_the_network_has(name: str, shape: tuple[int, ...]) -> None:
     settings = NETWORKS[name]()
     network = settings.build(shape, 7)
@@ -112,6 +121,8 @@ def test_the_cnn_is_that_of_its_source() -> None:
         ("cnn", (3, 8, 8), "8 × 8, and this network needs 10 × 10"),
         ("resnet", (2, 128), "an input has the shape (2, 128)"),
         ("cnn", (3, 32, 32), ""),
+        ("lstm", (3, 32, 32), "reads sequences of vectors (positions, numbers). Take network: mlp"),
+        ("lstm", (20, 768), ""),
         ("mlp", (256,), ""),
     ],
 )

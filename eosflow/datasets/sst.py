@@ -24,7 +24,10 @@ CLASSES = {
     5: ("very negative", "negative", "neutral", "positive", "very positive"),
     2: ("negative", "positive"),
 }
-DISTINCT = {5: 159_274, 2: 77_616}  # phrases of the training trees; two classes drop the neutral
+# Phrases of the training trees, and of the test trees those that no training tree has; two classes
+# drop the neutral.
+DISTINCT = {5: 159_274, 2: 77_616}
+HELD_OUT = {5: 37_397, 2: 19_442}
 HIDDEN = 768  # of RoBERTa-base, length of the vector at each position
 FACTS = Facts(
     title="SST",
@@ -41,6 +44,7 @@ FACTS = Facts(
     citation="Socher et al. 2013, Recursive deep models for semantic compositionality",
 )
 TRAINING_MEMBER = "train.txt"
+TEST_MEMBER = "test.txt"
 LABELS = ("0", "1", "2", "3", "4")
 NEUTRAL = 2
 # A token is whatever stands between ASCII spaces and brackets. The default of nltk also splits at
@@ -86,25 +90,32 @@ def _wrong(name: str, line: int, what: str) -> UnfitArchive:
     return UnfitArchive(f"{name}, line {line}: {summary}")
 
 
-def read_phrases(archive: Path, classes: int) -> tuple[list[str], Integers]:
+def read_phrases(archive: Path, classes: int, held_out: bool = False) -> tuple[list[str], Integers]:
     """The distinct phrases of the training trees and their labels, int64 (n,), 0 … classes−1.
 
-    5 classes: from very negative to very positive. 2 classes: the neutral phrases are left out,
-    negative is 0 and positive is 1.
+    With `held_out` those of the test trees that no training tree has. 5 classes: from very negative
+    to very positive. 2 classes: the neutral phrases are left out, negative is 0 and positive is 1.
     """
     import numpy as np
 
-    content = read_members(archive, [TRAINING_MEMBER])[TRAINING_MEMBER]
-    name = f"{archive}: {TRAINING_MEMBER}"
-    try:
-        phrases = parse_trees(content.decode("utf-8"), name)
-    except UnicodeDecodeError as error:
-        raise UnfitArchive(f"{name} is not text ({error})") from None
+    phrases = _read_trees(archive, TRAINING_MEMBER)
+    if held_out:
+        tested = _read_trees(archive, TEST_MEMBER)
+        phrases = {phrase: label for phrase, label in tested.items() if phrase not in phrases}
     if classes == 2:
         phrases = {
             phrase: int(label > NEUTRAL) for phrase, label in phrases.items() if label != NEUTRAL
         }
     return list(phrases), np.array(list(phrases.values()), dtype=np.int64)
+
+
+def _read_trees(archive: Path, member: str) -> dict[str, int]:
+    content = read_members(archive, [member])[member]
+    name = f"{archive}: {member}"
+    try:
+        return parse_trees(content.decode("utf-8"), name)
+    except UnicodeDecodeError as error:
+        raise UnfitArchive(f"{name} is not text ({error})") from None
 
 
 def random_vectors(phrases: Sequence[str], words: int) -> NDArray[np.float32]:
@@ -186,8 +197,19 @@ class SST(DatasetSettings):
 
         Inputs: float32, D = words · 768, word by word, zeros after the last word.
         """
+        return self._pool(resources, held_out=False)
+
+    def held_out_size(self) -> int:
+        """The distinct phrases of the test trees that no training tree has."""
+        return HELD_OUT[self.classes]
+
+    def open_held_out(self, resources: Resources) -> Pool:
+        """These phrases. Inputs: as `open_pool`."""
+        return self._pool(resources, held_out=True)
+
+    def _pool(self, resources: Resources, held_out: bool) -> Pool:
         assert resources.archive is not None  # FACTS lists one archive
-        phrases, labels = read_phrases(resources.archive, self.classes)
+        phrases, labels = read_phrases(resources.archive, self.classes, held_out)
 
         def inputs(rows: Integers) -> NDArray[np.float32]:
             chosen = [phrases[row] for row in rows.tolist()]
@@ -203,14 +225,14 @@ class SST(DatasetSettings):
             by = f"a standard normal vector of {HIDDEN} numbers for each word, always the same"
         else:
             by = f"last hidden states of {self.model}, revision {self.revision}"
-
+        trees = "test trees that no training tree has" if held_out else "training trees"
         return Pool(
             labels=labels,
             inputs=inputs,
             scale=1.0,
             preprocessing={
-                "phrases": "all nodes of the training trees, each distinct phrase once, in order "
-                "of appearance; tokens as published",
+                "phrases": f"all nodes of the {trees}, each distinct phrase once, in order of "
+                "appearance; tokens as published",
                 "embedding": f"{by}; phrases cropped to {self.words} words, then zeros",
                 "positions": "a word, its sub-word pieces averaged"
                 if self.tokens == "word"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from eosflow.networks.base import NetworkSettings
 from eosflow.networks.cnn import CNNSettings
+from eosflow.networks.lstm import LSTMSettings
 from eosflow.networks.mlp import MLPSettings
 from eosflow.networks.resnet import ResNetSettings
 
@@ -17,5 +18,6 @@ NETWORKS: dict[str, type[NetworkSettings]] = {
         MLPSettings,
         CNNSettings,
         ResNetSettings,
+        LSTMSettings,
     )
 }

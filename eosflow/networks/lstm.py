@@ -1,0 +1,152 @@
+"""A long short-term memory that reads a sequence of vectors and classifies it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from eosflow.networks.base import Shape
+from eosflow.storage.settings import setting
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from eosflow.networks.module import ModuleNetwork
+
+# Numbers that a step of one unit leaves: four by the inputs, four by the state before, four gates,
+# the memory, its tanh and the output.
+NUMBERS = 15
+
+
+@dataclass(frozen=True)
+class LSTMSettings:
+    """Layers of memory cells, one above the other, and a dense layer on the last output.
+
+    i, f, o = σ(…), g = tanh(…), each of W x_t + U h_{t−1} + b; c_t = f c_{t−1} + i g and h_t =
+    o tanh c_t, from h_0 = c_0 = 0. A position whose vector is 0, such as those after a phrase's
+    last word, leaves h and c as they are. Source: Hochreiter & Schmidhuber 1997; the sizes are
+    those of Jastrzębski et al., ICLR 2019, who predict the next word and not a sentence's class.
+    W is drawn Glorot uniform, U orthogonal, and b is 0, as in their code.
+    """
+
+    name: ClassVar[str] = "lstm"
+
+    hidden: int = setting(200, about="memory cells of each layer", minimum=1)
+    layers: int = setting(2, about="layers of memory cells", minimum=1)
+
+    def obstacle(self, shape: Shape) -> str:
+        """Empty for sequences of vectors, (positions, numbers)."""
+        if len(shape) == 2:
+            return ""
+        return (
+            f"an input has the shape {shape}, and this network reads sequences of vectors "
+            "(positions, numbers). Take network: mlp, or give the dataset such a shape."
+        )
+
+    def _widths(self, shape: Shape) -> list[int]:
+        """What each layer reads at one position."""
+        return [shape[1]] + [self.hidden] * (self.layers - 1)
+
+    def parameters(self, shape: Shape, outputs: int) -> int:
+        """P: W, U and b of four gates per layer, and the dense layer."""
+        cells = sum(4 * self.hidden * (width + self.hidden + 1) for width in self._widths(shape))
+        return cells + (self.hidden + 1) * outputs
+
+    def activations(self, shape: Shape, outputs: int) -> int:
+        """Numbers that each unit leaves at each position."""
+        return NUMBERS * shape[0] * self.layers * self.hidden + outputs
+
+    def _multiplications(self, shape: Shape, outputs: int) -> tuple[int, int]:
+        """Those of one pass: with the inputs, which are fixed, and with all else."""
+        first, *others = (4 * self.hidden * width * shape[0] for width in self._widths(shape))
+        recurrent = 4 * self.hidden**2 * shape[0] * self.layers
+        return first, sum(others) + recurrent + self.hidden * outputs
+
+    def gradient_operations(self, shape: Shape, outputs: int) -> int:
+        """Three passes over the weights, two over those of the inputs, two operations each."""
+        first, rest = self._multiplications(shape, outputs)
+        return 2 * (2 * first + 3 * rest)
+
+    def product_operations(self, shape: Shape, outputs: int) -> int:
+        """Six passes, two over the weights of the inputs. The gradient's own come once for all."""
+        first, rest = self._multiplications(shape, outputs)
+        return 2 * (2 * first + 6 * rest)
+
+    def describe(self) -> str:
+        """Such as `LSTM with 2 layers of 200 cells`."""
+        layers = "1 layer" if self.layers == 1 else f"{self.layers} layers"
+        return f"LSTM with {layers} of {self.hidden} cells"
+
+    def build(self, shape: Shape, outputs: int) -> ModuleNetwork:
+        """The network itself."""
+        from eosflow.networks.module import ModuleNetwork
+
+        module = _sequence(self._widths(shape), self.hidden, outputs)
+        return ModuleNetwork(module, shape, _initialize)
+
+
+def _initialize(module: nn.Module, stream: torch.Generator) -> None:
+    from torch import nn
+
+    for name, parameter in module.named_parameters():
+        if name.endswith("recurrent.weight"):
+            nn.init.orthogonal_(parameter, generator=stream)
+        elif parameter.ndim > 1:
+            nn.init.xavier_uniform_(parameter, generator=stream)
+        else:
+            nn.init.zeros_(parameter)
+
+
+def _sequence(widths: list[int], hidden: int, outputs: int) -> nn.Module:
+    """Vectors (N, T, D) ↦ (N, C). Written out: nn.LSTM has no second derivative by torch.func."""
+    import torch
+    from torch import nn
+
+    class Cell(nn.Module):
+        """One step: what the inputs give (N, 4h), and h and c (N, 2h) before it ↦ those after."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.recurrent = nn.Linear(hidden, 4 * hidden, bias=False)
+            self.sigmoid, self.tanh = nn.Sigmoid(), nn.Tanh()
+
+        def forward(self, given: Tensor, state: Tensor) -> Tensor:
+            output, memory = state.chunk(2, 1)
+            gates = given + self.recurrent(output)
+            # The order of torch.nn.LSTM: input, forget, candidate, output.
+            into, keep, candidate, out = gates.chunk(4, 1)
+            into, keep, out = self.sigmoid(torch.cat([into, keep, out], 1)).chunk(3, 1)
+            memory = keep * memory + into * self.tanh(candidate)
+            return torch.cat([out * self.tanh(memory), memory], 1)
+
+    class Layer(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.input = nn.Linear(width, 4 * hidden)
+            self.cell = Cell()
+
+        def forward(self, vectors: Tensor, words: Tensor) -> Tensor:
+            given = self.input(vectors)
+            state = given.new_zeros(len(given), 2 * hidden)
+            outputs = []
+            for position in range(given.shape[1]):
+                after = self.cell(given[:, position], state)
+                state = torch.where(words[:, position, None], after, state)
+                outputs.append(state[:, :hidden])
+            return torch.stack(outputs, 1)
+
+    class Sequence(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(Layer(width) for width in widths)
+            self.output = nn.Linear(hidden, outputs)
+
+        def forward(self, vectors: Tensor) -> Tensor:
+            words = (vectors != 0).any(2)
+            for layer in self.layers:
+                vectors = layer(vectors, words)
+            result: Tensor = self.output(vectors[:, -1])
+            return result
+
+    return Sequence()
