@@ -73,6 +73,12 @@ def test_a_grid_is_every_combination_by_its_values() -> None:
         "optimizers": {"adam": {"learning_rate": 0.1}},
     }
     assert given["batches"] == {"shuffled": {"size": 1}}  # it is not changed
+    shared = {"learning_rate": 1}  # as an alias of YAML has it
+    both = {
+        "a": {"optimizers": {"adam": shared, "sam": shared}, "grid": {"optimizers.sam.rho": [2]}}
+    }
+    optimizers = grid.unfolded(both)["a-rho-2"]["optimizers"]
+    assert optimizers == {"adam": {"learning_rate": 1}, "sam": {"learning_rate": 1, "rho": 2}}
     with pytest.raises(UserError, match="a-n-8 is there already"):
         grid.unfolded({"a": {"grid": {"n": [8]}}, "a-n-8": {}})
 

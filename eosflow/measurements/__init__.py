@@ -12,6 +12,7 @@ from eosflow.measurements.accuracy import Accuracy
 from eosflow.measurements.alpha_scan import AlphaScan
 from eosflow.measurements.chain_factors import ChainFactors
 from eosflow.measurements.decomposition import Decomposition
+from eosflow.measurements.distance import Distance
 from eosflow.measurements.effective_parameters import EffectiveParameters
 from eosflow.measurements.gradient_alignment import GradientAlignment
 from eosflow.measurements.minibatch_sharpness import MinibatchSharpness
@@ -24,6 +25,7 @@ MEASUREMENTS: dict[str, type[Any]] = {
         Decomposition,
         TopEigenvalues,
         Accuracy,
+        Distance,
         GradientAlignment,
         AlphaScan,
         MinibatchSharpness,

@@ -45,9 +45,13 @@ def _cells(name: str, experiment: Any) -> list[tuple[str, Any]]:
             *most, last = str(path).split(".")
             place = cell
             for part in most:
-                place = place.setdefault(part, {})
-                if not isinstance(place, dict):
+                below = place.get(part, {})
+                if not isinstance(below, dict):
                     raise UserError(f"experiments.{name}.grid: {path} is no key of an experiment.")
+                # A copy of its own: by an alias of YAML one table may stand in several places.
+                below = dict(below)
+                place[part] = below
+                place = below
             place[last] = value
             words += [last, _word(value)]
         cells.append(("-".join(words).replace("_", "-").lower(), cell))

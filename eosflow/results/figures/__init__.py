@@ -97,6 +97,8 @@ EXTRAS: dict[str, Entry] = {
     "sgd-grid": Entry("sgd_grid", None),
     "spectra": Entry("spectra", None),
     "optimizer-ends": Entry("optimizer_ends", None),
+    "nudged-sgd": Entry("nudged_sgd", None),
+    "minibatches": Entry("minibatches", None),
     "optimizer-edges": Entry("optimizer_edges", None),
     "schedules": Entry("schedules", None),
     "instabilities": Entry("instabilities", None),

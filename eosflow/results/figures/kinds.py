@@ -216,6 +216,27 @@ KINDS: dict[str, Kind] = {
         "here.",
         data="studies/optimizer-ends/table.csv",
     ),
+    "nudged_sgd": Kind(
+        "eosflow.results.figures.nudged_sgd:nudged_sgd",
+        "Nudged-SGD: a factor γ on the step in the sharpest directions",
+        "One start and the same batches per seed, with the part of each step in the top five "
+        "eigenvectors of the Hessian multiplied by γ: γ = 1 is SGD, γ = 0 leaves that part out "
+        "(Bulk-SGD), Dominant is that part alone. A ring per run, a bar at the median. The "
+        "held-out examples are images of the test split.",
+        data="studies/nudged-sgd/table.csv",
+    ),
+    "minibatches": Kind(
+        "eosflow.results.figures.minibatches:minibatches",
+        "What the steps of SGD do along the sharpest directions",
+        "Left, the mean cosine of minibatch gradients with each of the top five eigenvectors of "
+        "the Hessian, and that of a random direction. Middle, the mean change of the loss of all "
+        "examples by α times a step of SGD: by its part along the top eigenvector v₁, along a "
+        "random direction, and by the whole step; left of α = 1 is a shorter step than SGD takes. "
+        "The scale there is linear up to 0.1. "
+        "Right, the mean sharpness that single minibatches see against that of all examples, a "
+        "ring per run and look. Lines are medians over the seeds, thin ones single runs.",
+        data="studies/minibatches/table.csv",
+    ),
     "optimizer_edges": Kind(
         "eosflow.results.figures.optimizer_edges:optimizer_edges",
         "Each optimizer at an edge of its own",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 
 from eosflow.results.collect import finished, measured
 from eosflow.runs.names import place_of
+from eosflow.storage.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,13 @@ class StudyRun:
             "stopped": self.stopped,
         }
 
+    def measurement(self, name: str) -> pd.DataFrame:
+        """What a measurement found. Raises: UserError where the run was not measured by it."""
+        if name not in self.measured:
+            place = f"experiments.{self.spec['experiment']}.measure"
+            raise UserError(f"{place}: {name} is missing, which the table of its study needs.")
+        return self.measured[name]
+
 
 def read(folder: Path, names: Iterable[str]) -> StudyRun:
     """The run in a folder with these measurements, each file compared with its checksum.
@@ -70,18 +79,26 @@ def read(folder: Path, names: Iterable[str]) -> StudyRun:
 def by_snapshot(runs: Iterable[StudyRun]) -> pd.DataFrame:
     """One row per run and measured snapshot: `settings`, then all that was measured there.
 
-    A snapshot that one measurement has and another has not keeps its row; a run without any, such
-    as one that diverged at once, has one row that says how it ended.
+    Of two measurements with a column of one name the first has it, but `converged` is whether both
+    have. A measured column with the name of one of `settings`, such as the learning rate of a scan,
+    ends in `_measured`. A snapshot that one measurement has and another has not keeps its row; a
+    run without any, such as one that diverged at once, has one row that says how it ended.
     """
     frames = []
     for run in runs:
-        rows: pd.DataFrame | None = None
-        for frame in run.measured.values():
-            if frame.empty:
-                continue
-            own = ["iteration", "flow_time"]
-            new = [name for name in frame if rows is None or name not in rows or name in own]
-            rows = frame[new] if rows is None else rows.merge(frame[new], "outer", on=own)
-        rows = pd.DataFrame([{"iteration": 0}]) if rows is None else rows.sort_values("iteration")
+        found = [frame for frame in run.measured.values() if not frame.empty]
+        rows = functools.reduce(_merged, found) if found else pd.DataFrame([{"iteration": 0}])
+        taken = {name: f"{name}_measured" for name in run.settings}
+        rows = rows.rename(columns=taken).sort_values("iteration")
         frames.append(pd.DataFrame([run.settings] * len(rows), index=rows.index).join(rows))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _merged(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    own = ["iteration", "flow_time"]
+    new = [name for name in frame if name not in rows or name in own]
+    merged = rows.merge(frame[new], "outer", on=own)
+    if "converged" in rows and "converged" in frame:
+        other = merged["iteration"].map(frame.set_index("iteration")["converged"])
+        merged["converged"] = merged["converged"].ne(False) & other.ne(False)
+    return merged

@@ -35,6 +35,8 @@ STUDIES: dict[str, Study] = {
     "sgd-grid": Study("runs:by_snapshot", version=1, judged=True, of_runs=True),
     "spectra": Study("runs:by_snapshot", version=1, of_runs=True),
     "optimizer-ends": Study("optimizer_ends:table", version=1, judged=True, of_runs=True),
+    "nudged-sgd": Study("nudged_sgd:table", version=1, judged=True, of_runs=True),
+    "minibatches": Study("minibatches:table", version=1, judged=True, of_runs=True),
     "instabilities": Study("instabilities:rows", version=1, judged=True),
     "optimizer-edges": Study("optimizer_edges:rows", version=1, judged=True),
     "schedules": Study("schedules:rows", version=1, judged=True),

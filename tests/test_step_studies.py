@@ -1,0 +1,269 @@
+"""The studies `nudged-sgd` and `minibatches`: tables, verdicts, drawings, a run that is killed."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from problems import small_problem, write_noise_subset
+from project import ROOT
+from test_columns import entry, hold
+from test_sgd_studies import edge_run
+from test_training import CHILD, assert_same_run, checkpoint_iteration
+from torch import nn
+
+import eosflow
+from eosflow.measurements.distance import Distance
+from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
+from eosflow.results.figures import KINDS
+from eosflow.results.figures.minibatches import minibatches
+from eosflow.results.figures.nudged_sgd import nudged_sgd
+from eosflow.results.studies import minibatches as small
+from eosflow.results.studies import nudged_sgd as nudged
+from eosflow.results.studies.runs import StudyRun, by_snapshot
+from eosflow.results.verdicts import JUDGES
+from eosflow.runs.train import train
+from eosflow.storage.errors import UserError
+from eosflow.workflow import config, plan
+
+DOMINANT = math.nan
+
+
+def study_run(
+    optimizer: dict[str, Any], seed: int = 0, stopped: str = "max_iterations"
+) -> StudyRun:
+    """Ten steps with searches at the first and the sixth, and looks at 0, 4 and 10."""
+    spec = {
+        "experiment": "nudged", "dataset": {"name": "cifar10"}, "network": {"name": "mlp"},
+        "n": 100, "init_seed": 0, "subset_seed": 0, "optimizer": optimizer,
+        "batch": {"name": "shuffled", "size": 25},
+    }  # fmt: skip
+    steps = np.arange(10)
+    trajectory = pd.DataFrame(
+        {
+            "iteration": steps,
+            "eigenvalue_1": np.where(steps < 5, 7.0, 9.0),
+            "residual": np.where(steps < 5, 1e-3, 2e-3),
+            "power_iterations": np.where(steps % 5 == 0, 6, 0),
+        }
+    )
+    looks = {"iteration": [0, 4, 10], "flow_time": [0.0, 0.4, 1.0]}
+    share = [0.1, 0.2, 0.3]
+    accuracy = looks | {"loss": [3.0, 2.0, 1.0], "accuracy": [0.1, 0.5, 0.9]}
+    accuracy |= {"held_out_loss": [3.0, 2.5, 2.0], "held_out_accuracy": share}
+    measured = {
+        "accuracy": pd.DataFrame(accuracy),
+        "distance": pd.DataFrame(looks | {"distance": [0.0, 1.0, 2.5]}),
+    }
+    return StudyRun(spec, stopped, trajectory, 1.0, measured)
+
+
+def test_the_table_of_nudged_sgd_has_a_row_per_run() -> None:
+    kinds = [
+        {"name": "nudged-sgd", "gamma": 0.1, "learning_rate": 0.05},
+        {"name": "bulk-sgd", "learning_rate": 0.05},
+        {"name": "dominant-sgd", "learning_rate": 0.05},
+    ]
+    runs = [study_run(kind) for kind in kinds]
+    table = nudged.table([*runs, study_run(kinds[0], stopped="diverged")])
+    assert table["gamma"].fillna(-1).tolist() == [0.1, 0.0, -1.0, 0.1]
+    first, lost = table.iloc[0], table.iloc[-1]
+    names = ["loss", "accuracy", "held_out_accuracy", "distance", "early_iteration"]
+    assert first[names].tolist() == [1.0, 0.9, 0.3, 2.5, 4]
+    assert first["early_held_out_accuracy"] == 0.2
+    sharpness = [f"sharpness_{when}" for when in ("start", "max", "end")]
+    assert first[sharpness].tolist() == [7.0, 9.0, 9.0] and first["residual"] == 2e-3
+    assert lost[names[:4]].isna().all() and lost["early_held_out_accuracy"] == 0.2
+    hold(entry("studies/nudged-sgd/table.csv"), table.columns)
+
+
+def nudged_table(
+    losses: dict[float, float], sharpness: dict[float, float], seeds: int = 5
+) -> pd.DataFrame:
+    """A row per γ and seed; the numbers of a seed are s + 1 times those of the first."""
+    rows = []
+    for gamma, loss in losses.items():
+        for seed in range(seeds):
+            row: dict[str, Any] = {"network": "mlp", "n": 100, "learning_rate": 0.05, "batch": 25}
+            row |= {"seed": seed, "subset_seed": 0, "gamma": gamma, "steps": 300}
+            row |= {"stopped": "diverged" if math.isnan(loss) else "max_iterations"}
+            row |= {"loss": loss * (seed + 1), "distance": 2.0 + loss, "sharpness_max": 99.0}
+            row |= {"sharpness_start": 5.0, "sharpness_end": sharpness[gamma] * (seed + 1)}
+            row |= {
+                "held_out_accuracy": 0.3 - loss / 10,
+                "early_held_out_accuracy": 0.2 - loss / 10,
+            }
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def judged(study: str, frame: pd.DataFrame) -> pd.DataFrame:
+    return JUDGES[study](frame).set_index("claim")
+
+
+def test_nudged_sgd_is_judged_against_sgd_of_the_same_seed() -> None:
+    frame = nudged_table({0.1: 0.5, 1.0: 1.0, 5.0: math.nan}, {0.1: 30.0, 1.0: 20.0, 5.0: 9.0})
+    found = judged("nudged-sgd", frame)
+    assert float(found.loc["nudged-lower-loss", "measured"]) == 0.5
+    assert float(found.loc["nudged-sharper", "measured"]) == 1.5
+    assert float(found.loc["nudged-generalizes", "measured"]) == pytest.approx(0.05)
+    assert found["holds"].to_dict() == {
+        **dict.fromkeys(("nudged-lower-loss", "nudged-sharper", "nudged-faster"), HOLDS),
+        "nudged-generalizes": HOLDS,
+        "pushed-flatter": NOT_ENOUGH,  # it diverged on every seed
+        "pushed-higher-loss": HOLDS,
+    }
+    assert found.loc["pushed-higher-loss", "measured"] == "inf"
+    other = judged(
+        "nudged-sgd", nudged_table({0.1: 2.0, 1.0: 1.0, 5.0: 0.5}, {0.1: 1.0, 1.0: 2.0, 5.0: 3.0})
+    )
+    assert set(other["holds"]) == {CONTRADICTED}
+    assert "pushed-flatter" not in judged("nudged-sgd", frame[frame["gamma"] < 5]).index
+
+
+def test_nudged_sgd_is_drawn_with_every_run_and_its_median(tmp_path: Path) -> None:
+    losses = {0.1: 0.5, 1.0: 1.0, 5.0: math.nan, DOMINANT: 2.0}
+    nudged_table(losses, dict.fromkeys(losses, 20.0)).to_csv(tmp_path / "table.csv", index=False)
+    loss, accuracy, sharpness, distance = nudged_sgd(tmp_path / "table.csv").axes
+    labels = [label.get_text() for label in loss.get_xticklabels()]
+    assert labels == ["γ = 0.1", "γ = 1", "γ = 5\n(5 diverged)", "Dominant"]
+    first, bar = loss.lines[:2]
+    assert first.get_ydata() == pytest.approx([0.5 * s for s in range(1, 6)])
+    assert bar.get_ydata().tolist() == [1.5, 1.5]
+    assert [len(axes.lines) for axes in (loss, distance)] == [4 * 2] * 2
+    assert [len(axes.lines) for axes in (accuracy, sharpness)] == [4 * 2 * 2 + 2, 4 * 3 * 2 + 3]
+
+
+def minibatch_table(crosses: bool, seeds: int = 5) -> pd.DataFrame:
+    """Parabolas with their least at α = 0.5 or 3, random changes of nothing, at two looks."""
+    rows = []
+    for seed in range(seeds):
+        for iteration in (0, 150):
+            row: dict[str, Any] = {"network": "mlp", "n": 300, "learning_rate": 0.05, "batch": 25}
+            row |= {"seed": seed, "iteration": iteration, "cosine_random": 0.01, "top_scale": 2.0}
+            row |= {"cosine_1": 0.4, "cosine_2": 0.2, "cosine": 0.3 if crosses else 0.02}
+            for alpha in (0.25, 0.5, 1.0, 2.0, 3.0):
+                least = 0.5 if crosses else 3.0
+                row[f"top_whole_{alpha:g}"] = alpha * (alpha - 2 * least)
+                row[f"random_whole_{alpha:g}"] = 0.0
+                row[f"step_whole_{alpha:g}"] = -alpha if crosses else alpha
+            row |= {"sharpness": 10.0, "minibatch_sharpness": 15.0 if crosses else 9.0}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def test_minibatches_are_judged_per_look_after_the_start() -> None:
+    found = judged("minibatches", minibatch_table(crosses=True))
+    assert found["measured"].astype(float).to_dict() == {
+        "gradients-align": 30.0,
+        "step-crosses-minimum": 0.5,
+        "step-fails-to-minimize": 0.0,
+        "whole-step-lowers": -1.0,
+        "minibatches-sharper": 1.5,
+    }
+    assert set(found["holds"]) == {HOLDS}
+    assert set(found["settings"]) == {"mlp, N = 300: learning rate 0.05, batch 25, step 150"}
+    other = judged("minibatches", minibatch_table(crosses=False))
+    assert set(other["holds"]) == {CONTRADICTED}
+    assert other.loc["step-fails-to-minimize", "measured"] == "-2.5"
+
+
+def test_minibatches_are_drawn(tmp_path: Path) -> None:
+    minibatch_table(crosses=True).to_csv(tmp_path / "table.csv", index=False)
+    cosines, changes, sharpness = minibatches(tmp_path / "table.csv").axes
+    assert [line.get_ydata().tolist() for line in cosines.lines[:2]] == [[0.4, 0.2]] * 2
+    assert len(changes.lines) == 3 * (5 + 1) + 2
+    assert changes.lines[5].get_ydata() == pytest.approx([-0.1875, -0.25, 0, 2, 6])
+    assert set(sharpness.lines[0].get_ydata()) == {15.0}
+    assert KINDS["minibatches"].study == "minibatches"
+
+
+def test_a_table_by_snapshot_joins_measurements_that_share_columns() -> None:
+    one = pd.DataFrame({"iteration": [0, 2], "flow_time": [0.0, 0.2], "converged": [True, True]})
+    two = one.assign(converged=[False, True], learning_rate=0.3, batch_size=25)
+    run = edge_run(0.1, [3.0, 2.0])
+    both = StudyRun(run.spec, run.stopped, run.trajectory, 1.0, {"a": one, "b": two})
+    joined = by_snapshot([both])
+    assert joined["converged"].tolist() == [False, True]
+    assert set(joined["learning_rate"]) == {0.1} and set(joined["learning_rate_measured"]) == {0.3}
+    with pytest.raises(
+        UserError, match=r"experiments\.edge\.measure: gradient-alignment is missing"
+    ):
+        small.table([both])
+    with pytest.raises(UserError, match="gradient-descent looks for no sharpest directions"):
+        nudged.table([both])
+
+
+def test_the_distance_is_from_where_training_began() -> None:
+    objective, _ = small_problem("cross_entropy")
+    start = objective.network.initialize(3)
+    away = torch.zeros_like(start)
+    away[[1, 5]] = torch.tensor([3.0, 4.0], dtype=torch.float64)
+    assert Distance().measure(objective, start + away, 9, 3)["distance"] == pytest.approx(5.0)
+    assert Distance().measure(objective, start, 0, 3) == {"distance": 0.0}
+    # As a library: from the module's own weights, whatever the seed of the run.
+    torch.manual_seed(1)
+    module = nn.Linear(3, 2)
+    problem = eosflow.Problem(module, "cross_entropy", (torch.randn(6, 3), torch.arange(6) % 2))
+    descent = eosflow.GradientDescent(learning_rate=0.1)
+    run = eosflow.follow(problem, descent, steps=4, measure=[Distance(every=4)], seed=7)
+    moved = (run.theta - problem.theta).square().sum().sqrt().item()
+    assert run.measurements["distance"]["distance"].tolist() == pytest.approx([0.0, moved])
+
+
+KILLED = {
+    "select": [],
+    "studies": ["nudged-sgd"],
+    "seeds": {"initialization": [0], "subset": [0]},
+    "networks": {"mlp": {"width": 8, "depth": 3, "activation": "tanh"}},
+    "snapshots": {"iterations": {"every": 20}},
+    "stop": {"max_iterations": 60},
+    "datasets": {"dice": {"image_size": 4, "images_per_class": 40}},
+    "experiments": {
+        "nudged": {
+            "study": "nudged-sgd",
+            "dataset": "dice",
+            "criterion": "cross_entropy",
+            "n": [20],
+            "optimizer": "nudged-sgd",
+            "optimizers": {"nudged-sgd": {"learning_rate": 0.02, "momentum": 0.5, "every": 10}},
+            "batch": "shuffled",
+            "batches": {"shuffled": {"size": 6}},
+            "measure": ["distance"],
+        },
+        **{f"{name}-ce": {"n": [6]} for name in ("dice", "cifar10", "atrialfibrillation", "sst")},
+        "cifar10-mse": {"n": [6]},
+    },
+}
+
+
+def test_a_run_of_a_study_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    """As the workflow has it: the specification of the plan, in a process that gets SIGKILL between
+    two searches for the sharpest directions."""
+    (spec,) = plan.Plan(config.load([ROOT / "config.yaml"], KILLED)).runs.values()
+    assert (spec.optimizer.name, spec.target_loss) == ("nudged-sgd", None)
+    subset = write_noise_subset(tmp_path / "dice-subset0.npz", seed=0)
+    train(spec, subset, tmp_path / "undisturbed", threads=1)
+    folder = tmp_path / "killed"
+    command = [sys.executable, "-c", CHILD, str(subset), str(folder), json.dumps(spec.to_brief())]
+    process = subprocess.Popen(command)
+    deadline = time.monotonic() + 120
+    while checkpoint_iteration(folder) < 13:
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "manifest.json").exists()
+    train(spec, subset, folder, threads=1)
+    assert_same_run(tmp_path / "undisturbed", folder)
