@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from eosflow.datasets import cifar100
+
 CIFAR_NAMES = (
     "airplane",
     "automobile",
@@ -93,6 +95,20 @@ def cifar_members(records: int) -> dict[str, bytes | tarfile.TarInfo]:
     }
     members[f"{folder}/batches.meta.txt"] = ("\n".join(CIFAR_NAMES) + "\n\n").encode()
     members[f"{folder}/test_batch.bin"] = cifar_batch(0, records)
+    return members
+
+
+def cifar100_members(train: int, test: int) -> dict[str, bytes | tarfile.TarInfo]:
+    """Record r has the coarse label 19 and the fine label 7r mod 100; pixels as in CIFAR-10's."""
+    folder = "cifar-100-binary"
+    members: dict[str, bytes | tarfile.TarInfo] = {}
+    for name, records in (("train.bin", train), ("test.bin", test)):
+        batch = np.frombuffer(cifar_batch(0, records), np.uint8).reshape(records, -1)
+        labels = np.stack([np.full(records, 19), 7 * np.arange(records) % 100], axis=1)
+        rows = np.concatenate([labels.astype(np.uint8), batch[:, 1:]], axis=1)
+        members[f"{folder}/{name}"] = rows.tobytes()
+    members[f"{folder}/fine_label_names.txt"] = ("\n".join(cifar100.CLASSES) + "\n").encode()
+    members[f"{folder}/coarse_label_names.txt"] = b"fish\n"
     return members
 
 

@@ -20,7 +20,9 @@ RECORDS = 20
 @pytest.fixture(autouse=True)
 def small_batches(request, monkeypatch):
     if "real_data" not in request.fixturenames:
-        monkeypatch.setattr(cifar10, "RECORDS", RECORDS)
+        for split in ("training", "test"):
+            names = getattr(cifar10.CIFAR10, split)
+            monkeypatch.setattr(cifar10.CIFAR10, split, dict.fromkeys(names, RECORDS))
 
 
 def open_archive(path: Path):
@@ -62,7 +64,7 @@ def test_standardised_by_the_training_images(tmp_path):
     def pixels(name: str):
         return np.frombuffer(members[f"{folder}/{name}"], np.uint8).reshape(RECORDS, -1)[:, 1:]
 
-    training = np.concatenate([pixels(name) for name in cifar10.BATCHES]).astype(float)
+    training = np.concatenate([pixels(name) for name in cifar10.CIFAR10.training]).astype(float)
     dataset = cifar10.CIFAR10(scaling="standardised")
     for pool, raw in (
         (dataset.open_pool(resources), training),
@@ -77,7 +79,7 @@ def test_standardised_by_the_training_images(tmp_path):
 
 def test_a_value_without_deviation_is_refused(tmp_path):
     members = random_members()
-    for name in cifar10.BATCHES:
+    for name in cifar10.CIFAR10.training:
         records = np.frombuffer(members[f"cifar-10-batches-bin/{name}"], np.uint8)
         records = records.reshape(RECORDS, -1).copy()
         records[:, 8] = 3

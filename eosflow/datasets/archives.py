@@ -14,10 +14,10 @@ from pathlib import Path, PurePosixPath
 
 from eosflow.storage.errors import UserError
 
-# The largest published member is a CIFAR-10 batch of 31 MB. The bound stops archives that unpack
-# to far more than their own size.
-MEMBER_LIMIT = 64 * 2**20  # bytes
-WHOLE_LIMIT = 8 * MEMBER_LIMIT  # of a whole archive, unpacked; CIFAR-10 has 184 MB
+# The largest published member is CIFAR-100's train.bin of 154 MB. The bound stops archives that
+# unpack to far more than their own size.
+MEMBER_LIMIT = 160 * 2**20  # bytes
+WHOLE_LIMIT = 512 * 2**20  # of a whole archive, unpacked; CIFAR-10 and CIFAR-100 have 184 MB each
 # What the libraries raise on bytes that are no archive, or on one that Python cannot unpack: an
 # encrypted one, or a rare compression.
 UNREADABLE = (

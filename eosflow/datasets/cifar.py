@@ -1,0 +1,221 @@
+"""What CIFAR-10 and CIFAR-100 share: the records of their binary versions, scaling, label noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from eosflow.datasets.archives import UnfitArchive, read_members
+from eosflow.datasets.base import DatasetSettings, Pictures, Preview
+from eosflow.datasets.pool import Pool, Resources
+from eosflow.storage.settings import setting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from eosflow.datasets.pool import Integers
+
+    Records = tuple[Integers, NDArray[np.uint8]]
+
+SHAPE = (3, 32, 32)
+PIXELS = 3 * 32 * 32
+BLOCK = 10_000  # images that are squared at a time
+# What the numbers of an input are, and which of them a contact sheet draws as black and as white.
+SCALINGS: dict[str, tuple[float, float] | None] = {"unit": (0.0, 1.0), "standardised": None}
+NOISE_STREAM = 0x6C6162656C73  # "labels": the second half of the key of the random numbers
+
+
+def parse_records(
+    content: bytes, name: str, records: int, label_bytes: int, classes: int
+) -> Records:
+    """Labels int64 (records,) and pixels uint8 (records, 3072) of one file.
+
+    A record is `label_bytes` labels, of which the last is meant, and the red, green and blue
+    planes, each by rows from top to bottom. Source: https://www.cs.toronto.edu/~kriz/cifar.html.
+    `name` is the file's, for messages.
+
+    Raises: UnfitArchive where the size or a label is wrong.
+    """
+    import numpy as np
+
+    size = records * (label_bytes + PIXELS)
+    if len(content) != size:
+        raise UnfitArchive(f"{name} has {len(content)} bytes, expected {size}")
+    rows = np.frombuffer(content, dtype=np.uint8).reshape(records, label_bytes + PIXELS)
+    labels = rows[:, label_bytes - 1].astype(np.int64)
+    if (wrong := np.flatnonzero(labels >= classes)).size:
+        raise UnfitArchive(
+            f"{name}, record {wrong[0]}: label {labels[wrong[0]]}, expected 0 to {classes - 1}"
+        )
+    return labels, rows[:, label_bytes:]
+
+
+def noisy_labels(labels: Integers, classes: int, share: float, seed: int) -> Integers:
+    """Labels (n,) of which each is replaced, with probability `share`, by a uniformly drawn class.
+
+    The drawn class may be the right one, so that share · (1 − 1/C) of the labels end up wrong. Row
+    i takes words 2i and 2i + 1 of a Philox stream whose key is `seed`: what becomes of a row
+    depends on its number and the seed alone, and a larger share keeps what a smaller one replaced.
+    """
+    import numpy as np
+
+    stream = np.random.Generator(np.random.Philox(key=[seed, NOISE_STREAM]))
+    chance, drawn = stream.random((len(labels), 2)).T
+    return np.where(chance < share, (drawn * classes).astype(np.int64), labels)
+
+
+@dataclass(frozen=True)
+class CIFAR(DatasetSettings):
+    """Photographs of 32 × 32 pixels: as what numbers they are read, and whether labels are wrong.
+
+    `training` and `test` are the files of each split with the number of their records, `names_file`
+    lists the `classes`, and a record begins with `label_bytes` labels.
+    """
+
+    classes: ClassVar[tuple[str, ...]]
+    label_bytes: ClassVar[int]
+    training: ClassVar[Mapping[str, int]]
+    test: ClassVar[Mapping[str, int]]
+    names_file: ClassVar[str]
+
+    scaling: str = setting(
+        "unit",
+        about="unit: values in [0, 1]; standardised: each of the 3072 values with mean 0 and "
+        "deviation 1 over all training images, as Cohen et al. 2021 do",
+        enum=list(SCALINGS),
+    )
+    label_noise: float = setting(
+        0.0,
+        about="share of the training labels that are replaced by a class drawn uniformly from all, "
+        "which may be the right one; the labels of the test images stay as published",
+        minimum=0,
+        maximum=1,
+    )
+    noise_seed: int = setting(0, about="seed of which labels are replaced, and by what", minimum=0)
+
+    def input_shape(self) -> tuple[int, ...]:
+        """(3, 32, 32): colours, rows, columns."""
+        return SHAPE
+
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of their labels."""
+        return self.classes
+
+    def pool_size(self) -> int:
+        """The published training images."""
+        return sum(self.training.values())
+
+    def preview(self, shape: tuple[int, ...]) -> Preview:
+        """Colour pictures."""
+        return Pictures(SHAPE, SCALINGS[self.scaling])
+
+    def open_pool(self, resources: Resources) -> Pool:
+        """The training images in the order of the files, with label noise. Inputs: D = 3072.
+
+        An input is the red, then the green, then the blue plane, uint8; the run sees values in
+        [0, 1], or standardised ones, which are float32.
+        """
+        import numpy as np
+
+        pool = self._pool(resources, self.training)
+        if not self.label_noise:
+            return pool
+        count = len(self.classes)
+        labels = noisy_labels(
+            pool.labels.astype(np.int64), count, self.label_noise, self.noise_seed
+        )
+        noise = {
+            "label_noise": f"each label replaced with probability {self.label_noise:g} by one of "
+            f"all {count} classes, drawn uniformly",
+            "wrong_labels": int(np.count_nonzero(labels != pool.labels)),
+        }
+        return Pool(labels, pool.inputs, pool.scale, pool.preprocessing | noise)
+
+    def held_out_size(self) -> int:
+        """The published test images."""
+        return sum(self.test.values())
+
+    def open_held_out(self, resources: Resources) -> Pool:
+        """The test images in the order of their file, labels as published. Inputs: as `open_pool`.
+
+        Standardised by the means and the deviations of the training images.
+        """
+        return self._pool(resources, self.test)
+
+    def _pool(self, resources: Resources, files: Mapping[str, int]) -> Pool:
+        import numpy as np
+
+        assert resources.archive is not None  # the facts list one archive
+        standardised = self.scaling == "standardised"
+        wanted = {**files, **self.training} if standardised else files
+        members = read_members(resources.archive, [*wanted, self.names_file])
+        self._check_names(members[self.names_file], resources.archive)
+        parsed = {
+            name: parse_records(
+                members[name],
+                f"{resources.archive}: {name}",
+                *(records, self.label_bytes, len(self.classes)),
+            )
+            for name, records in wanted.items()
+        }
+        values = (
+            _standardised([parsed[name][1] for name in self.training]) if standardised else None
+        )
+
+        def inputs(rows: Integers) -> NDArray[Any]:
+            chosen = np.empty((len(rows), PIXELS), dtype=np.uint8)
+            start = 0
+            for name, records in files.items():
+                here = (start <= rows) & (rows < start + records)
+                chosen[here] = parsed[name][1][rows[here] - start]
+                start += records
+            return chosen if values is None else values(chosen)
+
+        scaled = (
+            "each minus its mean, over its standard deviation, over all training images"
+            if standardised
+            else "in [0, 1]; not centred"
+        )
+        return Pool(
+            labels=np.concatenate([parsed[name][0] for name in files]),
+            inputs=inputs,
+            scale=1.0 if standardised else 1 / 255,
+            preprocessing={"pixels": f"red, green, blue planes by rows, {scaled}"},
+        )
+
+    def _check_names(self, content: bytes, archive: Path) -> None:
+        names = tuple(content.decode("ascii", "replace").split())
+        if names != self.classes:
+            raise UnfitArchive(
+                f"{archive}: {self.names_file} names the classes {' '.join(names)}, expected "
+                f"{' '.join(self.classes)}: this is another archive"
+            )
+
+
+def _standardised(
+    files: Sequence[NDArray[np.uint8]],
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """x → (x − mean) / deviation, value by value, over all rows of the files, each (·, 3072).
+
+    From sums of whole numbers, so that no order of summation matters.
+    """
+    import numpy as np
+
+    blocks = [file[start : start + BLOCK] for file in files for start in range(0, len(file), BLOCK)]
+    count = sum(len(block) for block in blocks)
+    first = sum(block.sum(axis=0, dtype=np.int64) for block in blocks)
+    # 255² fits into 16 bits
+    second = sum(np.square(block, dtype=np.uint16).sum(axis=0, dtype=np.int64) for block in blocks)
+    mean = first / count
+    deviation = np.sqrt(count * second - first**2) / count
+    if (constant := np.flatnonzero(deviation == 0)).size:
+        raise UnfitArchive(
+            f"value {constant[0]} of {PIXELS} is the same in all training images, which cannot be "
+            "brought to deviation 1: the archive is not the published one"
+        )
+    return lambda rows: ((rows - mean) / deviation).astype(np.float32)
