@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 
@@ -10,6 +11,11 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor
 
+from eosflow.networks.mlp import MLPSettings
+from eosflow.networks.module import ModuleNetwork, he_normal
+from eosflow.objectives.mlp import MLPObjective
+from eosflow.objectives.module import ModuleObjective
+from eosflow.optimizers.augmentation import _changes, crop_and_flip
 from eosflow.optimizers.batches import (
     BATCHES,
     Batches,
@@ -18,6 +24,8 @@ from eosflow.optimizers.batches import (
     State,
     WithReplacement,
 )
+from eosflow.optimizers.gradient import GradientDescent
+from eosflow.optimizers.loop import Until, begin, follow
 from eosflow.storage.errors import UserError
 from eosflow.storage.settings import from_record, record, schema
 
@@ -134,3 +142,102 @@ def test_settings_and_words() -> None:
     assert WithReplacement(7).describe() == "batches of 7 drawn with replacement"
     assert schema(Shuffled)["properties"]["size"]["minimum"] == 1
     assert "required" not in schema(FullBatch)
+
+
+def test_a_crop_and_a_flip_are_those_of_slices() -> None:
+    # Against slices of each padded image, with the offsets that the image itself tells: every
+    # pixel of the first channel is its own number.
+    height, width, examples = 6, 5, 40
+    pixels = torch.arange(1.0, 1 + height * width).reshape(1, 1, height, width)
+    images = pixels.expand(examples, 2, -1, -1) * torch.tensor([1.0, -1.0])[:, None, None]
+    rows = torch.arange(examples)
+    changed = crop_and_flip(images, rows, examples, 3, 0)
+    assert changed.shape == images.shape
+    places = set()
+    for image, new in zip(images, changed, strict=True):
+        padded = torch.zeros(2, height + 8, width + 8)
+        padded[:, 4:-4, 4:-4] = image
+        found = [
+            (down, right, flipped)
+            for down, right, flipped in itertools.product(range(9), range(9), (False, True))
+            if torch.equal(
+                new,
+                padded[:, down : down + height, right : right + width].flip(2)
+                if flipped
+                else padded[:, down : down + height, right : right + width],
+            )
+        ]
+        assert found  # several, where little or nothing of the image is left
+        places.add(found[0])
+    assert len({place[0] for place in places}) > 3
+    assert len({place[1] for place in places}) > 3
+    assert {place[2] for place in places} == {False, True}
+
+
+def test_what_happens_to_an_image_depends_on_seed_epoch_and_row() -> None:
+    images = torch.randn(12, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    whole = crop_and_flip(images, torch.arange(12), 12, 5, 1)
+    some = torch.tensor([7, 2, 9])
+    assert torch.equal(crop_and_flip(images[some], some, 12, 5, 1), whole[some])
+    for seed, epoch in ((5, 2), (6, 1)):
+        assert not torch.equal(crop_and_flip(images, torch.arange(12), 12, seed, epoch), whole)
+
+
+def test_offsets_and_flips_are_uniform() -> None:
+    down, right, flipped = _changes(20_000, 0, 0).T
+    for offsets in (down, right):
+        assert chisquare(torch.bincount(offsets, minlength=9)).pvalue > 0.001
+        assert int(offsets.max()) == 8
+    assert chisquare(torch.bincount(flipped, minlength=2)).pvalue > 0.001
+
+
+def image_problem() -> ModuleObjective:
+    stream = torch.Generator().manual_seed(0)
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 2, 3), torch.nn.Tanh(), torch.nn.Flatten(), torch.nn.Linear(32, 3)
+    )
+    network = ModuleNetwork(module, (1, 6, 6), he_normal(1.0))
+    inputs = torch.randn(10, 36, generator=stream, dtype=torch.float64)
+    targets = torch.randint(3, (10,), generator=stream)
+    return ModuleObjective(network, "cross_entropy", inputs, targets)
+
+
+def test_steps_see_changed_images_and_go_on_to_the_bit() -> None:
+    objective, optimizer = image_problem(), GradientDescent(learning_rate=0.1)
+    before = objective.inputs.clone()
+
+    def trained(batches: Batches, stops: list[int]) -> tuple[Tensor, list[float]]:
+        course = begin(objective, optimizer, batches, objective.network.initialize(0), 4)
+        losses: list[float] = []
+        for stop in stops:
+            course = dataclasses.replace(course, batch=json.loads(json.dumps(course.batch)))
+            until = Until(iterations=stop)
+            follow(
+                *(objective, optimizer, batches, course, until),
+                lambda _, sight: None if sight.whole else losses.append(sight.point.loss),
+            )
+        return course.theta, losses
+
+    changed = Shuffled(4, augment="crop-and-flip")
+    theta, losses = trained(changed, [9])
+    again, _ = trained(changed, [4, 9])
+    plain, _ = trained(Shuffled(4), [9])
+    assert torch.equal(theta, again)
+    assert not torch.equal(theta, plain)
+    assert torch.equal(objective.inputs, before)
+    # The first step's loss against that of the images changed by hand.
+    start = objective.network.initialize(0)
+    rows, _ = changed.draw(changed.init(10, 4))
+    assert rows is not None
+    images = crop_and_flip(before[rows].reshape(4, 1, 6, 6), rows, 10, 4, 0)
+    outputs = objective.network.outputs(start, images.reshape(4, 36))
+    expected = torch.nn.functional.cross_entropy(outputs, objective.targets[rows])
+    assert losses[0] == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_augmentation_without_images_is_refused() -> None:
+    network = MLPSettings(width=4, depth=2).build((6,), 3)
+    objective = MLPObjective(network, "cross_entropy", torch.zeros(5, 6), torch.zeros(5).long())
+    parts = objective, GradientDescent(learning_rate=0.1), Shuffled(2, augment="crop-and-flip")
+    with pytest.raises(UserError, match="augment images, and the network does not read"):
+        begin(*parts, torch.zeros(network.parameters), 0)

@@ -48,9 +48,30 @@ class Batches(Protocol):
         None stands for all N examples in their order.
         """
 
+    def augments(self) -> bool:
+        """Whether `augmented` changes anything."""
+
+    def augmented(self, images: Tensor, rows: Tensor, state: State) -> Tensor:
+        """The batch's images (n, C, H, W) as the step sees them; `state` is that before its draw.
+
+        Called only where `augments` says so.
+        """
+
+
+class _AsTheyAre:
+    """Batches whose inputs are those of the data."""
+
+    def augments(self) -> bool:
+        """Never."""
+        return False
+
+    def augmented(self, images: Tensor, rows: Tensor, state: State) -> Tensor:
+        """The images themselves."""
+        return images
+
 
 @dataclass(frozen=True)
-class FullBatch:
+class FullBatch(_AsTheyAre):
     """Every example in every step."""
 
     name: ClassVar[str] = "full"
@@ -74,18 +95,37 @@ class FullBatch:
 
 @dataclass(frozen=True)
 class Shuffled:
-    """Every example once per epoch, in a new order in each.
+    """Every example once per epoch, in a new order in each, and if wanted changed at random.
 
-    The last batch of an epoch is smaller where the size does not divide N.
+    The last batch of an epoch is smaller where the size does not divide N. Only the steps see
+    changed images, and the loss and accuracy of a step in the trajectory are of them; snapshots,
+    target losses and all measurements are of the images as they are.
     """
 
     name: ClassVar[str] = "shuffled"
 
     size: int = setting(about="examples per batch", minimum=1)
+    augment: str = setting(
+        "none",
+        about="crop-and-flip: each image is padded by 4 pixels, cropped at random and mirrored in "
+        "half of all cases, anew in every epoch; for networks that read images",
+        enum=["none", "crop-and-flip"],
+    )
 
     def describe(self) -> str:
         """Such as `batches of 128 in a new order every epoch`."""
-        return f"batches of {self.size} in a new order every epoch"
+        words = f"batches of {self.size} in a new order every epoch"
+        return f"{words}, images cropped and flipped at random" if self.augments() else words
+
+    def augments(self) -> bool:
+        """Where `augment` is not none."""
+        return self.augment != "none"
+
+    def augmented(self, images: Tensor, rows: Tensor, state: State) -> Tensor:
+        """Each image cropped and flipped, by the seed, the epoch and its row."""
+        from eosflow.optimizers.augmentation import crop_and_flip
+
+        return crop_and_flip(images, rows, *(state[name] for name in ("examples", "seed", "epoch")))
 
     def steps_per_epoch(self, examples: int) -> int:
         """⌈N/size⌉."""
@@ -108,7 +148,7 @@ class Shuffled:
 
 
 @dataclass(frozen=True)
-class WithReplacement:
+class WithReplacement(_AsTheyAre):
     """Independent draws, each example as likely as any other, also within one batch."""
 
     name: ClassVar[str] = "with-replacement"

@@ -10,9 +10,11 @@ from typing import cast
 
 from torch import Tensor
 
+from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.base import Objective, Point
 from eosflow.optimizers.base import Optimizer, State, Step
 from eosflow.optimizers.batches import Batches
+from eosflow.storage.errors import UserError
 
 # A step that lands on the target loss misses it by at most this share, on the lower side.
 LANDING = 1e-3
@@ -60,9 +62,15 @@ def begin(
 ) -> Course:
     """The course before its first step from θ (P,).
 
-    Raises: UserError where a batch is larger than the examples there are.
+    Raises: UserError where a batch is larger than the examples there are, or is to be augmented
+    and the network reads no images.
     """
     state = batches.init(objective.examples, seed)
+    if batches.augments() and len(_shape(objective)) != 3:
+        raise UserError(
+            f"The batches `{batches.name}` augment images, and the network does not read inputs "
+            "as (channels, height, width): take one that does, or augment: none."
+        )
     return Course(theta, optimizer.init(objective, theta, seed), state)
 
 
@@ -97,6 +105,11 @@ def follow(
                 point.release()
             seen = objective.batch(rows.to(course.theta.device))
             seen.whole = objective
+            if batches.augments():
+                images = seen.inputs.reshape(len(rows), *_shape(objective))
+                state = cast(Mapping[str, int], course.batch)
+                changed = batches.augmented(images, rows, state)
+                seen.inputs = changed.reshape(seen.inputs.shape)
             part = seen.evaluate(course.theta)
         assert part is not None
         step = None
@@ -150,6 +163,12 @@ def _landed(
             if distance >= -LANDING:
                 break
     return step
+
+
+def _shape(objective: Objective) -> tuple[int, ...]:
+    """The shape of one input as the network reads it; empty for one that takes plain numbers."""
+    network = objective.network
+    return network.shape if isinstance(network, ModuleNetwork) else ()
 
 
 def _reached(course: Course, point: Point, until: Until) -> str:

@@ -171,6 +171,11 @@ def _unfit_training(config: Mapping[str, Any], name: str, path: str) -> Iterator
             f"{path}: {optimizer.name} follows the flow of the whole loss and cannot be given "
             f"batches; set batch: full, or take an optimizer such as gradient-descent."
         )
+    if batch.augments() and network.name == "mlp":
+        yield (
+            f"{path}: batches.{batch.name}.augment: {batch.augment} was given, but an mlp reads "
+            "plain numbers, not images; take a network such as cnn or resnet, or augment: none."
+        )
     for measurement in parts.measurements:
         if not measurement.applies_to(network.name):
             yield (
