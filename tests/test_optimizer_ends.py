@@ -160,6 +160,23 @@ def test_ratios_and_differences_against_sgd_at_the_large_rate() -> None:
     assert found["larger-rate-better"]["settings"].endswith(f"{FAST} against {SLOW}")
 
 
+def test_one_learning_rate_of_sgd_is_compared_with_the_others() -> None:
+    frame = made()
+    found = verdicts(frame[frame["method"] != SLOW])
+    assert not [claim for claim in found if claim.startswith("larger-rate")]
+    both = verdicts(frame)
+    assert found["sam-better"]["measured"] == both["sam-better"]["measured"]
+    assert found["sam-better"]["settings"].endswith(f"SAM against {FAST}")
+
+
+def test_augmented_runs_are_a_problem_of_their_own() -> None:
+    whole = run("sam", 0, [0.1, 0.2])
+    batch = {**whole.spec["batch"], "augment": "crop-and-flip"}
+    frame = table([whole, dataclasses.replace(whole, spec={**whole.spec, "batch": batch})])
+    ours = frame[frame["statistic"] == "run"]["problem"].tolist()
+    assert ours == ["cifar10, mlp, N = 100", "cifar10, mlp, N = 100, augmented"]
+
+
 def test_a_correlation_that_could_be_chance_is_no_verdict() -> None:
     frame = made()
     frame.loc[frame["method"] == "SAM", "held_out_accuracy"] = 0.2

@@ -95,8 +95,11 @@ def _row(run: StudyRun, look: pd.Series, method: str) -> dict[str, Any]:
     numbers["gradients"] = gradients(run, int(look["iteration"]))
     if run.stopped == "diverged":
         numbers = dict.fromkeys(NUMBERS, np.nan)
+    # A record from before there was augmentation does not name it.
+    changed = run.spec["batch"].get("augment", "none") != "none"
+    words = (settings["dataset"], settings["network"], f"N = {settings['n']}")
     return {
-        "problem": f"{settings['dataset']}, {settings['network']}, N = {settings['n']}",
+        "problem": ", ".join([*words, *(["augmented"] if changed else [])]),
         "method": method,
         "statistic": RUN,
         **{name: settings[name] for name in ("experiment", "optimizer", "learning_rate", "batch")},

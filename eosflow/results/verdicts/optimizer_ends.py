@@ -22,7 +22,8 @@ NAMES = {SHARPNESS: "λ₁(𝓗)", COUNT: "N_eff"}
 class Comparison:
     """A statement on one method against another: their ratio in a column, or what it gains.
 
-    `against` is None for SGD with the largest learning rate.
+    `against` is None for SGD with the largest learning rate. Where SGD has only one, nothing is
+    said of a larger one.
     """
 
     words: Inequality
@@ -45,12 +46,12 @@ def judge(frame: pd.DataFrame) -> pd.DataFrame:
     rows: list[tuple[object, ...]] = []
     for problem, runs in ends.groupby("problem", sort=False):
         rates = runs[runs["method"].str.startswith("SGD, ")].groupby("method")["learning_rate"]
-        if rates.ngroups < 2:
+        if not rates.ngroups:
             continue
         small, large = str(rates.first().idxmin()), str(rates.first().idxmax())
         for each in COMPARISONS:
             method, against = each.method or large, each.against or (each.method and large) or small
-            if method not in set(runs["method"]):
+            if method not in set(runs["method"]) or method == against:
                 continue
             values = _compared(runs, method, against, each.column)
             rows.append(each.words.judged(values, f"{problem}: {method} against {against}"))
