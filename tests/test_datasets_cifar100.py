@@ -57,7 +57,11 @@ def test_a_record_is_coarse_label_fine_label_and_pixels(tmp_path: Path) -> None:
     "place, value, message",
     [
         ("train.bin", b"", r"train\.bin has 0 bytes, expected 3074000"),
-        ("train.bin", b"\x00\x64" + bytes(TRAIN * 3074 - 2), "record 0: label 100, expected 0 to 99"),
+        (
+            "train.bin",
+            b"\x00\x64" + bytes(TRAIN * 3074 - 2),
+            "record 0: label 100, expected 0 to 99",
+        ),
         ("fine_label_names.txt", b"apple pear", "names the classes apple pear"),
     ],
 )
