@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import pytest
+from project import ROOT
 from scipy import stats
 
+from eosflow.optimizers.gradient import GradientDescent
 from eosflow.results import columns
 from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
 from eosflow.results.figures.optimizer_ends import optimizer_ends
@@ -19,6 +21,8 @@ from eosflow.results.studies.optimizer_ends import EARLY, QUARTILES, gradients, 
 from eosflow.results.studies.runs import StudyRun
 from eosflow.results.verdicts import JUDGES
 from eosflow.storage.errors import UserError
+from eosflow.storage.settings import record
+from eosflow.workflow import config, expand
 
 SLOW, FAST = "SGD, η = 0.01", "SGD, η = 0.1"
 # Test accuracy by sharpness: the sharper, the worse.
@@ -130,6 +134,28 @@ def test_the_slides_numbers_stand_beside_cells_that_were_not_run() -> None:
     assert source["held_out_accuracy"].isna().all()
     noisy = source[source["problem"].str.contains("label noise")].set_index("method")
     assert noisy["source_accuracy"].tolist() == [0.2196, 0.4989, 0.5162]
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_table_3_is_configured_with_as_many_gradients_for_each(small: bool) -> None:
+    files = ["config.yaml", "config/tables.yaml", *(["config/tables-small.yaml"] if small else [])]
+    runs = expand.expand(config.load([ROOT / name for name in files])).values()
+    assert len(runs) == (9 if small else 45)
+    taken = {"gradient-descent": 1, "sam": 2, "sgd-tracer": 3}
+    for one in runs:
+        steps = one.stop.max_iterations
+        assert steps * taken[one.optimizer.name] == (300 if small else 78_000)
+        assert cast("GradientDescent", one.optimizer).cosine_steps == steps
+        assert one.snapshots.wanted(0, 0.0, 0.0)
+        assert not any(one.snapshots.wanted(step, 0.0, 0.0) for step in range(1, steps))
+        changed, noise = record(one.batch)["augment"], record(one.data)
+        assert (changed != "none") == one.experiment.startswith("augmented")
+        assert noise["label_noise"] == (0.5 if one.experiment.startswith("noise") else 0)
+    if not small:
+        assert {one.n for one in runs} == {50_000}
+        assert {one.outputs for one in runs} == {100}
+        words = {one.network.describe() for one in runs}
+        assert words == {"ResNet of 20 layers with 16 to 64 channels, relu"}
 
 
 def test_every_column_is_described() -> None:
