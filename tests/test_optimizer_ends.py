@@ -140,7 +140,7 @@ def test_the_slides_numbers_stand_beside_cells_that_were_not_run() -> None:
 def test_table_3_is_configured_with_as_many_gradients_for_each(small: bool) -> None:
     files = ["config.yaml", "config/tables.yaml", *(["config/tables-small.yaml"] if small else [])]
     runs = expand.expand(config.load([ROOT / name for name in files])).values()
-    assert len(runs) == (9 if small else 45)
+    assert len(runs) == (6 if small else 45)  # the small one leaves augmentation out
     taken = {"gradient-descent": 1, "sam": 2, "sgd-tracer": 3}
     for one in runs:
         steps = one.stop.max_iterations
