@@ -95,7 +95,7 @@ def test_each_config_of_the_project_makes_what_it_selects(path: Path) -> None:
         ),
         (
             {"batch": "shuffled", "batches": {"shuffled": {"size": 8, "augment": "crop-and-flip"}}},
-            ["batches.shuffled.augment: crop-and-flip was given, but an mlp reads plain numbers"],
+            ["augment is for images", "which the network mlp does not read"],
         ),
         ({"network": "cnn"}, ["the network cnn cannot read sst"]),
         ({"measure": []}, ["measure: decomposition is missing"]),

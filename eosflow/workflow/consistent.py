@@ -171,10 +171,10 @@ def _unfit_training(config: Mapping[str, Any], name: str, path: str) -> Iterator
             f"{path}: {optimizer.name} follows the flow of the whole loss and cannot be given "
             f"batches; set batch: full, or take an optimizer such as gradient-descent."
         )
-    if batch.augments() and network.name == "mlp":
+    if batch.augments() and (network.name == "mlp" or len(shape) != 3):
         yield (
-            f"{path}: batches.{batch.name}.augment: {batch.augment} was given, but an mlp reads "
-            "plain numbers, not images; take a network such as cnn or resnet, or augment: none."
+            f"{path}: batches.{batch.name}.augment is for images (channels, height, width), which "
+            f"the network {network.name} does not read; take cnn or resnet, or augment: none."
         )
     for measurement in parts.measurements:
         if not measurement.applies_to(network.name):
