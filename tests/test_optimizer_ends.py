@@ -17,9 +17,11 @@ from eosflow.optimizers.gradient import GradientDescent
 from eosflow.results import columns
 from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
 from eosflow.results.figures.optimizer_ends import optimizer_ends
+from eosflow.results.page import studied
 from eosflow.results.studies.optimizer_ends import EARLY, QUARTILES, gradients, table
 from eosflow.results.studies.runs import StudyRun
 from eosflow.results.verdicts import JUDGES
+from eosflow.runs.studies import table_of
 from eosflow.storage.errors import UserError
 from eosflow.storage.settings import record
 from eosflow.workflow import config, expand
@@ -216,6 +218,36 @@ def test_a_correlation_that_could_be_chance_is_no_verdict() -> None:
     assert verdicts(made())["less-sharp-is-better"]["holds"] == HOLDS
     few = verdicts(made(seeds=4))
     assert {row["holds"] for row in few.values()} == {NOT_ENOUGH}
+
+
+def test_three_optimizers_in_perfect_order_are_no_verdict() -> None:
+    frame = made()
+    found = verdicts(frame[frame["method"].isin([FAST, "SAM", "SGD-TRACER"])])
+    row = found["less-sharp-is-better"]
+    assert float(row["measured"]) == -1
+    assert row["holds"] == NOT_ENOUGH
+    assert row["settings"].endswith("too few for a p")
+
+
+def test_the_page_tells_the_seeds_of_the_runs(tmp_path: Path) -> None:
+    path = tmp_path / table_of("optimizer-ends")
+    path.parent.mkdir(parents=True)
+    made().to_csv(path, index=False)
+    (study,) = studied(tmp_path, {}, ["optimizer-ends"])
+    assert study["about"] == "Made of runs of this configuration; seeds 0 to 4."
+
+
+def test_each_problem_has_a_mark_of_its_own(tmp_path: Path) -> None:
+    frame = made()
+    other = frame[frame["statistic"] != "source"].assign(problem="cifar10-noise, mlp, N = 100")
+    pd.concat([frame, other]).to_csv(tmp_path / "table.csv", index=False)
+    for axes in optimizer_ends(tmp_path / "table.csv").axes:
+        legend = axes.get_legend()
+        assert legend is not None
+        named = [text.get_text() for text in legend.get_texts()]
+        assert named == ["cifar10, mlp, N = 100", "cifar10-noise, mlp, N = 100"]
+        marks = [line.get_marker() for line in axes.lines if len(line.get_xdata()) == 1]  # type: ignore[arg-type]
+        assert {str(mark): marks.count(mark) for mark in marks} == {"o": 7, "s": 7}
 
 
 def test_each_optimizer_is_named_at_its_mark(tmp_path: Path) -> None:

@@ -82,7 +82,9 @@ def _about(study: str, table: Path) -> str:
     if study in OF_RUNS:
         words = "Made of runs of this configuration"
     seeds = pd.read_csv(table).get("seed") if table.exists() else None
-    if seeds is None:
+    # Rows over several seeds, and those of a source, have none.
+    seeds = None if seeds is None else seeds.dropna()
+    if seeds is None or seeds.empty:
         return f"{words}."
     return f"{words}; seed{'s' * (seeds.nunique() > 1)} {numbers(seeds)}."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ HEIGHT = 3.9  # inches
 PANEL = (2.9, 2.9)  # inches, roughly: labels are placed before the layout is known
 LETTER, LINE = 0.058, 0.12  # inches, of the labels' font
 FONT = 6.5
+MARKERS = "os^Dv"  # of the problems
 LOWER, _, UPPER = QUARTILES
 
 
@@ -25,7 +27,7 @@ def optimizer_ends(table: Path | str) -> Figure:
     """Accuracy on held-out examples against that on the training examples, and against λ₁(𝓗).
 
     table: CSV of `eosflow.results.studies.optimizer_ends.table`. Marks are medians over the seeds,
-    bars their quartiles, each with the name of its optimizer.
+    bars their quartiles, each with the name of its optimizer; each problem has a mark of its own.
     """
     frame = pd.read_csv(table)
     figure, (training, sharpness), _ = style.panels(
@@ -48,22 +50,33 @@ def optimizer_ends(table: Path | str) -> Figure:
 
 
 def _marks(axes: Axes, known: pd.DataFrame, column: str) -> None:
-    """A mark, its quartiles and its name for each optimizer."""
-    by = {statistic: part.set_index("method") for statistic, part in known.groupby("statistic")}
+    """A mark, its quartiles and its name for each optimizer, the mark by the problem."""
+    by = {
+        statistic: part.set_index(["problem", "method"])
+        for statistic, part in known.groupby("statistic")
+    }
     middle = by[MEDIAN].dropna(subset=[column, "held_out_accuracy"])
     if middle.empty:
         style.say(axes, "no optimizer has run")
         return
-    names, bars = [str(method) for method in middle.index], []
-    for method, (_, row) in zip(names, middle.iterrows(), strict=True):
+    places = [(str(problem), str(method)) for problem, method in middle.index]
+    problems = list(dict.fromkeys(problem for problem, _ in places))
+    names, bars = [method for _, method in places], []
+    for place, (_, row) in zip(places, middle.iterrows(), strict=True):
+        problem, method = place
+        marker = MARKERS[problems.index(problem) % len(MARKERS)]
         color = style.SECOND if method == EARLY else style.FIRST
-        low, high = (by[name].loc[method] for name in (LOWER, UPPER))
+        low, high = (by[name].loc[place] for name in (LOWER, UPPER))
         x, y = row[column], row["held_out_accuracy"]
         axes.plot([low[column], high[column]], [y, y], color=color, lw=0.8, alpha=0.5)
         heights = [low["held_out_accuracy"], high["held_out_accuracy"]]
         axes.plot([x, x], heights, color=color, lw=0.8, alpha=0.5)
-        axes.plot(x, y, "o", color=color, ms=4)
+        axes.plot(x, y, marker, color=color, ms=4)
         bars += [[(low[column], y), (high[column], y)], [(x, height) for height in heights]]
+    if len(problems) > 1:
+        for problem, marker in zip(problems, itertools.cycle(MARKERS)):
+            axes.plot([], [], marker, color=style.FIRST, ms=4, label=problem)
+        axes.legend(fontsize=FONT)
     axes.margins(0.24, 0.1)
     axes.autoscale_view()  # else the limits are those of before
     points = middle[[column, "held_out_accuracy"]].to_numpy(dtype=float)

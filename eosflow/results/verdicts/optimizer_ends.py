@@ -14,6 +14,7 @@ from eosflow.results.verdicts.inequalities import FEWEST_SEEDS, Inequality, tabl
 
 WORDS = "(in words)"
 SIGNIFICANT = 0.05
+FEWEST_OPTIMIZERS = 5  # of four in perfect order the exact p is 2/4! = 0.08
 SHARPNESS, COUNT, ACCURACY = "sharpness", "effective_parameters", "held_out_accuracy"
 NAMES = {SHARPNESS: "λ₁(𝓗)", COUNT: "N_eff"}
 
@@ -38,7 +39,8 @@ def judge(frame: pd.DataFrame) -> pd.DataFrame:
     Each number is a median over the seeds of a comparison of two runs from the same start, with the
     same number of gradients. The last two rows are rank correlations over the optimizers, without
     early stopping, which is a part of another run: `measured` is the median over the seeds, and the
-    verdict that of the medians' correlation, "not enough runs" where p > 0.05.
+    verdict that of the medians' correlation, "not enough runs" where p > 0.05 or where there are
+    fewer than five optimizers.
 
     Returns: the columns of `inequalities.COLUMNS`.
     """
@@ -79,11 +81,14 @@ def _correlations(problem: str, runs: pd.DataFrame) -> Iterator[tuple[object, ..
         medians = whole.groupby("method")[[column, ACCURACY]].median()
         found = stats.spearmanr(medians[column], medians[ACCURACY])
         verdict = NOT_ENOUGH
-        if len(each) >= FEWEST_SEEDS and found.pvalue <= SIGNIFICANT:
+        enough = len(medians) >= FEWEST_OPTIMIZERS
+        if enough and len(each) >= FEWEST_SEEDS and found.pvalue <= SIGNIFICANT:
             verdict = HOLDS if found.statistic < 0 else CONTRADICTED
+        # The p of so few is scipy's approximation, 0 where they are in perfect order.
+        chance = f"p = {found.pvalue:.2g}" if enough else "too few for a p"
         settings = (
             f"{problem}: {len(medians)} optimizers; of their medians "
-            f"{found.statistic:.2g}, p = {found.pvalue:.2g}"
+            f"{found.statistic:.2g}, {chance}"
         )
         claim, statement, source, measured, seeds, _, _ = words.judged(each, settings)
         yield claim, statement, source, measured, seeds, verdict, settings
