@@ -66,7 +66,7 @@ def _marks(axes: Axes, known: pd.DataFrame, column: str) -> None:
         problem, method = place
         marker = MARKERS[problems.index(problem) % len(MARKERS)]
         color = style.SECOND if method == EARLY else style.FIRST
-        low, high = (by[name].loc[place] for name in (LOWER, UPPER))
+        low, high = (by[name].loc[[place]].iloc[0] for name in (LOWER, UPPER))
         x, y = row[column], row["held_out_accuracy"]
         axes.plot([low[column], high[column]], [y, y], color=color, lw=0.8, alpha=0.5)
         heights = [low["held_out_accuracy"], high["held_out_accuracy"]]
