@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,7 @@ from problems import small_problem, write_noise_subset
 from project import ROOT
 from test_columns import entry, hold
 from test_sgd_studies import edge_run
-from test_training import CHILD, assert_same_run, checkpoint_iteration
+from test_training import CHILD, assert_same_run, kill_at
 from torch import nn
 
 import eosflow
@@ -256,14 +253,6 @@ def test_a_run_of_a_study_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path
     train(spec, subset, tmp_path / "undisturbed", threads=1)
     folder = tmp_path / "killed"
     command = [sys.executable, "-c", CHILD, str(subset), str(folder), json.dumps(spec.to_brief())]
-    process = subprocess.Popen(command)
-    deadline = time.monotonic() + 120
-    while checkpoint_iteration(folder) < 13:
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (folder / "manifest.json").exists()
+    kill_at(13, folder, command)
     train(spec, subset, folder, threads=1)
     assert_same_run(tmp_path / "undisturbed", folder)

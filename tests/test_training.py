@@ -74,6 +74,19 @@ def assert_same_run(first: Path, second: Path) -> None:
         assert sha256(first / entry["file"]) == sha256(second / entry["file"])
 
 
+def kill_at(iteration: int, folder: Path, command: list[str]) -> None:
+    """Start a process that trains, and kill it when its checkpoint is of this iteration or on."""
+    process = subprocess.Popen(command)
+    deadline = time.monotonic() + 120
+    while checkpoint_iteration(folder) < iteration:
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "manifest.json").exists()
+
+
 def test_the_flow_lowers_the_loss_to_its_target(finished: Path) -> None:
     record = read_json(finished / "run.json")
     assert torch.backends.cpu.get_cpu_capability() in record["device"]
@@ -197,15 +210,7 @@ def test_killed_and_started_again_it_is_the_same_to_the_bit(
     train(spec, subset, finished, threads=1)
     command = [sys.executable, "-c", CHILD, str(subset), str(folder), json.dumps(spec.to_brief())]
     for iteration in (7, 25):  # a kill before and one after the first resume
-        process = subprocess.Popen(command)
-        deadline = time.monotonic() + 120
-        while checkpoint_iteration(folder) < iteration:
-            assert process.poll() is None, "the run ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert not (folder / "manifest.json").exists()
+        kill_at(iteration, folder, command)
         assert read_json(folder / "run.json")["status"] == "running"
         assert checkpoint_iteration(folder) >= iteration
     train(spec, subset, folder, threads=1)
