@@ -124,7 +124,7 @@ def test_quartiles_are_over_the_seeds_that_did_not_diverge() -> None:
 def test_what_is_missing_is_named() -> None:
     whole = run("sam", 0, [0.1, 0.2])
     two = {name: frame for name, frame in whole.measured.items() if name != "accuracy"}
-    with pytest.raises(UserError, match="of sam accuracy was not measured"):
+    with pytest.raises(UserError, match=r"experiments\.sam\.measure: accuracy is missing"):
         table([dataclasses.replace(whole, measured=two)])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ from eosflow.results.figures.edge_of_stability import edge_cifar10
 from eosflow.results.figures.sgd_grid import sgd_grid
 from eosflow.results.figures.spectra import spectra
 from eosflow.results.studies import edge_cifar10 as edge
-from eosflow.results.studies.runs import StudyRun
+from eosflow.results.studies.runs import StudyRun, with_accuracies, with_eigenvalues
 from eosflow.results.verdicts import JUDGES
 from eosflow.runs.studies import FLOW
+from eosflow.storage.errors import UserError
 
 ITERATIONS = np.array([0, 20, 40, 60])
 SETTINGS = [(0.02, 100), (0.05, 100), (0.2, 100), (0.05, 10), (0.05, 25)]
@@ -135,3 +138,20 @@ def test_spectra_mark_what_did_not_converge(tmp_path: Path) -> None:
     points = [[tuple(point) for point in line.get_xydata()] for line in above.lines]
     assert points == [[(0, 3), (10, 4)], [(10, 4)], [(0, 1), (10, 2)], [(10, 2)]]
     assert len(below.lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("table", "name"),
+    [
+        (edge.table, "top-eigenvalues"),
+        (with_eigenvalues, "top-eigenvalues"),
+        (with_accuracies, "accuracy"),
+    ],
+)
+def test_a_measurement_that_a_table_needs_is_missed_in_words(
+    table: Callable[[list[StudyRun]], pd.DataFrame], name: str
+) -> None:
+    whole = edge_run(0.1, [1.0, 0.5, 0.25])
+    less = dataclasses.replace(whole, measured={})
+    with pytest.raises(UserError, match=rf"experiments\.edge\.measure: {name} is missing"):
+        table([less])

@@ -20,12 +20,14 @@ def table(runs: Sequence[StudyRun]) -> pd.DataFrame:
     `residual` the relative residual of its search; `loss` and `rises`, the steps so far that raised
     it, are those of the trajectory. `held_out_accuracy` and `accuracy` are there where they were
     measured. A run that diverged has its rows up to there, and `stopped` says so.
+
+    Raises: UserError where a run is not measured by `top-eigenvalues`.
     """
     return pd.concat([_rows(run) for run in runs], ignore_index=True)
 
 
 def _rows(run: StudyRun) -> pd.DataFrame:
-    seen = run.measured["top-eigenvalues"]
+    seen = run.measurement("top-eigenvalues")
     course = run.trajectory[["iteration", "loss"]]
     end = {"iteration": len(course), "loss": run.final_loss}
     course = pd.concat([course, pd.DataFrame([end], dtype=float)], ignore_index=True)

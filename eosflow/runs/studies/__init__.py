@@ -32,8 +32,8 @@ class Study:
 STUDIES: dict[str, Study] = {
     "edge-of-stability": Study("edge_of_stability:rows", version=6, judged=True),
     "edge-cifar10": Study("edge_cifar10:table", version=1, judged=True, of_runs=True),
-    "sgd-grid": Study("runs:by_snapshot", version=1, judged=True, of_runs=True),
-    "spectra": Study("runs:by_snapshot", version=1, of_runs=True),
+    "sgd-grid": Study("runs:with_eigenvalues", version=1, judged=True, of_runs=True),
+    "spectra": Study("runs:with_accuracies", version=1, of_runs=True),
     "optimizer-ends": Study("optimizer_ends:table", version=1, judged=True, of_runs=True),
     "nudged-sgd": Study("nudged_sgd:table", version=1, judged=True, of_runs=True),
     "minibatches": Study("minibatches:table", version=1, judged=True, of_runs=True),
