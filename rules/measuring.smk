@@ -1,5 +1,23 @@
+import re
+
 # Where snapshots are deleted, what frees them goes before what makes more of them.
 MEASURING_FIRST = 0 if config["keep_snapshots"] else 1
+
+
+MEASURE = (
+    numeric("measure.py") + "--folder {params.folder:q} "
+    "--measurement {params.measurement:q} --subset {params.subset:q} "
+    "--gpus {resources.gpu} --threads {threads} >> {log:q} 2>&1"
+)
+
+
+# With several measurements beside the decomposition, as studies have, one job takes them all: most
+# take less than a job takes to start.
+TOGETHER = PLAN.jobs.together()
+BY_ITSELF = r"[^/]+/n\d+/[^/]+"  # a folder with one measurement of its own
+if TOGETHER:
+    joined = "|".join(re.escape(each) for of in TOGETHER.values() for each in of)
+    BY_ITSELF = rf"(?!(?:{joined})/n\d+/[^/]+/measurements/){BY_ITSELF}"
 
 
 # One job measures all snapshots of a run; jobs of one snapshot would take longer to start than to run.
@@ -9,7 +27,7 @@ rule measure:
         manifest=f"{RESULTS}/{{folder}}/manifest.json",
         others=plain(
             lambda wildcards: PLAN.jobs.before_measuring(
-                wildcards.folder, wildcards.place
+                wildcards.folder, [wildcards.place]
             )
         ),
     output:
@@ -18,6 +36,8 @@ rule measure:
         f"{RESULTS}/logs/measure/{{folder}}/{{place}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/measure/{{folder}}/{{place}}.tsv"
+    wildcard_constraints:
+        folder=BY_ITSELF,
     priority: MEASURING_FIRST
     conda:
         "../envs/eosflow.yaml"
@@ -31,16 +51,62 @@ rule measure:
         subset=lambda wildcards: PLAN.subset(wildcards.folder),
         folder=subpath(input.manifest, parent=True),
         key=lambda wildcards: RUNS[wildcards.folder].key,
-        measurement=lambda wildcards: canonical_json(
-            PLAN.measured(wildcards.folder, wildcards.place)
+        measurement=lambda wildcards: PLAN.jobs.measured(
+            wildcards.folder, [wildcards.place]
         ),
         version=lambda wildcards: PLAN.measurement(
             wildcards.folder, wildcards.place
         ).version,
     shell:
-        numeric("measure.py") + "--folder {params.folder:q} "
-        "--measurement {params.measurement:q} --subset {params.subset:q} "
-        "--gpus {resources.gpu} --threads {threads} >> {log:q} 2>&1"
+        MEASURE
+
+
+for names, experiments in TOGETHER.items():
+
+    rule:
+        name:
+            "_".join(["measure", *names]).replace("-", "_")
+        input:
+            manifest=f"{RESULTS}/{{folder}}/manifest.json",
+            others=plain(
+                lambda wildcards: PLAN.jobs.before_measuring(
+                    wildcards.folder, PLAN.jobs.beside(wildcards.folder)
+                )
+            ),
+        output:
+            expand(
+                f"{RESULTS}/{{{{folder}}}}/measurements/{{name}}/index.json",
+                name=names,
+            ),
+        log:
+            f"{RESULTS}/logs/measure/{{folder}}/measurements.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/measure/{{folder}}/measurements.tsv"
+        wildcard_constraints:
+            folder=rf"(?:{'|'.join(map(re.escape, experiments))})/n\d+/[^/]+",
+        priority: MEASURING_FIRST
+        conda:
+            "../envs/eosflow.yaml"
+        threads: config["threads"]
+        resources:
+            gpu=gpus,
+            mem_mb=memory,
+            runtime=lambda wildcards, attempt: attempt
+            * len(PLAN.jobs.beside(wildcards.folder))
+            * needs.measuring_minutes(RUNS[wildcards.folder], config),
+        params:
+            subset=lambda wildcards: PLAN.subset(wildcards.folder),
+            folder=subpath(input.manifest, parent=True),
+            key=lambda wildcards: RUNS[wildcards.folder].key,
+            measurement=lambda wildcards: PLAN.jobs.measured(
+                wildcards.folder, PLAN.jobs.beside(wildcards.folder)
+            ),
+            version=lambda wildcards: [
+                PLAN.measurement(wildcards.folder, place).version
+                for place in PLAN.jobs.beside(wildcards.folder)
+            ],
+        shell:
+            MEASURE
 
 
 # Any one snapshot by name, such as results/dice-ce/n468/init0-subset0/decomposition/step000300.json
@@ -69,17 +135,14 @@ rule measure_snapshot:
         subset=lambda wildcards: PLAN.subset(wildcards.folder),
         folder=subpath(input.manifest, parent=True),
         key=lambda wildcards: RUNS[wildcards.folder].key,
-        measurement=lambda wildcards: canonical_json(
-            PLAN.measured(wildcards.folder, wildcards.place)
+        measurement=lambda wildcards: PLAN.jobs.measured(
+            wildcards.folder, [wildcards.place]
         ),
         version=lambda wildcards: PLAN.measurement(
             wildcards.folder, wildcards.place
         ).version,
     shell:
-        numeric("measure.py") + "--folder {params.folder:q} "
-        "--measurement {params.measurement:q} --step {wildcards.step} "
-        "--subset {params.subset:q} --gpus {resources.gpu} --threads {threads} "
-        ">> {log:q} 2>&1"
+        MEASURE.replace(">>", "--step {wildcards.step} >>")
 
 
 # With `keep_snapshots: false`: the weight snapshots go when all is measured of them.

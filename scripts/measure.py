@@ -1,8 +1,9 @@
-"""Take one measurement of all snapshots of a run, or of a single one."""
+"""Take measurements of all snapshots of a run, or of a single one."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from pathlib import Path
 
@@ -19,8 +20,9 @@ def main() -> None:
     parser.add_argument(
         "--measurement",
         type=json.loads,
-        default={"name": "decomposition"},
-        help='JSON, its name and settings, such as {"name": "decomposition"}',
+        nargs="+",
+        default=[{"name": "decomposition"}],
+        help='JSON, name and settings of each, such as {"name": "decomposition"}',
     )
     parser.add_argument("--step", type=int, help="iteration of one snapshot; without it, all")
     parser.add_argument("--subset", type=Path, required=True, help="the .npz it was trained on")
@@ -28,19 +30,22 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, default=1, help="how many to hold; 0: use the CPU")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    measurement = settings.from_record(MEASUREMENTS, arguments.measurement)
-    locked = measuring_in(arguments.folder, place_of(measurement.name))
-    with locked, gpu.lease(arguments.device, arguments.gpus) as device:
+    measurements = [settings.from_record(MEASUREMENTS, each) for each in arguments.measurement]
+    with contextlib.ExitStack() as held:
+        for measurement in measurements:
+            held.enter_context(measuring_in(arguments.folder, place_of(measurement.name)))
+        device = held.enter_context(gpu.lease(arguments.device, arguments.gpus))
         import torch  # after the lease, which decides what torch sees
 
         from eosflow.runs.measure import measure_run, measure_snapshot
 
         torch.set_num_threads(arguments.threads)
-        place = (arguments.subset, measurement, device)
-        if arguments.step is None:
-            measure_run(arguments.folder, *place)
-        else:
-            measure_snapshot(arguments.folder, arguments.step, *place)
+        for measurement in measurements:
+            place = (arguments.subset, measurement, device)
+            if arguments.step is None:
+                measure_run(arguments.folder, *place)
+            else:
+                measure_snapshot(arguments.folder, arguments.step, *place)
 
 
 if __name__ == "__main__":

@@ -84,6 +84,22 @@ def test_add_a_measurement(project: Project) -> None:
     frame = pd.read_parquet(project.results / "measurements/weight-norm.parquet")
     assert set(frame["experiment"]) == {"dice-ce", "mse"}
 
+    # With two beside the decomposition one job takes both, and none anew that is there.
+    before = records(project.root / RUN)
+    more = ("--config", "measure=[decomposition, weight-norm, top-eigenvalues]")
+    target = f"{RUN}/measurements/top-eigenvalues/index.json"
+    assert project.jobs(target, *more) == {"measure_weight_norm_top_eigenvalues": 1}
+    project.run(target, *more)
+    after = records(project.root / RUN)
+    assert before.items() <= after.items()
+    assert len(after) == len(before) * 3 // 2  # decomposition and weight norm were there
+    assert project.jobs(target, *more) == {}
+
+
+def records(folder: Path) -> dict[Path, int]:
+    """What was measured of a run's snapshots, and when it was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.glob("**/step*.json")}
+
 
 def test_add_a_dataset(project: Project) -> None:
     follow(project, "Add a dataset")
@@ -126,5 +142,11 @@ def test_add_a_study(project: Project) -> None:
     )
     (project.root / "my-study.yaml").write_text(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
     jobs = project.jobs("studies", "--configfile", "my-study.yaml", tiny=False)
-    made = {"subset": 1, "held_out": 1, "train": 2, "measure": 4, "study_of_runs": 1}
+    made = {
+        "subset": 1,
+        "held_out": 1,
+        "train": 2,
+        "study_of_runs": 1,
+        "measure_top_eigenvalues_accuracy": 2,
+    }
     assert jobs == made | {"studies": 1, "studies_page": 1}

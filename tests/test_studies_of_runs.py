@@ -197,7 +197,7 @@ class Study(Project):
 @pytest.mark.slow
 def test_a_study_from_start_to_end(tmp_path: Path) -> None:
     project = Study(tmp_path / "tree")
-    per_run = {"train": 2, "measure": 4, "discard": 2}
+    per_run = {"train": 2, "measure_accuracy_top_eigenvalues": 2, "discard": 2}
     jobs = {"subset": 1, "held_out": 1, "study_of_runs": 1, "study_claims": 1, "figure": 1}
     whole = per_run | jobs | {"studies_page": 1}
     made = project.make("studies")

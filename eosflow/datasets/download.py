@@ -26,12 +26,11 @@ from eosflow.datasets.transfer import (
     in_time,
     notes_of,
     open_session,
-    read_record,
     reason_of,
     receive,
 )
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import replacing, write_json
+from eosflow.storage.files import readable, replacing, write_json
 from eosflow.storage.files import sha256 as file_sha256
 
 log = logging.getLogger(__name__)
@@ -109,7 +108,8 @@ def _in_mirror(mirror: str, name: str) -> str:
 
 
 def _known_source(output: Path) -> str:
-    return str(read_record(output.with_name(output.name + ".json")).get("url", BY_HAND))
+    record = readable(output.with_name(output.name + ".json")) or {}
+    return str(record.get("url", BY_HAND))
 
 
 def _unobtainable(
@@ -159,7 +159,7 @@ def _verify_once(archive: Archive, path: Path, sha256: str | None) -> None:
             f"it has {path.stat().st_size} bytes, the published one less than "
             f"{archive.size_limit}; it was put aside as {put_aside(path)}"
         )
-    record = read_record(path.with_name(path.name + ".json"))
+    record = readable(path.with_name(path.name + ".json")) or {}
     fetched = file_sha256(path) == record.get("sha256")
     if fetched and sha256 is None:
         return

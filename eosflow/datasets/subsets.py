@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from eosflow.datasets.base import SUBSET_VERSION, DatasetSettings
 from eosflow.datasets.pool import Pool, Resources
-from eosflow.datasets.transfer import read_record
 from eosflow.storage import settings
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json, replacing, sha256, write_json
+from eosflow.storage.files import read_json, readable, replacing, sha256, write_json
 
 if TYPE_CHECKING:
     from eosflow.datasets.pool import Integers, Targets
@@ -212,7 +211,7 @@ def _source(dataset: DatasetSettings, archive: Path | None) -> dict[str, Any]:
         return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
     if archive is None:
         return {"generated": f"by {type(dataset).__module__}"}
-    fetched = read_record(archive.with_name(archive.name + ".json"))
+    fetched = readable(archive.with_name(archive.name + ".json")) or {}
     return {"file": archive.name, **fetched, "sha256": sha256(archive)}
 
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import requests
 import urllib3
@@ -136,11 +135,6 @@ def notes_of(partial: Path) -> Path:
     return partial.with_name(partial.name + ".json")
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """What a record beside a file says; empty where there is none that can be read."""
-    return readable(path) or {}
-
-
 def receive(session: Session, source: str, archive: Archive, output: Path) -> Path:
     """Bring the whole of `source` into the partial file, whose path is returned."""
     partial = output.with_name(output.name + ".partial")
@@ -181,7 +175,7 @@ def receive(session: Session, source: str, archive: Archive, output: Path) -> Pa
 
 def _download(session: Session, url: str, archive: Archive, partial: Path) -> None:
     """One request for what is still missing; appends to the partial file."""
-    notes = read_record(notes_of(partial))
+    notes = readable(notes_of(partial)) or {}
     if notes.get("url") != url:  # of another or an unknown source
         _discard(partial)
     have = _size(partial)

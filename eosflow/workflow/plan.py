@@ -18,7 +18,6 @@ from eosflow.results import figures
 from eosflow.runs.names import place_of
 from eosflow.runs.spec import RunSpec
 from eosflow.runs.studies import JUDGED, OF_RUNS
-from eosflow.storage import settings
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
 from eosflow.workflow import config as configuration
@@ -61,12 +60,13 @@ class Plan:
         return {item.name: item for item in expand.measurements(self.config, experiment)}
 
     @functools.cache  # noqa: B019  (there is one in a process)
-    def _own(self, experiment: str) -> dict[str, Measurement]:
+    def measured_by(self, experiment: str) -> dict[str, Measurement]:
+        """What is measured of the snapshots of an experiment's runs, by name."""
         return self._measured_of(self.config["experiments"][experiment])
 
     def measured_of(self, folder: str) -> dict[str, Measurement]:
-        """What is measured of a run's snapshots, by name. Raises: as `run`."""
-        return self._own(self.run(folder).experiment)
+        """The same of one run. Raises: as `run`."""
+        return self.measured_by(self.run(folder).experiment)
 
     @functools.cached_property
     def selected(self) -> list[str]:
@@ -139,10 +139,6 @@ class Plan:
             "measured is said with `measure` in the config."
         )
 
-    def measured(self, folder: str, place: str) -> dict[str, Any]:
-        """The measurement of a place as a record, for its job."""
-        return settings.record(self.measurement(folder, place))
-
     def files_of_run(self, folder: str) -> list[str]:
         """The lists that vouch for all that a run's folder holds."""
         return [f"{folder}/manifest.json", *self.indices(folder)]
@@ -165,7 +161,7 @@ class Plan:
         for folder in self.runs:
             for name, measurement in self.measured_of(folder).items():
                 measured = f"{folder}/{place_of(name)}"
-                files = [f"{measured}/index.json", f"benchmarks/measure/{measured}.tsv"]
+                files = [f"{measured}/index.json", self.jobs.benchmark(folder, name)]
                 reason = functools.partial(self.stale.vouched, folder, measurement)
                 self.stale.settle(files, [f"{folder}/manifest.json"], reason)
         for note in self.jobs.discarded(self.runs):

@@ -6,8 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eosflow.runs.names import place_of
 from eosflow.runs.progress import time_left
+from eosflow.storage import settings
 from eosflow.storage.damage import CLEANED, deleted
+from eosflow.storage.digests import canonical_json
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, readable
 from eosflow.workflow.sizes import listed
@@ -28,8 +31,41 @@ class RunJobs:
         target = f"{folder}/manifest.json"
         return self._subset(folder, target) + self._stale.request(target, self._stale.run(folder))
 
-    def before_measuring(self, folder: str, place: str) -> list[str]:
-        """The same of one measurement of all snapshots; `place` is its folder below the run's."""
+    def together(self) -> dict[tuple[str, ...], list[str]]:
+        """The measurements that one job takes of a run, and the experiments that it does so for.
+
+        Several beside the decomposition, which has a job of its own: adding a measurement to a
+        run's then leaves it alone.
+        """
+        found: dict[tuple[str, ...], list[str]] = {}
+        for experiment in dict.fromkeys(run.experiment for run in self._plan.runs.values()):
+            names = tuple(n for n in self._plan.measured_by(experiment) if n != "decomposition")
+            if len(names) > 1:
+                found.setdefault(names, []).append(experiment)
+        return found
+
+    def beside(self, folder: str) -> list[str]:
+        """The places of a run's measurements beside the decomposition."""
+        names = self._plan.measured_of(folder)
+        return [place_of(name) for name in names if name != "decomposition"]
+
+    def measured(self, folder: str, places: Iterable[str]) -> list[str]:
+        """The measurements of some places of a run, as JSON for their job."""
+        wanted = [self._plan.measurement(folder, place) for place in places]
+        return [canonical_json(settings.record(each)) for each in wanted]
+
+    def benchmark(self, folder: str, name: str) -> str:
+        """The file with the time that the job took that measured `name` of a run."""
+        several = name != "decomposition" and len(self.beside(folder)) > 1
+        place = "measurements" if several else place_of(name)
+        return f"benchmarks/measure/{folder}/{place}.tsv"
+
+    def before_measuring(self, folder: str, places: Iterable[str]) -> list[str]:
+        """The same of measurements of all snapshots; `places` are folders below the run's."""
+        needed = (file for place in places for file in self._before_one(folder, place))
+        return list(dict.fromkeys(needed))
+
+    def _before_one(self, folder: str, place: str) -> list[str]:
         target = f"{folder}/{place}/index.json"
         measurement = self._plan.measurement(folder, place)
         reason = self._stale.measured(folder, measurement)
