@@ -223,7 +223,8 @@ def test_a_study_from_start_to_end(tmp_path: Path) -> None:
     assert left == [4, 0]
     assert project.jobs("studies") == {}
     content = path.read_bytes()
-    path.write_bytes(content.replace(b"diverged", b"converged"))
-    again = project.run("results/studies/sgd-grid/table.csv", "--cores", "2")
-    assert "table.csv is damaged" in again
-    assert path.read_bytes() == content
+    for _ in range(2):  # also where it goes bad again in the same way
+        path.write_bytes(content.replace(b"diverged", b"converged"))
+        again = project.run("results/studies/sgd-grid/table.csv", "--cores", "2")
+        assert "table.csv is damaged" in again
+        assert path.read_bytes() == content

@@ -52,7 +52,9 @@ class Stale:
         if reason is None or not made.exists():
             return []
         path = Path(self.results, "requests", f"{target}.json")
-        content = {"make_again": target, "reason": reason}
+        # Snakemake takes a newer input for an old one if it holds the same: the time tells apart
+        # the requests of a result that goes bad twice in the same way.
+        content = {"make_again": target, "reason": reason, "written": _time(made)}
         if readable(path) != content or _time(path) <= _time(made):
             try:
                 write_json(path, content)
