@@ -95,6 +95,24 @@ def archives(wildcards):
     )
 
 
+# With several measurements beside the decomposition, as studies have, one job takes them all: most
+# take less than a job takes to start. There is a rule for each such combination.
+TOGETHER = PLAN.jobs.together()
+
+
+def job_of(names):
+    """The name of the rule that takes these measurements together."""
+    return "_".join(["measure", *names]).replace("-", "_")
+
+
+# What a profile sets for `measure` is meant for them too. Snakemake reads it at the first rule.
+OF_PROFILE = workflow.resource_settings
+for chosen in (OF_PROFILE.overwrite_resources, OF_PROFILE.overwrite_threads):
+    if "measure" in chosen:
+        for each in map(job_of, TOGETHER):
+            chosen.setdefault(each, chosen["measure"])
+
+
 # Tables, figures and report refuse sources that another Snakemake has made of other runs meanwhile.
 MADE_OF = ["--made-of", PLAN.specifications[PAPER]]
 MADE_OF_ANY = ["--made-of", *PLAN.specifications.values()]  # also those of the studies

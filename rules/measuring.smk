@@ -11,10 +11,6 @@ MEASURE = (
 )
 
 
-# With several measurements beside the decomposition, as studies have, one job takes them all: most
-# take less than a job takes to start. On a cluster each has its own, by the rule that profiles name.
-HERE = workflow.local_exec and not workflow.remote_exec
-TOGETHER = PLAN.jobs.together() if HERE else {}
 BY_ITSELF = r"[^/]+/n\d+/[^/]+"  # a folder with one measurement of its own
 if TOGETHER:
     joined = "|".join(re.escape(each) for of in TOGETHER.values() for each in of)
@@ -66,7 +62,7 @@ for names, experiments in TOGETHER.items():
 
     rule:
         name:
-            "_".join(["measure", *names]).replace("-", "_")
+            job_of(names)
         input:
             manifest=f"{RESULTS}/{{folder}}/manifest.json",
             others=plain(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -13,6 +14,7 @@ import pandas as pd
 import psutil
 import pytest
 from project import Project, wait_until
+from test_studies_of_runs import Study
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sinfo", "squeue", "scancel", "sbatch")
 INSTALL = "apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge"
@@ -179,6 +181,19 @@ def test_the_demo_through_the_profile(cluster: None, tmp_path: Path) -> None:
     assert "the installed torch cannot use GPU" in log.read_text()
     again = project.run("--workflow-profile", "profiles/slurm")
     assert "Nothing to be done" in again
+
+
+def test_jobs_of_several_measurements_go_where_the_profile_sends_measuring(
+    cluster: None, tmp_path: Path
+) -> None:
+    project = Study(tmp_path / "tree")
+    output = project.run("studies", "--workflow-profile", "profiles/slurm", minutes=10)
+    measuring = re.findall(
+        r"^rule measure_accuracy_top_eigenvalues:.*?(?=\n\n|\n\[)", output, re.S | re.M
+    )
+    assert len(measuring) == 2
+    assert all("slurm_partition=gpu" in each for each in measuring), measuring
+    assert (project.results / "studies/sgd-grid/table.csv").is_file()
 
 
 def test_a_cancelled_job_goes_on_from_its_checkpoint(
