@@ -87,6 +87,7 @@ def test_snapshot_names_round_trip() -> None:
 SHAPES = [
     *((name, shape) for name in ("mlp", "cnn", "resnet") for shape in ((3, 32, 32), (1, 11, 14))),
     *(("lstm", shape) for shape in ((5, 9), (3, 260))),
+    *(("vit", shape) for shape in ((3, 32, 32), (1, 12, 16))),
 ]
 
 
@@ -135,7 +136,8 @@ def test_registries_import_neither_torch_nor_numpy() -> None:
     """Planning reads them at every start of Snakemake and in each of its jobs."""
     program = (
         "import sys; import eosflow.workflow.plan; "
-        "print([m for m in ('torch', 'numpy', 'pandas', 'matplotlib') if m in sys.modules])"
+        "heavy = ('torch', 'transformers', 'numpy', 'pandas', 'matplotlib'); "
+        "print([m for m in heavy if m in sys.modules])"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert answer.stdout.strip() == "[]", answer.stderr

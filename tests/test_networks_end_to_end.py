@@ -18,6 +18,7 @@ from eosflow.measurements.top_eigenvalues import TopEigenvalues
 from eosflow.networks.base import NetworkSettings
 from eosflow.networks.cnn import CNNSettings
 from eosflow.networks.resnet import ResNetSettings
+from eosflow.networks.vit import ViTSettings
 from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.flow import ExponentialEuler
 from eosflow.optimizers.gradient import GradientDescent
@@ -53,6 +54,7 @@ def subset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 CASES = {
     "cnn": (CNNSettings(channels=4, dense=16), GradientDescent(learning_rate=0.1)),
     "resnet": (ResNetSettings(blocks=1, channels=2), GradientDescent(learning_rate=0.1)),
+    "vit": (ViTSettings(patch=8, width=4, depth=1, heads=2), GradientDescent(learning_rate=0.3)),
     "cnn along the flow": (
         CNNSettings(channels=2, dense=8, activation="elu"),
         ExponentialEuler(max_step_size=0.1, eigen_tolerance=0.01),

@@ -160,6 +160,30 @@ def test_table_3_is_configured_with_as_many_gradients_for_each(small: bool) -> N
         assert words == {"ResNet of 20 layers with 16 to 64 channels, relu"}
 
 
+@pytest.mark.parametrize("small", [False, True])
+def test_table_4_is_configured_as_the_augmented_part_of_table_3(small: bool) -> None:
+    third = ["config.yaml", "config/tables.yaml"]
+    files = [*third, "config/tables-vit.yaml", *(["config/tables-vit-small.yaml"] if small else [])]
+    runs = expand.expand(config.load([ROOT / name for name in files])).values()
+    assert {one.experiment for one in runs} == {f"augmented-{o}" for o in ("sgd", "sam", "tracer")}
+    assert {record(one.batch)["augment"] for one in runs} == {"crop-and-flip"}
+    taken = {"gradient-descent": 1, "sam": 2, "sgd-tracer": 3}
+    for one in runs:
+        steps = one.stop.max_iterations
+        assert steps * taken[one.optimizer.name] == (1_200 if small else 78_000)
+        assert cast("GradientDescent", one.optimizer).cosine_steps == steps
+        assert not any(one.snapshots.wanted(step, 0.0, 0.0) for step in range(1, steps))
+    if small:
+        assert len(runs) == 3
+        return
+    assert len(runs) == 15
+    assert {one.parameters for one in runs} == {313_892}
+    convolutional = expand.expand(config.load([ROOT / name for name in third]))
+    same = {one.folder: one for one in convolutional.values()}
+    for one in runs:
+        assert dataclasses.replace(same[one.folder], network=one.network) == one
+
+
 def test_every_column_is_described() -> None:
     (file,) = (each for each in columns.files() if each.path == "studies/optimizer-ends/table.csv")
     names = list(made())

@@ -400,6 +400,23 @@ def test_snapshots_that_are_deleted_need_the_disk_of_the_runs_under_way(
     assert words.startswith(f"{needed} for the snapshots of 6 of {len(every)} runs")
 
 
+def test_check_looks_for_the_package_of_the_vision_transformer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    values = [f"results_dir={tmp_path}", f"mirror={tmp_path}"]
+    files = [Path("config/tables.yaml")]
+
+    def found(*more: Path) -> list[tuple[str, str]]:
+        findings = check.check(check.plan_of([*files, *more], values))
+        return [(f.verdict, f.words) for f in findings if f.about == "transformers"]
+
+    assert found() == []
+    monkeypatch.setattr(check.importlib.util, "find_spec", lambda name: None)
+    absent = (check.BAD, "not installed: pip install 'eosflow[sst]'")
+    assert found(Path("config/tables-vit.yaml")) == [absent]
+
+
 def test_check_looks_for_the_archives_in_a_mirror(tmp_path: Path) -> None:
     (tmp_path / "AtrialFibrillation.zip").write_bytes(b"")
     values = ["mirror=" + str(tmp_path), "results_dir=" + str(tmp_path / "results")]

@@ -11,6 +11,7 @@ from eosflow.networks.cnn import CNNSettings
 from eosflow.networks.lstm import LSTMSettings
 from eosflow.networks.mlp import MLPSettings
 from eosflow.networks.resnet import ResNetSettings
+from eosflow.networks.vit import ViTSettings
 
 NETWORKS: dict[str, type[NetworkSettings]] = {
     kind.name: kind
@@ -19,5 +20,6 @@ NETWORKS: dict[str, type[NetworkSettings]] = {
         CNNSettings,
         ResNetSettings,
         LSTMSettings,
+        ViTSettings,
     )
 }

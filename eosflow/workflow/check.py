@@ -72,6 +72,8 @@ def _packages(plan: Plan) -> Iterator[Finding]:
     needed = {"torch": "eosflow", "matplotlib": "eosflow[report]", "statsmodels": "eosflow[report]"}
     if "sst" in used:
         needed |= {"transformers": "eosflow[sst]", "nltk": "eosflow[sst]"}
+    if any(run.network.name == "vit" for run in plan.runs.values()):
+        needed["transformers"] = "eosflow[sst]"
     for name, source in needed.items():
         if importlib.util.find_spec(name) is None:
             yield Finding(BAD, name, f"not installed: pip install '{source}'")

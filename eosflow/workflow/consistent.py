@@ -174,7 +174,7 @@ def _unfit_training(config: Mapping[str, Any], name: str, path: str) -> Iterator
     if batch.augments() and (network.name == "mlp" or len(shape) != 3):
         yield (
             f"{path}: batches.{batch.name}.augment is for images (channels, height, width), which "
-            f"the network {network.name} does not read; take cnn or resnet, or augment: none."
+            f"the network {network.name} does not read; take cnn, resnet or vit, or augment: none."
         )
     for measurement in parts.measurements:
         if not measurement.applies_to(network.name):

@@ -1,0 +1,154 @@
+"""A vision transformer: an image cut into patches, which attend to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from eosflow.networks import images
+from eosflow.networks.base import Shape
+from eosflow.storage.errors import UserError
+from eosflow.storage.settings import setting
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    import torch
+    from torch import Tensor, nn
+
+    from eosflow.networks.module import ModuleNetwork
+
+WIDER = 4  # units of a block's hidden layer, over its width
+INITIAL = 0.02  # standard deviation of the initial weights
+
+
+@dataclass(frozen=True)
+class ViTSettings(images.ImageSettings):
+    """Patches and a class token through blocks of attention and two dense layers, then a dense one.
+
+    Each patch becomes a vector, to which one of its place is added; a block is x ← x + attention(
+    norm(x)), x ← x + W₂ GELU(W₁ norm(x)), with 4 times as many hidden units as `width`; the class
+    token's vector is classified. No dropout. Source: Dosovitskiy et al., ICLR 2021, as
+    `transformers` has it: weights and vectors are drawn with standard deviation 0.02, biases are 0.
+    """
+
+    name: ClassVar[str] = "vit"
+
+    patch: int = setting(4, about="pixels of a patch along each side", minimum=1)
+    width: int = setting(64, about="numbers of a patch's vector", minimum=1)
+    depth: int = setting(6, about="blocks", minimum=1)
+    heads: int = setting(4, about="attention heads of each block, which share the width", minimum=1)
+
+    def obstacle(self, shape: Shape) -> str:
+        """Empty for images that whole patches cover, and a width that the heads divide."""
+        if problem := images.obstacle(shape, self.patch):
+            return problem
+        height, width = shape[1:]
+        if height % self.patch or width % self.patch:
+            return (
+                f"its images are {height} × {width}, which patches of {self.patch} × {self.patch} "
+                "do not cover. Set networks.vit.patch to a divisor of both."
+            )
+        if self.width % self.heads:
+            return (
+                f"{self.heads} heads cannot share a width of {self.width}. Set networks.vit.width "
+                "to a multiple of networks.vit.heads."
+            )
+        return ""
+
+    def _patches(self, shape: Shape) -> tuple[int, int]:
+        return shape[1] // self.patch, shape[2] // self.patch
+
+    def _layers(self, shape: Shape, outputs: int) -> list[images.Layer]:
+        """With them what multiplies no weights: the places, the norms, attention itself."""
+        rows, columns = self._patches(shape)
+        tokens, width = rows * columns + 1, self.width
+        numbers = tokens * width
+        norm = images.Layer(2 * width, 0, numbers)
+        # Scores and the means that they weight; scores and their softmax are twice heads · tokens².
+        attention = images.Layer(0, 2 * tokens * numbers, self.heads * tokens**2 + numbers)
+        block = [norm, *[_each(tokens, width, width)] * 3, attention, _each(tokens, width, width)]
+        block += [norm, _each(tokens, width, WIDER * width), _each(tokens, WIDER * width, width)]
+        places = images.Layer(width + numbers, 0, numbers)
+        first = images.convolution(shape[0], width, self.patch, rows, columns)
+        return [first, places, *block * self.depth, norm, images.affine(width, outputs)]
+
+    def describe(self) -> str:
+        """Such as `ViT of 6 blocks of width 64, 4 heads, patches of 4 × 4`."""
+        blocks = "1 block" if self.depth == 1 else f"{self.depth} blocks"
+        heads = "1 head" if self.heads == 1 else f"{self.heads} heads"
+        side = f"{self.patch} × {self.patch}"
+        return f"ViT of {blocks} of width {self.width}, {heads}, patches of {side}"
+
+    def build(self, shape: Shape, outputs: int) -> ModuleNetwork:
+        """The network itself. Raises: UserError where `transformers` is not installed."""
+        try:
+            return _network(self, shape, outputs)
+        except ModuleNotFoundError as error:
+            if error.name != "transformers":
+                raise
+            raise UserError(
+                "The network vit is that of the package transformers, which is not installed: "
+                "pip install 'eosflow[sst]'."
+            ) from None
+
+
+def _each(tokens: int, into: int, out: int) -> images.Layer:
+    """A dense layer that is applied to each token."""
+    one = images.affine(into, out)
+    return images.Layer(one.parameters, tokens * one.multiplications, tokens * one.numbers)
+
+
+def _network(settings: ViTSettings, shape: Shape, outputs: int) -> ModuleNetwork:
+    from torch import nn
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from transformers import ViTConfig, ViTForImageClassification
+
+    from eosflow.networks.module import ModuleNetwork
+
+    values: dict[str, Any] = {
+        "image_size": shape[1:],
+        "patch_size": settings.patch,
+        "num_channels": shape[0],
+        "num_labels": outputs,
+        "hidden_size": settings.width,
+        "num_hidden_layers": settings.depth,
+        "num_attention_heads": settings.heads,
+        "intermediate_size": WIDER * settings.width,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        # Not "eager", which takes the softmax in float32 whatever the weights are in: second
+        # derivatives are then good to seven digits, and differences of gradients to two.
+        "attn_implementation": "sdpa",
+    }
+
+    class Logits(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = ViTForImageClassification(ViTConfig(**values))
+
+        def forward(self, pictures: Tensor) -> Tensor:
+            logits: Tensor = self.model(pictures).logits
+            return logits
+
+    class ViT(ModuleNetwork):
+        def context(self) -> AbstractContextManager[None]:
+            """PyTorch's plain attention: its fast ones have no second derivative."""
+            return sdpa_kernel(SDPBackend.MATH)
+
+        def numbers(self) -> int:
+            """Those of the submodules, and what attention holds between them."""
+            rows, columns = settings._patches(shape)
+            tokens = rows * columns + 1
+            inside = 2 * settings.heads * tokens**2 + tokens * settings.width
+            return super().numbers() + settings.depth * inside
+
+    return ViT(Logits().eval(), shape, _initialize)
+
+
+def _initialize(module: nn.Module, stream: torch.Generator) -> None:
+    for name, parameter in module.named_parameters():
+        if parameter.ndim > 1:
+            parameter.normal_(0, INITIAL, generator=stream)
+        else:
+            parameter.fill_(float("layernorm" in name and name.endswith("weight")))

@@ -1,0 +1,174 @@
+"""The vision transformer: that of torch's own layers, twice differentiable, in full precision."""
+
+from __future__ import annotations
+
+import math
+import sys
+
+import pytest
+import torch
+from test_objective_module import close
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from eosflow.networks.module import ModuleNetwork
+from eosflow.networks.vit import ViTSettings
+from eosflow.objectives.base import Objective
+from eosflow.objectives.module import COPIES, ModuleObjective
+from eosflow.optimizers.sharpness import diagonal_fisher, penalty_gradient
+from eosflow.storage.errors import UserError
+
+SHAPE = (2, 4, 6)  # two colours; six patches of 2 × 2 pixels
+EXAMPLES = 7
+SETTINGS = ViTSettings(patch=2, width=4, depth=2, heads=2)
+# Width 4, 2 heads, 16 hidden units, no dropout; its own weights are never used.
+BLOCK = nn.TransformerEncoderLayer(
+    4, 2, 16, 0.0, nn.functional.gelu, 1e-12, batch_first=True, norm_first=True
+)
+
+
+def problem(at_once: int = EXAMPLES) -> tuple[ModuleNetwork, Objective, Tensor]:
+    """Noise of three classes, at weights far enough from the start for attention to matter.
+
+    So many examples with a tangent each fit the workspace.
+    """
+    stream = torch.Generator().manual_seed(0)
+    network = SETTINGS.build(SHAPE, 3)
+    theta = network.initialize(0)
+    theta += 0.5 * torch.randn(len(theta), generator=stream, dtype=torch.float64)
+    inputs = torch.randn(EXAMPLES, math.prod(SHAPE), generator=stream, dtype=torch.float64)
+    labels = torch.randint(0, 3, (EXAMPLES,), generator=stream)
+    room = COPIES * 8 * network.numbers() * at_once
+    return network, ModuleObjective(network, "cross_entropy", inputs, labels, room), theta
+
+
+def torch_outputs(network: ModuleNetwork, theta: Tensor, inputs: Tensor) -> Tensor:
+    """The outputs by torch.nn.TransformerEncoderLayer with the same weights."""
+    # As transformers names them: PREFIX.layers.0.attention.q_proj.weight.
+    found = {name.removeprefix("model."): value for name, value in network.named(theta).items()}
+    vit = {name.removeprefix("vit."): value for name, value in found.items()}
+    pictures = inputs.view(-1, *SHAPE)
+    # Patches by hand: rows of patches from the top, in each the colours, then its pixels by rows.
+    patches = pictures.unfold(2, 2, 2).unfold(3, 2, 2).permute(0, 2, 3, 1, 4, 5).flatten(3)
+    kernel = vit["embeddings.patch_embeddings.projection.weight"].flatten(1)
+    tokens = patches.flatten(1, 2) @ kernel.T + vit["embeddings.patch_embeddings.projection.bias"]
+    first = vit["embeddings.cls_token"].expand(len(tokens), -1, -1)
+    tokens = torch.cat([first, tokens], 1) + vit["embeddings.position_embeddings"]
+    for number in range(2):
+        names = {"norm1": "layernorm_before", "norm2": "layernorm_after", "linear1": "mlp.fc1"}
+        names |= {"linear2": "mlp.fc2", "self_attn.out_proj": "attention.o_proj"}
+        given = {
+            f"{to}.{kind}": vit[f"layers.{number}.{name}.{kind}"]
+            for to, name in names.items()
+            for kind in ("weight", "bias")
+        }
+        for kind in ("weight", "bias"):
+            parts = [vit[f"layers.{number}.attention.{one}_proj.{kind}"] for one in "qkv"]
+            given[f"self_attn.in_proj_{kind}"] = torch.cat(parts)
+        with sdpa_kernel(SDPBackend.MATH):
+            tokens = functional_call(BLOCK, given, (tokens,), strict=True)
+    last = (vit["layernorm.weight"], vit["layernorm.bias"])
+    top = nn.functional.layer_norm(tokens[:, 0], (4,), *last, 1e-12)
+    return nn.functional.linear(top, found["classifier.weight"], found["classifier.bias"])
+
+
+def test_it_is_that_of_torchs_own_layers_in_double_precision() -> None:
+    network, objective, theta = problem()
+    expected = torch_outputs(network, theta, objective.inputs).detach()
+    actual = network.outputs(theta, objective.inputs)
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-13)
+
+
+def losses(network: ModuleNetwork, objective: Objective, theta: Tensor) -> Tensor:
+    """Cross-entropy of each example (N,), by torch's own layers and written out."""
+    outputs = torch_outputs(network, theta, objective.inputs)
+    return outputs.logsumexp(1) - outputs[torch.arange(EXAMPLES), objective.targets]
+
+
+@pytest.mark.parametrize("at_once", [3 * EXAMPLES, 6])  # in chunks of 6 and 1, of 2, 2, 2 and 1
+def test_products_are_those_of_backward_through_backward(at_once: int) -> None:
+    """Not those of torch.func.hessian, which is wrong by percents at the weights of a LayerNorm."""
+    network, objective, theta = problem(at_once)
+    block = torch.randn(3, len(theta), generator=torch.Generator().manual_seed(1)).double().T
+    variable = theta.clone().requires_grad_()
+    value = losses(network, objective, variable).mean()
+    (gradient,) = torch.autograd.grad(value, variable, create_graph=True)
+    expected = [
+        torch.autograd.grad(gradient @ vector, variable, retain_graph=True)[0] for vector in block.T
+    ]
+    point = objective.evaluate(theta)
+    close(point.gradient, gradient.detach(), 1e-12)
+    close(point.hessian(block), torch.stack(expected, 1), 1e-11)
+    close(point.gauss_newton(block) + point.residual(block), point.hessian(block), 1e-11)
+    # Where attention rounds to float32 on its way, differences of gradients are wrong by percents.
+    step = 1e-5
+    sides = [objective.evaluate(theta + sign * step * block[:, 0]).gradient for sign in (1, -1)]
+    close(point.hessian(block)[:, 0], (sides[0] - sides[1]) / (2 * step), 1e-7)
+
+
+def test_the_penalty_of_tracer_has_the_gradient_of_backward_through_backward() -> None:
+    network, objective, theta = problem()
+    weights = torch.rand(len(theta), generator=torch.Generator().manual_seed(2)).double()
+    variable = theta.clone().requires_grad_()
+    penalty = torch.zeros((), dtype=torch.float64)
+    for value in losses(network, objective, variable):
+        (gradient,) = torch.autograd.grad(value, variable, create_graph=True)
+        penalty = penalty + (weights * gradient.square()).sum() / EXAMPLES
+    (expected,) = torch.autograd.grad(penalty, variable)
+    close(penalty_gradient(objective, theta, weights), expected, 1e-11)
+
+
+def test_examples_are_kept_apart() -> None:
+    """Each alone, all in another order, and all at once as TRACER takes their gradients."""
+    network, objective, theta = problem()
+    whole = network.outputs(theta, objective.inputs)
+    order = torch.tensor([3, 0, 6, 1, 5, 2, 4])
+    close(network.outputs(theta, objective.inputs[order]), whole[order], 1e-13)
+    close(torch.cat([network.outputs(theta, x[None]) for x in objective.inputs]), whole, 1e-13)
+    ones = [objective.batch(torch.tensor([row])).evaluate(theta) for row in range(EXAMPLES)]
+    each = torch.stack([one.gradient for one in ones])
+    close(objective.evaluate(theta).gradient, each.mean(0), 1e-12)
+    close(diagonal_fisher(objective, theta), each.square().mean(0), 1e-12)
+
+
+def test_its_start_is_that_of_its_source_and_of_the_seed_alone() -> None:
+    settings = ViTSettings()
+    starts = []
+    for unrelated in (0, 99):
+        torch.manual_seed(unrelated)
+        network = settings.build((3, 32, 32), 10)
+        starts.append(network.initialize(1))
+    assert torch.equal(*starts)
+    named = network.named(starts[0])
+    norms = {name for name in named if "layernorm" in name}
+    assert len(norms) == 2 * (2 * settings.depth + 1)
+    for name, value in named.items():
+        if name.endswith("bias"):
+            assert not value.any(), name
+        elif name in norms:
+            assert (value == 1).all(), name
+        else:
+            spread = 4 / math.sqrt(2 * value.numel())  # four standard errors
+            assert value.std().item() == pytest.approx(0.02, rel=spread), name
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape", "words"),
+    [
+        (ViTSettings(), (3, 30, 32), "30 × 32, which patches of 4 × 4 do not cover"),
+        (ViTSettings(heads=5), (3, 32, 32), "5 heads cannot share a width of 64"),
+        (ViTSettings(), (2, 128), "reads images (channels, height, width)"),
+        (ViTSettings(patch=64), (3, 32, 32), "this network needs 64 × 64"),
+    ],
+)
+def test_what_does_not_fit_is_said_while_planning(
+    settings: ViTSettings, shape: tuple[int, ...], words: str
+) -> None:
+    assert words in settings.obstacle(shape)
+
+
+def test_without_transformers_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(UserError, match=r"vit .* transformers.*pip install 'eosflow\[sst\]'"):
+        SETTINGS.build(SHAPE, 3)
