@@ -26,6 +26,8 @@ PRODUCTS_PER_SNAPSHOT = 1000
 # Float64 vectors (P,) that they hold at once: a search of 48 vectors in float32, and another of 9
 # vectors and their images in float64.
 MEASURING_VECTORS = 24 + 20
+# Working memory of an objective, as in `eosflow.objectives.base`, which costs torch.
+WORKSPACE_BYTES = 256 * 2**20
 # A longer run is cut off and goes on from its checkpoint; few clusters allow more at a time.
 MOST_MINUTES = 24 * 60
 
@@ -60,15 +62,20 @@ def memory(run: RunSpec) -> int:
     """Megabytes of main memory of a training or measuring job.
 
     K+1 directions are pushed through the network at once, in a step or in measuring, so that
-    activations count K+1 times; the constants are those of a block product of the Hessian.
+    activations count K+1 times; the constants are those of a block product of the Hessian. Networks
+    other than an MLP see so many examples at a time that they fill the workspace, or, where TRACER
+    takes them, that as many copies of θ do, each with its activations.
     """
     block = run.outputs + 1
     vectors = max(run.optimizer.vectors_held(run.outputs), MEASURING_VECTORS)
     parameters = math.ceil(run.parameters * (vectors + 8))
     dimension = math.prod(run.shape)
     numbers = run.network.activations(run.shape, run.outputs)
-    activations = run.n * (dimension + 6 * block * numbers)
-    return BASE_MEGABYTES + math.ceil(8 * (parameters + activations) / 1e6)
+    activations = 6 * block * numbers * run.n
+    if run.network.name != "mlp":
+        chunk = WORKSPACE_BYTES / 8 * (1 + numbers / run.parameters)
+        activations = min(activations, math.ceil(max(chunk, 6 * numbers)))
+    return BASE_MEGABYTES + math.ceil(8 * (parameters + run.n * dimension + activations) / 1e6)
 
 
 def training_minutes(run: RunSpec, config: Mapping[str, Any]) -> int:
