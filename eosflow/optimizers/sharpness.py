@@ -130,36 +130,45 @@ class AdamTracer(_Tracer, Adam):
 def diagonal_fisher(objective: Objective, theta: Tensor) -> Tensor:
     """F_i = E(∂_iℓ)² (P,), the mean over the objective's examples, at θ (P,)."""
     import torch
-    from torch.func import grad, vmap
 
     total = torch.zeros_like(theta)
     for inputs, targets in _parts(objective, theta):
-        each = vmap(grad(_loss_of(objective)), in_dims=(None, 0, 0))(theta, inputs, targets)
-        total += each.square().sum(0)
+        total += _gradients(objective, theta, inputs, targets).square_().sum(0)
     return total / objective.examples
 
 
 def penalty_gradient(objective: Objective, theta: Tensor, weights: Tensor) -> Tensor:
     """∇ Σ_i u_i F_i(θ) (P,) for weights u (P,) held fast.
 
-    Implements: 2 E[𝓗_n (u ∘ g_n)], with gradient g_n and Hessian 𝓗_n of example n's loss.
+    Implements: 2 E[𝓗_n d_n], d_n = u ∘ g_n, with gradient g_n and Hessian 𝓗_n of example n's loss.
+    Taken as the gradient of Σ_n ∂ℓ_n/∂d_n, d_n held fast, which forms no product of one example.
     """
     import torch
     from torch.func import grad, jvp, vmap
 
-    def one(example: Tensor, target: Tensor) -> Tensor:
-        def gradient(parameters: Tensor) -> Tensor:
-            found: Tensor = grad(_loss_of(objective))(parameters, example, target)
-            return found
-
-        direction = weights * gradient(theta)
-        product: Tensor = jvp(gradient, (theta,), (direction,))[1]
-        return product
-
+    loss = _loss_of(objective)
     total = torch.zeros_like(theta)
     for inputs, targets in _parts(objective, theta):
-        total += vmap(one)(inputs, targets).sum(0)
+        directions = _gradients(objective, theta, inputs, targets).mul_(weights)
+
+        def slopes(parameters: Tensor, *part: Tensor) -> Tensor:
+            def one(direction: Tensor, example: Tensor, target: Tensor) -> Tensor:
+                at = (parameters,)
+                slope: Tensor = jvp(lambda p: loss(p, example, target), at, (direction,))[1]
+                return slope
+
+            return vmap(one)(*part).sum()
+
+        total += grad(slopes)(theta, directions, inputs, targets)
     return total * (2 / objective.examples)
+
+
+def _gradients(objective: Objective, theta: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+    """∇ℓ of each of these examples, (n, P)."""
+    from torch.func import grad, vmap
+
+    each: Tensor = vmap(grad(_loss_of(objective)), in_dims=(None, 0, 0))(theta, inputs, targets)
+    return each
 
 
 def _loss_of(objective: Objective) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
