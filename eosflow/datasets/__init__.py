@@ -17,6 +17,7 @@ from eosflow.datasets.cifar100 import CIFAR100
 from eosflow.datasets.dice import Dice
 from eosflow.datasets.pool import Pool, Resources
 from eosflow.datasets.sst import SST
+from eosflow.datasets.superglue import RTE, BoolQ, WiC
 from eosflow.datasets.table import Table
 from eosflow.storage.settings import make
 
@@ -28,6 +29,9 @@ DATASETS: dict[str, type[DatasetSettings]] = {
         CIFAR100,
         AtrialFibrillation,
         SST,
+        BoolQ,
+        WiC,
+        RTE,
         Table,
     )
 }

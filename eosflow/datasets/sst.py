@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from eosflow.datasets.archives import UnfitArchive, read_members
 from eosflow.datasets.base import Archive, DatasetSettings, Facts, Phrases, Preview
 from eosflow.datasets.pool import Pool, Resources
+from eosflow.datasets.token_ids import ROWS, hashed_ids
 from eosflow.storage.errors import UserError
 from eosflow.storage.settings import setting
 
@@ -160,25 +161,28 @@ class SST(DatasetSettings):
     )
     # word: sub-word pieces averaged; piece: the sub-word pieces themselves
     tokens: str = setting("word", about="what fills a position", enum=["word", "piece"])
-    # A stand-in where no weights are at hand; never the paper's.
+    # Stand-ins where no weights are at hand; never the paper's.
     encoder: str = setting(
         "roberta",
-        about="what embeds the words: the model, or random: a Gaussian vector for each word, "
-        "whatever stands around it",
-        enum=["roberta", "random"],
+        about="what embeds the words: the model; random: a Gaussian vector for each word, whatever "
+        "stands around it; or hashed: nothing, an input is token ids, for the network bert",
+        enum=["roberta", "random", "hashed"],
+    )
+    vocabulary: int = setting(
+        30522, about="token ids that there are with encoder: hashed", minimum=4
     )
 
     def __post_init__(self) -> None:
         """Raises: UserError where sub-word pieces are asked of an encoder that knows none."""
-        if self.encoder == "random" and self.tokens == "piece":
+        if self.encoder != "roberta" and self.tokens == "piece":
             raise UserError(
-                "encoder is random, which knows whole words alone, but tokens is piece: take "
-                "tokens: word, or encoder: roberta."
+                f"encoder is {self.encoder}, which knows whole words alone, but tokens is piece: "
+                "take tokens: word, or encoder: roberta."
             )
 
     def input_shape(self) -> tuple[int, ...]:
-        """(words, 768): positions, the model's hidden states."""
-        return (self.words, HIDDEN)
+        """(words, 768): positions, the model's hidden states; (3, words + 2) for token ids."""
+        return (ROWS, self.words + 2) if self.encoder == "hashed" else (self.words, HIDDEN)
 
     def class_names(self) -> tuple[str, ...]:
         """From very negative to very positive, or negative and positive."""
@@ -195,7 +199,8 @@ class SST(DatasetSettings):
     def open_pool(self, resources: Resources) -> Pool:
         """Every distinct phrase of the training trees; only those asked for are embedded.
 
-        Inputs: float32, D = words · 768, word by word, zeros after the last word.
+        Inputs: float32, D = words · 768, word by word, zeros after the last word; token ids as
+        `token_ids.hashed_ids` says.
         """
         return self._pool(resources, held_out=False)
 
@@ -211,8 +216,10 @@ class SST(DatasetSettings):
         assert resources.archive is not None  # FACTS lists one archive
         phrases, labels = read_phrases(resources.archive, self.classes, held_out)
 
-        def inputs(rows: Integers) -> NDArray[np.float32]:
+        def inputs(rows: Integers) -> NDArray[np.float32] | NDArray[np.int32]:
             chosen = [phrases[row] for row in rows.tolist()]
+            if self.encoder == "hashed":
+                return hashed_ids(chosen, self.words, self.vocabulary)
             if self.encoder == "random":
                 return random_vectors(chosen, self.words)
             from eosflow.datasets.embedding import (
@@ -223,6 +230,8 @@ class SST(DatasetSettings):
 
         if self.encoder == "random":
             by = f"a standard normal vector of {HIDDEN} numbers for each word, always the same"
+        elif self.encoder == "hashed":
+            by = f"none: token ids, a hash of each word, below {self.vocabulary}"
         else:
             by = f"last hidden states of {self.model}, revision {self.revision}"
         trees = "test trees that no training tree has" if held_out else "training trees"

@@ -7,6 +7,7 @@ Standard library alone: torch is imported when a network is built.
 from __future__ import annotations
 
 from eosflow.networks.base import NetworkSettings
+from eosflow.networks.bert import BERTSettings
 from eosflow.networks.cnn import CNNSettings
 from eosflow.networks.lstm import LSTMSettings
 from eosflow.networks.mlp import MLPSettings
@@ -21,5 +22,6 @@ NETWORKS: dict[str, type[NetworkSettings]] = {
         ResNetSettings,
         LSTMSettings,
         ViTSettings,
+        BERTSettings,
     )
 }

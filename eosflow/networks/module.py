@@ -99,6 +99,9 @@ class ModuleNetwork:
             outputs: Tensor = functional_call(self.module, self.held(theta), (images,))
         return outputs.reshape(len(inputs), -1)
 
+    def check_inputs(self, inputs: Tensor) -> None:
+        """Raises: UserError for inputs (N, D) that the module cannot be called on."""
+
     def context(self) -> AbstractContextManager[None]:
         """What the module must be called within."""
         return nullcontext()

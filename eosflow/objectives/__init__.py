@@ -27,7 +27,8 @@ OF_CLASSES = ("cross_entropy",)
 def make(network: Network, criterion: str, inputs: Tensor, targets: Tensor) -> Objective:
     """𝓛 of a network on data: in closed form for an MLP, by torch.func for any other.
 
-    Raises: ValueError for a criterion that there is not, or one that the targets do not fit.
+    Raises: ValueError for a criterion that there is not, or one that the targets do not fit;
+    UserError for inputs that the network cannot read.
     """
     from eosflow.networks.module import ModuleNetwork
     from eosflow.networks.perceptron import MLP
@@ -37,4 +38,5 @@ def make(network: Network, criterion: str, inputs: Tensor, targets: Tensor) -> O
     if isinstance(network, MLP):
         return MLPObjective(network, criterion, inputs, targets)
     assert isinstance(network, ModuleNetwork), "a network is an MLP or a torch module"
+    network.check_inputs(inputs)
     return ModuleObjective(network, criterion, inputs, targets)

@@ -48,12 +48,13 @@ def judge(frame: pd.DataFrame) -> pd.DataFrame:
     rows: list[tuple[object, ...]] = []
     for problem, runs in ends.groupby("problem", sort=False):
         rates = runs[runs["method"].str.startswith("SGD, ")].groupby("method")["learning_rate"]
-        if not rates.ngroups:
-            continue
-        small, large = str(rates.first().idxmin()), str(rates.first().idxmax())
+        small = large = ""  # of SGD there may be nothing to compare with
+        if rates.ngroups:
+            small, large = str(rates.first().idxmin()), str(rates.first().idxmax())
+        there = set(runs["method"])
         for each in COMPARISONS:
             method, against = each.method or large, each.against or (each.method and large) or small
-            if method not in set(runs["method"]) or method == against:
+            if not {method, against} <= there or method == against:
                 continue
             values = _compared(runs, method, against, each.column)
             rows.append(each.words.judged(values, f"{problem}: {method} against {against}"))
@@ -126,6 +127,7 @@ def _correlated(claim: str, column: str) -> Inequality:
 
 
 _RATE, _SAM, _TRACER = "A larger learning rate", "SAM", "SGD-TRACER"
+_ADAM, _ADAM_TRACER = "Adam", "Adam-TRACER"
 COMPARISONS = (
     # No method: SGD with the largest learning rate, against that with the smallest.
     Comparison(_less("larger-rate-less-sharp", _RATE, SHARPNESS), "", SHARPNESS),
@@ -144,6 +146,18 @@ COMPARISONS = (
     Comparison(
         _better("tracer-better-than-sam", _TRACER, "4.49, ResNet-20 on CIFAR-100"),
         *(_TRACER, ACCURACY, "SAM"),
+    ),
+    Comparison(
+        _less("adam-tracer-less-sharp", _ADAM_TRACER, SHARPNESS), _ADAM_TRACER, SHARPNESS, _ADAM
+    ),
+    Comparison(_less("adam-tracer-fewer", _ADAM_TRACER, COUNT), _ADAM_TRACER, COUNT, _ADAM),
+    Comparison(
+        _better("adam-tracer-better", _ADAM_TRACER, "0.65 to 1.25, BERT"),
+        *(_ADAM_TRACER, ACCURACY, _ADAM),
+    ),
+    Comparison(
+        _better("adam-tracer-better-than-sam", _ADAM_TRACER, "0.59 to 1.14, BERT"),
+        *(_ADAM_TRACER, ACCURACY, "SAM"),
     ),
     Comparison(
         _less("noise-less-sharp", "Noise along the sharpest direction", SHARPNESS),

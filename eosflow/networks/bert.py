@@ -1,0 +1,105 @@
+"""BERT with a dense layer that classifies, from pretrained weights or drawn anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from eosflow.networks.base import Shape
+from eosflow.storage.settings import setting
+
+if TYPE_CHECKING:
+    from eosflow.networks.module import ModuleNetwork
+
+ROWS = 3  # of an input: token ids, attention mask, token types
+TYPES = 2  # token types: the first text of a pair and the second
+EXPANSION = 4  # of a layer's dense part, over its width
+
+
+@dataclass(frozen=True)
+class BERTSettings:
+    """Layers of attention over tokens, a tanh layer on the first token's vector, a dense layer.
+
+    The defaults are BERT base, uncased. An input is token ids, their attention mask and token
+    types, (3, positions), as `eosflow.datasets.token_ids` makes them. There is no dropout, with
+    which the loss would be no function of θ. `weights` are read by the library transformers; the
+    other settings must then be theirs, and the last dense layer alone is drawn by the seed. Without
+    weights all is: normal with deviation 0.02, biases 0. Source: Devlin et al. 2019.
+    """
+
+    name: ClassVar[str] = "bert"
+
+    weights: str | None = setting(
+        None,
+        about="name or folder of pretrained weights; null: drawn by the run's seed",
+        minLength=1,
+    )
+    revision: str | None = setting(
+        None, about="commit of the weights on their hub; null: the newest", minLength=1
+    )
+    layers: int = setting(12, about="layers of attention", minimum=1)
+    width: int = setting(768, about="length of a token's vector", minimum=1)
+    heads: int = setting(12, about="attention heads of each layer; divide the width", minimum=1)
+    vocabulary: int = setting(30522, about="token ids that there are", minimum=4)
+    positions: int = setting(512, about="most tokens of an input", minimum=2)
+
+    def obstacle(self, shape: Shape) -> str:
+        """Empty for token ids (3, positions), no more positions than there are."""
+        if len(shape) != 2 or shape[0] != ROWS:
+            return (
+                f"an input has the shape {shape}, and this network reads token ids, attention mask "
+                "and token types (3, positions), as boolq, wic, rte and sst with encoder: hashed "
+                "have them. Take another network, such as mlp."
+            )
+        if shape[1] > self.positions:
+            return (
+                f"an input has {shape[1]} positions, and networks.bert.positions is "
+                f"{self.positions}. Make that of the dataset smaller."
+            )
+        if self.width % self.heads:
+            return (
+                f"networks.bert: width {self.width} is no multiple of heads {self.heads}. Choose "
+                "heads that divide it."
+            )
+        return ""
+
+    def parameters(self, shape: Shape, outputs: int) -> int:
+        """P: three tables of vectors, the layers, the tanh layer and the dense one."""
+        w = self.width
+        tables = (self.vocabulary + self.positions + TYPES) * w + 2 * w
+        attention = 4 * (w * w + w) + 2 * w
+        dense = 2 * EXPANSION * w * w + (EXPANSION + 1) * w + 2 * w
+        return tables + self.layers * (attention + dense) + w * w + w + (w + 1) * outputs
+
+    def activations(self, shape: Shape, outputs: int) -> int:
+        """Numbers that tables, attention, dense parts and normalisations leave per example."""
+        tokens, w = shape[1], self.width
+        of_token = (9 + 2 * EXPANSION) * w
+        attention = 2 * self.heads * tokens**2
+        return 5 * tokens * w + self.layers * (tokens * of_token + attention) + 3 * w + outputs
+
+    def _multiplications(self, shape: Shape, outputs: int) -> int:
+        tokens, w = shape[1], self.width
+        layer = tokens * (4 + 2 * EXPANSION) * w * w + 2 * tokens**2 * w
+        return self.layers * layer + w * w + w * outputs
+
+    def gradient_operations(self, shape: Shape, outputs: int) -> int:
+        """Three passes, two operations for each multiplication."""
+        return 2 * 3 * self._multiplications(shape, outputs)
+
+    def product_operations(self, shape: Shape, outputs: int) -> int:
+        """Six passes. The gradient's own come once for all vectors."""
+        return 2 * 6 * self._multiplications(shape, outputs)
+
+    def describe(self) -> str:
+        """Such as `BERT of 12 layers, width 768, 12 heads, from bert-base-uncased`."""
+        start = f"from {self.weights}" if self.weights else "random weights"
+        layers = "1 layer" if self.layers == 1 else f"{self.layers} layers"
+        heads = "1 head" if self.heads == 1 else f"{self.heads} heads"
+        return f"BERT of {layers}, width {self.width}, {heads}, {start}"
+
+    def build(self, shape: Shape, outputs: int) -> ModuleNetwork:
+        """The network itself. Raises: UserError where the weights are absent or of another size."""
+        from eosflow.networks.bert_module import BERTNetwork  # costs seconds: transformers
+
+        return BERTNetwork(self, shape, outputs)

@@ -1,0 +1,192 @@
+"""BERT of the library transformers as a function of one flat parameter vector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from eosflow.networks.base import Shape
+from eosflow.networks.module import ModuleNetwork
+from eosflow.storage.errors import UserError
+
+if TYPE_CHECKING:
+    from eosflow.networks.bert import BERTSettings
+
+DEVIATION = 0.02  # of weights that are drawn; Devlin et al. 2019
+
+
+class BERTNetwork(ModuleNetwork):
+    """z (N, C) of token ids (N, 3 · positions), which are whole numbers stored as real ones.
+
+    Raises: UserError where pretrained weights are absent or of another size than the settings.
+    """
+
+    def __init__(self, settings: BERTSettings, shape: Shape, outputs: int) -> None:
+        # The library draws weights when it makes a module; nothing else may see that.
+        with torch.random.fork_rng(devices=[]):
+            model = _pretrained(settings, outputs) if settings.weights else _new(settings, outputs)
+        self._vocabulary = settings.vocabulary
+        drawn = _draw_head if settings.weights else _draw
+        super().__init__(_Classifier(model), shape, drawn)
+
+    def check_inputs(self, inputs: Tensor) -> None:
+        """Raises: UserError where inputs (N, D) hold ids that the network has no vectors for."""
+        ids = inputs.reshape(len(inputs), *self.shape)[:, 0]
+        if (largest := int(ids.max())) >= self._vocabulary or ids.min() < 0:
+            raise UserError(
+                f"The inputs hold the token id {largest}, and networks.bert.vocabulary is "
+                f"{self._vocabulary}: ids go from 0 to {self._vocabulary - 1}. Set it to the size "
+                "of the tokenizer's vocabulary."
+            )
+
+
+class _Classifier(nn.Module):
+    """Inputs (N, 3, positions) ↦ outputs (N, C)."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        ids, mask, types = inputs.long().unbind(1)
+        # Added to the scores of all heads and queries, so that padding gets no attention. The
+        # library's own way from a mask of zeros and ones looks at its values, which vmap forbids.
+        shut = torch.zeros(mask.shape, dtype=_dtype(self), device=mask.device)
+        shut = shut.masked_fill(mask == 0, torch.finfo(shut.dtype).min)[:, None, None, :]
+        found: Tensor = self.model(ids, attention_mask=shut, token_type_ids=types).logits
+        return found
+
+
+def _dtype(module: nn.Module) -> torch.dtype:
+    return next(module.parameters()).dtype
+
+
+def _new(settings: BERTSettings, outputs: int) -> nn.Module:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    from eosflow.networks.bert import EXPANSION, TYPES
+
+    sizes: dict[str, Any] = {
+        "vocab_size": settings.vocabulary,
+        "hidden_size": settings.width,
+        "num_hidden_layers": settings.layers,
+        "num_attention_heads": settings.heads,
+        "intermediate_size": EXPANSION * settings.width,
+        "max_position_embeddings": settings.positions,
+        "type_vocab_size": TYPES,
+        "num_labels": outputs,
+    }
+    model: nn.Module = BertForSequenceClassification(BertConfig(**sizes, **_FIXED))
+    return model.eval()
+
+
+# Attention by plain matrix products, which can be differentiated twice; no dropout.
+_FIXED: dict[str, Any] = {
+    "attn_implementation": "eager",
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "classifier_dropout": 0.0,
+}
+
+
+def _pretrained(settings: BERTSettings, outputs: int) -> nn.Module:
+    from transformers import BertConfig, BertForSequenceClassification
+    from transformers.utils import logging
+
+    weights = str(settings.weights)
+    # Its progress bar, and its remark that the last layer is new, which is meant.
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+
+    def load(**where: Any) -> nn.Module:
+        config = BertConfig.from_pretrained(weights, num_labels=outputs, **_FIXED, **where)
+        _compare(settings, config)
+        model: nn.Module = BertForSequenceClassification.from_pretrained(
+            weights,
+            config=config,
+            use_safetensors=True,
+            dtype=torch.float32,  # as published; θ is float64
+            **where,
+        )
+        return model.eval()
+
+    local = Path(weights).is_dir()
+    try:
+        try:
+            given = {} if local else {"revision": settings.revision}
+            return load(local_files_only=True, **given)
+        except (OSError, ValueError):
+            if local:
+                raise
+            return load(revision=settings.revision)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"the weights {weights!r} (revision {settings.revision}) could not be loaded: {reason}"
+            "\nThey are fetched from the Hugging Face Hub once. Without a network, set "
+            "`networks.bert.weights` to a folder that holds config.json and model.safetensors, or "
+            "set the environment variable HF_HOME to a cache that has them. With `weights: null` "
+            "the network starts from random ones."
+        ) from error
+    finally:
+        logging.set_verbosity(level)
+
+
+def _compare(settings: BERTSettings, config: Any) -> None:
+    """Raises: UserError where the weights are of another network than the settings say."""
+    from eosflow.networks.bert import EXPANSION, TYPES
+
+    pairs = {
+        "layers": (settings.layers, config.num_hidden_layers),
+        "width": (settings.width, config.hidden_size),
+        "heads": (settings.heads, config.num_attention_heads),
+        "vocabulary": (settings.vocabulary, config.vocab_size),
+        "positions": (settings.positions, config.max_position_embeddings),
+    }
+    wrong = [
+        f"{name} is {ours} and theirs {theirs}"
+        for name, (ours, theirs) in pairs.items()
+        if ours != theirs
+    ]
+    if wrong:
+        raise UserError(
+            f"networks.bert: {settings.weights} is another network than the settings say: "
+            f"{', '.join(wrong)}. Set these as the weights have them."
+        )
+    fixed = {
+        "model_type": "bert",
+        "hidden_act": "gelu",
+        "intermediate_size": EXPANSION * settings.width,
+        "type_vocab_size": TYPES,
+    }
+    for name, needed in fixed.items():
+        if getattr(config, name) != needed:
+            raise UserError(
+                f"networks.bert: {settings.weights} has {name} {getattr(config, name)}, and this "
+                f"network {needed}. Take weights of the form of BERT base."
+            )
+
+
+def _draw(module: nn.Module, stream: torch.Generator) -> None:
+    """All anew: normal weights, biases 0, normalisations 1 and 0, the vector of padding 0."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Embedding):
+            part.weight.normal_(0, DEVIATION, generator=stream)
+        if isinstance(part, nn.LayerNorm):
+            part.weight.fill_(1)
+        if isinstance(part, nn.Linear | nn.LayerNorm):
+            part.bias.zero_()
+        if isinstance(part, nn.Embedding) and part.padding_idx is not None:
+            part.weight[part.padding_idx].zero_()
+
+
+def _draw_head(module: nn.Module, stream: torch.Generator) -> None:
+    """The last dense layer anew; all else stays what it is."""
+    head = module.get_submodule("model.classifier")
+    assert isinstance(head, nn.Linear)
+    head.weight.normal_(0, DEVIATION, generator=stream)
+    head.bias.zero_()
