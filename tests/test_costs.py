@@ -22,6 +22,7 @@ IN_PLACE = {torch.ops.aten.addmm_: lambda _, a, b, **__: 2 * a[0] * a[1] * b[1]}
         ("cnn", {"channels": 2, "dense": 8}, (3, 12, 12), 0.2),
         ("resnet", {"blocks": 1, "channels": 2}, (3, 8, 8), 0.2),
         ("vit", {"patch": 2, "width": 8, "depth": 2, "heads": 2}, (3, 8, 12), 0.05),
+        ("bert", {"layers": 2, "width": 8, "heads": 2, "vocabulary": 9}, (3, 7), 0.2),
     ],
 )
 def test_operations_are_those_that_torch_counts(

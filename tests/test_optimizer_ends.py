@@ -184,6 +184,43 @@ def test_table_4_is_configured_as_the_augmented_part_of_table_3(small: bool) -> 
         assert dataclasses.replace(same[one.folder], network=one.network) == one
 
 
+@pytest.mark.parametrize("small", [False, True])
+def test_table_5_is_configured_with_as_many_gradients_for_each(small: bool) -> None:
+    own = ["config/tables-bert-small.yaml"] if small else []
+    files = ["config.yaml", "config/tables-bert.yaml", *own]
+    loaded = config.load([ROOT / name for name in files])
+    runs = expand.expand(loaded).values()
+    assert len(runs) == (3 if small else 45)
+    taken = {"adam": 1, "sam": 2, "adam-tracer": 3}
+    for one in runs:
+        steps = one.stop.max_iterations
+        assert steps * taken[one.optimizer.name] == (300 if small else 3600)
+        assert cast("GradientDescent", one.optimizer).cosine_steps == steps
+        given = loaded["experiments"][one.experiment]["measurements"]["accuracy"]
+        assert given["held_out"] == (1000 if small else one.data.held_out_size())
+        assert one.n == (200 if small else one.data.pool_size())
+    words = {one.network.describe() for one in runs}
+    base = "BERT of 12 layers, width 768, 12 heads, from google-bert/bert-base-uncased"
+    assert words == ({"BERT of 2 layers, width 16, 2 heads, random weights"} if small else {base})
+
+
+def test_adam_stands_beside_adam_tracer_with_as_many_gradients() -> None:
+    whole = [ROOT / "config.yaml", ROOT / "config" / "ends-adam.yaml"]
+    loaded = config.load(whole)
+    runs = expand.expand(loaded).values()
+    assert [one.experiment for one in runs] == ["ends-adam"] * 5 + ["ends-adam-tracer"] * 5
+    assert {one.stop.max_iterations for one in runs} == {600, 200}
+    # So that the rows may stand in one table with those of the demo.
+    demo = config.load([ROOT / "config.yaml", ROOT / "config" / "studies-demo.yaml"])
+    other = expand.Parts(demo, "ends-sam")
+    for name in ("ends-adam", "ends-adam-tracer"):
+        parts = expand.Parts(loaded, name)
+        for part in ("data", "network", "batch", "measurements", "seeds"):
+            assert getattr(parts, part) == getattr(other, part)
+        for key in ("dataset", "criterion", "n"):
+            assert loaded["experiments"][name][key] == demo["experiments"]["ends-sam"][key]
+
+
 def test_every_column_is_described() -> None:
     (file,) = (each for each in columns.files() if each.path == "studies/optimizer-ends/table.csv")
     names = list(made())
@@ -210,6 +247,23 @@ def test_ratios_and_differences_against_sgd_at_the_large_rate() -> None:
     assert wrong == {"momentum-better", "early-stopping-better"}
     assert found["sam-better"]["settings"] == f"cifar10, mlp, N = 100: SAM against {FAST}"
     assert found["larger-rate-better"]["settings"].endswith(f"{FAST} against {SLOW}")
+
+
+def test_adam_tracer_is_compared_with_adam_and_needs_no_sgd() -> None:
+    names = {"SAM": "SAM", FAST: "Adam", "SGD-TRACER": "Adam-TRACER"}
+    frame = made()
+    frame = frame[frame["method"].isin(names)].copy()
+    frame["method"] = frame["method"].map(names)
+    found = verdicts(frame)
+    measured = {claim: float(row["measured"]) for claim, row in found.items()}
+    expected = {
+        "adam-tracer-less-sharp": 0.25, "adam-tracer-fewer": 0.25, "adam-tracer-better": 3,
+        "adam-tracer-better-than-sam": 1, "less-sharp-is-better": -1, "fewer-is-better": -1,
+    }  # fmt: skip
+    assert measured == pytest.approx(expected, rel=5e-3)
+    assert found["adam-tracer-better"]["settings"] == (
+        "cifar10, mlp, N = 100: Adam-TRACER against Adam"
+    )
 
 
 def test_one_learning_rate_of_sgd_is_compared_with_the_others() -> None:

@@ -1,0 +1,211 @@
+"""SuperGLUE's tasks in their published form, SST as hashed ids, and BERT trained on both."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from problems import small_spec
+from small_archives import sst_zip, zip_of
+
+from eosflow.datasets import sst
+from eosflow.datasets.archives import UnfitArchive
+from eosflow.datasets.pool import Resources
+from eosflow.datasets.sst import SST
+from eosflow.datasets.subsets import load_subset, write_subset
+from eosflow.datasets.superglue import RTE, BoolQ, SuperGLUE, WiC
+from eosflow.datasets.token_ids import hashed_ids
+from eosflow.measurements.accuracy import Accuracy
+from eosflow.networks.bert import BERTSettings
+from eosflow.optimizers.batches import Shuffled
+from eosflow.optimizers.preconditioned import Adam
+from eosflow.runs.measure import measure_run
+from eosflow.runs.train import train
+from eosflow.storage.errors import UserError
+from eosflow.storage.files import read_json
+from eosflow.storage.tensors import load_tensors
+from eosflow.workflow import config
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+WORDS = ["is", "the", "sky", "blue", "it", "green", "bank", ":", "by", "river", "a", "##s"]
+VOCABULARY = {word: number for number, word in enumerate([*SPECIAL, *WORDS])}
+
+# As the archives hold them.
+PASSAGE = {"question": "is the sky blue", "passage": "It is green. It is the sky", "idx": 0}
+ROWS: dict[type[SuperGLUE], list[dict[str, Any]]] = {
+    BoolQ: [{**PASSAGE, "label": True}, {**PASSAGE, "label": False, "idx": 1}],
+    WiC: [
+        {
+            "word": "bank", "sentence1": "The bank is blue", "sentence2": "By the river banks",
+            "idx": number, "label": label, "start1": 4, "start2": 13, "end1": 8, "end2": 18,
+            "version": 1.1,
+        }
+        for number, label in enumerate((False, True))
+    ],
+    RTE: [
+        {"premise": "The sky is blue", "hypothesis": "It is blue", "label": label, "idx": number}
+        for number, label in enumerate(("entailment", "not_entailment"))
+    ],
+}  # fmt: skip
+# What the tokenizer must make of the first row: the words of the two texts.
+TEXTS = {
+    BoolQ: ("is the sky blue", "it is green [UNK] it is the sky"),
+    WiC: ("bank : the bank is blue", "by the river bank ##s"),
+    RTE: ("the sky is blue", "it is blue"),
+}
+
+
+def small_tokenizer(folder: Path) -> Path:
+    """A folder of a model as published: its vocabulary and its configuration, and no weights."""
+    from transformers import BertConfig
+
+    folder.mkdir()
+    BertConfig(vocab_size=len(VOCABULARY)).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
+    return folder
+
+
+def archive_of(path: Path, kind: type[SuperGLUE], rows: list[dict[str, Any]]) -> Resources:
+    title = kind.facts.title
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    unlabelled = "".join(json.dumps({**row, "label": None}) + "\n" for row in rows)
+    held_out = json.dumps(rows[-1]) + "\n"
+    members = {"train.jsonl": lines, "val.jsonl": held_out, "test.jsonl": unlabelled}
+    named: dict[str, bytes | str] = {f"{title}/{name}": text for name, text in members.items()}
+    return Resources(zip_of(path, named), path.parent / "cache")
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_a_pair_is_what_the_tokenizer_makes_of_it(kind: type[SuperGLUE], tmp_path: Path) -> None:
+    files = archive_of(tmp_path / "a.zip", kind, ROWS[kind])
+    model = str(small_tokenizer(tmp_path / "model"))
+    dataset = kind(positions=20, model=model)  # type: ignore[call-arg]
+    pool = dataset.open_pool(files)
+    assert pool.labels.tolist() == ([1, 0] if kind is BoolQ else [0, 1])
+    found = pool.inputs(np.array([0])).reshape(3, 20)
+    first, second = ([VOCABULARY[word] for word in text.split()] for text in TEXTS[kind])
+    ids = [VOCABULARY["[CLS]"], *first, VOCABULARY["[SEP]"], *second, VOCABULARY["[SEP]"]]
+    types = [0] * (len(first) + 2) + [1] * (len(second) + 1)
+    for row, expected in zip(found, (ids, [1] * len(ids), types), strict=True):
+        assert row.tolist() == expected + [0] * (20 - len(ids))
+    held_out = dataset.open_held_out(files)
+    assert held_out.labels.tolist() == [int(kind is not BoolQ)]
+    assert dataset.class_names() == (
+        ("entailment", "not_entailment") if kind is RTE else ("false", "true")
+    )
+
+
+def test_a_long_pair_loses_the_end_of_its_longer_text(tmp_path: Path) -> None:
+    files = archive_of(tmp_path / "a.zip", BoolQ, ROWS[BoolQ])
+    dataset = BoolQ(positions=11, model=str(small_tokenizer(tmp_path / "model")))
+    ids, mask, types = dataset.open_pool(files).inputs(np.array([1])).reshape(3, 11)
+    words = ["[CLS]", "is", "the", "sky", "blue", "[SEP]", "it", "is", "green", "[UNK]", "[SEP]"]
+    assert ids.tolist() == [VOCABULARY[word] for word in words]
+    assert mask.all() and types.tolist() == [0] * 6 + [1] * 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        (BoolQ, {"label": 1}, "line 2: label 1, expected false, true"),
+        (RTE, {"label": "neutral"}, 'line 2: label .neutral., expected "entailment"'),
+        (RTE, {"premise": None}, "line 2: a text is none"),
+        (WiC, {"sentence2": None}, "line 2: a text is none"),
+    ],
+)
+def test_another_archive_is_refused_by_line(
+    kind: type[SuperGLUE], change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    first, second = ROWS[kind]
+    files = archive_of(tmp_path / "a.zip", kind, [first, {**second, **change}])
+    with pytest.raises(UnfitArchive, match=message):
+        kind().open_pool(files)
+
+
+def test_what_is_no_example_is_refused(tmp_path: Path) -> None:
+    files = archive_of(tmp_path / "a.zip", RTE, [{"premise": "a", "label": "entailment"}])
+    with pytest.raises(UnfitArchive, match=r"line 1 is no example of RTE .KeyError: 'hypothesis'"):
+        RTE().open_pool(files)
+    broken: dict[str, bytes | str] = {"train.jsonl": "{\n", "val.jsonl": ""}
+    archive = zip_of(tmp_path / "b.zip", broken)
+    with pytest.raises(UnfitArchive, match="line 1 is no example of RTE"):
+        RTE().open_pool(Resources(archive, tmp_path))
+    # The published size is asked for when a subset is drawn.
+    files = archive_of(tmp_path / "c.zip", RTE, ROWS[RTE])
+    with pytest.raises(UserError, match="has 2 examples, where the published one has 2490"):
+        write_subset("rte", RTE(), 0, 2, files, tmp_path / "rte-subset0.npz")
+
+
+def test_a_tokenizer_that_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    files = archive_of(tmp_path / "a.zip", RTE, ROWS[RTE])
+    empty = small_tokenizer(tmp_path / "model")
+    (empty / "vocab.txt").unlink()
+    for model in (str(empty), "nobody/no-such-model"):
+        with pytest.raises(UserError, match=r"the tokenizer of .* could not be loaded: .*\n.*HF_H"):
+            RTE(model=model).open_pool(files).inputs(np.array([0]))
+
+
+def test_hashed_words_are_the_same_everywhere_and_below_the_vocabulary() -> None:
+    first, second = hashed_ids(["good film", "a very good film indeed"], 4, 50).reshape(2, 3, 6)
+    assert first[0, 0] == 1 and first[0, 3] == 2
+    assert first[1].tolist() == [1, 1, 1, 1, 0, 0]  # start, two words, end
+    assert second[0, 3:5].tolist() == first[0, 1:3].tolist()  # the same words
+    assert second[0, 5] == 2  # the fifth word is cut off
+    assert not (first[2].any() or second[2].any())
+    many = hashed_ids([" ".join(str(n) for n in range(3000))], 3000, 50).reshape(3, -1)[0, 1:-1]
+    counts = np.bincount(many, minlength=50)
+    assert not counts[:3].any() and counts[3:].min() > 30  # all ids, about 64 times each
+
+
+def test_bert_learns_phrases_and_is_measured_on_held_out_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sst, "DISTINCT", {2: 7})
+    monkeypatch.setattr(sst, "HELD_OUT", {2: 3})
+    data = SST(encoder="hashed", classes=2, words=4, vocabulary=40)
+    network = BERTSettings(layers=1, width=4, heads=2, vocabulary=40, positions=6)
+    assert network.obstacle(data.input_shape()) == ""
+    resources = Resources(sst_zip(tmp_path / "s.zip"), tmp_path / "cache")
+    subset = tmp_path / "sst-subset0.npz"
+    write_subset("sst", data, 0, 6, resources, subset)
+    write_subset("sst", data, None, 3, resources, tmp_path / "sst-held-out.npz")
+    spec = small_spec(
+        dataset="sst",
+        data=data,
+        n=6,
+        network=network,
+        optimizer=Adam(learning_rate=0.03),
+        batch=Shuffled(size=3),
+        target_loss=None,
+        max_iterations=60,
+        every=60,
+    )
+    folder = tmp_path / "run"
+    train(spec, subset, folder, threads=1)
+    measure_run(folder, subset, Accuracy(held_out=3))
+    start, end = (
+        read_json(folder / f"measurements/accuracy/step{step:06d}.json") for step in (0, 60)
+    )
+    assert end["loss"] < 0.1 < start["loss"] and end["accuracy"] == 1
+    tensors, _ = load_tensors(folder / "snapshots/step000060.safetensors")
+    built = network.build(data.input_shape(), 2)
+    inputs, labels = load_subset(tmp_path / "sst-held-out.npz", 3)
+    outputs = built.outputs(built.flatten(tensors), torch.from_numpy(inputs))
+    right = outputs.argmax(1) == torch.from_numpy(labels)
+    assert end["held_out_accuracy"] == pytest.approx(right.double().mean().item())
+
+
+def test_the_network_wants_token_ids_and_the_data_a_network_that_reads_them() -> None:
+    paper = Path(__file__).parents[1] / "config.yaml"
+    wrong = {"network": "bert", "select": ["cifar10-ce"]}
+    with pytest.raises(UserError, match="the network bert cannot read cifar10"):
+        config.load([paper], wrong)
