@@ -14,6 +14,7 @@ from eosflow import objectives
 from eosflow.networks.bert import BERTSettings
 from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.base import Objective
+from eosflow.optimizers.curvature import trace_and_gradient
 from eosflow.optimizers.sharpness import diagonal_fisher, penalty_gradient
 from eosflow.storage.errors import UserError
 
@@ -128,6 +129,24 @@ def test_its_products_are_those_of_plain_automatic_differentiation() -> None:
     weights = torch.rand(len(theta), generator=torch.Generator().manual_seed(3)).double()
     (penalty,) = torch.autograd.grad(weights @ fisher, variable)
     close(penalty_gradient(objective, theta, weights), penalty, 1e-10)
+
+
+def test_the_trace_and_its_gradient_are_those_of_its_products() -> None:
+    """Third derivatives, which PyTorch's own LayerNorm gives wrong."""
+    _, objective, theta = problem()
+    stream = torch.Generator().manual_seed(4)
+    probe = torch.randint(0, 2, (len(theta),), generator=stream).double() * 2 - 1
+    way = torch.randn(len(theta), generator=stream, dtype=torch.float64)
+
+    def curvature(at: Tensor) -> float:
+        product = objective.evaluate(at).hessian(probe[:, None])
+        return (probe @ product[:, 0]).item()
+
+    value, gradient = trace_and_gradient(objective, theta, probe[None])
+    assert value.item() == pytest.approx(curvature(theta), rel=1e-10)
+    step = 1e-5
+    slope = (curvature(theta + step * way) - curvature(theta - step * way)) / (2 * step)
+    assert (gradient @ way).item() == pytest.approx(slope, rel=1e-5)
 
 
 def test_planning_counts_the_parameters_and_those_of_bert_base() -> None:

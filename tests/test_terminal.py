@@ -428,6 +428,29 @@ def test_check_looks_for_the_archives_in_a_mirror(tmp_path: Path) -> None:
     assert [verdict for words, verdict in found.items() if "cifar-10" in words] == [check.BAD]
 
 
+def test_check_looks_for_pretrained_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+
+    def found(weights: str) -> list[str]:
+        network = f"networks={{bert: {{weights: {weights}, revision: null}}}}"
+        values = [network, f"results_dir={tmp_path / 'results'}", f"mirror={tmp_path}"]
+        plan = check.plan_of([Path("config/tables-bert.yaml")], values)
+        return [f.line() for f in check.check(plan) if f.about == "model" and weights in f.words]
+
+    assert found("nobody/no-such-model") == [
+        "note    model        nobody/no-such-model is to be fetched from the Hugging Face Hub"
+    ]
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for verdict, words in (("missing", "is not"), ("ok", "is")):
+        line = f"{verdict:8}model        model.safetensors {words} in the folder {folder}"
+        assert found(str(folder)) == [line]
+        (folder / "model.safetensors").touch()
+
+
 @pytest.mark.parametrize(
     ("number", "words"), [(0, "0 bytes"), (1234, "1.2 kB"), (999.6e3, "1 MB"), (2.17e12, "2.2 TB")]
 )

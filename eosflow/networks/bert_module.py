@@ -28,6 +28,9 @@ class BERTNetwork(ModuleNetwork):
         # The library draws weights when it makes a module; nothing else may see that.
         with torch.random.fork_rng(devices=[]):
             model = _pretrained(settings, outputs) if settings.weights else _new(settings, outputs)
+        for name, layer in list(model.named_modules()):
+            if isinstance(layer, nn.LayerNorm):
+                model.set_submodule(name, _LayerNorm(layer))
         self._vocabulary = settings.vocabulary
         drawn = _draw_head if settings.weights else _draw
         super().__init__(_Classifier(model), shape, drawn)
@@ -58,6 +61,23 @@ class _Classifier(nn.Module):
         shut = shut.masked_fill(mask == 0, torch.finfo(shut.dtype).min)[:, None, None, :]
         found: Tensor = self.model(ids, attention_mask=shut, token_type_ids=types).logits
         return found
+
+
+class _LayerNorm(nn.LayerNorm):
+    """The same by plain operations, with the layer's own weight and bias.
+
+    Of PyTorch's (2.13) the derivative of a forward derivative is wrong, without a word: mean and
+    deviation are constants in it. Third derivatives, as trace-penalty takes them, need it.
+    """
+
+    def __init__(self, layer: nn.LayerNorm) -> None:
+        super().__init__(layer.normalized_shape, layer.eps)
+        self.weight, self.bias = layer.weight, layer.bias
+
+    def forward(self, input: Tensor) -> Tensor:
+        centred = input - input.mean(-1, keepdim=True)
+        scale = (centred.square().mean(-1, keepdim=True) + self.eps).rsqrt()
+        return centred * scale * self.weight + self.bias
 
 
 def _dtype(module: nn.Module) -> torch.dtype:

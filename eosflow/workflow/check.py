@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from eosflow.datasets.links import is_url
+from eosflow.datasets.superglue import SuperGLUE
+from eosflow.networks.bert import BERTSettings
 from eosflow.storage.errors import UserError
 from eosflow.workflow import config as configuration
 from eosflow.workflow import gpu, resources
@@ -45,6 +47,7 @@ def check(plan: Plan) -> Iterator[Finding]:
     yield from _packages(plan)
     yield _gpu(plan.config)
     yield from _archives(plan)
+    yield from _weights(plan)
     yield _disk(plan)
     yield _memory(plan)
 
@@ -68,12 +71,13 @@ def _snakemake() -> Finding:
 
 def _packages(plan: Plan) -> Iterator[Finding]:
     """Those that only some configurations need."""
-    used = {run.dataset for run in plan.runs.values()}
+    used = {run.data.name for run in plan.runs.values()}
+    networks = {run.network.name for run in plan.runs.values()}
     needed = {"torch": "eosflow", "matplotlib": "eosflow[report]", "statsmodels": "eosflow[report]"}
     if "sst" in used:
-        needed |= {"transformers": "eosflow[sst]", "nltk": "eosflow[sst]"}
-    if any(run.network.name == "vit" for run in plan.runs.values()):
-        needed["transformers"] = "eosflow[sst]"
+        needed |= {"nltk": "eosflow[sst]"}
+    if used & {"sst", "boolq", "wic", "rte"} or networks & {"vit", "bert"}:
+        needed |= {"transformers": "eosflow[sst]"}
     for name, source in needed.items():
         if importlib.util.find_spec(name) is None:
             yield Finding(BAD, name, f"not installed: pip install '{source}'")
@@ -134,6 +138,28 @@ def _answer(urls: Iterable[str], name: str) -> Finding:
             return Finding(GOOD, "data", f"{name} can be fetched from {url}")
     remedy = "name a folder that holds it with --config mirror=FOLDER"
     return Finding(BAD, "data", f"{name} cannot be fetched ({why}): {remedy}")
+
+
+def _weights(plan: Plan) -> Iterator[Finding]:
+    """Where pretrained weights come from, and the tokenizers of texts."""
+    wanted: dict[tuple[str, str | None], str] = {}
+    for run in plan.runs.values():
+        if isinstance(run.data, SuperGLUE):
+            wanted.setdefault((run.data.model, run.data.revision), "config.json")
+        if isinstance(run.network, BERTSettings) and run.network.weights:
+            # The weights come last, for they are the larger file of the same folder.
+            wanted[run.network.weights, run.network.revision] = "model.safetensors"
+    for (model, revision), file in wanted.items():
+        if Path(model).is_dir():
+            there = Path(model, file).exists()
+            words = f"{file} {'is' if there else 'is not'} in the folder {model}"
+            yield Finding(GOOD if there else BAD, "model", words)
+        elif importlib.util.find_spec("huggingface_hub"):
+            from huggingface_hub import try_to_load_from_cache
+
+            known = isinstance(try_to_load_from_cache(model, file, revision=revision), str)
+            words = "is at hand" if known else "is to be fetched from the Hugging Face Hub"
+            yield Finding(GOOD if known else NOTE, "model", f"{model} {words}")
 
 
 def _disk(plan: Plan) -> Finding:
