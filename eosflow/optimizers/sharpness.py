@@ -146,8 +146,8 @@ def penalty_gradient(objective: Objective, theta: Tensor, weights: Tensor) -> Te
 
     from eosflow.networks.perceptron import MLP
 
-    # Backward through all g_n at once is twice as fast. But PyTorch's (2.13) LayerNorm gives a wrong
-    # number there, without a word: in vmap's gradient of it mean and deviation are constants.
+    # Backward through all g_n at once is twice as fast. But PyTorch's (2.13) LayerNorm gives wrong
+    # numbers there, without a word: in vmap's gradient of it mean and deviation are constants.
     plain = isinstance(objective.network, MLP)
     products = _products_at_once if plain else _products_one_by_one
     total = torch.zeros_like(theta)
