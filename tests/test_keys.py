@@ -29,7 +29,10 @@ NEEDED: dict[str, dict[str, Any]] = {
         *("gradient-descent", "adam", "rmsprop"),
         *("nudged-sgd", "dominant-sgd", "bulk-sgd"),
     )
-} | {name: {"learning_rate": 0.1, "rho": 0.05} for name in ("sam", "sgd-tracer", "adam-tracer")}
+} | {
+    name: {"learning_rate": 0.1, "rho": 0.05}
+    for name in ("sam", "adam-sam", "sgd-tracer", "adam-tracer")
+}
 NEEDED |= {
     "swa": {"learning_rate": 0.1, "average_after": 10},
     "trace-penalty": {"learning_rate": 0.1, "rho": 0.05},

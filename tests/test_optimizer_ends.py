@@ -95,7 +95,8 @@ def test_gradients_are_those_that_the_method_needs() -> None:
     course = pd.DataFrame({"power_iterations": [3, 0, 0, 0, 0, 2, 0, 0, 0, 0]})
     noise = {"name": "sharpest-noise", "learning_rate": 0.1, "k": 1, "examples": 50}
     counted = {
-        "gradient-descent": ({}, 7), "swa": ({}, 7), "sam": ({}, 14), "sgd-tracer": ({}, 21),
+        "gradient-descent": ({}, 7), "swa": ({}, 7), "sam": ({}, 14), "adam-sam": ({}, 14),
+        "sgd-tracer": ({}, 21),
         "trace-penalty": ({"probes": 2}, 49),
     }  # fmt: skip
     for name, (settings, expected) in counted.items():
@@ -191,7 +192,7 @@ def test_table_5_is_configured_with_as_many_gradients_for_each(small: bool) -> N
     loaded = config.load([ROOT / name for name in files])
     runs = expand.expand(loaded).values()
     assert len(runs) == (3 if small else 45)
-    taken = {"adam": 1, "sam": 2, "adam-tracer": 3}
+    taken = {"adam": 1, "adam-sam": 2, "adam-tracer": 3}
     for one in runs:
         steps = one.stop.max_iterations
         assert steps * taken[one.optimizer.name] == (300 if small else 3600)
@@ -250,7 +251,7 @@ def test_ratios_and_differences_against_sgd_at_the_large_rate() -> None:
 
 
 def test_adam_tracer_is_compared_with_adam_and_needs_no_sgd() -> None:
-    names = {"SAM": "SAM", FAST: "Adam", "SGD-TRACER": "Adam-TRACER"}
+    names = {"SAM": "SAM with Adam", FAST: "Adam", "SGD-TRACER": "Adam-TRACER"}
     frame = made()
     frame = frame[frame["method"].isin(names)].copy()
     frame["method"] = frame["method"].map(names)

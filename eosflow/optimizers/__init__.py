@@ -13,7 +13,7 @@ from eosflow.optimizers.flow import ExplicitEuler, ExponentialEuler, Exponential
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.preconditioned import Adam, RMSprop
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
-from eosflow.optimizers.sharpness import SAM, AdamTracer, SGDTracer
+from eosflow.optimizers.sharpness import SAM, AdamSAM, AdamTracer, SGDTracer
 from eosflow.optimizers.subspace import BulkSGD, DominantSGD, NudgedSGD
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -31,6 +31,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
         DominantSGD,
         BulkSGD,
         SAM,
+        AdamSAM,
         SGDTracer,
         AdamTracer,
         SWA,

@@ -22,15 +22,12 @@ COPIES = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class SAM(GradientDescent):
-    """Gradient descent whose gradient is that at θ + ε, ε = ρ g/(‖g‖ + 1e-12), g = ∇𝓛(θ).
+class _SharpnessAware(GradientOptimizer):
+    """A step by the gradient at θ + ε, ε = ρ g/(‖g‖ + 1e-12), g = ∇𝓛(θ), from θ.
 
-    The step itself goes from θ, with momentum and weight decay as gradient-descent has them; a
-    clipped gradient is that at θ + ε. On a quadratic it is g + ρ 𝓗g/‖g‖. Two gradients per step.
-    Source: Foret et al. 2021; github.com/davda54/sam.
+    A clipped gradient is that at θ + ε. Two gradients per step. Source: Foret et al. 2021;
+    github.com/davda54/sam, where any optimizer may take the step.
     """
-
-    name: ClassVar[str] = "sam"
 
     rho: float = setting(about="radius ρ of the perturbation", minimum=0)
 
@@ -39,8 +36,35 @@ class SAM(GradientDescent):
         return 0.5
 
     def vectors_held(self, outputs: int) -> float:
-        """Those of gradient descent, the perturbed θ and its gradient."""
+        """Those of the base, the perturbed θ and its gradient."""
         return super().vectors_held(outputs) + 3.0
+
+    def _gradient(self, objective: Objective, point: Point, state: State) -> tuple[Tensor, Buffers]:
+        if not self.rho:
+            return point.gradient, {}
+        scale = self.rho / (point.gradient.norm().item() + 1e-12)
+        ahead = objective.evaluate(point.theta.add(point.gradient, alpha=scale))
+        gradient = ahead.gradient.clone()
+        ahead.release()
+        return gradient, {}
+
+    def _words(self) -> list[str]:
+        # Each subclass has a whole optimizer behind this one.
+        name, *rest = super()._words()  # type: ignore[safe-super]
+        base = "SAM" if name == "gradient descent" else f"SAM with {name}"
+        return [base, f"radius {self.rho:g}", *rest]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SAM(_SharpnessAware, GradientDescent):
+    """Gradient descent whose gradient is that at θ + ε, ε = ρ g/(‖g‖ + 1e-12), g = ∇𝓛(θ).
+
+    The step itself goes from θ, with momentum and weight decay as gradient-descent has them; a
+    clipped gradient is that at θ + ε. On a quadratic it is g + ρ 𝓗g/‖g‖. Two gradients per step.
+    Source: Foret et al. 2021; github.com/davda54/sam.
+    """
+
+    name: ClassVar[str] = "sam"
 
     def edge(self, gradient_norm: float = math.inf) -> float:
         """η times the sharpness at which SAM starts to oscillate: η(‖g‖/2ρ)(√(1 + 8ρ/(η‖g‖)) − 1).
@@ -54,18 +78,12 @@ class SAM(GradientDescent):
         ratio = 8 * self.rho / (self.learning_rate * gradient_norm) if self.rho else 0.0
         return 4 / (1 + math.sqrt(1 + ratio))
 
-    def _gradient(self, objective: Objective, point: Point, state: State) -> tuple[Tensor, Buffers]:
-        if not self.rho:
-            return point.gradient, {}
-        scale = self.rho / (point.gradient.norm().item() + 1e-12)
-        ahead = objective.evaluate(point.theta.add(point.gradient, alpha=scale))
-        gradient = ahead.gradient.clone()
-        ahead.release()
-        return gradient, {}
 
-    def _words(self) -> list[str]:
-        _, *rest = super()._words()
-        return ["SAM", f"radius {self.rho:g}", *rest]
+@dataclass(frozen=True, kw_only=True)
+class AdamSAM(_SharpnessAware, Adam):
+    """Adam whose gradient is that at θ + ε, ε = ρ g/(‖g‖ + 1e-12), g = ∇𝓛(θ); see sam."""
+
+    name: ClassVar[str] = "adam-sam"
 
 
 @dataclass(frozen=True, kw_only=True)

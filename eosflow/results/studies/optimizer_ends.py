@@ -16,6 +16,7 @@ QUARTILES = {"lower quartile": 0.25, MEDIAN: 0.5, "upper quartile": 0.75}
 EARLY = "early stopping"
 WORDS = {
     "sam": "SAM",
+    "adam-sam": "SAM with Adam",
     "sgd-tracer": "SGD-TRACER",
     "adam-tracer": "Adam-TRACER",
     "swa": "weight averaging",
@@ -25,7 +26,7 @@ WORDS = {
 }
 # Gradients that a step needs. A product with a Hessian counts as two: SAM takes a second gradient;
 # TRACER single examples' gradients, whose mean is the gradient, and their Hessians' products.
-GRADIENTS = {"sam": 2, "sgd-tracer": 3, "adam-tracer": 3}
+GRADIENTS = {"sam": 2, "adam-sam": 2, "sgd-tracer": 3, "adam-tracer": 3}
 PROBE_GRADIENTS = 3  # the gradient of vᵀ𝓗v, a third derivative
 NEEDED = ("top-eigenvalues", "accuracy", "effective-parameters")
 NUMBERS = (

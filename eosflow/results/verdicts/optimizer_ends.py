@@ -157,7 +157,7 @@ COMPARISONS = (
     ),
     Comparison(
         _better("adam-tracer-better-than-sam", _ADAM_TRACER, "0.59 to 1.14, BERT"),
-        *(_ADAM_TRACER, ACCURACY, "SAM"),
+        *(_ADAM_TRACER, ACCURACY, "SAM with Adam"),
     ),
     Comparison(
         _less("noise-less-sharp", "Noise along the sharpest direction", SHARPNESS),
