@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,12 @@ def test_the_trace_and_its_gradient_are_those_of_its_products() -> None:
     step = 1e-5
     slope = (curvature(theta + step * way) - curvature(theta - step * way)) / (2 * step)
     assert (gradient @ way).item() == pytest.approx(slope, rel=1e-5)
+
+
+def test_without_transformers_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(UserError, match=r"bert .* transformers.*pip install 'eosflow\[sst\]'"):
+        SMALL.build((3, 7), 2)
 
 
 def test_planning_counts_the_parameters_and_those_of_bert_base() -> None:

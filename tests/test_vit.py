@@ -16,6 +16,7 @@ from eosflow.networks.module import ModuleNetwork
 from eosflow.networks.vit import ViTSettings
 from eosflow.objectives.base import Objective
 from eosflow.objectives.module import COPIES, ModuleObjective
+from eosflow.optimizers.curvature import trace_and_gradient
 from eosflow.optimizers.sharpness import diagonal_fisher, penalty_gradient
 from eosflow.storage.errors import UserError
 
@@ -117,6 +118,23 @@ def test_the_penalty_of_tracer_has_the_gradient_of_backward_through_backward() -
         penalty = penalty + (weights * gradient.square()).sum() / EXAMPLES
     (expected,) = torch.autograd.grad(penalty, variable)
     close(penalty_gradient(objective, theta, weights), expected, 1e-11)
+
+
+def test_the_trace_has_the_gradient_of_differences_of_products() -> None:
+    """A third derivative, which PyTorch's own LayerNorm gives wrong."""
+    _, objective, theta = problem()
+    stream = torch.Generator().manual_seed(4)
+    probe = torch.randint(0, 2, (len(theta),), generator=stream).double() * 2 - 1
+    way = torch.randn(len(theta), generator=stream, dtype=torch.float64)
+
+    def curvature(at: Tensor) -> float:
+        product = objective.evaluate(at).hessian(probe[:, None])
+        return (probe @ product[:, 0]).item()
+
+    value, gradient = trace_and_gradient(objective, theta, probe[None])
+    assert value.item() == pytest.approx(curvature(theta), rel=1e-9)
+    ends = [curvature(theta + sign * 1e-5 * way) for sign in (1, -1)]
+    assert (gradient @ way).item() == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-4)
 
 
 def test_examples_are_kept_apart() -> None:

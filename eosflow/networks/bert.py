@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from eosflow.networks.base import Shape
+from eosflow.storage.errors import UserError
 from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
@@ -99,7 +100,19 @@ class BERTSettings:
         return f"BERT of {layers}, width {self.width}, {heads}, {start}"
 
     def build(self, shape: Shape, outputs: int) -> ModuleNetwork:
-        """The network itself. Raises: UserError where the weights are absent or of another size."""
-        from eosflow.networks.bert_module import BERTNetwork  # costs seconds: transformers
+        """The network itself.
 
-        return BERTNetwork(self, shape, outputs)
+        Raises: UserError where `transformers` is not installed, or where the weights are absent or
+        of another size.
+        """
+        from eosflow.networks.bert_module import BERTNetwork
+
+        try:
+            return BERTNetwork(self, shape, outputs)
+        except ModuleNotFoundError as error:
+            if error.name != "transformers":
+                raise
+            raise UserError(
+                "The network bert is that of the package transformers, which is not installed: "
+                "pip install 'eosflow[sst]'."
+            ) from None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from eosflow.networks.base import Shape
-from eosflow.networks.module import ModuleNetwork
+from eosflow.networks.module import ModuleNetwork, plain_layer_norms
 from eosflow.storage.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,21 +28,25 @@ class BERTNetwork(ModuleNetwork):
         # The library draws weights when it makes a module; nothing else may see that.
         with torch.random.fork_rng(devices=[]):
             model = _pretrained(settings, outputs) if settings.weights else _new(settings, outputs)
-        for name, layer in list(model.named_modules()):
-            if isinstance(layer, nn.LayerNorm):
-                model.set_submodule(name, _LayerNorm(layer))
-        self._vocabulary = settings.vocabulary
+        plain_layer_norms(model)
+        self._settings = settings
         drawn = _draw_head if settings.weights else _draw
         super().__init__(_Classifier(model), shape, drawn)
+
+    def numbers(self) -> int:
+        """Those of the submodules, and what attention holds between them."""
+        tokens = self.shape[1]
+        inside = 2 * self._settings.heads * tokens**2 + tokens * self._settings.width
+        return super().numbers() + self._settings.layers * inside
 
     def check_inputs(self, inputs: Tensor) -> None:
         """Raises: UserError where inputs (N, D) hold ids that the network has no vectors for."""
         ids = inputs.reshape(len(inputs), *self.shape)[:, 0]
-        if (largest := int(ids.max())) >= self._vocabulary or ids.min() < 0:
+        if (largest := int(ids.max())) >= self._settings.vocabulary or ids.min() < 0:
             raise UserError(
                 f"The inputs hold the token id {largest}, and networks.bert.vocabulary is "
-                f"{self._vocabulary}: ids go from 0 to {self._vocabulary - 1}. Set it to the size "
-                "of the tokenizer's vocabulary."
+                f"{self._settings.vocabulary}: ids are from 0 to one less. Set it to the size of "
+                "the tokenizer's vocabulary."
             )
 
 
@@ -61,23 +65,6 @@ class _Classifier(nn.Module):
         shut = shut.masked_fill(mask == 0, torch.finfo(shut.dtype).min)[:, None, None, :]
         found: Tensor = self.model(ids, attention_mask=shut, token_type_ids=types).logits
         return found
-
-
-class _LayerNorm(nn.LayerNorm):
-    """The same by plain operations, with the layer's own weight and bias.
-
-    Of PyTorch's (2.13) the derivative of a forward derivative is wrong, without a word: mean and
-    deviation are constants in it. Third derivatives, as trace-penalty takes them, need it.
-    """
-
-    def __init__(self, layer: nn.LayerNorm) -> None:
-        super().__init__(layer.normalized_shape, layer.eps)
-        self.weight, self.bias = layer.weight, layer.bias
-
-    def forward(self, input: Tensor) -> Tensor:
-        centred = input - input.mean(-1, keepdim=True)
-        scale = (centred.square().mean(-1, keepdim=True) + self.eps).rsqrt()
-        return centred * scale * self.weight + self.bias
 
 
 def _dtype(module: nn.Module) -> torch.dtype:

@@ -135,6 +135,30 @@ class ModuleNetwork:
         return count
 
 
+class _LayerNorm(nn.LayerNorm):
+    """The same by plain operations, with the weight and the bias of a layer that there is.
+
+    Of PyTorch's (2.13) the derivative of a forward derivative is wrong, without a word: mean and
+    deviation are constants in it. Third derivatives, as trace-penalty takes them, need it.
+    """
+
+    def __init__(self, layer: nn.LayerNorm) -> None:
+        super().__init__(layer.normalized_shape, layer.eps)
+        self.weight, self.bias = layer.weight, layer.bias
+
+    def forward(self, input: Tensor) -> Tensor:
+        centred = input - input.mean(-1, keepdim=True)
+        scale = (centred.square().mean(-1, keepdim=True) + self.eps).rsqrt()
+        return centred * scale * self.weight + self.bias
+
+
+def plain_layer_norms(module: nn.Module) -> None:
+    """Put plain operations in the place of each LayerNorm over the last axis, in place."""
+    for name, layer in list(module.named_modules()):
+        if isinstance(layer, nn.LayerNorm):
+            module.set_submodule(name, _LayerNorm(layer))
+
+
 def placed(tensor: Tensor, theta: Tensor) -> Tensor:
     """The tensor on the device of θ, real numbers in its dtype and whole ones, such as words, as
     they are.

@@ -104,7 +104,7 @@ def _network(settings: ViTSettings, shape: Shape, outputs: int) -> ModuleNetwork
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from transformers import ViTConfig, ViTForImageClassification
 
-    from eosflow.networks.module import ModuleNetwork
+    from eosflow.networks.module import ModuleNetwork, plain_layer_norms
 
     values: dict[str, Any] = {
         "image_size": shape[1:],
@@ -126,6 +126,7 @@ def _network(settings: ViTSettings, shape: Shape, outputs: int) -> ModuleNetwork
         def __init__(self) -> None:
             super().__init__()
             self.model = ViTForImageClassification(ViTConfig(**values))
+            plain_layer_norms(self.model)
 
         def forward(self, pictures: Tensor) -> Tensor:
             logits: Tensor = self.model(pictures).logits
