@@ -88,7 +88,10 @@ SHAPES = [
     *((name, shape) for name in ("mlp", "cnn", "resnet") for shape in ((3, 32, 32), (1, 11, 14))),
     *(("lstm", shape) for shape in ((5, 9), (3, 260))),
     *(("vit", shape) for shape in ((3, 32, 32), (1, 12, 16))),
+    *(("bert", shape) for shape in ((3, 7), (3, 12))),
 ]
+# By default it has 110 million parameters; tests/test_bert.py counts those.
+SMALL = {"bert": {"layers": 3, "width": 8, "heads": 2, "vocabulary": 11, "positions": 12}}
 
 
 def test_every_network_is_counted() -> None:
@@ -97,7 +100,7 @@ def test_every_network_is_counted() -> None:
 
 @pytest.mark.parametrize(("name", "shape"), SHAPES)
 def test_settings_count_what_the_network_has(name: str, shape: tuple[int, ...]) -> None:
-    settings = NETWORKS[name]()
+    settings = NETWORKS[name](**SMALL.get(name, {}))
     network = settings.build(shape, 7)
     theta = network.initialize(0)
     assert network.parameters == len(theta) == settings.parameters(shape, 7)
