@@ -383,7 +383,7 @@ def test_the_subset_script(tmp_path):
     arguments[3] = '{"name": "dices"}'
     result = run_script("subset", *arguments, "--size", 200, "--output", output)
     assert result.returncode == 2
-    allowed = "one of dice, cifar10, cifar100, atrialfibrillation, sst, table"
+    allowed = "one of dice, cifar10, cifar100, atrialfibrillation, sst, boolq, wic, rte, table"
     assert allowed in " ".join(result.stderr.split())
 
 
