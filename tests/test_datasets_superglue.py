@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ from small_archives import sst_zip, zip_of
 
 from eosflow.datasets import sst
 from eosflow.datasets.archives import UnfitArchive
+from eosflow.datasets.embedding import load_model
 from eosflow.datasets.pool import Resources
 from eosflow.datasets.sst import SST
 from eosflow.datasets.subsets import load_subset, write_subset
 from eosflow.datasets.superglue import RTE, BoolQ, SuperGLUE, WiC
-from eosflow.datasets.token_ids import hashed_ids
+from eosflow.datasets.token_ids import hashed_ids, load_tokenizer
 from eosflow.measurements.accuracy import Accuracy
 from eosflow.networks.bert import BERTSettings
 from eosflow.optimizers.batches import Shuffled
@@ -209,3 +212,20 @@ def test_the_network_wants_token_ids_and_the_data_a_network_that_reads_them() ->
     wrong = {"network": "bert", "select": ["cifar10-ce"]}
     with pytest.raises(UserError, match="the network bert cannot read cifar10"):
         config.load([paper], wrong)
+
+
+@pytest.mark.parametrize(
+    ("package", "read"),
+    [
+        ("transformers", lambda: load_tokenizer("bert-base-uncased", None)),
+        ("transformers", lambda: load_model("roberta-base", None)),
+        ("nltk", lambda: sst.parse_trees("(2 (2 a) (2 film))", "dev.txt")),
+    ],
+    ids=["tokenizer", "encoder", "trees"],
+)
+def test_a_package_that_is_not_installed_is_named(
+    package: str, read: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=rf"{package}, which is not installed: pip install 'eosf"):
+        read()

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.func import hessian, jacrev
 from torch.optim.swa_utils import AveragedModel
 
+import eosflow
 from eosflow.networks.module import ModuleNetwork, glorot_uniform
 from eosflow.objectives.base import Objective
 from eosflow.objectives.module import ModuleObjective
@@ -30,6 +31,7 @@ from eosflow.optimizers.curvature import SharpestNoise, TracePenalty, trace_and_
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.loop import Course, Until, follow
 from eosflow.runs.train import train
+from eosflow.storage.errors import UserError
 from eosflow.storage.settings import from_record, record
 
 SHARED = {"momentum": 0.5, "weight_decay": 0.02, "clip_norm": 0.3}
@@ -186,6 +188,32 @@ def test_a_step_of_the_penalty_and_the_trace_that_it_tells() -> None:
     gathered = torch.stack(ways) / 0.05
     errors = gathered.std(0) / math.sqrt(len(ways))
     assert ((gathered.mean(0) - slope).abs() < 5 * errors + 1e-12).all()
+
+
+class PlainNorm(nn.Module):
+    """nn.LayerNorm by plain operations."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        centred = x - x.mean(-1, keepdim=True)
+        return centred * (centred.square().mean(-1, keepdim=True) + 1e-5).rsqrt()
+
+
+def of_layers(activation: nn.Module, norm: nn.Module) -> eosflow.Problem:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 6), norm, activation, nn.Linear(6, 3))
+    return eosflow.Problem(module, "cross_entropy", (torch.randn(12, 4), torch.arange(12) % 3))
+
+
+@pytest.mark.parametrize("activation", [nn.Tanh(), nn.ReLU()], ids=["tanh", "relu"])
+def test_a_network_whose_third_derivatives_are_wrong_is_refused(activation: nn.Module) -> None:
+    optimizer = TracePenalty(learning_rate=0.1, rho=0.01)
+    for norm in (nn.Identity(), PlainNorm()):
+        run = eosflow.follow(of_layers(activation, norm), optimizer, steps=2)
+        assert run.trajectory["iteration"].max() >= 1
+    with pytest.raises(UserError, match=r"PyTorch's third derivatives of this network are wrong"):
+        eosflow.follow(of_layers(activation, nn.LayerNorm(6)), optimizer, steps=2)
+    without = TracePenalty(learning_rate=0.1, rho=0.0)
+    assert eosflow.follow(of_layers(activation, nn.LayerNorm(6)), without, steps=2) is not None
 
 
 # Noise along q₁

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from eosflow.storage.digests import digest
-from eosflow.storage.errors import UserError
+from eosflow.storage.errors import UserError, needs
 from eosflow.storage.files import replacing, sha256
 from eosflow.storage.progress import count_progress
 
@@ -110,9 +110,11 @@ def load_model(model: str, revision: str | None) -> tuple[Any, Any]:
     Only safetensors weights are read, and no code of the model's is run. What was fetched once is
     found again without a network.
 
-    Raises: UserError where it can neither be found nor fetched.
+    Raises: UserError where it can neither be found nor fetched, or where `transformers` is not
+    installed.
     """
-    from transformers import AutoModel, AutoTokenizer
+    with needs("transformers", "sst", "the encoder"):
+        from transformers import AutoModel, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
     # for reading weights into memory; downloads keep theirs

@@ -12,7 +12,7 @@ from eosflow.datasets.archives import UnfitArchive, read_members
 from eosflow.datasets.base import Archive, DatasetSettings, Facts, Phrases, Preview
 from eosflow.datasets.pool import Pool, Resources
 from eosflow.datasets.token_ids import ROWS, hashed_ids
-from eosflow.storage.errors import UserError
+from eosflow.storage.errors import UserError, needs
 from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def parse_trees(text: str, name: str) -> dict[str, int]:
 
     Raises: UnfitArchive naming the line that is not a tree, or that contradicts an earlier label.
     """
-    from nltk import Tree
+    with needs("nltk", "sst", "reading the trees of SST"):
+        from nltk import Tree
 
     shapes = ([str], [Tree, Tree])
     labels: dict[str, int] = {}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eosflow.storage.errors import UserError
+from eosflow.storage.errors import UserError, needs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,9 +54,11 @@ def load_tokenizer(model: str, revision: str | None) -> Any:
 
     What was fetched once is found again without a network.
 
-    Raises: UserError where it can neither be found nor fetched, or knows no words.
+    Raises: UserError where it can neither be found nor fetched, or knows no words, or where
+    `transformers` is not installed.
     """
-    from transformers import AutoTokenizer
+    with needs("transformers", "sst", "the tokenizer"):
+        from transformers import AutoTokenizer
 
     def load(**where: Any) -> Any:
         return AutoTokenizer.from_pretrained(model, trust_remote_code=False, **where)

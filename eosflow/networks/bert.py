@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from eosflow.networks.base import Shape
-from eosflow.storage.errors import UserError
+from eosflow.storage.errors import needs
 from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
@@ -107,12 +107,5 @@ class BERTSettings:
         """
         from eosflow.networks.bert_module import BERTNetwork
 
-        try:
+        with needs("transformers", "sst", "the network bert"):
             return BERTNetwork(self, shape, outputs)
-        except ModuleNotFoundError as error:
-            if error.name != "transformers":
-                raise
-            raise UserError(
-                "The network bert is that of the package transformers, which is not installed: "
-                "pip install 'eosflow[sst]'."
-            ) from None

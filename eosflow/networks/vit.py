@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from eosflow.networks import images
 from eosflow.networks.base import Shape
-from eosflow.storage.errors import UserError
+from eosflow.storage.errors import needs
 from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
@@ -82,15 +82,8 @@ class ViTSettings(images.ImageSettings):
 
     def build(self, shape: Shape, outputs: int) -> ModuleNetwork:
         """The network itself. Raises: UserError where `transformers` is not installed."""
-        try:
+        with needs("transformers", "sst", "the network vit"):
             return _network(self, shape, outputs)
-        except ModuleNotFoundError as error:
-            if error.name != "transformers":
-                raise
-            raise UserError(
-                "The network vit is that of the package transformers, which is not installed: "
-                "pip install 'eosflow[sst]'."
-            ) from None
 
 
 def _each(tokens: int, into: int, out: int) -> images.Layer:

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from eosflow.optimizers.base import State, Step
 from eosflow.optimizers.gradient import Buffers, GradientDescent
 from eosflow.optimizers.subspace import SubspaceOptimizer
+from eosflow.storage.errors import UserError
 from eosflow.storage.settings import setting
+
+# Differences, relative to the size of θ, and how far a slope may be from that claimed.
+DIFFERENCE_STEPS = (1e-5, 1e-6, 1e-7, 1e-8)
+SAME_SLOPE = 1e-3
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +53,12 @@ class TracePenalty(GradientDescent):
         return super().vectors_held(outputs) + 4.0
 
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
-        """Also the `seed` that the probes are drawn with, and `trace`, the last estimate."""
+        """Also the `seed` that the probes are drawn with, and `trace`, the last estimate.
+
+        Raises: UserError where PyTorch's third derivatives of the network are wrong.
+        """
+        if self.rho:
+            _check_third_derivatives(objective, theta, seed)
         start = super().init(objective, theta, seed)
         return {**start, "seed": seed, "trace": theta.new_zeros(())}
 
@@ -109,6 +119,41 @@ def trace_and_gradient(
         gradient += slope
         total += value
     return total / len(probes), gradient / len(probes)
+
+
+def _check_third_derivatives(objective: Objective, theta: Tensor, seed: int) -> None:
+    """Compare the gradient of vᵀ𝓗v with differences of products with 𝓗, along it.
+
+    Several steps, for one may go across the kink of a ReLU.
+    """
+    from eosflow.spectra.density import probes
+    from eosflow.spectra.randomness import generator
+
+    signs = probes(len(theta), 1, theta, generator(seed, "check of third derivatives"))
+    gradient = trace_and_gradient(objective, theta, signs)[1]
+    claimed = gradient.norm().item()
+    if not math.isfinite(claimed) or claimed == 0:  # the first step tells
+        return
+
+    def curvature(at: Tensor) -> float:
+        point = objective.evaluate(at)
+        found = float((signs * point.hessian(signs.T).T).sum())
+        point.release()
+        return found
+
+    seen = []
+    for step in DIFFERENCE_STEPS:
+        way = gradient * (step * max(1.0, theta.norm().item()) / claimed)
+        seen.append((curvature(theta + way) - curvature(theta - way)) / (2 * way.norm().item()))
+        if abs(seen[-1] - claimed) <= SAME_SLOPE * claimed:
+            return
+    nearest = min(seen, key=lambda slope: abs(slope - claimed))
+    raise UserError(
+        "trace-penalty: PyTorch's third derivatives of this network are wrong. The gradient of the "
+        f"curvature along a random vector is {claimed:.4g} long, but the slope of that curvature "
+        f"along it is {nearest:.4g}. torch.nn.LayerNorm is known for it (PyTorch 2.13): write the "
+        "normalisation with plain operations, x.mean and x.square, or choose another optimizer."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

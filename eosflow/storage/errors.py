@@ -1,5 +1,10 @@
 """The error that a user can act on."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(Exception):
     """Bad input, explained: what was given, what is allowed, what to do.
@@ -7,3 +12,20 @@ class UserError(Exception):
     Scripts print the message alone, without a traceback, and exit with 1. Everything else that is
     raised is a defect of the program and keeps its traceback.
     """
+
+
+@contextmanager
+def needs(package: str, extra: str, what: str) -> Iterator[None]:
+    """Say what to install where `what` imports a package, one of an extra of ours, in vain.
+
+    Raises: UserError.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise
+        raise UserError(
+            f"{what} needs the package {package}, which is not installed: "
+            f"pip install 'eosflow[{extra}]'."
+        ) from None
