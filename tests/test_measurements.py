@@ -85,6 +85,22 @@ def test_top_eigenvalues_equal_those_of_dense_matrices(matrix: str) -> None:
     assert coarse["eigenvalue_2"] != other["eigenvalue_2"]  # streams of their own
 
 
+@pytest.mark.parametrize("matrix", ["hessian", "gauss_newton", "residual"])
+def test_top_eigenvalues_of_few_examples_are_those_beyond_their_span_too(matrix: str) -> None:
+    """The zeros beyond the span of the inputs come before what is negative within it."""
+    whole, theta = small_problem("cross_entropy")
+    objective = whole.batch(torch.arange(3))
+    assert objective.inputs.shape[1] > 3
+    dense = objective.evaluate(theta).product(matrix, torch.eye(len(theta)).to(theta))  # type: ignore[arg-type]
+    all_of_them = torch.linalg.eigvalsh(dense).flip(0)
+    count = int((all_of_them > 1e-6).sum())
+    for k in (2, count + 2):
+        record = TopEigenvalues(k=k, matrix=matrix, tolerance=1e-6).measure(objective, theta, 0, 0)
+        assert record["converged"]
+        values = torch.tensor([record[f"eigenvalue_{m + 1}"] for m in range(k)]).to(theta)
+        torch.testing.assert_close(values, all_of_them[:k], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "again"),
     [

@@ -23,8 +23,8 @@ from safetensors.torch import load_file
 
 from eosflow.measurements.decomposition import Decomposition
 from eosflow.objectives.mlp import MLPPoint
-from eosflow.optimizers.base import Step
-from eosflow.optimizers.batches import Shuffled, WithReplacement
+from eosflow.optimizers.base import Optimizer, Step
+from eosflow.optimizers.batches import Batches, FullBatch, Shuffled, WithReplacement
 from eosflow.optimizers.flow import RungeKutta4, downhill
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.integrators import exponential_euler, stable_step_size
@@ -220,18 +220,39 @@ def test_killed_and_started_again_it_is_the_same_to_the_bit(
     assert (folder / "checkpoint.safetensors").exists() == cut_off
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "batch", "seen"),
+    [
+        (
+            ExponentialRosenbrock(tolerance=1e-5),
+            FullBatch(),
+            ("largest_ritz_value", "error_estimate"),
+        ),
+        (
+            GradientDescent(learning_rate=0.05, momentum=0.5, nesterov=True, clip_norm=1.0),
+            Shuffled(size=4),
+            ("gradient_norm",),
+        ),
+    ],
+    ids=["flow", "sgd"],
+)
 def test_trained_in_the_span_of_few_inputs_it_is_the_run_of_the_whole(
-    subset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    optimizer: Optimizer,
+    batch: Batches,
+    seen: tuple[str, ...],
+    subset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Nine examples of sixteen numbers: the first layer is trained in nine coordinates.
-    spec = small_spec(optimizer=ExponentialRosenbrock(tolerance=1e-5), n=9, every=1)
+    spec = small_spec(optimizer=optimizer, batch=batch, n=9, every=1)
     train(spec, subset, tmp_path / "span", threads=1)
     with monkeypatch.context() as patch:
-        patch.setattr(ExponentialRosenbrock, "any_coordinates", False)
+        patch.setattr(type(optimizer), "any_coordinates", False)
         train(spec, subset, tmp_path / "whole", threads=1)
     found, whole = (trajectory(tmp_path / name) for name in ("span", "whole"))
     assert len(found["loss"]) > 20
-    for column in ("loss", "flow_time", "largest_ritz_value", "error_estimate"):
+    for column in ("loss", "flow_time", *seen):
         np.testing.assert_allclose(found[column], whole[column], rtol=1e-6)
     entries = read_json(tmp_path / "span" / "manifest.json")["snapshots"]
     assert len(entries) == len(found["loss"]) + 1

@@ -21,7 +21,7 @@ class TopEigenvalues:
     """The k largest algebraic eigenvalues of 𝓗, G or R at a snapshot."""
 
     name: ClassVar[str] = "top-eigenvalues"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     k: int = setting(5, about="how many eigenvalues", minimum=1)
     matrix: str = setting(
@@ -53,12 +53,22 @@ class TopEigenvalues:
 
         A network with fewer than k parameters gives as many as it has.
         """
+        from eosflow.objectives.input_span import input_span
+
+        if span := input_span(objective):
+            pairs = self._found(span.objective, span.project(theta), iteration, seed)
+            # Beyond the span the matrix is 0: an eigenvalue below that is not among the k largest.
+            if len(pairs.values) == self.k and pairs.values[-1] >= 0:
+                return self.record(pairs)
+        return self.record(self._found(objective, theta, iteration, seed))
+
+    def _found(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> EigenPairs:
         from eosflow.spectra.randomness import generator
 
         point = objective.evaluate(theta)
         pairs = self.search(point, generator(seed, f"{self.name} {iteration}"))
         point.release()
-        return self.record(pairs)
+        return pairs
 
     def search(self, point: Point, stream: Generator) -> EigenPairs:
         """The k top eigenpairs at a point, from a start block (P, k) drawn from the stream."""

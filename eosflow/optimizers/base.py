@@ -53,8 +53,11 @@ class Optimizer(Protocol):
     version: ClassVar[int]
     follows_flow: ClassVar[bool]
     lands_on_target: ClassVar[bool]
-    any_coordinates: ClassVar[bool]
     transient: ClassVar[int]
+
+    @property
+    def any_coordinates(self) -> bool:
+        """Whether the path is the same in any orthonormal coordinates of θ that hold ∇𝓛."""
 
     def describe(self) -> str:
         """The optimizer in words, for the report."""

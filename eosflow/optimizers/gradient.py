@@ -35,7 +35,6 @@ class GradientOptimizer(ABC):
     version: ClassVar[int] = 1
     follows_flow: ClassVar[bool] = False
     lands_on_target: ClassVar[bool] = False
-    any_coordinates: ClassVar[bool] = False
     transient: ClassVar[int] = 10
 
     learning_rate: float = setting(about="learning rate η", exclusiveMinimum=0)
@@ -57,6 +56,11 @@ class GradientOptimizer(ABC):
     clip_norm: float = setting(
         0.0, about="norm to which a longer gradient is shortened; 0: never", minimum=0
     )
+
+    @property
+    def any_coordinates(self) -> bool:
+        """No, unless a subclass knows better: many look at single coordinates."""
+        return False
 
     def rate(self, steps: int) -> float:
         """η_t = η · min(1, (t+1)/W) · f^#{s ∈ drop_at: s ≤ t} · (1 + cos πt/T)/2, t steps done.
@@ -183,6 +187,7 @@ class GradientDescent(GradientOptimizer):
     """
 
     name: ClassVar[str] = "gradient-descent"
+    version: ClassVar[int] = 2
 
     momentum: float = setting(
         0.0, about="momentum μ; 0: plain gradient descent", minimum=0, exclusiveMaximum=1
@@ -195,6 +200,11 @@ class GradientDescent(GradientOptimizer):
                 "nesterov is true, but momentum is 0: "
                 "give a momentum above 0, or leave out nesterov."
             )
+
+    @property
+    def any_coordinates(self) -> bool:
+        """Yes, without weight decay, which moves also what no gradient does; not of a subclass."""
+        return type(self) is GradientDescent and not self.weight_decay
 
     def edge(self, gradient_norm: float = math.inf) -> float:
         """η times the largest λ₁(𝓗) that is stable on a quadratic: 2 + 2μ, of Nesterov's momentum
