@@ -107,7 +107,7 @@ def test_a_subset_is_drawn_again_for_other_settings_alone(tmp_path: Path, stale:
 
 def test_measurements_and_notes(stale: Stale) -> None:
     place = Path(stale.results, RUN)
-    write_json(place / "measurements/top-eigenvalues/index.json", {"version": 1})
+    write_json(place / "measurements/top-eigenvalues/index.json", {"version": 2})
     assert stale.measured(RUN, TopEigenvalues()) is None  # of before settings were written down
     assert "with other settings" in str(stale.measured(RUN, TopEigenvalues(k=7)))
     write_json(place / "measurements/top-eigenvalues/index.json", {"version": 0})
