@@ -6,13 +6,16 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 from eosflow.datasets.dice import Dice
 from eosflow.networks.mlp import MLPSettings
 from eosflow.networks.perceptron import MLP
+from eosflow.objectives.base import Objective
 from eosflow.objectives.mlp import MLPObjective
+from eosflow.optimizers.curvature import trace_and_gradient
 from eosflow.optimizers.flow import ExponentialEuler
 from eosflow.runs.snapshots import EveryIterations
 from eosflow.runs.spec import RunSpec, Stop
@@ -72,3 +75,23 @@ def small_spec(**changes: object) -> RunSpec:
             value = dataclasses.replace(getattr(spec, owner), **{name: value})
         spec = dataclasses.replace(spec, **{owner or name: value})
     return spec
+
+
+def assert_trace_gradient(objective: Objective, theta: Tensor) -> None:
+    """vᵀ𝓗v and its gradient, as trace-penalty takes them, against products with 𝓗 and their slope.
+
+    The slope is a third derivative, which PyTorch's own LayerNorm gives wrong.
+    """
+    stream = torch.Generator().manual_seed(4)
+    probe = torch.randint(0, 2, (len(theta),), generator=stream).double() * 2 - 1
+    way = torch.randn(len(theta), generator=stream, dtype=torch.float64)
+
+    def curvature(at: Tensor) -> float:
+        product = objective.evaluate(at).hessian(probe[:, None])
+        return (probe @ product[:, 0]).item()
+
+    value, gradient = trace_and_gradient(objective, theta, probe[None])
+    assert value.item() == pytest.approx(curvature(theta), rel=1e-10)
+    step = 1e-5
+    slope = (curvature(theta + step * way) - curvature(theta - step * way)) / (2 * step)
+    assert (gradient @ way).item() == pytest.approx(slope, rel=1e-5)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from problems import assert_trace_gradient
 from test_objective_module import close
 from torch import Tensor, nn
 
@@ -15,7 +16,6 @@ from eosflow import objectives
 from eosflow.networks.bert import BERTSettings
 from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.base import Objective
-from eosflow.optimizers.curvature import trace_and_gradient
 from eosflow.optimizers.sharpness import diagonal_fisher, penalty_gradient
 from eosflow.storage.errors import UserError
 
@@ -135,19 +135,7 @@ def test_its_products_are_those_of_plain_automatic_differentiation() -> None:
 def test_the_trace_and_its_gradient_are_those_of_its_products() -> None:
     """Third derivatives, which PyTorch's own LayerNorm gives wrong."""
     _, objective, theta = problem()
-    stream = torch.Generator().manual_seed(4)
-    probe = torch.randint(0, 2, (len(theta),), generator=stream).double() * 2 - 1
-    way = torch.randn(len(theta), generator=stream, dtype=torch.float64)
-
-    def curvature(at: Tensor) -> float:
-        product = objective.evaluate(at).hessian(probe[:, None])
-        return (probe @ product[:, 0]).item()
-
-    value, gradient = trace_and_gradient(objective, theta, probe[None])
-    assert value.item() == pytest.approx(curvature(theta), rel=1e-10)
-    step = 1e-5
-    slope = (curvature(theta + step * way) - curvature(theta - step * way)) / (2 * step)
-    assert (gradient @ way).item() == pytest.approx(slope, rel=1e-5)
+    assert_trace_gradient(objective, theta)
 
 
 def test_without_transformers_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -212,6 +212,8 @@ def test_a_network_whose_third_derivatives_are_wrong_is_refused(activation: nn.M
         assert run.trajectory["iteration"].max() >= 1
     with pytest.raises(UserError, match=r"PyTorch's third derivatives of this network are wrong"):
         eosflow.follow(of_layers(activation, nn.LayerNorm(6)), optimizer, steps=2)
+    flat, theta = quadratic((3.0, 1.0, 0.5, 0.2)), torch.ones(4, dtype=torch.float64)
+    assert optimizer.init(flat, theta, 0)["steps"] == 0  # where there is no third derivative at all
     without = TracePenalty(learning_rate=0.1, rho=0.0)
     assert eosflow.follow(of_layers(activation, nn.LayerNorm(6)), without, steps=2) is not None
 

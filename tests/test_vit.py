@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from problems import assert_trace_gradient
 from test_objective_module import close
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -16,7 +17,6 @@ from eosflow.networks.module import ModuleNetwork
 from eosflow.networks.vit import ViTSettings
 from eosflow.objectives.base import Objective
 from eosflow.objectives.module import COPIES, ModuleObjective
-from eosflow.optimizers.curvature import trace_and_gradient
 from eosflow.optimizers.sharpness import diagonal_fisher, penalty_gradient
 from eosflow.storage.errors import UserError
 
@@ -123,18 +123,7 @@ def test_the_penalty_of_tracer_has_the_gradient_of_backward_through_backward() -
 def test_the_trace_has_the_gradient_of_differences_of_products() -> None:
     """A third derivative, which PyTorch's own LayerNorm gives wrong."""
     _, objective, theta = problem()
-    stream = torch.Generator().manual_seed(4)
-    probe = torch.randint(0, 2, (len(theta),), generator=stream).double() * 2 - 1
-    way = torch.randn(len(theta), generator=stream, dtype=torch.float64)
-
-    def curvature(at: Tensor) -> float:
-        product = objective.evaluate(at).hessian(probe[:, None])
-        return (probe @ product[:, 0]).item()
-
-    value, gradient = trace_and_gradient(objective, theta, probe[None])
-    assert value.item() == pytest.approx(curvature(theta), rel=1e-9)
-    ends = [curvature(theta + sign * 1e-5 * way) for sign in (1, -1)]
-    assert (gradient @ way).item() == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-4)
+    assert_trace_gradient(objective, theta)
 
 
 def test_examples_are_kept_apart() -> None:
@@ -184,6 +173,14 @@ def test_what_does_not_fit_is_said_while_planning(
     settings: ViTSettings, shape: tuple[int, ...], words: str
 ) -> None:
     assert words in settings.obstacle(shape)
+
+
+def test_to_build_it_draws_nothing_that_others_may_see() -> None:
+    torch.manual_seed(5)
+    expected = torch.randn(3)
+    torch.manual_seed(5)
+    SETTINGS.build(SHAPE, 3)
+    assert torch.equal(torch.randn(3), expected)
 
 
 def test_without_transformers_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError, needs
 from eosflow.storage.files import replacing, sha256
+from eosflow.storage.hub import at_hand_or_fetched
 from eosflow.storage.progress import count_progress
 
 if TYPE_CHECKING:
@@ -132,15 +133,8 @@ def load_model(model: str, revision: str | None) -> tuple[Any, Any]:
         )
         return tokenizer, encoder.eval()
 
-    local = Path(model).is_dir()
     try:
-        try:
-            return load(local_files_only=True, **({} if local else {"revision": revision}))
-        except (OSError, ValueError):
-            if local:
-                raise
-        log.info("fetching %s, revision %s", model, revision)
-        return load(revision=revision)
+        return at_hand_or_fetched(load, model, revision)
     except (OSError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eosflow.storage.errors import UserError, needs
+from eosflow.storage.hub import at_hand_or_fetched
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,14 +63,8 @@ def load_tokenizer(model: str, revision: str | None) -> Any:
     def load(**where: Any) -> Any:
         return AutoTokenizer.from_pretrained(model, trust_remote_code=False, **where)
 
-    local = Path(model).is_dir()
     try:
-        try:
-            tokenizer = load(local_files_only=True, **({} if local else {"revision": revision}))
-        except (OSError, ValueError):
-            if local:
-                raise
-            tokenizer = load(revision=revision)
+        tokenizer = at_hand_or_fetched(load, model, revision)
     except (OSError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise _missing(model, revision, reason) from error

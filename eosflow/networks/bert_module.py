@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from eosflow.networks.base import Shape
 from eosflow.networks.module import ModuleNetwork, plain_layer_norms
 from eosflow.storage.errors import UserError
+from eosflow.storage.hub import at_hand_or_fetched
 
 if TYPE_CHECKING:
     from eosflow.networks.bert import BERTSettings
@@ -121,15 +121,8 @@ def _pretrained(settings: BERTSettings, outputs: int) -> nn.Module:
         )
         return model.eval()
 
-    local = Path(weights).is_dir()
     try:
-        try:
-            given = {} if local else {"revision": settings.revision}
-            return load(local_files_only=True, **given)
-        except (OSError, ValueError):
-            if local:
-                raise
-            return load(revision=settings.revision)
+        return at_hand_or_fetched(load, weights, settings.revision)
     except (OSError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(

@@ -93,6 +93,7 @@ def _each(tokens: int, into: int, out: int) -> images.Layer:
 
 
 def _network(settings: ViTSettings, shape: Shape, outputs: int) -> ModuleNetwork:
+    import torch
     from torch import nn
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from transformers import ViTConfig, ViTForImageClassification
@@ -118,7 +119,9 @@ def _network(settings: ViTSettings, shape: Shape, outputs: int) -> ModuleNetwork
     class Logits(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.model = ViTForImageClassification(ViTConfig(**values))
+            # The library draws weights when it makes a module; nothing else may see that.
+            with torch.random.fork_rng(devices=[]):
+                self.model = ViTForImageClassification(ViTConfig(**values))
             plain_layer_norms(self.model)
 
         def forward(self, pictures: Tensor) -> Tensor:

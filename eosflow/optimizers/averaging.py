@@ -28,6 +28,7 @@ class SWA(GradientDescent):
     """
 
     name: ClassVar[str] = "swa"
+    version: ClassVar[int] = 1
 
     average_after: int = setting(about="s, steps before the first that is averaged", minimum=0)
 

@@ -65,6 +65,7 @@ class SAM(_SharpnessAware, GradientDescent):
     """
 
     name: ClassVar[str] = "sam"
+    version: ClassVar[int] = 1
 
     def edge(self, gradient_norm: float = math.inf) -> float:
         """η times the sharpness at which SAM starts to oscillate: η(‖g‖/2ρ)(√(1 + 8ρ/(η‖g‖)) − 1).
@@ -96,6 +97,8 @@ class _Tracer(GradientOptimizer):
     single examples, the values of β and δ, where G starts, and that momentum sees the penalty too,
     were not verified in the source.
     """
+
+    version: ClassVar[int] = 2
 
     rho: float = setting(about="weight ρ of the penalty", minimum=0)
     fisher_rate: float = setting(
