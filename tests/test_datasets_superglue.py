@@ -10,27 +10,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from problems import small_spec
-from small_archives import sst_zip, zip_of
+from small_archives import zip_of
+from test_lstm import assert_learns_phrases
 
 from eosflow.datasets import sst
 from eosflow.datasets.archives import UnfitArchive
 from eosflow.datasets.embedding import load_model
 from eosflow.datasets.pool import Resources
 from eosflow.datasets.sst import SST
-from eosflow.datasets.subsets import load_subset, write_subset
+from eosflow.datasets.subsets import write_subset
 from eosflow.datasets.superglue import RTE, BoolQ, SuperGLUE, WiC
 from eosflow.datasets.token_ids import hashed_ids, load_tokenizer
-from eosflow.measurements.accuracy import Accuracy
 from eosflow.networks.bert import BERTSettings
-from eosflow.optimizers.batches import Shuffled
 from eosflow.optimizers.preconditioned import Adam
-from eosflow.runs.measure import measure_run
-from eosflow.runs.train import train
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json
-from eosflow.storage.tensors import load_tensors
 from eosflow.workflow import config
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -172,39 +165,10 @@ def test_hashed_words_are_the_same_everywhere_and_below_the_vocabulary() -> None
 def test_bert_learns_phrases_and_is_measured_on_held_out_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sst, "DISTINCT", {2: 7})
-    monkeypatch.setattr(sst, "HELD_OUT", {2: 3})
     data = SST(encoder="hashed", classes=2, words=4, vocabulary=40)
     network = BERTSettings(layers=1, width=4, heads=2, vocabulary=40, positions=6)
     assert network.obstacle(data.input_shape()) == ""
-    resources = Resources(sst_zip(tmp_path / "s.zip"), tmp_path / "cache")
-    subset = tmp_path / "sst-subset0.npz"
-    write_subset("sst", data, 0, 6, resources, subset)
-    write_subset("sst", data, None, 3, resources, tmp_path / "sst-held-out.npz")
-    spec = small_spec(
-        dataset="sst",
-        data=data,
-        n=6,
-        network=network,
-        optimizer=Adam(learning_rate=0.03),
-        batch=Shuffled(size=3),
-        target_loss=None,
-        max_iterations=60,
-        every=60,
-    )
-    folder = tmp_path / "run"
-    train(spec, subset, folder, threads=1)
-    measure_run(folder, subset, Accuracy(held_out=3))
-    start, end = (
-        read_json(folder / f"measurements/accuracy/step{step:06d}.json") for step in (0, 60)
-    )
-    assert end["loss"] < 0.1 < start["loss"] and end["accuracy"] == 1
-    tensors, _ = load_tensors(folder / "snapshots/step000060.safetensors")
-    built = network.build(data.input_shape(), 2)
-    inputs, labels = load_subset(tmp_path / "sst-held-out.npz", 3)
-    outputs = built.outputs(built.flatten(tensors), torch.from_numpy(inputs))
-    right = outputs.argmax(1) == torch.from_numpy(labels)
-    assert end["held_out_accuracy"] == pytest.approx(right.double().mean().item())
+    assert_learns_phrases(data, network, Adam(learning_rate=0.03), tmp_path, monkeypatch)
 
 
 def test_the_network_wants_token_ids_and_the_data_a_network_that_reads_them() -> None:
