@@ -415,6 +415,11 @@ def test_check_looks_for_the_package_of_the_vision_transformer(
     monkeypatch.setattr(check.importlib.util, "find_spec", lambda name: None)
     absent = (check.BAD, "not installed: pip install 'eosflow[sst]'")
     assert found(Path("config/tables-vit.yaml")) == [absent]
+    # Of SST's encoders the model alone wants it.
+    files[:] = [Path("config/sst-random.yaml")]
+    assert found() == []
+    files[:], values[2:] = [], ["select=[sst-ce]"]
+    assert found() == [absent]
 
 
 def test_check_looks_for_the_archives_in_a_mirror(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eosflow.datasets.links import is_url
+from eosflow.datasets.sst import SST
 from eosflow.datasets.superglue import SuperGLUE
 from eosflow.networks.bert import BERTSettings
 from eosflow.storage.errors import UserError
@@ -71,12 +72,15 @@ def _snakemake() -> Finding:
 
 def _packages(plan: Plan) -> Iterator[Finding]:
     """Those that only some configurations need."""
-    used = {run.data.name for run in plan.runs.values()}
+    data = [run.data for run in plan.runs.values()]
+    trees = [each for each in data if isinstance(each, SST)]
+    read = any(isinstance(each, SuperGLUE) for each in data)
+    encoded = any(each.encoder == "roberta" for each in trees)
     networks = {run.network.name for run in plan.runs.values()}
     needed = {"torch": "eosflow", "matplotlib": "eosflow[report]", "statsmodels": "eosflow[report]"}
-    if "sst" in used:
+    if trees:
         needed |= {"nltk": "eosflow[sst]"}
-    if used & {"sst", "boolq", "wic", "rte"} or networks & {"vit", "bert"}:
+    if read or encoded or networks & {"vit", "bert"}:
         needed |= {"transformers": "eosflow[sst]"}
     for name, source in needed.items():
         if importlib.util.find_spec(name) is None:
