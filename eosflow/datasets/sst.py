@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ CLASSES = {
 # drop the neutral.
 DISTINCT = {5: 159_274, 2: 77_616}
 HELD_OUT = {5: 37_397, 2: 19_442}
-HIDDEN = 768  # of RoBERTa-base, length of the vector at each position
+HIDDEN = 768  # of RoBERTa-base and of the random vectors: length of the vector at each position
 FACTS = Facts(
     title="SST",
     archives=(
@@ -120,6 +121,24 @@ def _read_trees(archive: Path, member: str) -> dict[str, int]:
         raise UnfitArchive(f"{name} is not text ({error})") from None
 
 
+def hidden_size(model: str) -> int:
+    """Length of the vectors of an encoder: `hidden_size` of the config.json in folder `model`.
+
+    A model that is no folder is taken from the Hugging Face Hub, and has RoBERTa-base's 768.
+
+    Raises: UserError if the folder has no such file or number.
+    """
+    if not Path(model).is_dir():
+        return HIDDEN
+    try:
+        return int(json.loads(Path(model, "config.json").read_text("utf-8"))["hidden_size"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{model}/config.json gives no hidden_size ({error!r}). `model` of an SST dataset must "
+            "be a folder as `save_pretrained` of transformers writes it, or a name on the Hub."
+        ) from error
+
+
 def random_vectors(phrases: Sequence[str], words: int) -> NDArray[np.float32]:
     """A stand-in for word vectors: float32 (n, words · 768), word by word, then zeros.
 
@@ -182,8 +201,13 @@ class SST(DatasetSettings):
             )
 
     def input_shape(self) -> tuple[int, ...]:
-        """(words, 768): positions, the model's hidden states; (3, words + 2) for token ids."""
-        return (ROWS, self.words + 2) if self.encoder == "hashed" else (self.words, HIDDEN)
+        """(words, hidden size of the model); (words, 768) if random; (3, words + 2) for token ids.
+
+        Raises: UserError if the model's folder has no config.json with a hidden_size.
+        """
+        if self.encoder == "hashed":
+            return (ROWS, self.words + 2)
+        return (self.words, hidden_size(self.model) if self.encoder == "roberta" else HIDDEN)
 
     def class_names(self) -> tuple[str, ...]:
         """From very negative to very positive, or negative and positive."""
