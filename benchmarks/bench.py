@@ -29,8 +29,8 @@ from problems import MachineRate, begun, objective_of, paper_spec, product_opera
 from torch import Tensor
 
 from eosflow.measurements.factors import decompose
-from eosflow.objectives.mlp import MLPObjective, MLPPoint
-from eosflow.optimizers.loop import Course, Sight, Until, follow
+from eosflow.objectives.mlp import MLPEvaluation, MLPObjective
+from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, follow
 from eosflow.runs.spec import RunSpec
 from eosflow.storage.files import replacing
 
@@ -53,10 +53,10 @@ class Ours:
     """Training, driven a few steps at a time; what a step costs and how good its pairs are."""
 
     def __init__(
-        self, spec: RunSpec, objective: MLPObjective, course: Course | None = None
+        self, spec: RunSpec, objective: MLPObjective, train_state: TrainState | None = None
     ) -> None:
         self.spec, self.objective = spec, objective
-        self.course = course or begun(spec, objective)
+        self.train_state = train_state or begun(spec, objective)
         self.seconds: list[float] = []
         self.residuals: list[float] = []
         self.products: list[int] = []
@@ -65,15 +65,15 @@ class Ours:
         """Advance; a step's time is what passes between two observations."""
         clock: list[float] = []
 
-        def observe(_: Course, sight: Sight) -> None:
+        def observe(_: TrainState, current: Iteration) -> None:
             clock.append(time.process_time())
-            if record and sight.step is not None:
-                self.residuals.append(sight.step.facts["residual"])
-                self.products.append(int(sight.step.facts["power_iterations"]))
+            if record and current.step is not None:
+                self.residuals.append(current.step.facts["residual"])
+                self.products.append(int(current.step.facts["power_iterations"]))
 
-        until = Until(iterations=self.course.iteration + count)
+        until = StopCriteria(iterations=self.train_state.iteration + count)
         parts = self.objective, self.spec.optimizer, self.spec.batch
-        follow(*parts, self.course, until, observe)
+        follow(*parts, self.train_state, until, observe)
         if record:
             # The last interval ends after a step that is not taken, without its eigenpairs.
             self.seconds += [after - before for before, after in itertools.pairwise(clock[:-1])]
@@ -87,12 +87,14 @@ def step_rows(experiment: str, n: int, target: float) -> tuple[list, Ours]:
     ours.steps(SETTLED[n], record=False)
     tolerant = dataclasses.replace(spec.optimizer, eigen_tolerance=PEER_TOLERANCE)
     tight = Ours(
-        dataclasses.replace(spec, optimizer=tolerant), objective, dataclasses.replace(ours.course)
+        dataclasses.replace(spec, optimizer=tolerant),
+        objective,
+        dataclasses.replace(ours.train_state),
     )
     tight.steps(2, record=False)
-    state = ours.course.optimizer
+    state = ours.train_state.optimizer
     eigenvectors = state.get("previous", state["start"]).T.double()
-    peer = Peer(spec, objective, ours.course.theta, eigenvectors)
+    peer = Peer(spec, objective, ours.train_state.theta, eigenvectors)
     share = ProductShare(ours)
     peer.step()
     peer.seconds.clear(), peer.products.clear()
@@ -134,8 +136,8 @@ class ProductShare:
 
     def __init__(self, ours: Ours) -> None:
         self.spec, self.objective = ours.spec, ours.objective
-        self.theta = ours.course.theta
-        self.vectors = ours.course.optimizer["start"].double().T
+        self.theta = ours.train_state.theta
+        self.vectors = ours.train_state.optimizer["start"].double().T
         self.out = torch.empty_like(self.vectors)
         self.rate = MachineRate()
         self.seconds: list[float] = []
@@ -144,13 +146,12 @@ class ProductShare:
 
     def measure(self) -> None:
         """Once."""
-        point = self.objective.evaluate(self.theta)
+        evaluation = self.objective.evaluate(self.theta)
         self.rate.sample()
         start = time.process_time()
-        point.hessian(self.vectors, self.out)
+        evaluation.hessian(self.vectors, self.out)
         self.seconds.append(time.process_time() - start)
         self.rate.sample()
-        point.release()
 
     def row(self) -> dict[str, Any]:
         """Median share and its range."""
@@ -181,7 +182,7 @@ def compare(what: str, ours: list[float], peer: list[float], target: float) -> d
 
 def decomposition_row(ours: Ours, examples: int = 4) -> dict[str, Any]:
     """The decomposition of a snapshot, beside Jacobians by example (a sample) and LOBPCG."""
-    objective, theta = ours.objective, ours.course.theta
+    objective, theta = ours.objective, ours.train_state.theta
     counted = CountedObjective(objective)
     rate = MachineRate()
     rate.sample()
@@ -191,7 +192,7 @@ def decomposition_row(ours: Ours, examples: int = 4) -> dict[str, Any]:
     way = PaperWay(objective, theta)
     theirs = way.seconds(examples)
     rate.sample()
-    block = len(ours.course.optimizer["start"])
+    block = len(ours.train_state.optimizer["start"])
     one = product_operations(ours.spec, block)
     print(
         f"  decomposition: {counted.vectors} single-vector products, "
@@ -217,17 +218,17 @@ class CountedObjective(MLPObjective):
         super().__init__(objective.network, objective.criterion.name, *data)
         self.vectors = 0
 
-    def evaluate(self, theta: Tensor) -> MLPPoint:
+    def evaluate(self, theta: Tensor) -> MLPEvaluation:
         """As of any objective."""
-        point = super().evaluate(theta)
-        product: Callable[..., Tensor] = point.product
+        evaluation = super().evaluate(theta)
+        product: Callable[..., Tensor] = evaluation.product
 
         def counted(matrix: Any, block: Tensor, out: Tensor | None = None) -> Tensor:
             self.vectors += block.shape[1]
             return product(matrix, block, out)
 
-        point.product = counted  # type: ignore[method-assign]
-        return point
+        evaluation.product = counted  # type: ignore[method-assign]
+        return evaluation
 
 
 def memory_row(experiment: str, n: int, limit: float) -> dict[str, Any]:

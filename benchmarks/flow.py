@@ -15,7 +15,7 @@ from torch import Tensor
 
 from eosflow.objectives.mlp import MLPObjective
 from eosflow.optimizers.batches import FullBatch
-from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
+from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs.spec import RunSpec
 from eosflow.spectra.eigenpairs import random_start, top_eigenpairs
@@ -31,26 +31,26 @@ TURNS = 3
 class Path:
     """Where the adaptive flow has led, and what that took."""
 
-    course: Course
+    train_state: TrainState
     seconds: float = 0.0
     products: int = 0  # of single vectors
     gradients: int = 1
     rejected: int = 0
 
-    def count(self, _: Course, sight: Sight) -> None:
+    def count(self, _: TrainState, current: Iteration) -> None:
         """Observe an iteration."""
-        if sight.step is not None:
-            self.products += int(sight.step.facts["power_iterations"])
-            self.gradients += int(sight.step.facts["gradients"])
-            self.rejected += int(sight.step.facts["rejected_steps"])
+        if current.step is not None:
+            self.products += int(current.step.facts["power_iterations"])
+            self.gradients += int(current.step.facts["gradients"])
+            self.rejected += int(current.step.facts["rejected_steps"])
 
 
-def flow(objective: MLPObjective, start: Course, tolerance: float, length: float) -> Path:
+def flow(objective: MLPObjective, start: TrainState, tolerance: float, length: float) -> Path:
     """Go on from a course by so much flow time."""
     path = Path(dataclasses.replace(start, iteration=0, flow_time=0.0))
-    optimizer, until = ExponentialRosenbrock(tolerance=tolerance), Until(flow_time=length)
+    optimizer, until = ExponentialRosenbrock(tolerance=tolerance), StopCriteria(flow_time=length)
     clock = time.process_time()
-    reason = follow(objective, optimizer, FullBatch(), path.course, until, path.count)
+    reason = follow(objective, optimizer, FullBatch(), path.train_state, until, path.count)
     path.seconds = time.process_time() - clock
     assert reason == "flow_time", reason
     return path
@@ -65,14 +65,15 @@ class Beginning:
 
     def __init__(self, spec: RunSpec, objective: MLPObjective, since: float) -> None:
         theta = objective.network.initialize(spec.init_seed).to(objective.inputs)
-        self.course = begin(objective, ExponentialRosenbrock(), FullBatch(), theta, spec.init_seed)
+        self.train_state = begin(
+            objective, ExponentialRosenbrock(), FullBatch(), theta, spec.init_seed
+        )
         self.eigenvectors = None
         if since:
-            self.course = flow(objective, self.course, TOLERANCES[0], since).course
-            point = objective.evaluate(self.course.theta)
+            self.train_state = flow(objective, self.train_state, TOLERANCES[0], since).course
+            evaluation = objective.evaluate(self.train_state.theta)
             noise = random_start(len(theta), spec.outputs + 1, theta, spec.init_seed)
-            pairs = top_eigenpairs(point.hessian, noise, PAIR_RESIDUAL, 200)
-            point.release()
+            pairs = top_eigenpairs(evaluation.hessian, noise, PAIR_RESIDUAL, 200)
             self.eigenvectors = pairs.vectors.clone()
 
 
@@ -86,29 +87,29 @@ def flow_row(experiment: str, n: int, since: float, length: float, target: float
     objective, source = objective_of(spec)
     start = Beginning(spec, objective, since)
     torch.manual_seed(0)  # where the peer has no eigenvectors, it starts from noise
-    peer = Peer(spec, objective, start.course.theta, start.eigenvectors)
+    peer = Peer(spec, objective, start.train_state.theta, start.eigenvectors)
     rate = MachineRate()
     while sum(peer.sizes) < length * (1 - 1e-9):
         rate.sample()
         peer.step()
     end = sum(peer.sizes)
-    exact = flow(objective, start.course, REFERENCE_TOLERANCE, end).course.theta
-    distance = (exact - start.course.theta).norm()
+    exact = flow(objective, start.train_state, REFERENCE_TOLERANCE, end).train_state.theta
+    distance = (exact - start.train_state.theta).norm()
 
     def error(theta: Tensor) -> float:
         return ((theta - exact).norm() / distance).item()
 
     peer_error = error(peer.solver.params)
     for tolerance in TOLERANCES:
-        path = flow(objective, start.course, tolerance, end)
-        if error(path.course.theta) <= peer_error:
+        path = flow(objective, start.train_state, tolerance, end)
+        if error(path.train_state.theta) <= peer_error:
             break
     else:
         raise RuntimeError(f"no tolerance leads as close to the flow as the peer: {peer_error:.1e}")
     seconds = []
     for _ in range(TURNS):
         rate.sample()
-        seconds.append(flow(objective, start.course, tolerance, end).seconds)
+        seconds.append(flow(objective, start.train_state, tolerance, end).seconds)
     row = {
         "what": "flow at the peer's error"
         + (f", from time {since:g}" if since else ", from the initialisation"),
@@ -125,9 +126,9 @@ def flow_row(experiment: str, n: int, since: float, length: float, target: float
         "peer": NAME,
         "flow_time": end,
         "tolerance": tolerance,
-        "ours_error": error(path.course.theta),
+        "ours_error": error(path.train_state.theta),
         "peer_error": peer_error,
-        "ours_steps": path.course.iteration,
+        "ours_steps": path.train_state.iteration,
         "peer_steps": len(peer.sizes),
         "ours_products": path.products,  # single vectors, as the peer's here
         "peer_products": sum(peer.products) * (spec.outputs + 1),

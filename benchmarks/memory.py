@@ -19,7 +19,7 @@ def main() -> None:
     torch.set_num_threads(1)
     experiment, n = sys.argv[1:]
     # One block product takes as much memory as any other; the basis is written to in full, as if
-    # it had needed all its room.
+    # it had needed all its max_flow_time.
     spec = paper_spec(experiment, int(n))
     assert isinstance(spec.optimizer, ExponentialEuler)
     optimizer = dataclasses.replace(spec.optimizer, max_block_products=1)
@@ -31,8 +31,8 @@ def main() -> None:
     workspace = optimizer._workspace(objective, start)
     workspace.vectors.zero_()
     workspace.images.zero_()
-    point = objective.evaluate(course.theta)
-    assert optimizer.step(objective, point, course.optimizer) is not None
+    evaluation = objective.evaluate(course.theta)
+    assert optimizer.step(objective, evaluation, course.optimizer) is not None
     print(peak_gibibytes())
 
 

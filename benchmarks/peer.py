@@ -75,9 +75,8 @@ class Peer:
 
     def residual(self, theta: Tensor) -> float:
         """Relative residual of the eigenvectors that its step from θ used."""
-        point = self.objective.evaluate(theta)
+        evaluation = self.objective.evaluate(theta)
         vectors = self.solver.eigvecs
-        images = point.hessian(vectors)
+        images = evaluation.hessian(vectors)
         values = (vectors * images).sum(0)
-        point.release()
         return ((images - vectors * values).norm(dim=0) / values[0]).max().item()

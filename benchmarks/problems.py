@@ -16,7 +16,7 @@ from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import load_subset, write_subset
 from eosflow.networks.mlp import MLPSettings
 from eosflow.objectives.mlp import MLPObjective
-from eosflow.optimizers.loop import Course, begin
+from eosflow.optimizers.loop import TrainState, begin
 from eosflow.runs.spec import RunSpec
 from eosflow.spectra.randomness import generator
 from eosflow.workflow import config
@@ -43,7 +43,7 @@ def mlp(spec: RunSpec) -> MLPSettings:
     return spec.network
 
 
-def begun(spec: RunSpec, objective: MLPObjective) -> Course:
+def begun(spec: RunSpec, objective: MLPObjective) -> TrainState:
     """A run before its first step."""
     theta = objective.network.initialize(spec.init_seed).to(objective.inputs)
     return begin(objective, spec.optimizer, spec.batch, theta, spec.init_seed)

@@ -15,7 +15,7 @@ from torch import Tensor
 from eosflow.measurements.factors import layerwise
 from eosflow.objectives.mlp import MLPObjective
 from eosflow.optimizers.flow import ExponentialEuler
-from eosflow.optimizers.loop import Course, Sight, Until, follow
+from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, follow
 from eosflow.runs.spec import RunSpec
 from eosflow.storage.files import replacing
 
@@ -37,26 +37,28 @@ VARIANTS: list[dict[str, Any]] = [
 def run(spec: RunSpec, objective: MLPObjective) -> dict[str, Any]:
     """Train to the target loss; peak A_1 beyond the transient, where it was, and the work."""
     every, peak, where, work = 10, 0.0, 0, 0
-    course = begun(spec, objective)
+    train_state = begun(spec, objective)
 
-    def observe(course: Course, sight: Sight) -> None:
+    def observe(train_state: TrainState, current: Iteration) -> None:
         nonlocal peak, where, work
-        work += int(sight.step.facts["power_iterations"]) if sight.step else 0
-        if course.iteration >= TRANSIENT and (course.iteration % every == 0 or not sight.step):
-            alignment = layerwise(objective, course.theta)["alignment_product"]
+        work += int(current.step.facts["power_iterations"]) if current.step else 0
+        if train_state.iteration >= TRANSIENT and (
+            train_state.iteration % every == 0 or not current.step
+        ):
+            alignment = layerwise(objective, train_state.theta)["alignment_product"]
             if alignment > peak:
-                peak, where = alignment, course.iteration
+                peak, where = alignment, train_state.iteration
 
-    until = Until(spec.target_loss, spec.stop.max_iterations)
-    stopped = follow(objective, spec.optimizer, spec.batch, course, until, observe)
+    until = StopCriteria(spec.target_loss, spec.stop.max_iterations)
+    stopped = follow(objective, spec.optimizer, spec.batch, train_state, until, observe)
     return {
         "peak_alignment": peak,
         "peak_iteration": where,
-        "iterations": course.iteration,
-        "flow_time": course.flow_time,
+        "iterations": train_state.iteration,
+        "flow_time": train_state.flow_time,
         "block_products": work,
         "stopped": stopped,
-        "theta": course.theta.double(),
+        "theta": train_state.theta.double(),
     }
 
 

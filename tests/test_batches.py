@@ -25,7 +25,7 @@ from eosflow.optimizers.batches import (
     WithReplacement,
 )
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.loop import Until, begin, follow
+from eosflow.optimizers.loop import StopCriteria, begin, follow
 from eosflow.storage.errors import UserError
 from eosflow.storage.settings import from_record, record, schema
 
@@ -207,16 +207,20 @@ def test_steps_see_changed_images_and_go_on_to_the_bit() -> None:
     before = objective.inputs.clone()
 
     def trained(batches: Batches, stops: list[int]) -> tuple[Tensor, list[float]]:
-        course = begin(objective, optimizer, batches, objective.network.initialize(0), 4)
+        train_state = begin(objective, optimizer, batches, objective.network.initialize(0), 4)
         losses: list[float] = []
         for stop in stops:
-            course = dataclasses.replace(course, batch=json.loads(json.dumps(course.batch)))
-            until = Until(iterations=stop)
-            follow(
-                *(objective, optimizer, batches, course, until),
-                lambda _, sight: None if sight.whole else losses.append(sight.point.loss),
+            train_state = dataclasses.replace(
+                train_state, batch=json.loads(json.dumps(train_state.batch))
             )
-        return course.theta, losses
+            until = StopCriteria(iterations=stop)
+            follow(
+                *(objective, optimizer, batches, train_state, until),
+                lambda _, current: (
+                    None if current.whole else losses.append(current.evaluation.loss)
+                ),
+            )
+        return train_state.theta, losses
 
     changed = Shuffled(4, augment="crop-and-flip")
     theta, losses = trained(changed, [9])

@@ -99,7 +99,7 @@ def test_padding_does_not_matter() -> None:
 
 def test_its_products_are_those_of_plain_automatic_differentiation() -> None:
     network, objective, theta = problem()
-    point = objective.evaluate(theta)
+    evaluation = objective.evaluate(theta)
     block = torch.randn(len(theta), 2, generator=torch.Generator().manual_seed(2)).double()
     block = block.T.contiguous().T
 
@@ -110,15 +110,19 @@ def test_its_products_are_those_of_plain_automatic_differentiation() -> None:
     every = torch.arange(len(LENGTHS))
     variable = theta.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(loss_of(variable, every), variable, create_graph=True)
-    close(point.gradient, gradient.detach(), 1e-11)
+    close(evaluation.gradient, gradient.detach(), 1e-11)
     twice = [
         torch.autograd.grad(gradient @ column, variable, retain_graph=True)[0] for column in block.T
     ]
-    close(point.hessian(block), torch.stack(twice, 1), 1e-10)
+    close(evaluation.hessian(block), torch.stack(twice, 1), 1e-10)
     step = 1e-5
     sides = [objective.evaluate(theta + sign * step * block[:, 0]).gradient for sign in (1, -1)]
-    close(point.hessian(block)[:, 0], (sides[0] - sides[1]) / (2 * step), 1e-6)
-    close(point.gauss_newton(block) + point.residual(block), point.hessian(block), 1e-10)
+    close(evaluation.hessian(block)[:, 0], (sides[0] - sides[1]) / (2 * step), 1e-6)
+    close(
+        evaluation.gauss_newton(block) + evaluation.residual(block),
+        evaluation.hessian(block),
+        1e-10,
+    )
 
     # The penalty of TRACER: one example at a time.
     each = [
@@ -222,10 +226,10 @@ def test_weights_that_are_not_there_are_named(
 
 
 def test_what_it_cannot_read_is_refused() -> None:
-    assert SMALL.obstacle((3, 9)) == ""
-    assert "reads token ids" in SMALL.obstacle((3, 32, 32))
-    assert "has 10 positions, and networks.bert.positions is 9" in SMALL.obstacle((3, 10))
-    assert "no multiple of heads 3" in BERTSettings(width=8, heads=3).obstacle((3, 9))
+    assert SMALL.why_not((3, 9)) == ""
+    assert "reads token ids" in SMALL.why_not((3, 32, 32))
+    assert "has 10 positions, and networks.bert.positions is 9" in SMALL.why_not((3, 10))
+    assert "no multiple of heads 3" in BERTSettings(width=8, heads=3).why_not((3, 9))
     inputs = token_ids().flatten(1)
     inputs[1, 2] = 20
     with pytest.raises(UserError, match=r"the token id 20, and networks\.bert\.vocabulary is 20"):

@@ -34,11 +34,11 @@ def test_operations_are_those_that_torch_counts(
     inputs = torch.rand(13, math.prod(shape), dtype=torch.float64)
     objective = objectives.make(network, "cross_entropy", inputs, torch.arange(13) % 4)
     with FlopCounterMode(display=False, custom_mapping=IN_PLACE) as counter:
-        point = objective.evaluate(theta)
+        evaluation = objective.evaluate(theta)
     expected = 13 * settings.gradient_operations(shape, 4)
     assert counter.get_total_flops() == pytest.approx(expected, rel=tolerance)
     with FlopCounterMode(display=False, custom_mapping=IN_PLACE) as counter:
-        point.hessian(torch.ones(len(theta), 5, dtype=theta.dtype))
+        evaluation.hessian(torch.ones(len(theta), 5, dtype=theta.dtype))
     expected = 13 * 5 * settings.product_operations(shape, 4)
     if name != "mlp":  # automatic differentiation goes through the gradient again, once
         expected += 13 * settings.gradient_operations(shape, 4)

@@ -167,7 +167,7 @@ def test_bert_learns_phrases_and_is_measured_on_held_out_ones(
 ) -> None:
     data = SST(encoder="hashed", classes=2, words=4, vocabulary=40)
     network = BERTSettings(layers=1, width=4, heads=2, vocabulary=40, positions=6)
-    assert network.obstacle(data.input_shape()) == ""
+    assert network.why_not(data.input_shape()) == ""
     assert_learns_phrases(data, network, Adam(learning_rate=0.03), tmp_path, monkeypatch)
 
 

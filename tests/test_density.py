@@ -169,7 +169,7 @@ def test_a_measurement_equals_the_dense_matrix(matrix: str) -> None:
 
 def test_a_negative_trace_leaves_the_law_without_an_edge() -> None:
     objective, theta = small_problem("squared_error")
-    point = objective.evaluate(theta)
+    evaluation = objective.evaluate(theta)
 
     class Turned:
         examples, inputs, network = objective.examples, objective.inputs, objective.network
@@ -178,10 +178,7 @@ def test_a_negative_trace_leaves_the_law_without_an_edge() -> None:
             return self
 
         def product(self, matrix: str, block: Tensor, out: Tensor) -> Tensor:
-            return point.gauss_newton(block, out).neg_()
-
-        def release(self) -> None:
-            point.release()
+            return evaluation.gauss_newton(block, out).neg_()
 
     record = SpectralDensity().measure(Turned(), theta, 0, 0)  # type: ignore[arg-type]
     assert record["trace"] < 0

@@ -94,8 +94,8 @@ def test_more_inputs_than_examples_change_nothing() -> None:
     network = MLP((30, 5, 4, 3), "tanh")
     objective = MLPObjective(network, "cross_entropy", inputs, torch.arange(6) % 3)
     theta = network.initialize(0)
-    point = objective.evaluate(theta)
-    gauss_newton = point.gauss_newton(torch.eye(len(theta)).to(theta))
+    evaluation = objective.evaluate(theta)
+    gauss_newton = evaluation.gauss_newton(torch.eye(len(theta)).to(theta))
     values = torch.linalg.eigvalsh(gauss_newton).clamp(min=0)
     exact = EffectiveParameters().measure(objective, theta, 0, 0)
     for name, alpha in {"": 0.01, "_relative": 0.01 * values[-1].item()}.items():

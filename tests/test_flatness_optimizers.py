@@ -29,7 +29,7 @@ from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.batches import FullBatch, Shuffled
 from eosflow.optimizers.curvature import SharpestNoise, TracePenalty, trace_and_gradient
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.loop import Course, Until, follow
+from eosflow.optimizers.loop import StopCriteria, TrainState, follow
 from eosflow.runs.train import train
 from eosflow.storage.errors import UserError
 from eosflow.storage.settings import from_record, record
@@ -54,13 +54,13 @@ def test_swa_is_gradient_descent_and_then_the_mean_of_its_weights(
     plain, _ = walked(objective, GradientDescent(learning_rate=0.2, **shared), theta, 12, batches)
     swa = SWA(learning_rate=0.2, average_after=5, **shared)
     found, _ = walked(objective, swa, theta, 12, batches)
-    for number, course in enumerate(found):
-        assert torch.equal(course.optimizer["weights"], plain[number].theta)  # type: ignore[arg-type]
+    for number, train_state in enumerate(found):
+        assert torch.equal(train_state.optimizer["weights"], plain[number].theta)  # type: ignore[arg-type]
         if number <= 6:
-            assert torch.equal(course.theta, plain[number].theta)
+            assert torch.equal(train_state.theta, plain[number].theta)
         else:
             mean = torch.stack([each.theta for each in plain[6 : number + 1]]).mean(0)
-            torch.testing.assert_close(course.theta, mean, rtol=1e-12, atol=1e-14)
+            torch.testing.assert_close(train_state.theta, mean, rtol=1e-12, atol=1e-14)
 
 
 def test_swa_is_the_averaged_model_of_torch() -> None:
@@ -86,7 +86,7 @@ def test_the_mean_of_a_path_that_stands_still_is_where_it_stands() -> None:
     objective = quadratic((3.0, 1.0))
     there = torch.zeros(2, dtype=torch.float64)  # the minimum
     found, _ = walked(objective, SWA(learning_rate=0.5, average_after=0), there, 6)
-    assert all(torch.equal(course.theta, there) for course in found)
+    assert all(torch.equal(train_state.theta, there) for train_state in found)
 
 
 # The penalty on the trace
@@ -165,8 +165,8 @@ def test_without_a_weight_the_penalty_is_gradient_descent(shared: dict[str, floa
     objective, theta = start()
     plain, _ = walked(objective, GradientDescent(learning_rate=0.2, **shared), theta, 6)
     found, _ = walked(objective, TracePenalty(learning_rate=0.2, rho=0.0, **shared), theta, 6)
-    for course, expected in zip(found, plain, strict=True):
-        assert torch.equal(course.theta, expected.theta)
+    for train_state, expected in zip(found, plain, strict=True):
+        assert torch.equal(train_state.theta, expected.theta)
 
 
 def test_a_step_of_the_penalty_and_the_trace_that_it_tells() -> None:
@@ -174,12 +174,12 @@ def test_a_step_of_the_penalty_and_the_trace_that_it_tells() -> None:
     objective, theta = tanh_module()
     trace, slope = dense_trace(objective, theta)
     optimizer = TracePenalty(learning_rate=0.1, rho=0.05, probes=2)
-    point, state = objective.evaluate(theta), dict(optimizer.init(objective, theta, 0))
+    evaluation, state = objective.evaluate(theta), dict(optimizer.init(objective, theta, 0))
     ways, traces = [], []
     for number in range(200):
-        step = optimizer.step(objective, point, {**state, "steps": number})
+        step = optimizer.step(objective, evaluation, {**state, "steps": number})
         assert step is not None
-        ways.append((theta - step.theta) / 0.1 - point.gradient)
+        ways.append((theta - step.theta) / 0.1 - evaluation.gradient)
         traces.append(step.facts["trace"])
     assert len({round(each, 12) for each in traces}) > 150  # fresh probes in every step
     seen = torch.tensor(traces, dtype=torch.float64)
@@ -236,12 +236,12 @@ def test_the_noise_lies_along_q1_and_is_standard_normal() -> None:
     objective = quadratic(eigenvalues)
     theta = torch.ones(3, dtype=torch.float64)
     optimizer = SharpestNoise(learning_rate=0.1, noise=0.5, every=1, eigen_tolerance=1e-12)
-    point, state = objective.evaluate(theta), dict(optimizer.init(objective, theta, 7))
+    evaluation, state = objective.evaluate(theta), dict(optimizer.init(objective, theta, 7))
     drawn = []
     for number in range(300):
-        step = optimizer.step(objective, point, {**state, "steps": number, "wait": 0})
+        step = optimizer.step(objective, evaluation, {**state, "steps": number, "wait": 0})
         assert step is not None
-        more = (theta - step.theta) / 0.1 - point.gradient
+        more = (theta - step.theta) / 0.1 - evaluation.gradient
         assert more[1:].abs().max() < 1e-9  # q₁ is the first axis
         sign = math.copysign(1.0, step.state["basis"][0, 0])  # type: ignore[index]
         drawn.append(sign * more[0].item() / (0.5 * eigenvalues[0]))
@@ -259,14 +259,14 @@ def test_in_the_mean_the_noise_is_a_penalty_on_the_sharpness() -> None:
     optimizer = SharpestNoise(
         learning_rate=1.0, noise=deviation, every=10**6, eigen_tolerance=1e-10
     )
-    point = objective.evaluate(theta)
-    first = optimizer.step(objective, point, optimizer.init(objective, theta, 0))
+    evaluation = objective.evaluate(theta)
+    first = optimizer.step(objective, evaluation, optimizer.init(objective, theta, 0))
     assert first is not None
     sums = torch.zeros_like(theta)
     for number in range(count):
-        step = optimizer.step(objective, point, {**first.state, "steps": number})
+        step = optimizer.step(objective, evaluation, {**first.state, "steps": number})
         assert step is not None
-        sums += theta - step.theta - point.gradient
+        sums += theta - step.theta - evaluation.gradient
     size = 1e-4
     slope = torch.stack(
         [
@@ -299,35 +299,41 @@ def test_a_step_changes_nothing_and_a_stored_state_goes_on_to_the_same_bits(
 ) -> None:
     objective, theta = start()
     whole, _ = walked(objective, optimizer, theta, 10, Shuffled(size=5))
-    for course in whole:
-        point = objective.evaluate(course.theta)
-        state = course.optimizer
+    for train_state in whole:
+        evaluation = objective.evaluate(train_state.theta)
+        state = train_state.optimizer
         kept = {k: v.clone() if isinstance(v, Tensor) else v for k, v in state.items()}
-        place = course.theta.clone()
-        first, second = (optimizer.step(objective, point, state) for _ in range(2))
+        place = train_state.theta.clone()
+        first, second = (optimizer.step(objective, evaluation, state) for _ in range(2))
         assert first is not None
         assert second is not None
-        assert torch.equal(course.theta, place)
+        assert torch.equal(train_state.theta, place)
         assert same(state, kept)
         assert torch.equal(first.theta, second.theta)
         assert same(first.state, second.state)
         assert first.state.keys() == optimizer.init(objective, theta, 0).keys()
         assert first.facts.keys() == optimizer.columns(len(theta), 4).keys()
-        point.release()
     middle = whole[6]
     tensors = {k: v for k, v in middle.optimizer.items() if isinstance(v, Tensor)}
     numbers = {k: v for k, v in middle.optimizer.items() if k not in tensors}
     restored = load(save({**tensors, "theta": middle.theta}))
-    course = Course(
+    train_state = TrainState(
         restored.pop("theta"),
         {**json.loads(json.dumps(numbers)), **restored},
         json.loads(json.dumps(middle.batch)),
         middle.iteration,
         middle.flow_time,
     )
-    follow(start()[0], optimizer, Shuffled(size=5), course, Until(iterations=10), lambda *_: None)
-    assert torch.equal(course.theta, whole[-1].theta)
-    assert same(course.optimizer, whole[-1].optimizer)
+    follow(
+        start()[0],
+        optimizer,
+        Shuffled(size=5),
+        train_state,
+        StopCriteria(iterations=10),
+        lambda *_: None,
+    )
+    assert torch.equal(train_state.theta, whole[-1].theta)
+    assert same(train_state.optimizer, whole[-1].optimizer)
     assert from_record(OPTIMIZERS, json.loads(json.dumps(record(optimizer)))) == optimizer
 
 

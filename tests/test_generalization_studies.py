@@ -98,14 +98,14 @@ def test_effective_parameters_are_counted_at_each_look() -> None:
     theta = objective.network.initialize(0)
     for _ in range(10):
         theta = theta - 0.2 * objective.evaluate(theta).gradient
-    point = objective.evaluate(theta)
-    assert frame["loss"][1] == pytest.approx(point.loss)
-    values = np.linalg.eigvalsh(dense(point, "gauss_newton").numpy())
+    evaluation = objective.evaluate(theta)
+    assert frame["loss"][1] == pytest.approx(evaluation.loss)
+    values = np.linalg.eigvalsh(dense(evaluation, "gauss_newton").numpy())
     kept = values[values > 1e-12]
     assert frame["effective"][1] == pytest.approx((kept / (kept + 0.01)).sum(), rel=1e-6)
     relative = (kept / (kept + 0.01 * kept.max())).sum()
     assert frame["effective_relative"][1] == pytest.approx(relative, rel=1e-6)
-    hessian = np.linalg.eigvalsh(dense(point, "hessian").numpy())
+    hessian = np.linalg.eigvalsh(dense(evaluation, "hessian").numpy())
     assert frame["sharpness"][1] == pytest.approx(hessian.max())
     assert frame["of_hessian"][1] == pytest.approx((hessian / (hessian + 0.01)).sum(), rel=1e-3)
     assert (frame["turned_effective"] - 1).abs().max() < 1e-6

@@ -25,7 +25,7 @@ Function = Callable[[Tensor], Tensor]
 
 
 class FunctionPoint:
-    """What a step reads of a point: a function of θ and its gradient."""
+    """What a step reads of an evaluation: a function of θ and its gradient."""
 
     def __init__(self, function: Function, theta: Tensor) -> None:
         variable = theta.clone().requires_grad_()
@@ -240,26 +240,26 @@ def test_a_step_changes_nothing_and_repeats_to_the_last_bit(optimizer: GradientO
         (start(), optimizer.init(None, start(), 0)),  # type: ignore[arg-type]
         (before.theta, before.state),
     ):
-        point = FunctionPoint(rosenbrock, theta)
-        kept_theta, kept_gradient = theta.clone(), point.gradient.clone()
+        evaluation = FunctionPoint(rosenbrock, theta)
+        kept_theta, kept_gradient = theta.clone(), evaluation.gradient.clone()
         kept_state = {
             key: value.clone() if isinstance(value, Tensor) else value
             for key, value in state.items()
         }
         first, second = (
-            optimizer.step(None, point, state)  # type: ignore[arg-type]
+            optimizer.step(None, evaluation, state)  # type: ignore[arg-type]
             for _ in range(2)
         )
         assert first is not None
         assert second is not None
         assert torch.equal(theta, kept_theta)
-        assert torch.equal(point.gradient, kept_gradient)
+        assert torch.equal(evaluation.gradient, kept_gradient)
         assert same(state, kept_state)
         assert torch.equal(first.theta, second.theta)
         assert same(first.state, second.state)
         assert first.facts == second.facts
         # What the step returns outlives the gradient, whose memory the next point may take over.
-        memory = {theta.data_ptr(), point.gradient.data_ptr()}
+        memory = {theta.data_ptr(), evaluation.gradient.data_ptr()}
         returned = [first.theta, *(x for x in first.state.values() if isinstance(x, Tensor))]
         assert memory.isdisjoint(tensor.data_ptr() for tensor in returned)
         assert len({tensor.data_ptr() for tensor in returned}) == len(returned)
@@ -367,8 +367,8 @@ def test_the_edge_is_where_a_quadratic_turns_unstable(
     rate = share * optimizer.edge() * divisor / curvature
     theta = torch.tensor([1e-100, 0.0], dtype=torch.float64)
     steps = path(dataclasses.replace(optimizer, learning_rate=rate), quadratic, theta, 400)
-    point = FunctionPoint(quadratic, theta)
-    p = optimizer.preconditioner(None, point, optimizer.init(None, theta, 0))  # type: ignore[arg-type]
+    evaluation = FunctionPoint(quadratic, theta)
+    p = optimizer.preconditioner(None, evaluation, optimizer.init(None, theta, 0))  # type: ignore[arg-type]
     assert p.tolist() == pytest.approx([divisor] * 2, rel=1e-6)
     early, late = (
         max(step.theta[0].abs().item() for step in steps[k : k + 20]) for k in (150, 380)
@@ -386,8 +386,8 @@ def test_the_preconditioner_is_what_torch_divides_by(name: str, clip: float) -> 
     oracle = theirs([variable], lr=0.02, **{**their_settings, "weight_decay": decay})
     theta, state = start(), optimizer.init(None, start(), 0)  # type: ignore[arg-type]
     for count in range(1, 8):
-        point = FunctionPoint(rosenbrock, theta)
-        found = optimizer.preconditioner(None, point, state)  # type: ignore[arg-type]
+        evaluation = FunctionPoint(rosenbrock, theta)
+        found = optimizer.preconditioner(None, evaluation, state)  # type: ignore[arg-type]
         oracle.zero_grad()
         rosenbrock(variable).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_([variable], clip or float("inf"))
@@ -400,6 +400,6 @@ def test_the_preconditioner_is_what_torch_divides_by(name: str, clip: float) -> 
             if group["centered"]:
                 square = square - kept["grad_avg"] ** 2
         torch.testing.assert_close(found, square.sqrt() + group["eps"], rtol=1e-10, atol=1e-14)
-        step = optimizer.step(None, point, state)  # type: ignore[arg-type]
+        step = optimizer.step(None, evaluation, state)  # type: ignore[arg-type]
         assert step is not None
         theta, state = step.theta, step.state

@@ -19,8 +19,8 @@ from eosflow.spectra.eigenpairs import EigenPairs, random_start, top_eigenpairs
 
 
 def pairs_of(objective: MLPObjective, theta: Tensor, count: int, rtol: float = 1e-11) -> EigenPairs:
-    point = objective.evaluate(theta)
-    return top_eigenpairs(point.hessian, random_start(len(theta), count, theta), rtol, 1000)
+    evaluation = objective.evaluate(theta)
+    return top_eigenpairs(evaluation.hessian, random_start(len(theta), count, theta), rtol, 1000)
 
 
 def dense_pairs(matrix: Tensor, count: int) -> EigenPairs:
@@ -123,17 +123,17 @@ def test_agrees_step_by_step_with_the_authors_solver(monkeypatch: pytest.MonkeyP
     solver.eigvecs = random_start(len(theta), 5, theta)
     state, step_sizes = theta, []
     for _ in range(12):
-        point = objective.evaluate(state)
+        evaluation = objective.evaluate(state)
         pairs = pairs_of(objective, state, 5)
         # Both find the same pairs only while no negative eigenvalue dominates the fifth.
         assert -pairs.smallest < pairs.values[-1]
         step_size = stable_step_size(pairs, 0.6)
-        state = exponential_euler(state, point.gradient, pairs, step_size)
+        state = exponential_euler(state, evaluation.gradient, pairs, step_size)
         report = solver.step()
         step_sizes.append(step_size)
-        assert report.loss == pytest.approx(point.loss, rel=1e-7)
+        assert report.loss == pytest.approx(evaluation.loss, rel=1e-7)
         assert report.dt == pytest.approx(step_size, rel=1e-6)
         moved = (state - theta).norm()
         assert (solver.params - state).norm() <= 1e-6 * moved
-    assert point.loss < 0.9 * objective.evaluate(theta).loss
+    assert evaluation.loss < 0.9 * objective.evaluate(theta).loss
     assert min(step_sizes) < 0.5 < max(step_sizes)  # E15's bound was at work, not only the maximum

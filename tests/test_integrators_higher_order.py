@@ -16,7 +16,7 @@ from eosflow.objectives.mlp import MLPObjective
 from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.flow import ExplicitEuler, ExponentialEuler, ExponentialHeun, RungeKutta4
 from eosflow.optimizers.integrators import exponential_heun, runge_kutta_4, second_phi
-from eosflow.optimizers.loop import Until, begin, follow
+from eosflow.optimizers.loop import StopCriteria, begin, follow
 from eosflow.spectra.eigenpairs import EigenPairs, random_start, top_eigenpairs
 
 
@@ -45,12 +45,12 @@ def test_heun_error_at_fixed_flow_time_is_of_second_order() -> None:
     for count in counts:
         state = theta
         for _ in range(count):
-            point = objective.evaluate(state)
-            pairs = top_eigenpairs(point.hessian, start, 1e-6, 1000)
+            evaluation = objective.evaluate(state)
+            pairs = top_eigenpairs(evaluation.hessian, start, 1e-6, 1000)
             start = pairs.vectors
             state = exponential_heun(
                 state,
-                point.gradient,
+                evaluation.gradient,
                 pairs,
                 end / count,
                 lambda t: objective.evaluate(t).gradient,
@@ -103,12 +103,12 @@ def test_the_loop_follows_the_flow_closer_by_the_second_order_scheme() -> None:
     exact, errors = exact_flow(objective, theta, 0.11), {}
     for kind in (ExponentialEuler, ExponentialHeun):
         optimizer = kind(**settings)
-        course = begin(objective, optimizer, FullBatch(), theta, seed=0)
-        until = Until(flow_time=0.11)
-        reason = follow(objective, optimizer, FullBatch(), course, until, lambda *_: None)
-        assert (reason, course.iteration) == ("flow_time", 6)
-        assert course.flow_time == pytest.approx(0.11, rel=1e-12)
-        errors[kind] = np.linalg.norm(course.theta.numpy() - exact)
+        train_state = begin(objective, optimizer, FullBatch(), theta, seed=0)
+        until = StopCriteria(flow_time=0.11)
+        reason = follow(objective, optimizer, FullBatch(), train_state, until, lambda *_: None)
+        assert (reason, train_state.iteration) == ("flow_time", 6)
+        assert train_state.flow_time == pytest.approx(0.11, rel=1e-12)
+        errors[kind] = np.linalg.norm(train_state.theta.numpy() - exact)
     assert errors[ExponentialHeun] < 0.1 * errors[ExponentialEuler]
 
 
@@ -117,14 +117,14 @@ def test_explicit_steps_are_set_by_the_sharpness(kind: type[ExplicitEuler]) -> N
     objective, theta = small_problem("cross_entropy")
     optimizer = kind(fraction=0.5, max_step_size=10.0)
     state = optimizer.init(objective, theta, 0)
-    point = objective.evaluate(theta)
-    step = optimizer.step(objective, point, state)
+    evaluation = objective.evaluate(theta)
+    step = optimizer.step(objective, evaluation, state)
     assert step is not None
     hessian = dense_hessian(objective, "cross_entropy", theta)
     largest = torch.linalg.eigvalsh(hessian)[-1].item()
     assert step.step_size == pytest.approx(0.5 / largest, rel=1e-3)
-    short = optimizer.step(objective, point, state, room=1e-3)
+    short = optimizer.step(objective, evaluation, state, room=1e-3)
     assert short is not None and short.step_size == 1e-3
-    along = theta - 1e-3 * point.gradient
+    along = theta - 1e-3 * evaluation.gradient
     torch.testing.assert_close(short.theta, along, rtol=0, atol=1e-3 if kind is RungeKutta4 else 0)
-    assert optimizer.step(objective, point, state) is not None  # nothing was used up
+    assert optimizer.step(objective, evaluation, state) is not None  # nothing was used up

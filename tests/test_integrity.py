@@ -288,7 +288,7 @@ def test_a_run_says_what_changed_between_its_sittings(
     subset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     interrupted(tmp_path, subset, 20, monkeypatch)
-    interrupted(tmp_path, subset, 30, monkeypatch)  # on the same: no sitting of its own
+    interrupted(tmp_path, subset, 30, monkeypatch)  # on the same: no session of its own
     train(SPEC, subset, tmp_path / RUN, threads=2)
     assert "goes on with other threads" in caplog.text
     record = read_json(tmp_path / RUN / "run.json")

@@ -80,7 +80,7 @@ def test_it_is_that_of_torch_up_to_the_last_vector_of_each_sequence() -> None:
 
 def test_its_products_are_those_of_dense_matrices() -> None:
     network, objective, theta = problem()
-    point = objective.evaluate(theta)
+    evaluation = objective.evaluate(theta)
     rows = torch.arange(objective.examples)
 
     def loss(parameters: Tensor) -> Tensor:
@@ -89,10 +89,10 @@ def test_its_products_are_those_of_dense_matrices() -> None:
 
     block = torch.randn(len(theta), 3, generator=torch.Generator().manual_seed(1)).double()
     block = block.T.contiguous().T
-    close(point.hessian(block), hessian(loss)(theta) @ block, 1e-11)
+    close(evaluation.hessian(block), hessian(loss)(theta) @ block, 1e-11)
     step = 1e-5
     sides = [objective.evaluate(theta + sign * step * block[:, 0]).gradient for sign in (1, -1)]
-    close(point.hessian(block)[:, 0], (sides[0] - sides[1]) / (2 * step), 1e-7)
+    close(evaluation.hessian(block)[:, 0], (sides[0] - sides[1]) / (2 * step), 1e-7)
     ahead, behind = (
         nn.functional.cross_entropy(
             torch_outputs(network, theta + sign * step * block[:, 0], objective.inputs),
@@ -100,9 +100,13 @@ def test_its_products_are_those_of_dense_matrices() -> None:
         ).item()
         for sign in (1, -1)
     )
-    slope = (point.gradient @ block[:, 0]).item()
+    slope = (evaluation.gradient @ block[:, 0]).item()
     assert (ahead - behind) / (2 * step) == pytest.approx(slope, rel=1e-6)
-    close(point.gauss_newton(block) + point.residual(block), point.hessian(block), 1e-11)
+    close(
+        evaluation.gauss_newton(block) + evaluation.residual(block),
+        evaluation.hessian(block),
+        1e-11,
+    )
 
 
 def test_its_start_is_that_of_its_source() -> None:

@@ -14,7 +14,7 @@ from eosflow.measurements import MEASUREMENTS
 from eosflow.measurements.base import Measurement
 from eosflow.measurements.decomposition import Decomposition
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
-from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
+from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.runs.data import make_objective
 from eosflow.runs.measure import measure_run
 from eosflow.runs.train import train
@@ -42,20 +42,22 @@ def test_online_and_from_a_snapshot_the_numbers_are_the_same(
     objective = make_objective(spec, subset, torch.device("cpu"))
     online: dict[int, dict[str, Any]] = {}
 
-    def observe(course: Course, sight: Sight) -> None:
+    def observe(train_state: TrainState, current: Iteration) -> None:
         # In the middle of the loop, with the optimizer's own blocks and buffers in use.
-        if course.iteration in (0, 10, 20):
-            theta, seed = course.theta, spec.init_seed
-            online[course.iteration] = measurement.measure(objective, theta, course.iteration, seed)
+        if train_state.iteration in (0, 10, 20):
+            theta, seed = train_state.theta, spec.init_seed
+            online[train_state.iteration] = measurement.measure(
+                objective, theta, train_state.iteration, seed
+            )
 
-    course = begin(
+    train_state = begin(
         objective,
         spec.optimizer,
         spec.batch,
         objective.network.initialize(spec.init_seed),
         spec.init_seed,
     )
-    follow(objective, spec.optimizer, spec.batch, course, Until(iterations=30), observe)
+    follow(objective, spec.optimizer, spec.batch, train_state, StopCriteria(iterations=30), observe)
     folder = tmp_path / ("decomposition" if name == "decomposition" else f"measurements/{name}")
     for iteration, numbers in online.items():
         stored = read_json(folder / f"step{iteration:06d}.json")
@@ -69,8 +71,8 @@ def test_online_and_from_a_snapshot_the_numbers_are_the_same(
 @pytest.mark.parametrize("matrix", ["hessian", "gauss_newton", "residual"])
 def test_top_eigenvalues_equal_those_of_dense_matrices(matrix: str) -> None:
     objective, theta = small_problem("cross_entropy")
-    point = objective.evaluate(theta)
-    dense = point.product(matrix, torch.eye(len(theta), dtype=torch.float64))  # type: ignore[arg-type]
+    evaluation = objective.evaluate(theta)
+    dense = evaluation.product(matrix, torch.eye(len(theta), dtype=torch.float64))  # type: ignore[arg-type]
     if matrix == "hessian":
         torch.testing.assert_close(dense, dense_hessian(objective, "cross_entropy", theta))
     expected = torch.linalg.eigvalsh(dense).flip(0)[:4]

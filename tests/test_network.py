@@ -131,8 +131,8 @@ def test_the_cnn_is_that_of_its_source() -> None:
     ],
 )
 def test_inputs_that_a_network_cannot_read(name: str, shape: tuple[int, ...], words: str) -> None:
-    obstacle = NETWORKS[name]().obstacle(shape)
-    assert words in obstacle if words else obstacle == ""
+    why_not = NETWORKS[name]().why_not(shape)
+    assert words in why_not if words else why_not == ""
 
 
 def test_registries_import_neither_torch_nor_numpy() -> None:

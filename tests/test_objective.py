@@ -22,12 +22,12 @@ def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-12
 @every_workspace
 def test_loss_and_gradient_equal_autograd(criterion: str, workspace: str) -> None:
     objective, theta = small_problem(criterion, workspace=workspace)
-    point = objective.evaluate(theta)
+    evaluation = objective.evaluate(theta)
     variable = theta.clone().requires_grad_()
     loss = reference_loss(objective, criterion, variable)
     (gradient,) = torch.autograd.grad(loss, variable)
-    assert point.loss == pytest.approx(loss.item(), rel=1e-14)
-    close(point.gradient, gradient)
+    assert evaluation.loss == pytest.approx(loss.item(), rel=1e-14)
+    close(evaluation.gradient, gradient)
 
 
 @every_criterion
@@ -35,13 +35,13 @@ def test_loss_and_gradient_equal_autograd(criterion: str, workspace: str) -> Non
 @pytest.mark.parametrize("vectors", [1, 3])
 def test_products_equal_dense_matrices(criterion: str, workspace: str, vectors: int) -> None:
     objective, theta = small_problem(criterion, workspace=workspace)
-    point = objective.evaluate(theta)
+    evaluation = objective.evaluate(theta)
     hessian = dense_hessian(objective, criterion, theta)
     gauss_newton = dense_gauss_newton(objective, criterion, theta)
     block = torch.randn(len(theta), vectors, dtype=torch.float64)
-    close(point.hessian(block), hessian @ block)
-    close(point.gauss_newton(block), gauss_newton @ block)
-    close(point.residual(block), (hessian - gauss_newton) @ block)
+    close(evaluation.hessian(block), hessian @ block)
+    close(evaluation.gauss_newton(block), gauss_newton @ block)
+    close(evaluation.residual(block), (hessian - gauss_newton) @ block)
 
 
 def test_the_ragged_workspace_is_ragged() -> None:
@@ -67,8 +67,8 @@ def test_chunk_size_does_not_change_the_numbers() -> None:
     results = []
     for workspace in WORKSPACES:
         objective, theta = small_problem("cross_entropy", workspace=workspace)
-        point = objective.evaluate(theta)
-        results.append(point.hessian(point.gradient[:, None]))
+        evaluation = objective.evaluate(theta)
+        results.append(evaluation.hessian(evaluation.gradient[:, None]))
     for result in results[1:]:
         close(result, results[0])
 
@@ -79,23 +79,22 @@ def test_products_are_taken_in_the_precision_of_the_block(criterion: str, worksp
     objective, theta = small_problem(criterion, workspace=workspace)
     block = torch.randn(len(theta), 3, dtype=torch.float64)
     for _ in range(2):  # the second time in the memory of the first
-        point = objective.evaluate(theta)
+        evaluation = objective.evaluate(theta)
         for matrix in ("hessian", "gauss_newton", "residual"):
-            exact, rounded = (getattr(point, matrix)(b) for b in (block, block.float()))
+            exact, rounded = (getattr(evaluation, matrix)(b) for b in (block, block.float()))
             assert (exact.dtype, rounded.dtype) == (torch.float64, torch.float32)
             close(rounded.double(), exact, tolerance=1e-5)
-            close(getattr(point, matrix)(block), exact, tolerance=0)
-        point.release()
+            close(getattr(evaluation, matrix)(block), exact, tolerance=0)
 
 
 def test_result_is_written_into_the_given_memory() -> None:
     objective, theta = small_problem("cross_entropy")
-    point = objective.evaluate(theta)
+    evaluation = objective.evaluate(theta)
     block = torch.randn(2, len(theta), dtype=torch.float64).T
     out = torch.full((2, len(theta)), float("nan"), dtype=torch.float64)
-    returned = point.hessian(block, out.T)
+    returned = evaluation.hessian(block, out.T)
     assert returned.data_ptr() == out.data_ptr()
-    close(out.T, point.hessian(block))
+    close(out.T, evaluation.hessian(block))
 
 
 def test_accuracy_counts_correct_labels() -> None:

@@ -51,11 +51,11 @@ def both(
     network = MLP(WIDTHS, activation)
     inputs = torch.randn(EXAMPLES, WIDTHS[0], generator=stream, dtype=torch.float64)
     targets = targets_for(criterion, kind, stream)
-    room = WORKSPACES[workspace]
-    closed = MLPObjective(network, criterion, inputs, targets, room)
+    max_flow_time = WORKSPACES[workspace]
+    closed = MLPObjective(network, criterion, inputs, targets, max_flow_time)
     module = as_module(network, activation)
     module.initialize(0)  # float64
-    automatic = ModuleObjective(module, criterion, inputs, targets, room)
+    automatic = ModuleObjective(module, criterion, inputs, targets, max_flow_time)
     noise = torch.randn(network.parameters, generator=stream, dtype=torch.float64)
     return closed, automatic, network.initialize(0) + 0.3 * noise
 
@@ -85,7 +85,7 @@ def test_each_is_the_other(activation: str, criterion: str, kind: str, workspace
     block = torch.randn(3, len(theta), dtype=torch.float64).T
     for matrix in ("hessian", "gauss_newton", "residual"):
         close(one.product(matrix, block), other.product(matrix, block), 1e-12)
-    mine, theirs = (o.pieces(theta, 2, 9) for o in (closed, automatic))
+    mine, theirs = (o.per_example_grams(theta, 2, 9) for o in (closed, automatic))
     close(mine.outputs, theirs.outputs, 1e-13)
     # Their largest eigenvalues, which is what they are for: the square root of a zero eigenvalue of
     # H_ℓ, which rounding makes 1e-17, leaves entries good to nine digits only.
@@ -132,23 +132,23 @@ def images(name: str, criterion: str = "cross_entropy") -> tuple[Objective, Tens
         labels = torch.randn(7, 3, generator=stream, dtype=torch.float64)
     theta = network.initialize(0)
     theta += 0.2 * torch.randn(len(theta), generator=stream, dtype=torch.float64)
-    room = 3 * 8 * 6 * network.numbers() + 1
-    return ModuleObjective(network, criterion, inputs, labels, room), theta
+    max_flow_time = 3 * 8 * 6 * network.numbers() + 1
+    return ModuleObjective(network, criterion, inputs, labels, max_flow_time), theta
 
 
 @pytest.mark.parametrize("name", ["cnn", "resnet"])
 @pytest.mark.parametrize("criterion", ["cross_entropy", "half_squared_error"])
 def test_products_equal_dense_matrices(name: str, criterion: str) -> None:
     objective, theta = images(name, criterion)
-    point = objective.evaluate(theta)
+    evaluation = objective.evaluate(theta)
     full, gauss_newton = dense(objective, theta)
     block = torch.randn(2, len(theta), dtype=torch.float64).T
-    close(point.hessian(block), full @ block, 1e-10)
-    close(point.gauss_newton(block), gauss_newton @ block, 1e-10)
-    close(point.residual(block), (full - gauss_newton) @ block, 1e-10)
+    close(evaluation.hessian(block), full @ block, 1e-10)
+    close(evaluation.gauss_newton(block), gauss_newton @ block, 1e-10)
+    close(evaluation.residual(block), (full - gauss_newton) @ block, 1e-10)
     step = 1e-6 * torch.randn(len(theta), dtype=torch.float64)
     ahead, behind = (objective.evaluate(theta + s * step).loss for s in (1, -1))
-    assert (ahead - behind) / 2 == pytest.approx((point.gradient @ step).item(), rel=1e-5)
+    assert (ahead - behind) / 2 == pytest.approx((evaluation.gradient @ step).item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "resnet"])

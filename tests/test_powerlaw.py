@@ -89,7 +89,7 @@ def test_band_contains_the_fit_and_ends_where_the_coefficients_do():
 )
 def test_reason_not_to_fit(n, alignment, reason):
     series = pd.Series(n, dtype=float if not n else int), pd.Series(alignment, dtype=float)
-    assert power_laws.obstacle(*series).startswith(reason)
+    assert power_laws.why_not(*series).startswith(reason)
     with pytest.raises(ValueError, match=reason):
         power_laws.fit(*series, pd.Series(0, index=series[0].index))
 

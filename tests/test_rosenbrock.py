@@ -17,18 +17,18 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from eosflow.networks.perceptron import MLP
-from eosflow.objectives.base import Objective, Point
+from eosflow.objectives.base import Evaluation, Objective
 from eosflow.objectives.mlp import MLPObjective
 from eosflow.optimizers import OPTIMIZERS, rosenbrock
 from eosflow.optimizers.base import Optimizer, State, Step
 from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.flow import ExponentialEuler
-from eosflow.optimizers.loop import LANDING, Course, Sight, Until, begin, follow
+from eosflow.optimizers.loop import LANDING, Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.storage.settings import from_record, record
 
 
-class QuadraticPoint(Point):
+class QuadraticPoint(Evaluation):
     """b·θ + Σ λ_i θ_i²/2, whose flow is known."""
 
     def __init__(self, values: Tensor, slope: Tensor, theta: Tensor) -> None:
@@ -57,10 +57,10 @@ class Quadratic(Objective):
         share = torch.where(self.values == 0, time, -torch.expm1(-time * safe) / safe)
         return theta - share * (self.values * theta + self.slope)
 
-    def pieces(self, theta: Tensor, start: int, stop: int) -> None:  # type: ignore[override]
+    def per_example_grams(self, theta: Tensor, start: int, stop: int) -> None:  # type: ignore[override]
         raise NotImplementedError
 
-    def piece_numbers(self) -> int:
+    def per_example_numbers(self) -> int:
         raise NotImplementedError
 
     def batch(self, rows: Tensor) -> Objective:
@@ -98,10 +98,10 @@ class Turning(Quadratic):
     """A quadratic with a slope of its own beyond a distance from the start: a step there errs."""
 
     def evaluate(self, theta: Tensor) -> QuadraticPoint:
-        point = super().evaluate(theta)
+        evaluation = super().evaluate(theta)
         beyond = (theta - 1).square().sum() > 0.01
-        point.gradient = point.gradient + (100.0 if beyond else 0.0)
-        return point
+        evaluation.gradient = evaluation.gradient + (100.0 if beyond else 0.0)
+        return evaluation
 
 
 def test_a_hopeless_try_is_given_up_early_and_the_next_is_much_shorter(
@@ -160,9 +160,8 @@ def exact(name: str, end: float) -> Tensor:
     objective, theta = problem(name)
 
     def velocity(_: float, state: np.ndarray) -> np.ndarray:
-        point = objective.evaluate(torch.from_numpy(state))
-        point.release()
-        return np.asarray(-point.gradient.numpy())
+        evaluation = objective.evaluate(torch.from_numpy(state))
+        return np.asarray(-evaluation.gradient.numpy())
 
     options = {"method": "DOP853", "rtol": 1e-10, "atol": 1e-12}
     solution = solve_ivp(velocity, (0, end), theta.numpy(), **options)
@@ -170,23 +169,23 @@ def exact(name: str, end: float) -> Tensor:
 
 
 def run(
-    optimizer: ExponentialRosenbrock, until: Until, name: str = "cross-entropy"
-) -> tuple[Course, list[Step], str]:
+    optimizer: ExponentialRosenbrock, until: StopCriteria, name: str = "cross-entropy"
+) -> tuple[TrainState, list[Step], str]:
     objective, theta = problem(name)
     steps: list[Step] = []
 
-    def observe(_: Course, sight: Sight) -> None:
-        if sight.step is not None:
-            steps.append(sight.step)
+    def observe(_: TrainState, current: Iteration) -> None:
+        if current.step is not None:
+            steps.append(current.step)
 
-    course = begin(objective, optimizer, FullBatch(), theta, 0)
-    stopped = follow(objective, optimizer, FullBatch(), course, until, observe)
-    return course, steps, stopped
+    train_state = begin(objective, optimizer, FullBatch(), theta, 0)
+    stopped = follow(objective, optimizer, FullBatch(), train_state, until, observe)
+    return train_state, steps, stopped
 
 
-def distance(course: Course, name: str, end: float) -> float:
+def distance(train_state: TrainState, name: str, end: float) -> float:
     target, start = exact(name, end), problem(name)[1]
-    return ((course.theta - target).norm() / (target - start).norm()).item()
+    return ((train_state.theta - target).norm() / (target - start).norm()).item()
 
 
 @smooth
@@ -199,14 +198,14 @@ def test_it_is_of_third_order(name: str) -> None:
         patch.setattr(rosenbrock, "KRYLOV_SHARE", 1e-10)
         patch.setattr(rosenbrock, "FLOAT32_TOLERANCE", 1.0)
         for size in sizes:
-            course = begin(objective, optimizer, FullBatch(), theta, 0)
+            train_state = begin(objective, optimizer, FullBatch(), theta, 0)
             for _ in range(round(0.16 / size)):
-                point = objective.evaluate(course.theta)
-                step = optimizer.step(objective, point, {"step_size": 1.0}, size)
+                evaluation = objective.evaluate(train_state.theta)
+                step = optimizer.step(objective, evaluation, {"step_size": 1.0}, size)
                 assert step is not None
                 assert step.step_size == size
-                course.theta = step.theta
-            errors.append(distance(course, name, 0.16))
+                train_state.theta = step.theta
+            errors.append(distance(train_state, name, 0.16))
     slope = np.polyfit(np.log(sizes), np.log(errors), 1)[0]
     assert 2.7 < slope < 3.5, (slope, errors)
 
@@ -215,10 +214,10 @@ def test_it_is_of_third_order(name: str) -> None:
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-3, 1e-4, 1e-5, 1e-6])
 def test_the_run_is_as_near_to_the_flow_as_promised(name: str, tolerance: float) -> None:
     optimizer = ExponentialRosenbrock(tolerance=tolerance)
-    course, steps, stopped = run(optimizer, Until(flow_time=1.0), name)
+    train_state, steps, stopped = run(optimizer, StopCriteria(flow_time=1.0), name)
     assert stopped == "flow_time"
-    assert course.flow_time == pytest.approx(1.0, rel=1e-12)
-    found = distance(course, name, 1.0)
+    assert train_state.flow_time == pytest.approx(1.0, rel=1e-12)
+    found = distance(train_state, name, 1.0)
     assert found <= tolerance
     assert found >= 1e-3 * tolerance  # no more work than it takes
     assert all(step.facts["error_estimate"] <= optimizer.bound for step in steps)
@@ -229,11 +228,11 @@ def test_the_run_is_as_near_to_the_flow_as_promised(name: str, tolerance: float)
 
 @smooth
 def test_few_steps_are_taken_again(name: str) -> None:
-    _, steps, _ = run(ExponentialRosenbrock(tolerance=1e-4), Until(flow_time=20.0), name)
+    _, steps, _ = run(ExponentialRosenbrock(tolerance=1e-4), StopCriteria(flow_time=20.0), name)
     rejected = sum(step.facts["rejected_steps"] for step in steps)
     assert len(steps) > 20
     assert rejected <= 0.15 * len(steps), (rejected, len(steps))
-    losses = [step.point.loss for step in steps if step.point is not None]
+    losses = [step.evaluation.loss for step in steps if step.evaluation is not None]
     assert losses == sorted(losses, reverse=True)
 
 
@@ -242,24 +241,24 @@ def test_few_steps_are_taken_again(name: str) -> None:
 def test_the_target_loss_is_met_from_below(name: str, share: float) -> None:
     objective, theta = problem(name)
     goal = share * objective.evaluate(theta).loss
-    course, steps, stopped = run(ExponentialRosenbrock(), Until(loss=goal), name)
+    train_state, steps, stopped = run(ExponentialRosenbrock(), StopCriteria(loss=goal), name)
     assert stopped == "target_loss"
-    loss = objective.evaluate(course.theta).loss
+    loss = objective.evaluate(train_state.theta).loss
     assert goal * (1 - LANDING) * (1 - 1e-9) <= loss <= goal
-    assert course.flow_time == pytest.approx(sum(step.step_size for step in steps), rel=1e-12)
+    assert train_state.flow_time == pytest.approx(sum(step.step_size for step in steps), rel=1e-12)
 
 
 def test_the_first_step_lands_too() -> None:
     objective, theta = problem("cross-entropy")
     start = objective.evaluate(theta).loss
-    first = run(ExponentialRosenbrock(), Until(iterations=1))[1][0]
-    assert first.point is not None
-    goal = (start + first.point.loss) / 2
-    course, steps, stopped = run(ExponentialRosenbrock(), Until(loss=goal))
+    first = run(ExponentialRosenbrock(), StopCriteria(iterations=1))[1][0]
+    assert first.evaluation is not None
+    goal = (start + first.evaluation.loss) / 2
+    train_state, steps, stopped = run(ExponentialRosenbrock(), StopCriteria(loss=goal))
     assert stopped == "target_loss"
     assert len(steps) == 1
-    assert goal * (1 - LANDING) <= objective.evaluate(course.theta).loss <= goal
-    # Longer tries before it changed nothing: the step alone, from a fresh point, is the same.
+    assert goal * (1 - LANDING) <= objective.evaluate(train_state.theta).loss <= goal
+    # Longer tries before it changed nothing: the step alone, from a fresh evaluation, is the same.
     step = ExponentialRosenbrock().step(
         objective,
         objective.evaluate(theta),
@@ -275,49 +274,22 @@ def test_vectors_in_single_precision_lose_nothing(monkeypatch: pytest.MonkeyPatc
         ends = []
         for least in (1e-5, 1.0):
             monkeypatch.setattr(rosenbrock, "FLOAT32_TOLERANCE", least)
-            ends.append(run(ExponentialRosenbrock(tolerance=tolerance), Until(flow_time=1.0))[0])
+            ends.append(
+                run(ExponentialRosenbrock(tolerance=tolerance), StopCriteria(flow_time=1.0))[0]
+            )
         moved = (ends[0].theta - problem("cross-entropy")[1]).norm()
         assert 0 < (ends[0].theta - ends[1].theta).norm() <= 0.02 * tolerance * moved
 
 
 def test_where_memory_is_short_steps_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    until, name = Until(flow_time=1.0), "squared error"
+    until, name = StopCriteria(flow_time=1.0), "squared error"
     plenty = run(ExponentialRosenbrock(), until, name)[1]
     monkeypatch.setattr(rosenbrock, "FLOW_CAPACITY", 4)
     monkeypatch.setattr(rosenbrock, "FIRST_VECTORS", 2)
-    course, steps, stopped = run(ExponentialRosenbrock(), until, name)
+    train_state, steps, stopped = run(ExponentialRosenbrock(), until, name)
     assert stopped == "flow_time"
     assert len(steps) > len(plenty)
-    assert distance(course, name, 1.0) <= 0.01
-
-
-def test_landing_keeps_the_memory_of_the_point_it_ends_at_and_of_few_others() -> None:
-    objective, theta = problem("cross-entropy")
-    made = 0
-    take = objective.take_passes  # type: ignore[attr-defined]
-
-    def count(dtype: torch.dtype) -> object:
-        nonlocal made
-        made += 1
-        return take(dtype)
-
-    products: list[Tensor] = []
-
-    def observe(_: Course, sight: Sight) -> None:
-        if sight.step is None:
-            products.append(sight.point.hessian(theta[:, None]))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(objective, "take_passes", count)
-        goal = 0.3 * objective.evaluate(theta).loss
-        course = begin(objective, ExponentialRosenbrock(), FullBatch(), theta, 0)
-        until = Until(loss=goal)
-        follow(objective, ExponentialRosenbrock(), FullBatch(), course, until, observe)
-    expected = objective.evaluate(course.theta).hessian(theta[:, None])
-    assert torch.equal(products[0], expected)
-    spare = objective._spare  # type: ignore[attr-defined]
-    assert made > 20
-    assert sum(map(len, spare.values())) <= 10
+    assert distance(train_state, name, 1.0) <= 0.01
 
 
 # --- purity, and where it ends
@@ -326,13 +298,15 @@ def test_landing_keeps_the_memory_of_the_point_it_ends_at_and_of_few_others() ->
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-5])
 def test_a_step_changes_nothing_and_repeats_to_the_last_bit(tolerance: float) -> None:
     optimizer = ExponentialRosenbrock(tolerance=tolerance)
-    middle = run(optimizer, Until(iterations=4))[1][-1]
+    middle = run(optimizer, StopCriteria(iterations=4))[1][-1]
     objective, _ = problem("cross-entropy")
-    point = objective.evaluate(middle.theta)
-    kept = middle.theta.clone(), point.gradient.clone(), dict(middle.state)
-    first = optimizer.step(objective, point, middle.state)
-    assert optimizer.step(objective, point, middle.state, 1e-3) is not None  # looks no worse after
-    again = optimizer.step(objective, point, middle.state)
+    evaluation = objective.evaluate(middle.theta)
+    kept = middle.theta.clone(), evaluation.gradient.clone(), dict(middle.state)
+    first = optimizer.step(objective, evaluation, middle.state)
+    assert (
+        optimizer.step(objective, evaluation, middle.state, 1e-3) is not None
+    )  # looks no worse after
+    again = optimizer.step(objective, evaluation, middle.state)
     fresh = optimizer.step(objective, objective.evaluate(middle.theta), middle.state)
     assert first is not None
     for step in (again, fresh):
@@ -343,13 +317,13 @@ def test_a_step_changes_nothing_and_repeats_to_the_last_bit(tolerance: float) ->
     assert fresh is not None
     assert fresh.facts == first.facts
     assert torch.equal(middle.theta, kept[0])
-    assert torch.equal(point.gradient, kept[1])
+    assert torch.equal(evaluation.gradient, kept[1])
     assert middle.state == kept[2]
 
 
 def test_a_stored_state_goes_on_to_the_same_bits() -> None:
     optimizer = ExponentialRosenbrock()
-    whole = run(optimizer, Until(iterations=8))[1]
+    whole = run(optimizer, StopCriteria(iterations=8))[1]
     state: State = json.loads(json.dumps(whole[3].state))
     theta = load(save({"theta": whole[3].theta}))["theta"]
     objective, _ = problem("cross-entropy")
@@ -364,10 +338,10 @@ def test_a_stored_state_goes_on_to_the_same_bits() -> None:
 def test_settings_survive_their_record_and_facts_are_the_columns() -> None:
     optimizer = ExponentialRosenbrock(tolerance=0.003)
     assert from_record(OPTIMIZERS, json.loads(json.dumps(record(optimizer)))) == optimizer
-    step = run(optimizer, Until(iterations=1))[1][0]
+    step = run(optimizer, StopCriteria(iterations=1))[1][0]
     assert step.facts.keys() == optimizer.columns(6, 1).keys()
     assert optimizer.describe() == "exponential Rosenbrock of order 3, tolerance 0.003"
-    assert optimizer.obstacle() == ""
+    assert optimizer.why_not() == ""
     assert optimizer.follows_flow
     assert optimizer.lands_on_target
     assert step.facts["largest_ritz_value"] > 0
@@ -382,26 +356,26 @@ class Broken(Quadratic):
         self.part = part
 
     def evaluate(self, theta: Tensor) -> QuadraticPoint:
-        point = super().evaluate(theta)
+        evaluation = super().evaluate(theta)
         start = bool((theta == 1).all())
         if self.part == "gradient":
-            point.gradient = point.gradient * math.nan
+            evaluation.gradient = evaluation.gradient * math.nan
         elif self.part == "products":
-            point.values = point.values * math.nan
+            evaluation.values = evaluation.values * math.nan
         elif self.part == "loss" and not start:
-            point.loss = math.nan
+            evaluation.loss = math.nan
         elif self.part == "uphill" and not start:
-            point.loss = 1e9
-        return point
+            evaluation.loss = 1e9
+        return evaluation
 
 
 @pytest.mark.parametrize("part", ["gradient", "products", "loss", "uphill"])
 def test_no_step_where_there_is_none_to_take(part: str) -> None:
     objective, theta = Broken(part), torch.ones(2, dtype=torch.float64)
     optimizer = ExponentialRosenbrock()
-    point = objective.evaluate(theta)
+    evaluation = objective.evaluate(theta)
     for state in (optimizer.init(objective, theta, 0), {"step_size": 0.1}):
-        assert optimizer.step(objective, point, state) is None
+        assert optimizer.step(objective, evaluation, state) is None
 
 
 # --- in a run's folder
@@ -424,7 +398,7 @@ def test_importing_does_not_import_torch() -> None:
 def test_the_memory_that_a_step_keeps_is_asked_for(optimizer: Optimizer) -> None:
     objective, theta = small_problem("cross_entropy")
     begun = begin(objective, optimizer, FullBatch(), theta, 0)
-    follow(objective, optimizer, FullBatch(), begun, Until(iterations=2), lambda *_: None)
+    follow(objective, optimizer, FullBatch(), begun, StopCriteria(iterations=2), lambda *_: None)
     kept = [
         tensor
         for name, memory in objective.__dict__["_scratch"].items()

@@ -26,11 +26,11 @@ def test_each_look_is_that_of_the_two_steps_written_out() -> None:
         gradient = objective.evaluate(theta).gradient
         ahead = theta + radius * gradient / gradient.norm()
         theta = theta - rate * objective.evaluate(ahead).gradient
-    point, row = objective.evaluate(theta), rows[1]
-    assert row["loss"] == pytest.approx(point.loss, rel=1e-9)
-    norm = point.gradient.norm().item()
+    evaluation, row = objective.evaluate(theta), rows[1]
+    assert row["loss"] == pytest.approx(evaluation.loss, rel=1e-9)
+    norm = evaluation.gradient.norm().item()
     assert row["gradient_norm"] == pytest.approx(norm, rel=1e-9)
-    largest = torch.linalg.eigvalsh(dense(point, "hessian"))[-1].item()
+    largest = torch.linalg.eigvalsh(dense(evaluation, "hessian"))[-1].item()
     assert row["sharpness"] == pytest.approx(largest, rel=1e-3)
     edge = norm / (2 * radius) * (np.sqrt(1 + 8 * radius / (rate * norm)) - 1)
     assert row["edge"] == pytest.approx(edge, rel=1e-9)

@@ -40,9 +40,8 @@ def path(
     taken: list[Step] = []
     state: State = optimizer.init(objective, theta, 0)
     for _ in range(steps):
-        point = objective.evaluate(theta)
-        step = optimizer.step(objective, point, state)
-        point.release()
+        evaluation = objective.evaluate(theta)
+        step = optimizer.step(objective, evaluation, state)
         if step is None:
             break
         taken.append(step)
@@ -119,9 +118,9 @@ def test_the_base_is_that_of_torch_at_the_perturbed_point(
 
 def test_on_a_quadratic_sam_adds_the_hessian_along_the_gradient() -> None:
     objective, theta = linear(9, 2)
-    point = objective.evaluate(theta)
-    gradient = point.gradient
-    curved = point.hessian(gradient[:, None])[:, 0]
+    evaluation = objective.evaluate(theta)
+    gradient = evaluation.gradient
+    curved = evaluation.hessian(gradient[:, None])[:, 0]
     (step,) = path(SAM(learning_rate=0.1, rho=0.3), objective, theta, 1)
     expected = theta - 0.1 * (gradient + 0.3 * curved / gradient.norm())
     torch.testing.assert_close(step.theta, expected, rtol=1e-11, atol=1e-12)
@@ -130,11 +129,11 @@ def test_on_a_quadratic_sam_adds_the_hessian_along_the_gradient() -> None:
 def test_with_the_norm_for_a_metric_and_one_example_tracer_is_sam_of_twice_the_radius() -> None:
     """G = ‖g‖I and F = ggᵀ: ρ ∇ Tr(G⁻¹F) = 2ρ 𝓗g/‖g‖."""
     objective, theta = linear(1, 3)
-    point = objective.evaluate(theta)
-    weights = torch.full_like(theta, 1 / point.gradient.norm().item())
-    torch.testing.assert_close(diagonal_fisher(objective, theta), point.gradient.square())
+    evaluation = objective.evaluate(theta)
+    weights = torch.full_like(theta, 1 / evaluation.gradient.norm().item())
+    torch.testing.assert_close(diagonal_fisher(objective, theta), evaluation.gradient.square())
     rho = 0.2
-    tracer = point.gradient + rho * penalty_gradient(objective, theta, weights)
+    tracer = evaluation.gradient + rho * penalty_gradient(objective, theta, weights)
     (step,) = path(SAM(learning_rate=1.0, rho=2 * rho), objective, theta, 1)
     torch.testing.assert_close(theta - tracer, step.theta, rtol=1e-11, atol=1e-12)
 
@@ -227,8 +226,8 @@ def test_a_step_changes_nothing_and_its_state_is_all_there_is(
     }
     theta, state = middle.theta.clone(), dict(again)
     for expected in whole[3:]:
-        point = objective.evaluate(theta)
-        first, second = (optimizer.step(objective, point, state) for _ in range(2))
+        evaluation = objective.evaluate(theta)
+        first, second = (optimizer.step(objective, evaluation, state) for _ in range(2))
         assert first is not None
         assert second is not None
         assert torch.equal(first.theta, second.theta)

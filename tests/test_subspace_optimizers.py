@@ -23,7 +23,7 @@ from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.base import Optimizer, State
 from eosflow.optimizers.batches import Batches, FullBatch, Shuffled
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
+from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.optimizers.subspace import BulkSGD, DominantSGD, NudgedSGD, SubspaceOptimizer
 from eosflow.runs.train import train
 from eosflow.storage.settings import from_record, record
@@ -51,17 +51,17 @@ def walked(
     theta: Tensor,
     steps: int,
     batches: Batches | None = None,
-) -> tuple[list[Course], list[Sight]]:
+) -> tuple[list[TrainState], list[Iteration]]:
     """The courses before each step, and what was seen; the last is the end."""
     courses, sights = [], []
 
-    def note(course: Course, sight: Sight) -> None:
-        courses.append(dataclasses.replace(course))
-        sights.append(sight)
+    def note(train_state: TrainState, current: Iteration) -> None:
+        courses.append(dataclasses.replace(train_state))
+        sights.append(current)
 
     batches = batches or FullBatch()
-    course = begin(objective, optimizer, batches, theta, 0)
-    follow(objective, optimizer, batches, course, Until(iterations=steps), note)
+    train_state = begin(objective, optimizer, batches, theta, 0)
+    follow(objective, optimizer, batches, train_state, StopCriteria(iterations=steps), note)
     return courses, sights
 
 
@@ -107,20 +107,19 @@ def test_steps_of_dominant_and_bulk_add_up_to_the_plain_one(momentum: float) -> 
     settings = {"learning_rate": 0.1, "momentum": momentum, "k": 3, "every": 4}
     courses, _ = walked(objective, NudgedSGD(gamma=1.0, **settings), theta, 6)
     plain = GradientDescent(learning_rate=0.1)
-    for course in courses[:-1]:
-        point = objective.evaluate(course.theta)
+    for train_state in courses[:-1]:
+        evaluation = objective.evaluate(train_state.theta)
         parts = [
-            kind(**settings).step(objective, point, course.optimizer)
+            kind(**settings).step(objective, evaluation, train_state.optimizer)
             for kind in (DominantSGD, BulkSGD)
         ]
-        whole = plain.step(objective, point, {"steps": 0})
+        whole = plain.step(objective, evaluation, {"steps": 0})
         assert whole is not None
-        way = whole.theta - course.theta
+        way = whole.theta - train_state.theta
         if momentum:
-            way += momentum * course.optimizer["momentum"]
-        both = sum(part.theta - course.theta for part in parts if part is not None)
+            way += momentum * train_state.optimizer["momentum"]
+        both = sum(part.theta - train_state.theta for part in parts if part is not None)
         torch.testing.assert_close(both, way, rtol=1e-10, atol=1e-14)
-        point.release()
 
 
 @pytest.fixture(scope="module")
@@ -150,12 +149,12 @@ def test_the_subspace_is_that_of_the_dense_hessian_of_all_examples(
     optimizer = kind(k=4, eigen_tolerance=1e-8, learning_rate=0.1, **more)
     courses, sights = walked(objective, optimizer, theta, 6, Shuffled(size=5))
     # Three steps an epoch of 13 examples: found at the first and at the fourth.
-    steps = [sight.step for sight in sights if sight.step]
+    steps = [current.step for current in sights if current.step]
     assert [step.facts["power_iterations"] > 0 for step in steps] == [True, False, False] * 2
     values, vectors = dense
     top = vectors[:, -4:]
     for number in range(3):
-        gradient = sights[number].point.gradient
+        gradient = sights[number].evaluation.gradient
         part = top @ (top.T @ gradient)
         expected = -0.1 * (inside * part + outside * (gradient - part))
         moved = courses[number + 1].theta - courses[number].theta
@@ -245,25 +244,24 @@ each = pytest.mark.parametrize("optimizer", ALL, ids=lambda item: item.describe(
 def test_a_step_changes_nothing_and_repeats_to_the_last_bit(optimizer: SubspaceOptimizer) -> None:
     objective, theta = start()
     courses, _ = walked(objective, optimizer, theta, 5)
-    for course in courses:
-        point = objective.evaluate(course.theta)
-        kept_theta, kept_gradient = course.theta.clone(), point.gradient.clone()
-        state = course.optimizer
+    for train_state in courses:
+        evaluation = objective.evaluate(train_state.theta)
+        kept_theta, kept_gradient = train_state.theta.clone(), evaluation.gradient.clone()
+        state = train_state.optimizer
         kept: State = {
             key: value.clone() if isinstance(value, Tensor) else value
             for key, value in state.items()
         }
-        first, second = (optimizer.step(objective, point, state) for _ in range(2))
+        first, second = (optimizer.step(objective, evaluation, state) for _ in range(2))
         assert first is not None
         assert second is not None
-        assert torch.equal(course.theta, kept_theta)
-        assert torch.equal(point.gradient, kept_gradient)
+        assert torch.equal(train_state.theta, kept_theta)
+        assert torch.equal(evaluation.gradient, kept_gradient)
         assert same(state, kept)
         assert torch.equal(first.theta, second.theta)
         assert same(first.state, second.state)
         assert first.facts == second.facts
         assert first.facts.keys() == optimizer.columns(len(theta), 4).keys()
-        point.release()
 
 
 @each
@@ -276,7 +274,7 @@ def test_a_stored_state_goes_on_to_the_same_bits(optimizer: SubspaceOptimizer) -
         tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
         numbers = {key: value for key, value in state.items() if key not in tensors}
         restored = load(save({**tensors, "theta": middle.theta}))
-        course = Course(
+        train_state = TrainState(
             restored.pop("theta"),
             {**json.loads(json.dumps(numbers)), **restored},
             json.loads(json.dumps(middle.batch)),
@@ -284,9 +282,9 @@ def test_a_stored_state_goes_on_to_the_same_bits(optimizer: SubspaceOptimizer) -
             middle.flow_time,
         )
         fresh, _ = start()
-        follow(fresh, optimizer, batches, course, Until(iterations=12), lambda *_: None)
-        assert torch.equal(course.theta, whole[-1].theta)
-        assert same(course.optimizer, whole[-1].optimizer)
+        follow(fresh, optimizer, batches, train_state, StopCriteria(iterations=12), lambda *_: None)
+        assert torch.equal(train_state.theta, whole[-1].theta)
+        assert same(train_state.optimizer, whole[-1].optimizer)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -314,21 +312,23 @@ def test_cut_off_and_taken_up_a_run_is_the_same(
 def test_where_the_curvature_is_not_finite_there_is_no_step(value: float) -> None:
     objective, theta = start()
     optimizer = BulkSGD(learning_rate=0.1)
-    point = objective.evaluate(theta)
+    evaluation = objective.evaluate(theta)
 
     def overflown(block: Tensor, out: Tensor) -> Tensor:
         return out.fill_(value)
 
-    point.hessian = overflown  # type: ignore[method-assign, assignment]
-    assert optimizer.step(objective, point, optimizer.init(objective, theta, 0)) is None
+    evaluation.hessian = overflown  # type: ignore[method-assign, assignment]
+    assert optimizer.step(objective, evaluation, optimizer.init(objective, theta, 0)) is None
 
 
 def test_a_run_that_leaves_all_bounds_has_diverged() -> None:
     objective = quadratic(EIGENVALUES)
     optimizer = NudgedSGD(learning_rate=0.1, gamma=50.0, k=2)
-    course = begin(objective, optimizer, FullBatch(), objective.network.initialize(0), 0)
-    until = Until(iterations=1000)
-    assert follow(objective, optimizer, FullBatch(), course, until, lambda *_: None) == "diverged"
+    train_state = begin(objective, optimizer, FullBatch(), objective.network.initialize(0), 0)
+    until = StopCriteria(iterations=1000)
+    assert (
+        follow(objective, optimizer, FullBatch(), train_state, until, lambda *_: None) == "diverged"
+    )
 
 
 @each
@@ -338,7 +338,7 @@ def test_settings_survive_their_record_and_costs_cover_a_search(
     assert from_record(OPTIMIZERS, json.loads(json.dumps(record(optimizer)))) == optimizer
     objective, theta = start()
     _, sights = walked(objective, optimizer, theta, 40)
-    vectors = [sight.step.facts["power_iterations"] for sight in sights if sight.step]
+    vectors = [current.step.facts["power_iterations"] for current in sights if current.step]
     products = (optimizer.k + 1) * sum(vectors[1:]) / len(vectors[1:])
     assert 0 < products <= optimizer.products_per_step(4)
 

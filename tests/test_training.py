@@ -22,13 +22,13 @@ from problems import small_spec, write_noise_subset
 from safetensors.torch import load_file
 
 from eosflow.measurements.decomposition import Decomposition
-from eosflow.objectives.mlp import MLPPoint
+from eosflow.objectives.mlp import MLPEvaluation
 from eosflow.optimizers.base import Optimizer, Step
 from eosflow.optimizers.batches import Batches, FullBatch, Shuffled, WithReplacement
 from eosflow.optimizers.flow import RungeKutta4, downhill
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.integrators import exponential_euler, stable_step_size
-from eosflow.optimizers.loop import Course
+from eosflow.optimizers.loop import TrainState
 from eosflow.optimizers.preconditioned import Adam, RMSprop
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs import train as training
@@ -115,13 +115,13 @@ def test_trajectory_equals_a_plain_loop_of_the_scheme(subset: Path, tmp_path: Pa
     for iteration in range(12):
         loss = reference_loss(objective, "cross_entropy", theta).item()
         assert rows["loss"][iteration] == pytest.approx(loss, rel=1e-7)
-        point = objective.evaluate(theta)
+        evaluation = objective.evaluate(theta)
         start = random_start(len(theta), 7, theta, seed=99)
-        pairs = top_eigenpairs(point.hessian, start, 1e-8, 2000)
+        pairs = top_eigenpairs(evaluation.hessian, start, 1e-8, 2000)
         for number in (1, 7):
             value = pairs.values[number - 1].item()
             assert rows[f"eigenvalue_{number}"][iteration] == pytest.approx(value, rel=1e-5)
-        theta = exponential_euler(theta, point.gradient, pairs, stable_step_size(pairs, 0.2))
+        theta = exponential_euler(theta, evaluation.gradient, pairs, stable_step_size(pairs, 0.2))
 
 
 def test_single_precision_pairs_leave_the_trajectory_where_it_was(
@@ -248,7 +248,7 @@ def test_trained_in_the_span_of_few_inputs_it_is_the_run_of_the_whole(
     spec = small_spec(optimizer=optimizer, batch=batch, n=9, every=1)
     train(spec, subset, tmp_path / "span", threads=1)
     with monkeypatch.context() as patch:
-        patch.setattr(type(optimizer), "any_coordinates", False)
+        patch.setattr(type(optimizer), "rotation_equivariant", False)
         train(spec, subset, tmp_path / "whole", threads=1)
     found, whole = (trajectory(tmp_path / name) for name in ("span", "whole"))
     assert len(found["loss"]) > 20
@@ -297,7 +297,7 @@ def test_a_larger_bound_on_iterations_continues(
     follow = training.follow
 
     def watch(*arguments: Any) -> str:
-        first_iterations.extend(a.iteration for a in arguments if isinstance(a, Course))
+        first_iterations.extend(a.iteration for a in arguments if isinstance(a, TrainState))
         return follow(*arguments)
 
     monkeypatch.setattr(training, "follow", watch)
@@ -373,21 +373,21 @@ def manifest_of(folder: Path) -> list[dict[str, Any]]:
 def test_a_step_that_raises_the_loss_is_taken_again_at_half_the_size(subset: Path) -> None:
     spec = small_spec()
     objective = make_objective(spec, subset, torch.device("cpu"))
-    point = objective.evaluate(objective.network.initialize(spec.init_seed))
+    evaluation = objective.evaluate(objective.network.initialize(spec.init_seed))
 
     def straight(step_size: float) -> torch.Tensor:
-        return point.theta - step_size * point.gradient
+        return evaluation.theta - step_size * evaluation.gradient
 
-    found = downhill(objective, point, straight, 1000.0)
+    found = downhill(objective, evaluation, straight, 1000.0)
     assert found is not None
     following, step_size, rejected = found
-    assert following.loss <= point.loss
+    assert following.loss <= evaluation.loss
     assert rejected > 0
     assert step_size == 1000.0 / 2**rejected
     # The next step begins at twice the size that was left, and at no more.
     optimizer = small_spec(max_step_size=1000.0).optimizer
-    state = {**optimizer.init(objective, point.theta, 0), "step_limit": 1e-3}
-    step = optimizer.step(objective, point, state)
+    state = {**optimizer.init(objective, evaluation.theta, 0), "step_limit": 1e-3}
+    step = optimizer.step(objective, evaluation, state)
     assert isinstance(step, Step)
     assert step.step_size == 1e-3
     assert step.state["step_limit"] == 2e-3
@@ -396,16 +396,16 @@ def test_a_step_that_raises_the_loss_is_taken_again_at_half_the_size(subset: Pat
 def test_a_run_that_cannot_lower_its_loss_is_reported_as_diverged(
     subset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = MLPPoint.__init__
+    real = MLPEvaluation.__init__
 
-    def infinite_after_ten(self: MLPPoint, *args: object) -> None:
+    def infinite_after_ten(self: MLPEvaluation, *args: object) -> None:
         real(self, *args)  # type: ignore[arg-type]
         infinite_after_ten.calls += 1  # type: ignore[attr-defined]
         if infinite_after_ten.calls > 10:  # type: ignore[attr-defined]
             self.loss = math.nan
 
     infinite_after_ten.calls = 0  # type: ignore[attr-defined]
-    monkeypatch.setattr(MLPPoint, "__init__", infinite_after_ten)
+    monkeypatch.setattr(MLPEvaluation, "__init__", infinite_after_ten)
     manifest = train(small_spec(), subset, tmp_path, threads=1)
     record = read_json(tmp_path / "run.json")
     assert manifest["stopped"] == record["stopped"] == "diverged"

@@ -40,8 +40,8 @@ def problem(at_once: int = EXAMPLES) -> tuple[ModuleNetwork, Objective, Tensor]:
     theta += 0.5 * torch.randn(len(theta), generator=stream, dtype=torch.float64)
     inputs = torch.randn(EXAMPLES, math.prod(SHAPE), generator=stream, dtype=torch.float64)
     labels = torch.randint(0, 3, (EXAMPLES,), generator=stream)
-    room = COPIES * 8 * network.numbers() * at_once
-    return network, ModuleObjective(network, "cross_entropy", inputs, labels, room), theta
+    max_flow_time = COPIES * 8 * network.numbers() * at_once
+    return network, ModuleObjective(network, "cross_entropy", inputs, labels, max_flow_time), theta
 
 
 def torch_outputs(network: ModuleNetwork, theta: Tensor, inputs: Tensor) -> Tensor:
@@ -98,14 +98,18 @@ def test_products_are_those_of_backward_through_backward(at_once: int) -> None:
     expected = [
         torch.autograd.grad(gradient @ vector, variable, retain_graph=True)[0] for vector in block.T
     ]
-    point = objective.evaluate(theta)
-    close(point.gradient, gradient.detach(), 1e-12)
-    close(point.hessian(block), torch.stack(expected, 1), 1e-11)
-    close(point.gauss_newton(block) + point.residual(block), point.hessian(block), 1e-11)
+    evaluation = objective.evaluate(theta)
+    close(evaluation.gradient, gradient.detach(), 1e-12)
+    close(evaluation.hessian(block), torch.stack(expected, 1), 1e-11)
+    close(
+        evaluation.gauss_newton(block) + evaluation.residual(block),
+        evaluation.hessian(block),
+        1e-11,
+    )
     # Where attention rounds to float32 on its way, differences of gradients are wrong by percents.
     step = 1e-5
     sides = [objective.evaluate(theta + sign * step * block[:, 0]).gradient for sign in (1, -1)]
-    close(point.hessian(block)[:, 0], (sides[0] - sides[1]) / (2 * step), 1e-7)
+    close(evaluation.hessian(block)[:, 0], (sides[0] - sides[1]) / (2 * step), 1e-7)
 
 
 def test_the_penalty_of_tracer_has_the_gradient_of_backward_through_backward() -> None:
@@ -172,7 +176,7 @@ def test_its_start_is_that_of_its_source_and_of_the_seed_alone() -> None:
 def test_what_does_not_fit_is_said_while_planning(
     settings: ViTSettings, shape: tuple[int, ...], words: str
 ) -> None:
-    assert words in settings.obstacle(shape)
+    assert words in settings.why_not(shape)
 
 
 def test_to_build_it_draws_nothing_that_others_may_see() -> None:

@@ -112,18 +112,18 @@ def follow(
         size = optimizer.batch_size if isinstance(optimizer, SGD) else None
         batches = Shuffled(size=size) if size else FullBatch()
     parts = problem.objective, optimizer, batches
-    course = loop.begin(*parts, problem.theta, seed)
+    train_state = loop.begin(*parts, problem.theta, seed)
     shown = _Shown(until, sys.stderr.isatty() if progress is None else progress)
     recorder = _Recorder(problem, optimizer, measure, seed, shown)
     try:
-        stopped = loop.follow(*parts, course, until, recorder.observe)
+        stopped = loop.follow(*parts, train_state, until, recorder.observe)
     finally:
         shown.close()
     return Run(
         trajectory=recorder.trajectory(),
         measurements=recorder.frames(),
-        module=problem.network.trained(course.theta),
-        theta=course.theta,
+        module=problem.network.trained(train_state.theta),
+        theta=train_state.theta,
         loss=recorder.loss if stopped != "diverged" else math.nan,
         stopped=stopped,
     )
@@ -150,23 +150,23 @@ class _Recorder:
         self._shown = shown
         self.loss = math.nan
 
-    def observe(self, course: loop.Course, sight: loop.Sight) -> None:
+    def observe(self, train_state: loop.TrainState, current: loop.Iteration) -> None:
         """Note a row, and measure where that is due."""
-        last = sight.step is None
+        last = current.step is None
         for name, measurement in self._measures.items():
-            if self._due(measurement, course.iteration, last):
-                at = with_rate(measurement, self._optimizer, course.iteration)
+            if self._due(measurement, train_state.iteration, last):
+                at = with_rate(measurement, self._optimizer, train_state.iteration)
                 found = at.measure(
-                    self._problem.objective, course.theta, course.iteration, self._seed
+                    self._problem.objective, train_state.theta, train_state.iteration, self._seed
                 )
-                place = {"iteration": course.iteration, "flow_time": course.flow_time}
+                place = {"iteration": train_state.iteration, "flow_time": train_state.flow_time}
                 self._records[name].append(place | found)
-        if sight.step is None:
-            self.loss = sight.point.loss
+        if current.step is None:
+            self.loss = current.evaluation.loss
             return
-        self._rows.append(row_of(course, sight, self._kinds))
-        half = self._rows[course.iteration // 2][list(self._kinds).index("loss")]
-        self._shown.update(course, sight, half)
+        self._rows.append(row_of(train_state, current, self._kinds))
+        half = self._rows[train_state.iteration // 2][list(self._kinds).index("loss")]
+        self._shown.update(train_state, current, half)
 
     def _due(self, measurement: Measurement, iteration: int, last: bool) -> bool:
         if measurement.every:
@@ -187,43 +187,43 @@ class _Recorder:
 class _Shown:
     """Progress towards the end of a run, as the workflow shows it; nothing where it is off."""
 
-    def __init__(self, until: loop.Until, on: bool) -> None:
+    def __init__(self, until: loop.StopCriteria, on: bool) -> None:
         self._until = until
-        self._update: Callable[[loop.Course, loop.Sight, float], None] = lambda *_: None
+        self._update: Callable[[loop.TrainState, loop.Iteration, float], None] = lambda *_: None
         self.close: Callable[[], None] = lambda: None
         if not on:
             return
         if math.isfinite(until.loss):
             towards = LossProgress("follow", until.loss)
-            self._update = lambda course, sight, half: towards.update(
-                course.iteration, sight.point.loss, half, _sharpness(sight)
+            self._update = lambda train_state, current, half: towards.update(
+                train_state.iteration, current.evaluation.loss, half, _sharpness(current)
             )
             self.close = towards.close
         elif math.isfinite(until.flow_time):
             share = count_progress("follow", 100, " %")
 
-            def advance(course: loop.Course, sight: loop.Sight, half: float) -> None:
-                share.update(min(100 * course.flow_time / until.flow_time, 100) - share.n)
+            def advance(train_state: loop.TrainState, current: loop.Iteration, half: float) -> None:
+                share.update(min(100 * train_state.flow_time / until.flow_time, 100) - share.n)
 
             self._update = advance
             self.close = share.close
         else:
             count = count_progress("follow", int(until.iterations), " steps")
 
-            def step(course: loop.Course, sight: loop.Sight, half: float) -> None:
+            def step(train_state: loop.TrainState, current: loop.Iteration, half: float) -> None:
                 count.update(1)
 
             self._update = step
             self.close = count.close
 
-    def update(self, course: loop.Course, sight: loop.Sight, half: float) -> None:
+    def update(self, train_state: loop.TrainState, current: loop.Iteration, half: float) -> None:
         """Show the newest step; `half` is the loss of half as many steps."""
-        self._update(course, sight, half)
+        self._update(train_state, current, half)
 
 
-def _sharpness(sight: loop.Sight) -> float | None:
-    assert sight.step is not None
-    return sight.step.facts.get("eigenvalue_1")
+def _sharpness(current: loop.Iteration) -> float | None:
+    assert current.step is not None
+    return current.step.facts.get("eigenvalue_1")
 
 
 def _named(measure: Sequence[Measurement]) -> dict[str, Measurement]:
@@ -248,7 +248,7 @@ def _named(measure: Sequence[Measurement]) -> dict[str, Measurement]:
     return named
 
 
-def _until(loss: float | None, flow_time: float | None, steps: int | None) -> loop.Until:
+def _until(loss: float | None, flow_time: float | None, steps: int | None) -> loop.StopCriteria:
     if loss is None and flow_time is None and steps is None:
         raise UserError(
             "follow: no end was given. Give until_loss, until_flow_time or steps, or several."
@@ -259,7 +259,7 @@ def _until(loss: float | None, flow_time: float | None, steps: int | None) -> lo
             raise UserError(f"{name}: {value} was given; it must be a number greater than 0.")
     if steps is not None and int(steps) != steps:
         raise UserError(f"steps: {steps} was given; it must be a whole number.")
-    return loop.Until(
+    return loop.StopCriteria(
         -math.inf if loss is None else loss,
         Stop().max_iterations if steps is None else steps,
         math.inf if flow_time is None else flow_time,
@@ -280,8 +280,8 @@ def _check(problem: Problem, optimizer: Optimizer, batches: Batches | None) -> N
             "eosflow.Problem(module, criterion, data)."
         )
     check_settings(optimizer)
-    if obstacle := optimizer.obstacle():
-        raise UserError(f"{type(optimizer).__name__}: {obstacle}")
+    if why_not := optimizer.why_not():
+        raise UserError(f"{type(optimizer).__name__}: {why_not}")
     if batches is None:
         return
     check_settings(batches)

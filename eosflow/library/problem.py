@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eosflow.networks.own import OwnNetwork
+from eosflow.networks.user_module import UserModule
 from eosflow.objectives import CRITERIA, OF_CLASSES
 from eosflow.objectives.criteria import Criterion, criterion_of
 from eosflow.objectives.module import ModuleObjective
-from eosflow.objectives.own import Loss, own_criterion
+from eosflow.objectives.user_loss import Loss, user_criterion
 from eosflow.storage.errors import UserError
 
 Data = tuple[Any, Any] | Iterable[Any]
@@ -57,7 +57,7 @@ class Problem:
         inputs, labels = _read(data)
         device = next((p.device for p in module.parameters()), torch.device("cpu"))
         inputs, labels = (_settled(tensor, device) for tensor in (inputs, labels))
-        self.network = OwnNetwork(module, inputs)
+        self.network = UserModule(module, inputs)
         self._name = type(module).__name__
         flat = inputs.reshape(len(inputs), -1)
         self.objective = ModuleObjective(
@@ -94,12 +94,12 @@ class Problem:
                 f"criterion: {type(criterion).__name__} was given; it must be a name "
                 f"({', '.join(CRITERIA)}) or a loss of (outputs, labels)."
             )
-        return own_criterion(
+        return user_criterion(
             criterion, self.network.output_shape, _outputs(self.network, inputs), labels
         )
 
 
-def _outputs(network: OwnNetwork, inputs: Tensor) -> Tensor:
+def _outputs(network: UserModule, inputs: Tensor) -> Tensor:
     """z (N, C), a few examples at a time."""
     with torch.no_grad():
         rows = [network.outputs(network.start, part) for part in torch.split(inputs, 256)]

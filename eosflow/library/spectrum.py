@@ -37,9 +37,9 @@ def eigenpairs(problem: Problem, k: int = 5, matrix: Matrix = "hessian") -> Eige
     size = problem.network.parameters
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= size:
         raise UserError(f"k: {k!r} was given; it must be 1 to {size}, the number of parameters.")
-    point = problem.objective.evaluate(problem.theta)
+    evaluation = problem.objective.evaluate(problem.theta)
     return top_eigenpairs(
-        lambda block, out: point.product(matrix, block, out),
+        lambda block, out: evaluation.product(matrix, block, out),
         random_start(size, k, problem.theta),
         TOLERANCE,
         MAX_PRODUCTS,

@@ -58,9 +58,8 @@ class Accuracy:
         """
         record: dict[str, Any] = {}
         for prefix, which in {"": objective, **self._sets(held_out)}.items():
-            point = which.evaluate(theta)
-            record |= {f"{prefix}loss": point.loss, f"{prefix}accuracy": point.accuracy}
-            point.release()
+            evaluation = which.evaluate(theta)
+            record |= {f"{prefix}loss": evaluation.loss, f"{prefix}accuracy": evaluation.accuracy}
         return record
 
     def _sets(self, held_out: Objective) -> dict[str, Objective]:

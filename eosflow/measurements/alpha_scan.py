@@ -81,13 +81,12 @@ class AlphaScan:
                 f"{self.name} was given no learning rate: set its learning_rate to a number."
             )
         stream = generator(seed, f"{self.name} {iteration}")
-        point = objective.evaluate(theta)
+        evaluation = objective.evaluate(theta)
         # Two at once: a search for one alone may end at the second.
         search = TopEigenvalues(k=2, tolerance=self.tolerance)
-        pairs = search.search(point, stream)
+        pairs = search.search(evaluation, stream)
         top = pairs.vectors[:, 0].clone()
-        loss = point.loss
-        point.release()
+        loss = evaluation.loss
         size = min(self.batch_size, objective.examples)
         totals = dict.fromkeys((name for alpha in self.alphas for name in _names(alpha)), 0.0)
         scale = 0.0
@@ -96,7 +95,6 @@ class AlphaScan:
             batch = objective.batch(rows.to(theta.device))
             here = batch.evaluate(theta)
             gradient, before = here.gradient.clone(), (here.loss, loss)
-            here.release()
             noise = torch.randn(len(theta), generator=stream, dtype=torch.float64).to(theta)
             random = noise / noise.norm()
             scale += rate * (top @ gradient).item() ** 2
@@ -124,6 +122,5 @@ def _names(alpha: float) -> list[str]:
 
 def loss_at(objective: Objective, theta: Tensor) -> float:
     """𝓛(θ)."""
-    point = objective.evaluate(theta)
-    point.release()
-    return point.loss
+    evaluation = objective.evaluate(theta)
+    return evaluation.loss

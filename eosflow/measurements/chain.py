@@ -17,7 +17,7 @@ from eosflow.measurements.factors import (
     ratio,
 )
 from eosflow.networks.chain import Chain, Link
-from eosflow.networks.module import placed
+from eosflow.networks.module import to_like
 from eosflow.objectives.base import WORKSPACE_BYTES, Objective
 from eosflow.objectives.criteria import square_root
 from eosflow.spectra.eigenpairs import random_start
@@ -43,7 +43,7 @@ def chain_factors(chain: Chain, objective: Objective, theta: Tensor) -> dict[str
     size = _chunk_size(chain, objective, theta)
     for start in range(0, objective.examples, size):
         part = slice(start, start + size)
-        data = placed(objective.inputs[part], theta), placed(objective.targets[part], theta)
+        data = to_like(objective.inputs[part], theta), to_like(objective.targets[part], theta)
         sums, residual = _Chunk(chain, objective, theta, *data).sums()
         worst = max(worst, residual)
         for name, value in sums.items():
@@ -96,7 +96,7 @@ class _Chunk:
         self, chain: Chain, objective: Objective, theta: Tensor, inputs: Tensor, targets: Tensor
     ) -> None:
         self.chain = chain
-        self.held = chain.network.held(theta)
+        self.held = chain.network.tensors_at(theta)
         self.states = [inputs.reshape(len(inputs), 1, *chain.network.shape)]
         with torch.no_grad():
             for link in chain.links:

@@ -11,7 +11,7 @@ from eosflow.storage.settings import setting
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from eosflow.objectives.base import Objective, Point
+    from eosflow.objectives.base import Evaluation, Objective
     from eosflow.spectra.density import Estimate
 
     Count = Callable[[float], Estimate]  # N_eff for a given α
@@ -62,12 +62,11 @@ class EffectiveParameters:
 
         if span := input_span(objective):
             objective, theta = span.objective, span.project(theta)
-        point = objective.evaluate(theta)
+        evaluation = objective.evaluate(theta)
         if len(theta) <= self.exact_up_to:
-            largest, residual, count = _exactly(point)
+            largest, residual, count = _exactly(evaluation)
         else:
-            largest, residual, count = self._estimated(point, iteration, seed)
-        point.release()
+            largest, residual, count = self._estimated(evaluation, iteration, seed)
         constant, relative = count(self.alpha), count(self.relative_alpha * largest)
         return {
             "effective_parameters": constant.value,
@@ -78,16 +77,18 @@ class EffectiveParameters:
             "residual_gauss_newton": residual,
         }
 
-    def _estimated(self, point: Point, iteration: int, seed: int) -> tuple[float, float, Count]:
+    def _estimated(
+        self, evaluation: Evaluation, iteration: int, seed: int
+    ) -> tuple[float, float, Count]:
         from eosflow.spectra.density import probes, saturated, spectrum
         from eosflow.spectra.eigenpairs import top_eigenpairs
         from eosflow.spectra.randomness import generator
 
         stream = generator(seed, f"{self.name} {iteration}")
-        rows = probes(len(point.theta), self.probes, point.theta, stream)
-        found = spectrum(point.gauss_newton, rows, self.steps)
+        rows = probes(len(evaluation.theta), self.probes, evaluation.theta, stream)
+        found = spectrum(evaluation.gauss_newton, rows, self.steps)
         # Two at once: a search for one alone can end at the second.
-        top = top_eigenpairs(point.gauss_newton, rows[:2].T, TOLERANCE, MAX_PRODUCTS)
+        top = top_eigenpairs(evaluation.gauss_newton, rows[:2].T, TOLERANCE, MAX_PRODUCTS)
 
         def count(alpha: float) -> Estimate:
             return found.trace(lambda nodes: saturated(nodes, alpha))
@@ -95,13 +96,13 @@ class EffectiveParameters:
         return max(0.0, top.values[0].item()), top.relative_residual, count
 
 
-def _exactly(point: Point) -> tuple[float, float, Count]:
+def _exactly(evaluation: Evaluation) -> tuple[float, float, Count]:
     """λ₁(G), its residual, and N_eff for any α, from all eigenvalues."""
     import torch
 
     from eosflow.spectra.density import Estimate, saturated
 
-    matrix = point.gauss_newton(torch.eye(len(point.theta)).to(point.theta))
+    matrix = evaluation.gauss_newton(torch.eye(len(evaluation.theta)).to(evaluation.theta))
     values = torch.linalg.eigvalsh((matrix + matrix.T) / 2)
 
     def count(alpha: float) -> Estimate:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eosflow.objectives.base import WORKSPACE_BYTES, Objective, Point
+from eosflow.objectives.base import WORKSPACE_BYTES, Evaluation, Objective
 from eosflow.objectives.input_span import input_span
 from eosflow.objectives.mlp import Factors, MLPObjective
 from eosflow.spectra.eigenpairs import EigenPairs, Operator, random_start, top_eigenpairs
@@ -41,8 +41,8 @@ def decompose(objective: Objective, theta: Tensor) -> dict[str, Any]:
     """
     if span := input_span(objective):
         objective, theta = span.objective, span.project(theta)  # the same numbers for less
-    point = objective.evaluate(theta)
-    record: dict[str, Any] = {"loss": point.loss}
+    evaluation = objective.evaluate(theta)
+    record: dict[str, Any] = {"loss": evaluation.loss}
     if isinstance(objective, MLPObjective):
         record |= layerwise(objective, theta)
     else:
@@ -50,7 +50,7 @@ def decompose(objective: Objective, theta: Tensor) -> dict[str, Any]:
     memory = objective.scratch(
         "search", lambda: theta.new_empty(SEARCH_STEPS + 1, len(theta), dtype=torch.float32)
     )
-    record |= sharpness(point, memory)
+    record |= sharpness(evaluation, memory)
     # E5: λ₁(G) = E‖M‖² · ω. Where E‖M‖² = 0, G = 0 and any ω will do; 1 keeps its bounds.
     norm = record["m_norm2"]
     record["overlap"] = record["sharpness_gauss_newton"] / norm if norm > 0 else 1.0
@@ -59,11 +59,10 @@ def decompose(objective: Objective, theta: Tensor) -> dict[str, Any]:
         and record["residual_residual"] <= RESIDUAL_TOLERANCE
         and record.get("residual_jacobian", 0.0) <= JACOBIAN_TOLERANCE
     )
-    point.release()
     return record
 
 
-def sharpness(point: Point, memory: Tensor) -> dict[str, float]:
+def sharpness(evaluation: Evaluation, memory: Tensor) -> dict[str, float]:
     """λ₁ of 𝓗, G and R, the largest algebraic eigenvalues, and λ_P of R, the smallest.
 
     Implements: E1–E3. The eigenvector of G starts the search for that of 𝓗, which is close to it.
@@ -71,10 +70,10 @@ def sharpness(point: Point, memory: Tensor) -> dict[str, float]:
     a Ritz value, with ‖Rv − λv‖/λ₁(R) as `residual_smallest`. The searches take place in `memory`
     (m, P), in its precision.
     """
-    start = random_start(len(point.theta), 1, point.theta)
-    gauss_newton, _ = _top_pair(point.gauss_newton, start, SHARPNESS_TOLERANCE, memory)
-    hessian, _ = _top_pair(point.hessian, gauss_newton.vectors, SHARPNESS_TOLERANCE, memory)
-    residual, seen = _top_pair(point.residual, start, RESIDUAL_TOLERANCE, memory)
+    start = random_start(len(evaluation.theta), 1, evaluation.theta)
+    gauss_newton, _ = _top_pair(evaluation.gauss_newton, start, SHARPNESS_TOLERANCE, memory)
+    hessian, _ = _top_pair(evaluation.hessian, gauss_newton.vectors, SHARPNESS_TOLERANCE, memory)
+    residual, seen = _top_pair(evaluation.residual, start, RESIDUAL_TOLERANCE, memory)
     found = {"hessian": hessian, "gauss_newton": gauss_newton, "residual": residual}
     record = {f"sharpness_{name}": pairs.values[0].item() for name, pairs in found.items()}
     record |= {f"residual_{name}": pairs.relative_residual for name, pairs in found.items()}
@@ -116,7 +115,7 @@ def groupwise(objective: Objective, theta: Tensor) -> dict[str, Any]:
     groups: Tensor | float = 0.0
     for start in range(0, count, size := _rows_at_once(objective)):
         stop = min(start + size, count)
-        pieces = objective.pieces(theta, start, stop)
+        pieces = objective.per_example_grams(theta, start, stop)
         targets = objective.targets[start:stop].to(theta.device)
         hessians = objective.criterion.hessian(pieces.outputs, targets)
         totals["criterion"] += largest(hessians).sum().item()
@@ -128,7 +127,7 @@ def groupwise(objective: Objective, theta: Tensor) -> dict[str, Any]:
 
 
 def _rows_at_once(objective: Objective) -> int:
-    numbers = objective.piece_numbers() * objective.inputs.element_size()
+    numbers = objective.per_example_numbers() * objective.inputs.element_size()
     return max(1, WORKSPACE_BYTES // numbers)
 
 

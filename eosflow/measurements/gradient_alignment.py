@@ -63,18 +63,16 @@ class GradientAlignment:
         from eosflow.spectra.randomness import generator
 
         stream = generator(seed, f"{self.name} {iteration}")
-        point = objective.evaluate(theta)
+        evaluation = objective.evaluate(theta)
         search = TopEigenvalues(k=self.k, tolerance=self.tolerance)
-        pairs = search.search(point, stream)
-        share = cosines(pairs.vectors, point.gradient).square().sum().item()
-        point.release()
+        pairs = search.search(evaluation, stream)
+        share = cosines(pairs.vectors, evaluation.gradient).square().sum().item()
         size = min(self.batch_size, objective.examples)
         total = torch.zeros_like(pairs.values)
         for _ in range(self.batches):
             rows = torch.randperm(objective.examples, generator=stream)[:size]
             batch = objective.batch(rows.to(theta.device)).evaluate(theta)
             total += cosines(pairs.vectors, batch.gradient).abs()
-            batch.release()
         mean = (total / self.batches).tolist()
         return {
             "gradient_share": share,

@@ -71,9 +71,8 @@ class MinibatchSharpness:
         parts = [objective.batch(rows.to(theta.device)) for rows in order.view(count, size)]
         found = []
         for part in (objective, *parts):
-            point = part.evaluate(theta)
-            found.append(search.search(point, stream))
-            point.release()
+            evaluation = part.evaluate(theta)
+            found.append(search.search(evaluation, stream))
         whole, *batches = found
         values = [pairs.values[0].item() for pairs in batches]
         return {

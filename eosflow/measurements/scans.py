@@ -34,11 +34,9 @@ def update_scan(
     here = objective.evaluate(theta)
     loss, slope = here.loss, (here.gradient @ update).item()
     bend = (update @ here.hessian(update[:, None])[:, 0]).item()
-    here.release()
     losses = []
     for alpha in alphas:
         there = objective.evaluate(theta + alpha * update)
         losses.append(there.loss)
-        there.release()
     quadratic = [loss + alpha * slope + alpha**2 * bend / 2 for alpha in alphas]
     return Scan(losses, quadratic, bend / length**2)

@@ -53,15 +53,14 @@ class SpectralDensity:
         from eosflow.spectra.density import MarchenkoPastur, probes, spectrum
         from eosflow.spectra.randomness import generator
 
-        point = objective.evaluate(theta)
+        evaluation = objective.evaluate(theta)
         stream = generator(seed, f"{self.name} {iteration}")
         matrix = cast(Literal["hessian", "gauss_newton"], self.matrix)
         found = spectrum(
-            lambda block, out: point.product(matrix, block, out),
+            lambda block, out: evaluation.product(matrix, block, out),
             probes(len(theta), self.probes, theta, stream),
             self.steps,
         )
-        point.release()
         trace, norm = found.trace(lambda nodes: nodes), found.frobenius_norm()
         record = {
             "trace": trace.value,

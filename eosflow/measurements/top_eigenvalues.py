@@ -10,7 +10,7 @@ from eosflow.storage.settings import setting
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from eosflow.objectives.base import Objective, Point
+    from eosflow.objectives.base import Evaluation, Objective
     from eosflow.spectra.eigenpairs import EigenPairs
 
 MAX_PRODUCTS = 300  # block products with k vectors
@@ -65,23 +65,21 @@ class TopEigenvalues:
     def _found(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> EigenPairs:
         from eosflow.spectra.randomness import generator
 
-        point = objective.evaluate(theta)
-        pairs = self.search(point, generator(seed, f"{self.name} {iteration}"))
-        point.release()
-        return pairs
+        evaluation = objective.evaluate(theta)
+        return self.search(evaluation, generator(seed, f"{self.name} {iteration}"))
 
-    def search(self, point: Point, stream: Generator) -> EigenPairs:
-        """The k top eigenpairs at a point, from a start block (P, k) drawn from the stream."""
+    def search(self, evaluation: Evaluation, stream: Generator) -> EigenPairs:
+        """The k top eigenpairs, from a start block (P, k) drawn from the stream."""
         import torch
 
         from eosflow.spectra.eigenpairs import top_eigenpairs
 
-        theta = point.theta
+        theta = evaluation.theta
         count = min(self.k, len(theta))
         rows = torch.randn(count, len(theta), generator=stream, dtype=torch.float64).to(theta)
         matrix = cast(Literal["hessian", "gauss_newton", "residual"], self.matrix)
         return top_eigenpairs(
-            lambda block, out: point.product(matrix, block, out),
+            lambda block, out: evaluation.product(matrix, block, out),
             rows.T,
             self.tolerance,
             MAX_PRODUCTS,

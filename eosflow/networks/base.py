@@ -41,7 +41,7 @@ class NetworkSettings(Protocol):
 
     name: ClassVar[str]
 
-    def obstacle(self, shape: Shape) -> str:
+    def why_not(self, shape: Shape) -> str:
         """Why the network cannot read inputs of this shape, and what to do; empty if it can."""
 
     def parameters(self, shape: Shape, outputs: int) -> int:

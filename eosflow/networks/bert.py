@@ -44,7 +44,7 @@ class BERTSettings:
     vocabulary: int = setting(30522, about="token ids that there are", minimum=4)
     positions: int = setting(512, about="most tokens of an input", minimum=2)
 
-    def obstacle(self, shape: Shape) -> str:
+    def why_not(self, shape: Shape) -> str:
         """Empty for token ids (3, positions), no more positions than there are."""
         if len(shape) != 2 or shape[0] != ROWS:
             return (

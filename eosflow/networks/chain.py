@@ -72,7 +72,7 @@ class Chain:
         self._module = fx.GraphModule(network.module, graph)
         self._names = _names(network.module, self._module)
         self._inputs = next(node for node in graph.nodes if node.op == "placeholder")
-        held = network.held(theta)
+        held = network.tensors_at(theta)
         with torch.no_grad():
             self._values = self._run_all(graph, held, example)
             self.links = self._links(graph)
@@ -88,7 +88,7 @@ class Chain:
     def run(self, link: Link, held: dict[str, Tensor], z: Tensor) -> Tensor:
         """z_l of one example from its z_{l−1}, both of the shapes that the links say.
 
-        `held` are the network's tensors by their names, see `ModuleNetwork.held`.
+        `held` are the network's tensors by their names, see `ModuleNetwork.tensors_at`.
         """
         return self._at(link, held, z)[link.steps[-1]]  # type: ignore[no-any-return]
 

@@ -31,9 +31,9 @@ class CNNSettings(images.ImageSettings):
         "relu", about="function between the layers", enum=list(ACTIVATION_NAMES)
     )
 
-    def obstacle(self, shape: Shape) -> str:
+    def why_not(self, shape: Shape) -> str:
         """Empty for images of at least 10 × 10 pixels."""
-        return images.obstacle(shape, 10)
+        return images.why_not(shape, 10)
 
     def _pooled(self, shape: Shape) -> tuple[int, int]:
         height, width = (((side - 2) // 2 - 2) // 2 for side in shape[1:])

@@ -1,4 +1,4 @@
-"""What networks that read images share: their obstacle, and what a convolution costs."""
+"""What networks that read images share: their why_not, and what a convolution costs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ImageSettings(ABC):
         return 2 * (6 * sum(passes) - 4 * passes[0])
 
 
-def obstacle(shape: Shape, least: int) -> str:
+def why_not(shape: Shape, least: int) -> str:
     """Why inputs of this shape are no images, or too small ones; empty if they will do."""
     if len(shape) != 3:
         return (

@@ -35,7 +35,7 @@ class LSTMSettings:
     hidden: int = setting(200, about="memory cells of each layer", minimum=1)
     layers: int = setting(2, about="layers of memory cells", minimum=1)
 
-    def obstacle(self, shape: Shape) -> str:
+    def why_not(self, shape: Shape) -> str:
         """Empty for sequences of vectors, (positions, numbers)."""
         if len(shape) == 2:
             return ""

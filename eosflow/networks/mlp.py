@@ -36,7 +36,7 @@ class MLPSettings:
         """d_0 … d_L: D inputs, L−1 hidden layers of one width, C outputs."""
         return (math.prod(shape), *(self.width,) * (self.depth - 1), outputs)
 
-    def obstacle(self, shape: Shape) -> str:
+    def why_not(self, shape: Shape) -> str:
         """Empty: inputs of any shape are read as one vector."""
         return ""
 

@@ -96,7 +96,7 @@ class ModuleNetwork:
         """z (N, C) for inputs (N, D), in the dtype and on the device of θ."""
         images = inputs.reshape(len(inputs), *self.shape)
         with self.context():
-            outputs: Tensor = functional_call(self.module, self.held(theta), (images,))
+            outputs: Tensor = functional_call(self.module, self.tensors_at(theta), (images,))
         return outputs.reshape(len(inputs), -1)
 
     def check_inputs(self, inputs: Tensor) -> None:
@@ -106,11 +106,11 @@ class ModuleNetwork:
         """What the module must be called within."""
         return nullcontext()
 
-    def held(self, theta: Tensor) -> dict[str, Tensor]:
+    def tensors_at(self, theta: Tensor) -> dict[str, Tensor]:
         """All tensors that the module holds, by name, with those of θ and in its dtype."""
         fast = dict(self.module.named_buffers())
         fast |= {name: p for name, p in self.module.named_parameters() if not p.requires_grad}
-        return {name: placed(tensor, theta) for name, tensor in fast.items()} | self.named(theta)
+        return {name: to_like(tensor, theta) for name, tensor in fast.items()} | self.named(theta)
 
     def numbers(self) -> int:
         """Numbers that all submodules together put out for one example."""
@@ -159,7 +159,7 @@ def plain_layer_norms(module: nn.Module) -> None:
             module.set_submodule(name, _LayerNorm(layer))
 
 
-def placed(tensor: Tensor, theta: Tensor) -> Tensor:
+def to_like(tensor: Tensor, theta: Tensor) -> Tensor:
     """The tensor on the device of θ, real numbers in its dtype and whole ones, such as words, as
     they are.
     """

@@ -35,9 +35,9 @@ class ResNetSettings(images.ImageSettings):
         1 / 15, about="variance of the initial weights, over 2/fan-in", exclusiveMinimum=0
     )
 
-    def obstacle(self, shape: Shape) -> str:
+    def why_not(self, shape: Shape) -> str:
         """Empty for images of at least 4 × 4 pixels."""
-        return images.obstacle(shape, 4)
+        return images.why_not(shape, 4)
 
     def _stages(self) -> list[tuple[int, int, int]]:
         """(channels in, channels out, stride) of each block."""

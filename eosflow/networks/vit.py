@@ -39,9 +39,9 @@ class ViTSettings(images.ImageSettings):
     depth: int = setting(6, about="blocks", minimum=1)
     heads: int = setting(4, about="attention heads of each block, which share the width", minimum=1)
 
-    def obstacle(self, shape: Shape) -> str:
+    def why_not(self, shape: Shape) -> str:
         """Empty for images that whole patches cover, and a width that the heads divide."""
-        if problem := images.obstacle(shape, self.patch):
+        if problem := images.why_not(shape, self.patch):
             return problem
         height, width = shape[1:]
         if height % self.patch or width % self.patch:

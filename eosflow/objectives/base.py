@@ -1,4 +1,4 @@
-"""What every objective offers: the training loss at a point, its derivatives, its pieces."""
+"""What every objective offers: the training loss at an evaluation, its derivatives, its pieces."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Matrix = Literal["hessian", "gauss_newton", "residual"]
 
 
 @dataclass(frozen=True)
-class Pieces:
+class PerExampleGrams:
     """What single examples contribute to G, for n of them.
 
     outputs (n, C); grams (L, n, C, C): M_l M_lᵀ of each parameter group l = 1..L, with
@@ -32,7 +32,7 @@ class Pieces:
     grams: Tensor
 
 
-class Point(ABC):
+class Evaluation(ABC):
     """𝓛 at one θ (P,): `loss` and `accuracy` are floats, `gradient` is ∇𝓛 (P,).
 
     `accuracy` is the share of examples whose largest output is that of their class; NaN where the
@@ -59,9 +59,6 @@ class Point(ABC):
     def residual(self, block: Tensor, out: Tensor | None = None) -> Tensor:
         """RV for V (P, k). Implements: E3."""
         return self.product("residual", block, out)
-
-    def release(self) -> None:  # noqa: B027  (most have no memory to give back)
-        """Let the next point reuse this one's memory; no product may follow."""
 
 
 class Objective(ABC):
@@ -111,15 +108,15 @@ class Objective(ABC):
         return memory
 
     @abstractmethod
-    def evaluate(self, theta: Tensor) -> Point:
+    def evaluate(self, theta: Tensor) -> Evaluation:
         """Loss, accuracy and gradient at θ (P,), and what products there need."""
 
     @abstractmethod
-    def pieces(self, theta: Tensor, start: int, stop: int) -> Pieces:
+    def per_example_grams(self, theta: Tensor, start: int, stop: int) -> PerExampleGrams:
         """The contributions of the examples start … stop − 1 at θ (P,)."""
 
     @abstractmethod
-    def piece_numbers(self) -> int:
+    def per_example_numbers(self) -> int:
         """Numbers that `pieces` holds in memory for one example; callers choose their chunks."""
 
     @abstractmethod

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from eosflow.networks.perceptron import MLP
-from eosflow.objectives.base import WORKSPACE_BYTES, Matrix, Objective, Pieces, Point
+from eosflow.objectives.base import WORKSPACE_BYTES, Evaluation, Matrix, Objective, PerExampleGrams
 from eosflow.objectives.criteria import accuracy, square_root
 
 
@@ -64,24 +64,23 @@ class MLPObjective(Objective):
         super().__init__(network, criterion, inputs, targets, workspace_bytes)
         self._buffers: dict[tuple[int, torch.dtype], Tensor] = {}
         self._inputs = {inputs.dtype: inputs}
-        self._spare: dict[torch.dtype, list[_Passes]] = {}
 
-    def evaluate(self, theta: Tensor) -> MLPPoint:
+    def evaluate(self, theta: Tensor) -> MLPEvaluation:
         """Loss, accuracy and gradient at θ (P,), and what block products there need."""
-        return MLPPoint(self, theta)
+        return MLPEvaluation(self, theta)
 
     def batch(self, rows: Tensor) -> MLPObjective:
         """The same loss over the examples `rows` (n,) int64 alone."""
         data = self.inputs[rows], self.targets[rows]
         return MLPObjective(self.network, self.criterion.name, *data, self._workspace_bytes)
 
-    def pieces(self, theta: Tensor, start: int, stop: int) -> Pieces:
+    def per_example_grams(self, theta: Tensor, start: int, stop: int) -> PerExampleGrams:
         """M_l M_lᵀ = (1 + ‖a_{l−1}‖²) B_l B_lᵀ, layer by layer. Implements: E6–E7."""
         factors = self.factors(theta, start, stop)
         grams = factors.scales[:, :, None, None] * factors.grams
-        return Pieces(factors.outputs, grams)
+        return PerExampleGrams(factors.outputs, grams)
 
-    def piece_numbers(self) -> int:
+    def per_example_numbers(self) -> int:
         """What `factors` holds of one example: a layer's states, slopes and B_l, and the Grams."""
         widths = self.network.dimensions
         outputs = widths[-1]
@@ -105,10 +104,8 @@ class MLPObjective(Objective):
         squares = torch.stack([state.square().sum(1) for state in states])
         return Factors(outputs, squares, slopes, torch.stack(grams[::-1]))
 
-    def take_passes(self, dtype: torch.dtype) -> _Passes:
-        """Memory for a point: released by an earlier one, or new."""
-        if self._spare.get(dtype):
-            return self._spare[dtype].pop()
+    def new_passes(self, dtype: torch.dtype) -> _Passes:
+        """Memory for an evaluation."""
         if dtype not in self._inputs:
             self._inputs[dtype] = self.inputs.to(dtype)
         inputs = self._inputs[dtype]
@@ -119,10 +116,6 @@ class MLPObjective(Objective):
         )
         back.append(torch.empty_like(outputs))
         return _Passes([inputs, *states], slopes, back, bend, outputs)
-
-    def give_back(self, passes: _Passes) -> None:
-        """Keep the memory of a point that is no longer used."""
-        self._spare.setdefault(passes.outputs.dtype, []).append(passes)
 
     def chunk_size(self, vectors: int, dtype: torch.dtype) -> int:
         """How many examples a block product with that many vectors takes at once."""
@@ -176,14 +169,14 @@ class Factors:
         return 1 + self.squares
 
 
-class MLPPoint(Point):
-    """𝓛 of an MLP at one θ, see `Point`."""
+class MLPEvaluation(Evaluation):
+    """𝓛 of an MLP at one θ, see `Evaluation`."""
 
     def __init__(self, objective: MLPObjective, theta: Tensor) -> None:
         self.objective = objective
         self.theta = theta
         self.gradient = torch.empty_like(theta)
-        self._passes = objective.take_passes(theta.dtype)
+        self._passes = objective.new_passes(theta.dtype)
         # θ and the passes, rounded to the precisions that products have been asked for.
         self._rounded = {theta.dtype: (theta, self._passes)}
         self._forward()
@@ -191,12 +184,6 @@ class MLPPoint(Point):
         self.loss = objective.criterion.value(outputs, targets).sum().item() / objective.examples
         self.accuracy = accuracy(outputs, targets)
         self._backward()
-
-    def release(self) -> None:
-        """Let the next point reuse this one's memory; no product may follow."""
-        for _, passes in self._rounded.values():
-            self.objective.give_back(passes)
-        del self._passes, self._rounded
 
     def _forward(self) -> None:
         passes, activation = self._passes, self.objective.network.activation
@@ -243,7 +230,7 @@ class MLPPoint(Point):
 
     def _in_precision(self, dtype: torch.dtype) -> tuple[Tensor, _Passes]:
         if dtype not in self._rounded:
-            passes = self.objective.take_passes(dtype)
+            passes = self.objective.new_passes(dtype)
             passes.copy_(self._passes)
             self._rounded[dtype] = self.theta.to(dtype), passes
         return self._rounded[dtype]

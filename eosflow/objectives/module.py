@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.func import grad, jacrev, jvp, vjp, vmap
 
-from eosflow.networks.module import ModuleNetwork, placed
-from eosflow.objectives.base import WORKSPACE_BYTES, Matrix, Objective, Pieces, Point
+from eosflow.networks.module import ModuleNetwork, to_like
+from eosflow.objectives.base import WORKSPACE_BYTES, Evaluation, Matrix, Objective, PerExampleGrams
 from eosflow.objectives.criteria import Criterion, accuracy, square_root
 
 # Copies of a network's numbers that one product holds: forward and backward, each with its tangent.
@@ -38,9 +38,9 @@ class ModuleObjective(Objective):
         super().__init__(network, criterion, inputs, targets, workspace_bytes)
         self._numbers = network.numbers()
 
-    def evaluate(self, theta: Tensor) -> ModulePoint:
+    def evaluate(self, theta: Tensor) -> ModuleEvaluation:
         """Loss, accuracy and gradient at θ (P,)."""
-        return ModulePoint(self, theta)
+        return ModuleEvaluation(self, theta)
 
     def batch(self, rows: Tensor) -> ModuleObjective:
         """The same loss over the examples `rows` (n,) int64 alone."""
@@ -60,11 +60,11 @@ class ModuleObjective(Objective):
         length = max(1, min(self.examples, self.room(theta) // columns))
         for start in range(0, self.examples, length):
             part = slice(start, start + length)
-            yield placed(self.inputs[part], theta), self.targets[part].to(theta.device)
+            yield to_like(self.inputs[part], theta), self.targets[part].to(theta.device)
 
-    def pieces(self, theta: Tensor, start: int, stop: int) -> Pieces:
+    def per_example_grams(self, theta: Tensor, start: int, stop: int) -> PerExampleGrams:
         """M_l M_lᵀ from the Jacobians of single examples. Implements: E4."""
-        inputs = placed(self.inputs[start:stop], theta)
+        inputs = to_like(self.inputs[start:stop], theta)
 
         def outputs_of(parameters: Tensor, example: Tensor) -> Tensor:
             return self.network.outputs(parameters, example[None])[0]
@@ -75,17 +75,17 @@ class ModuleObjective(Objective):
         targets = self.targets[start:stop].to(theta.device)
         m = square_root(self.criterion.hessian(outputs, targets)) @ jacobians
         grams = [m[..., group] @ m[..., group].mT for group in self.network.groups]
-        return Pieces(outputs, torch.stack(grams))
+        return PerExampleGrams(outputs, torch.stack(grams))
 
-    def piece_numbers(self) -> int:
+    def per_example_numbers(self) -> int:
         """Two Jacobians, and what the network holds for each output."""
         theta = torch.zeros(self.network.parameters, dtype=torch.float64, device=self.inputs.device)
         outputs = self.network.outputs(theta, self.inputs[:1]).shape[1]
         return outputs * (2 * self.network.parameters + 2 * self._numbers)
 
 
-class ModulePoint(Point):
-    """𝓛 of a module at one θ, see `Point`."""
+class ModuleEvaluation(Evaluation):
+    """𝓛 of a module at one θ, see `Evaluation`."""
 
     def __init__(self, objective: ModuleObjective, theta: Tensor) -> None:
         self.objective = objective

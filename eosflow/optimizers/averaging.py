@@ -13,7 +13,7 @@ from eosflow.storage.settings import setting
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from eosflow.objectives.base import Objective, Point
+    from eosflow.objectives.base import Evaluation, Objective
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,20 +45,23 @@ class SWA(GradientDescent):
         return {**super().init(objective, theta, seed), "weights": theta}
 
     def step(
-        self, objective: Objective, point: Point, state: State, room: float = math.inf
+        self,
+        objective: Objective,
+        evaluation: Evaluation,
+        state: State,
+        max_flow_time: float = math.inf,
     ) -> Step | None:
         """One step of w, then the mean; None where w is not finite."""
         averaged = cast(int, state["steps"]) - self.average_after
         if averaged <= 0:  # θ is w
-            taken = super().step(objective, point, state, room)
+            taken = super().step(objective, evaluation, state, max_flow_time)
         else:
             ahead = objective.evaluate(cast("Tensor", state["weights"]))
-            taken = super().step(objective, ahead, state, room)
-            ahead.release()
+            taken = super().step(objective, ahead, state, max_flow_time)
         if taken is None:
             return None
         weights = taken.theta
-        theta = weights if averaged <= 0 else point.theta.lerp(weights, 1 / (averaged + 1))
+        theta = weights if averaged <= 0 else evaluation.theta.lerp(weights, 1 / (averaged + 1))
         return replace(taken, theta=theta, state={**taken.state, "weights": weights})
 
     def _words(self) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from eosflow.objectives.base import Objective, Point
+    from eosflow.objectives.base import Evaluation, Objective
 
 # Everything that the next step depends on, besides θ; a checkpoint holds exactly this. Tensors of
 # any shape, or numbers that JSON can hold.
@@ -31,7 +31,7 @@ class Step:
     state: State
     step_size: float
     facts: Mapping[str, float] = field(default_factory=dict)
-    point: Point | None = None
+    evaluation: Evaluation | None = None
 
 
 class Optimizer(Protocol):
@@ -41,9 +41,9 @@ class Optimizer(Protocol):
     the last bit. Planning reads the settings, so a module with an optimizer imports torch, and what
     needs torch, inside its methods alone. `follows_flow` says that the path is that of θ' = −∇𝓛,
     which asks for the whole objective at every step; others may be given batches. Long steps go
-    beyond the target loss; with `lands_on_target` the last one is made as short as it takes. With
-    `any_coordinates` the path is the same in any orthonormal coordinates of θ, and a run may be
-    trained in fewer of them, see `eosflow.objectives.input_span`.
+    beyond the target loss; with `lands_on_target` the last one is made as short as it takes. If it
+    is `rotation_equivariant` the path is the same in any orthonormal coordinates of θ, and a run
+    may be trained in fewer of them, see `eosflow.objectives.input_span`.
     `transient` is how many iterations at the start are no part of any analysis, for their steps are
     too long for what they follow: 10 as in the paper, 0 where the error is controlled. `version` is
     raised when the numbers move; only the runs of this optimizer are then made again.
@@ -56,13 +56,13 @@ class Optimizer(Protocol):
     transient: ClassVar[int]
 
     @property
-    def any_coordinates(self) -> bool:
+    def rotation_equivariant(self) -> bool:
         """Whether the path is the same in any orthonormal coordinates of θ that hold ∇𝓛."""
 
     def describe(self) -> str:
         """The optimizer in words, for the report."""
 
-    def obstacle(self) -> str:
+    def why_not(self) -> str:
         """Why these settings cannot be used together, as `setting: …`; empty if they can."""
 
     def columns(self, parameters: int, outputs: int) -> dict[str, str]:
@@ -78,7 +78,11 @@ class Optimizer(Protocol):
         """The state before the first step from θ (P,)."""
 
     def step(
-        self, objective: Objective, point: Point, state: State, room: float = math.inf
+        self,
+        objective: Objective,
+        evaluation: Evaluation,
+        state: State,
+        max_flow_time: float = math.inf,
     ) -> Step | None:
         """One step from a point of the objective; None where no step can be taken (diverged).
 

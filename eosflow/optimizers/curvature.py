@@ -24,7 +24,7 @@ ROUNDING = 1e-13  # of a curvature, relative to it
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from eosflow.objectives.base import Objective, Point
+    from eosflow.objectives.base import Evaluation, Objective
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,26 +65,32 @@ class TracePenalty(GradientDescent):
         return {**start, "seed": seed, "trace": theta.new_zeros(())}
 
     def step(
-        self, objective: Objective, point: Point, state: State, room: float = math.inf
+        self,
+        objective: Objective,
+        evaluation: Evaluation,
+        state: State,
+        max_flow_time: float = math.inf,
     ) -> Step | None:
         """One step; None where it is not finite."""
-        taken = super().step(objective, point, state, room)
+        taken = super().step(objective, evaluation, state, max_flow_time)
         if taken is None:
             return None
         after = {"trace": state["trace"], **taken.state, "seed": state["seed"]}
         facts = {**taken.facts, "trace": float(cast("Tensor", after["trace"]))}
         return replace(taken, state=after, facts=facts)
 
-    def _gradient(self, objective: Objective, point: Point, state: State) -> tuple[Tensor, Buffers]:
+    def _gradient(
+        self, objective: Objective, evaluation: Evaluation, state: State
+    ) -> tuple[Tensor, Buffers]:
         if not self.rho:
-            return point.gradient, {}
+            return evaluation.gradient, {}
         from eosflow.spectra.density import probes
         from eosflow.spectra.randomness import generator
 
         stream = generator(cast(int, state["seed"]), f"trace probes {state['steps']}")
-        signs = probes(len(point.theta), self.probes, point.theta, stream)
-        trace, gradient = trace_and_gradient(objective, point.theta, signs)
-        return point.gradient.add(gradient, alpha=self.rho), {"trace": trace}
+        signs = probes(len(evaluation.theta), self.probes, evaluation.theta, stream)
+        trace, gradient = trace_and_gradient(objective, evaluation.theta, signs)
+        return evaluation.gradient.add(gradient, alpha=self.rho), {"trace": trace}
 
     def _words(self) -> list[str]:
         name, *rest = super()._words()
@@ -138,10 +144,8 @@ def _check_third_derivatives(objective: Objective, theta: Tensor, seed: int) -> 
         return
 
     def curvature(at: Tensor) -> float:
-        point = objective.evaluate(at)
-        found = float((signs * point.hessian(signs.T).T).sum())
-        point.release()
-        return found
+        evaluation = objective.evaluate(at)
+        return float((signs * evaluation.hessian(signs.T).T).sum())
 
     seen = []
     for step in DIFFERENCE_STEPS:
@@ -189,15 +193,21 @@ class SharpestNoise(SubspaceOptimizer):
         return {**super().init(objective, theta, seed), "seed": seed}
 
     def step(
-        self, objective: Objective, point: Point, state: State, room: float = math.inf
+        self,
+        objective: Objective,
+        evaluation: Evaluation,
+        state: State,
+        max_flow_time: float = math.inf,
     ) -> Step | None:
         """One step, after a search where one is due; None where it is not finite."""
-        taken = super().step(objective, point, state, room)
+        taken = super().step(objective, evaluation, state, max_flow_time)
         return taken and replace(taken, state={**taken.state, "seed": state["seed"]})
 
-    def _gradient(self, objective: Objective, point: Point, state: State) -> tuple[Tensor, Buffers]:
+    def _gradient(
+        self, objective: Objective, evaluation: Evaluation, state: State
+    ) -> tuple[Tensor, Buffers]:
         if not self.noise:
-            return point.gradient, {}
+            return evaluation.gradient, {}
         import torch
 
         from eosflow.spectra.randomness import generator
@@ -206,9 +216,8 @@ class SharpestNoise(SubspaceOptimizer):
         stream = generator(cast(int, state["seed"]), f"noise {state['steps']}")
         normal = torch.randn(len(directions), generator=stream, dtype=torch.float64)
         shift = directions.T @ (self.noise * normal).to(directions)
-        beside = objective.evaluate(point.theta + shift)
+        beside = objective.evaluate(evaluation.theta + shift)
         gradient = beside.gradient.clone()
-        beside.release()
         return gradient, {}
 
     def _title(self) -> str:

@@ -16,7 +16,7 @@ from eosflow.storage.settings import setting
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from eosflow.objectives.base import Objective, Point
+    from eosflow.objectives.base import Evaluation, Objective
     from eosflow.spectra.eigenpairs import EigenPairs, Workspace
 
 # The first block of eigenpairs starts from noise; the bound on products is this much wider there.
@@ -28,8 +28,11 @@ FLOAT32_TOLERANCE = 1e-5
 
 
 def downhill(
-    objective: Objective, point: Point, propose: Callable[[float], Tensor], step_size: float
-) -> tuple[Point, float, int] | None:
+    objective: Objective,
+    evaluation: Evaluation,
+    propose: Callable[[float], Tensor],
+    step_size: float,
+) -> tuple[Evaluation, float, int] | None:
     """The first of η, η/2, η/4 … whose θ = propose(η) does not raise the loss.
 
     The flow never raises the loss. A step that does is an error of the discretisation, seen in the
@@ -41,9 +44,8 @@ def downhill(
         theta = propose(step_size)
         if math.isfinite(theta.sum().item()):  # in one pass; any inf or nan shows in the sum
             following = objective.evaluate(theta)
-            if following.loss <= point.loss:
+            if following.loss <= evaluation.loss:
                 return following, step_size, rejected
-            following.release()
         step_size /= 2
     return None
 
@@ -53,7 +55,6 @@ def gradient_of(objective: Objective) -> Callable[[Tensor], Tensor]:
 
     def gradient(theta: Tensor) -> Tensor:
         between = objective.evaluate(theta)
-        between.release()
         return between.gradient
 
     return gradient
@@ -71,7 +72,7 @@ class ExponentialEuler:
     version: ClassVar[int] = 1
     follows_flow: ClassVar[bool] = True
     lands_on_target: ClassVar[bool] = False
-    any_coordinates: ClassVar[bool] = False
+    rotation_equivariant: ClassVar[bool] = False
     transient: ClassVar[int] = 10
 
     max_step_size: float = setting(
@@ -98,7 +99,7 @@ class ExponentialEuler:
             f"{self.eigen_dtype}"
         )
 
-    def obstacle(self) -> str:
+    def why_not(self) -> str:
         """Float32 pairs cannot meet a tolerance below what rounding leaves of a residual."""
         if self.eigen_dtype == "float32" and self.eigen_tolerance < FLOAT32_TOLERANCE:
             return (
@@ -142,21 +143,25 @@ class ExponentialEuler:
         return {"start": random_start(len(theta), pairs, like, seed).T, "steps": 0}
 
     def step(
-        self, objective: Objective, point: Point, state: State, room: float = math.inf
+        self,
+        objective: Objective,
+        evaluation: Evaluation,
+        state: State,
+        max_flow_time: float = math.inf,
     ) -> Step | None:
         """One step of at most min(η_max, 1/|λ_{K+1}|), halved until the loss does not rise."""
         from eosflow.optimizers.integrators import stable_step_size
 
         start = cast("Tensor", state["start"])
         workspace = self._workspace(objective, start)
-        pairs = self._eigenpairs(point, state, workspace)
+        pairs = self._eigenpairs(evaluation, state, workspace)
         limit = cast(float, state.get("step_limit", math.inf))
         longest = min(stable_step_size(pairs, self.max_step_size), limit)
         found = downhill(
             objective,
-            point,
-            lambda size: self._advance(objective, point, pairs, size),
-            min(longest, room),
+            evaluation,
+            lambda size: self._advance(objective, evaluation, pairs, size),
+            min(longest, max_flow_time),
         )
         if found is None:
             return None
@@ -187,19 +192,19 @@ class ExponentialEuler:
         name = f"eigenpairs {count} {start.dtype}"
         return objective.scratch(name, lambda: Workspace(size, count, start))
 
-    def _eigenpairs(self, point: Point, state: State, workspace: Workspace) -> EigenPairs:
+    def _eigenpairs(self, evaluation: Evaluation, state: State, workspace: Workspace) -> EigenPairs:
         from eosflow.spectra.eigenpairs import top_eigenpairs
 
         limit = self.max_block_products * (FIRST_STEP_FACTOR if state["steps"] == 0 else 1)
         start = cast("Tensor", state["start"]).T
-        return top_eigenpairs(point.hessian, start, self.eigen_tolerance, limit, workspace)
+        return top_eigenpairs(evaluation.hessian, start, self.eigen_tolerance, limit, workspace)
 
     def _advance(
-        self, objective: Objective, point: Point, pairs: EigenPairs, step_size: float
+        self, objective: Objective, evaluation: Evaluation, pairs: EigenPairs, step_size: float
     ) -> Tensor:
         from eosflow.optimizers.integrators import exponential_euler
 
-        return exponential_euler(point.theta, point.gradient, pairs, step_size)
+        return exponential_euler(evaluation.theta, evaluation.gradient, pairs, step_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,12 +217,12 @@ class ExponentialHeun(ExponentialEuler):
     name: ClassVar[str] = "exponential-heun"
 
     def _advance(
-        self, objective: Objective, point: Point, pairs: EigenPairs, step_size: float
+        self, objective: Objective, evaluation: Evaluation, pairs: EigenPairs, step_size: float
     ) -> Tensor:
         from eosflow.optimizers.integrators import exponential_heun
 
         gradient = gradient_of(objective)
-        return exponential_heun(point.theta, point.gradient, pairs, step_size, gradient)
+        return exponential_heun(evaluation.theta, evaluation.gradient, pairs, step_size, gradient)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +236,7 @@ class ExplicitEuler:
     version: ClassVar[int] = 1
     follows_flow: ClassVar[bool] = True
     lands_on_target: ClassVar[bool] = False
-    any_coordinates: ClassVar[bool] = False
+    rotation_equivariant: ClassVar[bool] = False
     transient: ClassVar[int] = 10
 
     fraction: float = setting(1.0, about="step size as a fraction of 1/λ₁", exclusiveMinimum=0)
@@ -246,7 +251,7 @@ class ExplicitEuler:
             f"{self.max_step_size:g}"
         )
 
-    def obstacle(self) -> str:
+    def why_not(self) -> str:
         """Empty: all settings go together."""
         return ""
 
@@ -269,7 +274,11 @@ class ExplicitEuler:
         return {"start": random_start(len(theta), 1, theta, seed).T, "steps": 0, "sharpness": 0.0}
 
     def step(
-        self, objective: Objective, point: Point, state: State, room: float = math.inf
+        self,
+        objective: Objective,
+        evaluation: Evaluation,
+        state: State,
+        max_flow_time: float = math.inf,
     ) -> Step | None:
         """One step of min(fraction/λ₁, η_max); a loss that rises is no reason to take it again."""
         from eosflow.spectra.eigenpairs import top_eigenpairs
@@ -277,20 +286,20 @@ class ExplicitEuler:
         steps, products = cast(int, state["steps"]), 0
         start, sharpness = cast("Tensor", state["start"]), cast(float, state["sharpness"])
         if steps < 10 or steps % 10 == 0:
-            pairs = top_eigenpairs(point.hessian, start.T, 0.01, 50)
+            pairs = top_eigenpairs(evaluation.hessian, start.T, 0.01, 50)
             start, sharpness = pairs.vectors.T.clone(), pairs.values[0].item()
             products = pairs.products
         bound = self.fraction / sharpness if sharpness > 0 else math.inf
-        step_size = min(bound, self.max_step_size, room)
-        theta = self._advance(objective, point, step_size)
+        step_size = min(bound, self.max_step_size, max_flow_time)
+        theta = self._advance(objective, evaluation, step_size)
         if not math.isfinite(theta.sum().item()):
             return None
         facts = {"eigenvalue_1": sharpness, "power_iterations": products}
         following: State = {"start": start, "steps": steps + 1, "sharpness": sharpness}
         return Step(theta, following, step_size, facts)
 
-    def _advance(self, objective: Objective, point: Point, step_size: float) -> Tensor:
-        return point.theta - step_size * point.gradient
+    def _advance(self, objective: Objective, evaluation: Evaluation, step_size: float) -> Tensor:
+        return evaluation.theta - step_size * evaluation.gradient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,8 +308,8 @@ class RungeKutta4(ExplicitEuler):
 
     name: ClassVar[str] = "runge-kutta-4"
 
-    def _advance(self, objective: Objective, point: Point, step_size: float) -> Tensor:
+    def _advance(self, objective: Objective, evaluation: Evaluation, step_size: float) -> Tensor:
         from eosflow.optimizers.integrators import runge_kutta_4
 
         gradient = gradient_of(objective)
-        return runge_kutta_4(point.theta, point.gradient, step_size, gradient)
+        return runge_kutta_4(evaluation.theta, evaluation.gradient, step_size, gradient)

@@ -18,7 +18,7 @@ from eosflow.storage.settings import setting
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from eosflow.objectives.base import Objective, Point
+    from eosflow.objectives.base import Evaluation, Objective
 
 Buffers = Mapping[str, "Tensor"]
 
@@ -58,7 +58,7 @@ class GradientOptimizer(ABC):
     )
 
     @property
-    def any_coordinates(self) -> bool:
+    def rotation_equivariant(self) -> bool:
         """No, unless a subclass knows better: many look at single coordinates."""
         return False
 
@@ -100,35 +100,41 @@ class GradientOptimizer(ABC):
         """`steps` = 0 and the optimizer's buffers (P,), which are 0."""
         return {"steps": 0, **{name: theta.new_zeros(theta.shape) for name in self._buffers()}}
 
-    def obstacle(self) -> str:
+    def why_not(self) -> str:
         """Empty: all settings go together."""
         return ""
 
     def step(
-        self, objective: Objective, point: Point, state: State, room: float = math.inf
+        self,
+        objective: Objective,
+        evaluation: Evaluation,
+        state: State,
+        max_flow_time: float = math.inf,
     ) -> Step | None:
         """θ − η_t d; None where that is not finite. η_t is also the step size."""
         steps = cast(int, state["steps"])
-        rate, norm = self.rate(steps), point.gradient.norm().item()
-        gradient, more = self._gradient(objective, point, state)
-        seen, buffers = self._seen(gradient, point.theta), cast("Buffers", state)
-        theta, buffers = self._update(point.theta, seen, rate, steps + 1, buffers)
+        rate, norm = self.rate(steps), evaluation.gradient.norm().item()
+        gradient, more = self._gradient(objective, evaluation, state)
+        seen, buffers = self._seen(gradient, evaluation.theta), cast("Buffers", state)
+        theta, buffers = self._update(evaluation.theta, seen, rate, steps + 1, buffers)
         if not theta.isfinite().all():
             return None
         facts = {"learning_rate": rate, "gradient_norm": norm}
         return Step(theta, {"steps": steps + 1, **buffers, **more}, rate, facts)
 
-    def _gradient(self, objective: Objective, point: Point, state: State) -> tuple[Tensor, Buffers]:
+    def _gradient(
+        self, objective: Objective, evaluation: Evaluation, state: State
+    ) -> tuple[Tensor, Buffers]:
         """What stands for ∇𝓛 in the step, and new values of the buffers that it takes."""
-        return point.gradient, {}
+        return evaluation.gradient, {}
 
-    def preconditioner(self, objective: Objective, point: Point, state: State) -> Tensor:
+    def preconditioner(self, objective: Objective, evaluation: Evaluation, state: State) -> Tensor:
         """p (P,), P = diag(p): the step from here divides by it, entry by entry; 1 if it does not.
 
         Of Adam √v̂ + ε and of RMSprop √v + ε, v with the gradient at `point` in it.
         """
         count = cast(int, state["steps"]) + 1
-        seen = self._seen(self._gradient(objective, point, state)[0], point.theta)
+        seen = self._seen(self._gradient(objective, evaluation, state)[0], evaluation.theta)
         return self._divisor(seen, count, cast("Buffers", state))[0]
 
     @abstractmethod
@@ -202,7 +208,7 @@ class GradientDescent(GradientOptimizer):
             )
 
     @property
-    def any_coordinates(self) -> bool:
+    def rotation_equivariant(self) -> bool:
         """Yes, without weight decay, which moves also what no gradient does; not of a subclass."""
         return type(self) is GradientDescent and not self.weight_decay
 

@@ -11,7 +11,7 @@ from typing import cast
 from torch import Tensor
 
 from eosflow.networks.module import ModuleNetwork
-from eosflow.objectives.base import Objective, Point
+from eosflow.objectives.base import Evaluation, Objective
 from eosflow.optimizers.base import Optimizer, State, Step
 from eosflow.optimizers.batches import Batches
 from eosflow.storage.errors import UserError
@@ -22,7 +22,7 @@ LANDING_TRIES = 12
 
 
 @dataclass
-class Course:
+class TrainState:
     """How far a run has come: all that its next step depends on.
 
     `optimizer` and `batch` are the states of the optimizer and of the order of the examples.
@@ -36,20 +36,20 @@ class Course:
 
 
 @dataclass(frozen=True)
-class Sight:
+class Iteration:
     """One iteration as observers see it.
 
     `point` is what the step saw: the whole objective's if `whole`, else that of a batch. `step` is
     the step taken from it, None at the end of the run.
     """
 
-    point: Point
+    evaluation: Evaluation
     whole: bool
     step: Step | None
 
 
 @dataclass(frozen=True)
-class Until:
+class StopCriteria:
     """Where a run ends: at a target loss, at a flow time exactly, or after so many iterations."""
 
     loss: float = -math.inf
@@ -59,7 +59,7 @@ class Until:
 
 def begin(
     objective: Objective, optimizer: Optimizer, batches: Batches, theta: Tensor, seed: int
-) -> Course:
+) -> TrainState:
     """The course before its first step from θ (P,).
 
     Raises: UserError where a batch is larger than the examples there are, or is to be augmented
@@ -71,16 +71,16 @@ def begin(
             f"The batches `{batches.name}` augment images, and the network does not read inputs "
             "as (channels, height, width): take one that does, or augment: none."
         )
-    return Course(theta, optimizer.init(objective, theta, seed), state)
+    return TrainState(theta, optimizer.init(objective, theta, seed), state)
 
 
 def follow(
     objective: Objective,
     optimizer: Optimizer,
     batches: Batches,
-    course: Course,
-    until: Until,
-    observe: Callable[[Course, Sight], None],
+    train_state: TrainState,
+    until: StopCriteria,
+    observe: Callable[[TrainState, Iteration], None],
 ) -> str:
     """Go on from `course`, which is changed on the way, until the run ends; returns why.
 
@@ -89,51 +89,53 @@ def follow(
     `target_loss`, `flow_time`, `max_iterations` or `diverged`.
     """
     epoch = batches.steps_per_epoch(objective.examples)
-    point: Point | None = None
+    evaluation: Evaluation | None = None
     while True:
-        if course.iteration % epoch == 0 or course.iteration >= until.iterations:
-            point = point or objective.evaluate(course.theta)
-            if not math.isfinite(point.loss):
+        if train_state.iteration % epoch == 0 or train_state.iteration >= until.iterations:
+            evaluation = evaluation or objective.evaluate(train_state.theta)
+            if not math.isfinite(evaluation.loss):
                 return "diverged"
-            if reason := _reached(course, point, until):
-                observe(course, Sight(point, True, None))
+            if reason := _reached(train_state, evaluation, until):
+                observe(train_state, Iteration(evaluation, True, None))
                 return reason
-        rows, batch = batches.draw(cast(Mapping[str, int], course.batch))
-        seen, part, whole = objective, point, rows is None
+        rows, batch = batches.draw(cast(Mapping[str, int], train_state.batch))
+        seen, part, whole = objective, evaluation, rows is None
         if rows is not None:
-            if point is not None:
-                point.release()
-            seen = objective.batch(rows.to(course.theta.device))
+            seen = objective.batch(rows.to(train_state.theta.device))
             seen.whole = objective
             if batches.augments():
                 images = seen.inputs.reshape(len(rows), *_shape(objective))
-                state = cast(Mapping[str, int], course.batch)
+                state = cast(Mapping[str, int], train_state.batch)
                 changed = batches.augmented(images, rows, state)
                 seen.inputs = changed.reshape(seen.inputs.shape)
-            part = seen.evaluate(course.theta)
+            part = seen.evaluate(train_state.theta)
         assert part is not None
         step = None
         if math.isfinite(part.loss):
-            room = until.flow_time - course.flow_time
-            step = optimizer.step(seen, part, course.optimizer, room)
+            max_flow_time = until.flow_time - train_state.flow_time
+            step = optimizer.step(seen, part, train_state.optimizer, max_flow_time)
             if step is not None and optimizer.lands_on_target:
-                step = _landed(objective, optimizer, part, course.optimizer, step, until.loss)
-        observe(course, Sight(part, whole, step))
+                step = _landed(objective, optimizer, part, train_state.optimizer, step, until.loss)
+        observe(train_state, Iteration(part, whole, step))
         if step is None:
             return "diverged"
-        part.release()
-        course.theta, course.optimizer, course.batch = step.theta, step.state, batch
-        course.flow_time += step.step_size
-        course.iteration += 1
-        point = step.point if whole else None
+        train_state.theta, train_state.optimizer, train_state.batch = step.theta, step.state, batch
+        train_state.flow_time += step.step_size
+        train_state.iteration += 1
+        evaluation = step.evaluation if whole else None
 
 
 def _landed(
-    objective: Objective, optimizer: Optimizer, point: Point, state: State, step: Step, goal: float
+    objective: Objective,
+    optimizer: Optimizer,
+    evaluation: Evaluation,
+    state: State,
+    step: Step,
+    goal: float,
 ) -> Step:
     """The step itself or, where it went beyond the target loss, the shorter one that meets it.
 
-    Steps are pure, so that shorter ones can be tried from the same point, with sizes by the
+    Steps are pure, so that shorter ones can be tried from the same evaluation, with sizes by the
     Illinois variant of false position in the logarithm of the loss. Returns the one that came
     closest from below.
     """
@@ -141,23 +143,21 @@ def _landed(
     def excess(loss: float) -> float:
         return math.log(max(loss, sys.float_info.min) / goal)
 
-    if step.point is None or goal <= 0 or excess(step.point.loss) >= -LANDING:
+    if step.evaluation is None or goal <= 0 or excess(step.evaluation.loss) >= -LANDING:
         return step
     low, high = 0.0, step.step_size
-    above, below = excess(point.loss), excess(step.point.loss)
+    above, below = excess(evaluation.loss), excess(step.evaluation.loss)
     side = 0
     for _ in range(LANDING_TRIES):
         size = (low * below - high * above) / (below - above)
-        trial = optimizer.step(objective, point, state, size)
-        if trial is None or trial.point is None:
+        trial = optimizer.step(objective, evaluation, state, size)
+        if trial is None or trial.evaluation is None:
             break
-        distance = excess(trial.point.loss)
+        distance = excess(trial.evaluation.loss)
         if distance > 0:
-            trial.point.release()
             low, above, below = trial.step_size, distance, below / 2 if side > 0 else below
             side = 1
         else:
-            step.point.release()
             high, below, above = trial.step_size, distance, above / 2 if side < 0 else above
             step, side = trial, -1
             if distance >= -LANDING:
@@ -171,10 +171,10 @@ def _shape(objective: Objective) -> tuple[int, ...]:
     return network.shape if isinstance(network, ModuleNetwork) else ()
 
 
-def _reached(course: Course, point: Point, until: Until) -> str:
-    if point.loss <= until.loss:
+def _reached(train_state: TrainState, evaluation: Evaluation, until: StopCriteria) -> str:
+    if evaluation.loss <= until.loss:
         return "target_loss"
     # The last step is as long as the room left; adding it up may miss the end by a rounding.
-    if course.flow_time >= until.flow_time * (1 - 1e-12):
+    if train_state.flow_time >= until.flow_time * (1 - 1e-12):
         return "flow_time"
-    return "max_iterations" if course.iteration >= until.iterations else ""
+    return "max_iterations" if train_state.iteration >= until.iterations else ""

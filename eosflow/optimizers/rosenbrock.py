@@ -13,7 +13,7 @@ from eosflow.storage.settings import setting
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from eosflow.objectives.base import Objective, Point
+    from eosflow.objectives.base import Evaluation, Objective
     from eosflow.spectra.krylov import Krylov, Space
 
 # Krylov vectors that are held at once, those of the gradient and those of the correction; a step
@@ -63,7 +63,7 @@ class ExponentialRosenbrock:
     version: ClassVar[int] = 2
     follows_flow: ClassVar[bool] = True
     lands_on_target: ClassVar[bool] = True
-    any_coordinates: ClassVar[bool] = True
+    rotation_equivariant: ClassVar[bool] = True
     transient: ClassVar[int] = 0
 
     tolerance: float = setting(
@@ -78,7 +78,7 @@ class ExponentialRosenbrock:
         """The optimizer in words, for the report."""
         return f"exponential Rosenbrock of order 3, tolerance {self.tolerance:g}"
 
-    def obstacle(self) -> str:
+    def why_not(self) -> str:
         """Empty: all settings go together."""
         return ""
 
@@ -121,23 +121,27 @@ class ExponentialRosenbrock:
         return math.pow(self.tolerance / ERROR_FACTOR, 2 / 3)
 
     def step(
-        self, objective: Objective, point: Point, state: State, room: float = math.inf
+        self,
+        objective: Objective,
+        evaluation: Evaluation,
+        state: State,
+        max_flow_time: float = math.inf,
     ) -> Step | None:
         """The longest step whose estimated error is within the bound; tries grow shorter.
 
         Implements: E19–E20.
         """
-        flow = self._flow(objective, point)
+        flow = self._flow(objective, evaluation)
         wanted = cast(float, state["step_size"]) or _first_size(flow)
         products = gradients = rejected = 0
         while rejected <= MAX_TRIES and flow.finite:
-            tried = self._try(objective, point, flow, min(wanted, room))
+            tried = self._try(objective, evaluation, flow, min(wanted, max_flow_time))
             products += tried.products
             gradients += 1
             if tried.error <= self.bound:
                 following = objective.evaluate(tried.theta)
                 gradients += 1
-                if following.loss <= point.loss:
+                if following.loss <= evaluation.loss:
                     facts = {
                         "largest_ritz_value": tried.largest,
                         "power_iterations": flow.size + products,
@@ -148,29 +152,27 @@ class ExponentialRosenbrock:
                     }
                     after: State = {"step_size": self._next_size(tried, wanted, rejected)}
                     return Step(tried.theta, after, tried.size, facts, following)
-                following.release()
             wanted = tried.size * self._shrinkage(tried.error)
             rejected += 1
         return None
 
-    def _try(self, objective: Objective, point: Point, flow: Krylov, size: float) -> _Try:
+    def _try(self, objective: Objective, evaluation: Evaluation, flow: Krylov, size: float) -> _Try:
         """Both stages of a step of at most this size."""
         from eosflow.spectra.krylov import Krylov
 
         size, space = self._resolve(flow, size)
         if not flow.finite:
-            return _Try(size, point.theta, math.inf, math.inf, math.nan, 0)
+            return _Try(size, evaluation.theta, math.inf, math.inf, math.nan, 0)
         coefficients = space.coefficients(1, -size).mul_(-size)
         length = float(coefficients.norm())
         residual = size * space.residual(1, -size) / length if length else 0.0
-        move = flow.combine(coefficients, point.theta)
-        between = objective.evaluate(point.theta + move)
-        between.release()
+        move = flow.combine(coefficients, evaluation.theta)
+        between = objective.evaluate(evaluation.theta + move)
         # D: what 𝓗 does not say of how the gradient changes along the move.
-        curved = flow.combine(space.image(coefficients), point.theta)
-        curved.sub_(between.gradient).add_(point.gradient)
-        memory = self._memory(objective, point.theta)[flow.size + 1 :]
-        bent = Krylov(point.hessian, curved, memory)
+        curved = flow.combine(space.image(coefficients), evaluation.theta)
+        curved.sub_(between.gradient).add_(evaluation.gradient)
+        memory = self._memory(objective, evaluation.theta)[flow.size + 1 :]
+        bent = Krylov(evaluation.hessian, curved, memory)
         allowed = KRYLOV_SHARE * self.tolerance * length
         limit = HOPELESS * self.bound * length
 
@@ -182,7 +184,7 @@ class ExponentialRosenbrock:
         last = None
         if math.isfinite(bent.norm) and math.isfinite(between.loss):
             last = bent.smallest(enough)
-        theta, error = move.add_(point.theta), math.inf
+        theta, error = move.add_(evaluation.theta), math.inf
         if last is not None:
             correction = last.coefficients(3, -size).mul_(2 * size)
             error = correction.norm().item() / length if length else 0.0
@@ -219,16 +221,16 @@ class ExponentialRosenbrock:
             return wanted  # cut short by the room or by the memory; that says nothing of the error
         return tried.size * min(self._factor(tried.error), 1.0 if rejected else GROWTH)
 
-    def _flow(self, objective: Objective, point: Point) -> Krylov:
-        """The Krylov space of the gradient, kept while steps are tried from the same point."""
+    def _flow(self, objective: Objective, evaluation: Evaluation) -> Krylov:
+        """The Krylov space of the gradient, kept while steps are tried from the same evaluation."""
         from eosflow.spectra.krylov import Krylov
 
         kept: dict[str, object] = objective.scratch(f"flow {self.tolerance}", dict)
         place = kept.get("point")
-        if not isinstance(place, weakref.ref) or place() is not point:
-            memory = self._memory(objective, point.theta)[:FLOW_CAPACITY]
-            kept["flow"] = Krylov(point.hessian, point.gradient, memory)
-            kept["point"] = weakref.ref(point)
+        if not isinstance(place, weakref.ref) or place() is not evaluation:
+            memory = self._memory(objective, evaluation.theta)[:FLOW_CAPACITY]
+            kept["flow"] = Krylov(evaluation.hessian, evaluation.gradient, memory)
+            kept["point"] = weakref.ref(evaluation)
         return cast("Krylov", kept["flow"])
 
     def _memory(self, objective: Objective, theta: Tensor) -> Tensor:

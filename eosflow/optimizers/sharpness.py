@@ -15,7 +15,7 @@ from eosflow.storage.settings import setting
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from eosflow.objectives.base import Objective, Point
+    from eosflow.objectives.base import Evaluation, Objective
 
 # Copies of θ that the gradient of the penalty holds per example.
 COPIES = 6
@@ -39,13 +39,14 @@ class _SharpnessAware(GradientOptimizer):
         """Those of the base, the perturbed θ and its gradient."""
         return super().vectors_held(outputs) + 3.0
 
-    def _gradient(self, objective: Objective, point: Point, state: State) -> tuple[Tensor, Buffers]:
+    def _gradient(
+        self, objective: Objective, evaluation: Evaluation, state: State
+    ) -> tuple[Tensor, Buffers]:
         if not self.rho:
-            return point.gradient, {}
-        scale = self.rho / (point.gradient.norm().item() + 1e-12)
-        ahead = objective.evaluate(point.theta.add(point.gradient, alpha=scale))
+            return evaluation.gradient, {}
+        scale = self.rho / (evaluation.gradient.norm().item() + 1e-12)
+        ahead = objective.evaluate(evaluation.theta.add(evaluation.gradient, alpha=scale))
         gradient = ahead.gradient.clone()
-        ahead.release()
         return gradient, {}
 
     def _words(self) -> list[str]:
@@ -118,14 +119,16 @@ class _Tracer(GradientOptimizer):
         # Each subclass has a whole optimizer behind this one.
         return (*super()._buffers(), "fisher")  # type: ignore[safe-super]
 
-    def _gradient(self, objective: Objective, point: Point, state: State) -> tuple[Tensor, Buffers]:
-        theta, before = point.theta, cast("Tensor", state["fisher"])
+    def _gradient(
+        self, objective: Objective, evaluation: Evaluation, state: State
+    ) -> tuple[Tensor, Buffers]:
+        theta, before = evaluation.theta, cast("Tensor", state["fisher"])
         fisher = diagonal_fisher(objective, theta)
         mean = before.lerp(fisher, self.fisher_rate) if state["steps"] else fisher
         if not self.rho:
-            return point.gradient, {"fisher": mean}
+            return evaluation.gradient, {"fisher": mean}
         penalty = penalty_gradient(objective, theta, 1 / (mean + self.damping))
-        return point.gradient.add(penalty, alpha=self.rho), {"fisher": mean}
+        return evaluation.gradient.add(penalty, alpha=self.rho), {"fisher": mean}
 
     def _words(self) -> list[str]:
         name, *rest = super()._words()  # type: ignore[safe-super]

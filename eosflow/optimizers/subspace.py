@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from eosflow.objectives.base import Objective, Point
+    from eosflow.objectives.base import Evaluation, Objective
     from eosflow.spectra.eigenpairs import EigenPairs
 
 
@@ -93,7 +93,11 @@ class SubspaceOptimizer(GradientOptimizer):
         }
 
     def step(
-        self, objective: Objective, point: Point, state: State, room: float = math.inf
+        self,
+        objective: Objective,
+        evaluation: Evaluation,
+        state: State,
+        max_flow_time: float = math.inf,
     ) -> Step | None:
         """One step, after a search where one is due; None where it is not finite."""
         import torch
@@ -101,7 +105,7 @@ class SubspaceOptimizer(GradientOptimizer):
         products, held = 0, {name: state[name] for name in _HELD}
         if held["wait"] == 0:
             try:
-                with self._curvature(objective, point) as seen:
+                with self._curvature(objective, evaluation) as seen:
                     pairs = self._search(seen, cast("Tensor", state["basis"]))
             except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # 𝓗 is not finite
                 return None
@@ -115,7 +119,7 @@ class SubspaceOptimizer(GradientOptimizer):
                 "converged": pairs.converged,
             }
             products = pairs.applications
-        step = super().step(objective, point, {**state, **held}, room)
+        step = super().step(objective, evaluation, {**state, **held}, max_flow_time)
         if step is None:
             return None
         values = cast("Tensor", held["eigenvalues"]).tolist()
@@ -130,21 +134,20 @@ class SubspaceOptimizer(GradientOptimizer):
         return dataclasses.replace(step, state=after, facts=facts)
 
     @contextmanager
-    def _curvature(self, objective: Objective, point: Point) -> Iterator[Point]:
+    def _curvature(self, objective: Objective, evaluation: Evaluation) -> Iterator[Evaluation]:
         """θ as a point of the loss whose 𝓗 has the directions."""
         import torch
 
         whole = objective.whole or objective
         if whole is objective and self.examples >= whole.examples:
-            yield point
+            yield evaluation
             return
         if self.examples < whole.examples:
-            whole = whole.batch(torch.arange(self.examples, device=point.theta.device))
-        seen = whole.evaluate(point.theta)
+            whole = whole.batch(torch.arange(self.examples, device=evaluation.theta.device))
+        seen = whole.evaluate(evaluation.theta)
         yield seen
-        seen.release()
 
-    def _search(self, seen: Point, basis: Tensor) -> EigenPairs:
+    def _search(self, seen: Evaluation, basis: Tensor) -> EigenPairs:
         from eosflow.spectra.eigenpairs import top_eigenpairs
 
         limit = self.max_block_products

@@ -21,17 +21,17 @@ def of_runs(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The records of several runs in one: for each fact a list of the values that occur.
 
     Returns: `runs` (how many), `specification` (digest of all their keys), `device`, `threads`, and
-    for each of their versions the values that occur, in any sitting of a run; `changed`, the runs
+    for each of their versions the values that occur, in any session of a run; `changed`, the runs
     whose sittings differ, with what does.
     """
     records = list(records)
-    sittings = [sitting for record in records for sitting in _sittings(record)]
-    found = sorted({name for sitting in sittings for name in sitting["versions"]})
+    sittings = [session for record in records for session in _sittings(record)]
+    found = sorted({name for session in sittings for name in session["versions"]})
     return {
         "runs": len(records),
         "specification": digest(sorted(record["key"] for record in records)),
-        "device": _distinct(sitting["device"] for sitting in sittings),
-        "threads": _distinct(sitting["threads"] for sitting in sittings),
+        "device": _distinct(session["device"] for session in sittings),
+        "threads": _distinct(session["threads"] for session in sittings),
         "versions": {
             name: _distinct(each["versions"].get(name) for each in sittings) for name in found
         },
@@ -44,7 +44,7 @@ def _sittings(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def changed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What changed from one sitting of a run to the next: versions, threads, device.
+    """What changed from one session of a run to the next: versions, threads, device.
 
     Returns: the values by name, `run`, and `from`, the iterations that later sittings began with;
     empty for a run that was made in one go or always on the same.

@@ -68,7 +68,7 @@ def _half_widths(values: np.ndarray) -> np.ndarray:
     return np.asarray((high - low) / 2)
 
 
-def obstacle(n: pd.Series, alignment: pd.Series) -> str:
+def why_not(n: pd.Series, alignment: pd.Series) -> str:
     """Why no power law can be fitted to these runs, in words; empty where one can."""
     if len(n) == 0:
         return "no finished runs"
@@ -89,9 +89,9 @@ def fit(n: pd.Series, alignment: pd.Series, subset: pd.Series) -> PowerLaw:
     Implements: E14, with the intervals described in `PowerLaw`. Subsets of which fewer than two
     sizes were run have no line of their own.
 
-    Raises: ValueError where `obstacle` names a reason.
+    Raises: ValueError where `why_not` names a reason.
     """
-    reason = obstacle(n, alignment)
+    reason = why_not(n, alignment)
     if reason:
         raise ValueError(reason)
     points = pd.DataFrame({"n": n.to_numpy(), "a": alignment.to_numpy(), "of": subset.to_numpy()})
@@ -145,7 +145,7 @@ def fits(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         every = runs[runs["experiment"] == experiment]
         reached = int((every["stopped"] == "target_loss").sum())
         points = chosen["n"], chosen["alignment"]
-        law = None if obstacle(*points) else fit(*points, chosen["subset_seed"])
+        law = None if why_not(*points) else fit(*points, chosen["subset_seed"])
         paper = paper_fit(experiment, dataset, criterion) or (np.nan, np.nan, np.nan)
         rows.append(
             {
@@ -184,8 +184,8 @@ def _note(peaks: pd.DataFrame, reached: int) -> str:
     lacking = reached - len(peaks)
     without = f"{lacking} finished run{'s' if lacking > 1 else ''} without alignments"
     if not lacking:
-        return obstacle(peaks["n"], peaks["alignment"])
+        return why_not(peaks["n"], peaks["alignment"])
     if peaks.empty:
         return without
-    parts = [obstacle(peaks["n"], peaks["alignment"]), f"{without} left out"]
+    parts = [why_not(peaks["n"], peaks["alignment"]), f"{without} left out"]
     return "; ".join(filter(None, parts))

@@ -97,7 +97,6 @@ def made_on(
         return bool(known["rows_sha256"] == now["rows_sha256"])
     if known.get("sha256") == now["sha256"]:
         return True
-    point = objective.evaluate(theta)
-    found = point.loss
-    point.release()
+    evaluation = objective.evaluate(theta)
+    found = evaluation.loss
     return math.isclose(found, loss, rel_tol=SAME_LOSS)

@@ -18,7 +18,7 @@ from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.gradient import GradientOptimizer
 from eosflow.runs.data import RunData, load_data, made_on
 from eosflow.runs.names import index_key, place_of, snapshot_key, step_name
-from eosflow.runs.sitting import NAMES, sitting
+from eosflow.runs.session import NAMES, session
 from eosflow.runs.spec import specified
 from eosflow.storage.damage import DAMAGED, note_damage, noted
 from eosflow.storage.digests import digest
@@ -93,7 +93,7 @@ class RunMeasurer:
                 "flow_time": entry["flow_time"],
                 **self._measure(self._objective, theta, iteration, seed),
                 "version": self.measurement.version,
-                "made_with": sitting(self._device),
+                "made_with": session(self._device),
                 "key": key,
             }
             write_json(path, record)

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from eosflow.objectives.input_span import input_span
-from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
+from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.runs.data import load_data, made_on
 from eosflow.runs.folder import CHECKPOINT, RunFolder
 from eosflow.runs.progress import LossProgress
-from eosflow.runs.sitting import NAMES, sitting
+from eosflow.runs.session import NAMES, session
 from eosflow.runs.spec import RunSpec
 from eosflow.storage.damage import CLEANED, DAMAGED
 from eosflow.storage.errors import UserError
@@ -42,16 +42,16 @@ def columns(spec: RunSpec) -> dict[str, str]:
     return COLUMNS | spec.optimizer.columns(spec.parameters, spec.outputs)
 
 
-def row_of(course: Course, sight: Sight, names: dict[str, str]) -> list[float]:
+def row_of(train_state: TrainState, current: Iteration, names: dict[str, str]) -> list[float]:
     """One row of the trajectory, in the order of `columns`; of a step that was taken."""
-    assert sight.step is not None
+    assert current.step is not None
     known: dict[str, float] = {
-        "iteration": course.iteration,
-        "flow_time": course.flow_time,
-        "step_size": sight.step.step_size,
-        "loss": sight.point.loss,
-        "train_accuracy": sight.point.accuracy,
-        **sight.step.facts,
+        "iteration": train_state.iteration,
+        "flow_time": train_state.flow_time,
+        "step_size": current.step.step_size,
+        "loss": current.evaluation.loss,
+        "train_accuracy": current.evaluation.accuracy,
+        **current.step.facts,
     }
     return [known[name] for name in names]
 
@@ -104,13 +104,13 @@ class _Recorder:
         data = load_data(spec, subset_path)
         self.whole = data.objective(spec, device)
         self._start = self.whole.network.initialize(spec.init_seed).to(self.whole.inputs)
-        self._span = input_span(self.whole) if spec.optimizer.any_coordinates else None
+        self._span = input_span(self.whole) if spec.optimizer.rotation_equivariant else None
         self.objective = self._span.objective if self._span else self.whole
         self._before = files.read_record() or {}
         self.rows: list[list[float]] = []
         self.snapshots: list[dict[str, Any]] = []
-        self._latest: Course | None = None
-        now = sitting(device)
+        self._latest: TrainState | None = None
+        now = session(device)
         self.record: dict[str, Any] = {
             "spec": spec.to_record(),
             "key": spec.key,
@@ -126,48 +126,48 @@ class _Recorder:
 
     def run(self, checkpoint_seconds: float) -> dict[str, Any]:
         """Train to the end; returns the manifest, which run.json holds too."""
-        course = self._resume() or self._begin()
+        train_state = self._resume() or self._begin()
         self.files.write_record(self.record)
         progress = LossProgress(
             str(self.spec.folder), self.spec.target_loss, last=self.spec.stop.max_iterations
         )
         started, last_checkpoint = time.monotonic() - self._seconds, time.monotonic()
 
-        def observe(course: Course, sight: Sight) -> None:
+        def observe(train_state: TrainState, current: Iteration) -> None:
             nonlocal last_checkpoint
-            self._latest = dataclasses.replace(course)
-            self._save_snapshot(course, sight)
+            self._latest = dataclasses.replace(train_state)
+            self._save_snapshot(train_state, current)
             self._seconds = time.monotonic() - started
-            if sight.step is None:
-                self._final_loss = sight.point.loss
+            if current.step is None:
+                self._final_loss = current.evaluation.loss
                 return
-            # Before this iteration's row is added: a checkpoint is the course before its step.
+            # Before this iteration's row is added: a checkpoint is the train_state before its step.
             if time.monotonic() - last_checkpoint >= checkpoint_seconds:
-                self._save_checkpoint(course)
+                self._save_checkpoint(train_state)
                 last_checkpoint = time.monotonic()
-            self.rows.append(row_of(course, sight, self.columns))
-            half = self.rows[course.iteration // 2][list(self.columns).index("loss")]
-            sharpness = sight.step.facts.get("eigenvalue_1")
-            progress.update(course.iteration, sight.point.loss, half, sharpness)
+            self.rows.append(row_of(train_state, current, self.columns))
+            half = self.rows[train_state.iteration // 2][list(self.columns).index("loss")]
+            sharpness = current.step.facts.get("eigenvalue_1")
+            progress.update(train_state.iteration, current.evaluation.loss, half, sharpness)
 
         goal = -math.inf if self.spec.target_loss is None else self.spec.target_loss
-        until = Until(goal, self.spec.stop.max_iterations)
+        until = StopCriteria(goal, self.spec.stop.max_iterations)
         parts = self.objective, self.spec.optimizer, self.spec.batch
         try:
-            stopped = follow(*parts, course, until, observe)
+            stopped = follow(*parts, train_state, until, observe)
         except KeyboardInterrupt:
             self._save_latest()
             raise
         finally:
             progress.close()
-        return self._finish(course, stopped)
+        return self._finish(train_state, stopped)
 
-    def _begin(self) -> Course:
+    def _begin(self) -> TrainState:
         parts = self.objective, self.spec.optimizer, self.spec.batch
         theta = self._span.project(self._start) if self._span else self._start
         return begin(*parts, theta, self.spec.init_seed)
 
-    def _resume(self) -> Course | None:
+    def _resume(self) -> TrainState | None:
         checkpoint = self.files.load_checkpoint()
         if checkpoint is None:
             return None
@@ -183,7 +183,7 @@ class _Recorder:
         self._seconds = metadata["seconds"]
         device = self.objective.inputs.device
         placed = {name: tensor.to(device) for name, tensor in tensors.items()}
-        return Course(
+        return TrainState(
             theta=placed["theta"],
             optimizer=_under("optimizer.", placed) | metadata["optimizer"],
             batch=_under("batch.", placed) | metadata["batch"],
@@ -224,28 +224,28 @@ class _Recorder:
 
     def _save_latest(self) -> None:
         """A checkpoint of the iteration that was interrupted, before its step."""
-        course = self._latest
-        if course is None:
+        train_state = self._latest
+        if train_state is None:
             return
-        del self.rows[course.iteration :]
-        self._save_checkpoint(course)
+        del self.rows[train_state.iteration :]
+        self._save_checkpoint(train_state)
         log.warning(
             "%s was interrupted and goes on from iteration %d when it is started again",
-            *(self.files.path, course.iteration),
+            *(self.files.path, train_state.iteration),
         )
 
-    def _save_checkpoint(self, course: Course) -> None:
+    def _save_checkpoint(self, train_state: TrainState) -> None:
         rows = torch.tensor(self.rows, dtype=torch.float64).reshape(-1, len(self.columns))
-        tensors = {"theta": course.theta, "rows": rows}
+        tensors = {"theta": train_state.theta, "rows": rows}
         metadata: dict[str, Any] = {
-            "iteration": course.iteration,
-            "flow_time": course.flow_time,
+            "iteration": train_state.iteration,
+            "flow_time": train_state.flow_time,
             "seconds": self._seconds,
             "snapshots": self.snapshots,
             "data": self.record["subset"],
             "sittings": self.record["sittings"],
         }
-        for part, state in (("optimizer", course.optimizer), ("batch", course.batch)):
+        for part, state in (("optimizer", train_state.optimizer), ("batch", train_state.batch)):
             held = {name: value for name, value in state.items() if isinstance(value, Tensor)}
             tensors |= {f"{part}.{name}": value for name, value in held.items()}
             metadata[part] = {name: state[name] for name in state if name not in held}
@@ -255,26 +255,25 @@ class _Recorder:
         last = self.snapshots[-1]["flow_time"] if self.snapshots else -math.inf
         return self.spec.snapshots.wanted(iteration, flow_time, last)
 
-    def _save_snapshot(self, course: Course, sight: Sight) -> None:
+    def _save_snapshot(self, train_state: TrainState, current: Iteration) -> None:
         saved = {entry["iteration"] for entry in self.snapshots}
-        last = sight.step is None
-        if course.iteration in saved:
+        last = current.step is None
+        if train_state.iteration in saved:
             return
-        if not (last or self._wanted(course.iteration, course.flow_time)):
+        if not (last or self._wanted(train_state.iteration, train_state.flow_time)):
             return
-        loss = sight.point.loss
-        if not sight.whole:
-            whole = self.objective.evaluate(course.theta)
+        loss = current.evaluation.loss
+        if not current.whole:
+            whole = self.objective.evaluate(train_state.theta)
             loss = whole.loss
-            whole.release()
-        theta = self._span.lift(course.theta, self._start) if self._span else course.theta
+        theta = self._span.lift(train_state.theta, self._start) if self._span else train_state.theta
         tensors = self.whole.network.named(theta)
-        place = (course.iteration, course.flow_time, loss)
+        place = (train_state.iteration, train_state.flow_time, loss)
         self.snapshots.append(self.files.save_snapshot(tensors, *place))
 
-    def _finish(self, course: Course, stopped: str) -> dict[str, Any]:
+    def _finish(self, train_state: TrainState, stopped: str) -> dict[str, Any]:
         if stopped == "max_iterations":
-            self._save_checkpoint(course)  # a larger max_iterations goes on from here
+            self._save_checkpoint(train_state)  # a larger max_iterations goes on from here
         trajectory = self.files.save_trajectory(self.columns, self.rows)
         manifest = {
             "key": self.spec.key,
@@ -285,8 +284,8 @@ class _Recorder:
         self.record |= {
             "status": "finished",
             "stopped": stopped,
-            "iterations": course.iteration,
-            "flow_time": course.flow_time,
+            "iterations": train_state.iteration,
+            "flow_time": train_state.flow_time,
             "final_loss": self._final_loss,
             "seconds": self._seconds,
             "block_products": self._total("power_iterations"),

@@ -134,13 +134,13 @@ def discard(folder: Path, measurements: Sequence[str]) -> None:
     Raises: UserError, before anything is deleted, where a measurement is missing or damaged.
     """
     with alone_in(folder):
-        obstacle = _obstacle(folder, measurements)
-        if obstacle not in ("", CUT_OFF):
+        why_not = _obstacle(folder, measurements)
+        if why_not not in ("", CUT_OFF):
             raise UserError(
-                f"The snapshots of {folder} cannot be deleted yet: {obstacle}. Nothing was deleted."
+                f"The snapshots of {folder} cannot be deleted yet: {why_not}. Nothing was deleted."
             )
         verify_runs([folder], [place_of(name) for name in measurements])
-        listed = [] if obstacle else read_json(folder / "manifest.json")["snapshots"]
+        listed = [] if why_not else read_json(folder / "manifest.json")["snapshots"]
         _delete(folder, [folder / entry["file"] for entry in listed])
 
 

@@ -138,8 +138,8 @@ def _unfit_data(config: Mapping[str, Any], name: str, path: str) -> Iterator[str
         yield f"datasets.{experiment['dataset']}: {error}"
         return
     for source in data.sources():
-        if obstacle := strange(source):
-            yield f"datasets.{experiment['dataset']}: {shown(source)} was given; {obstacle}"
+        if why_not := strange(source):
+            yield f"datasets.{experiment['dataset']}: {shown(source)} was given; {why_not}"
     if experiment["criterion"] in OF_CLASSES and not of_classes:
         yield (
             f"{path}.criterion: {experiment['criterion']} was given, but the labels of "
@@ -162,10 +162,10 @@ def _unfit_training(config: Mapping[str, Any], name: str, path: str) -> Iterator
         yield f"{path}: {error}"
         return
     network, optimizer, batch = parts.network, parts.optimizer, parts.batch
-    if obstacle := network.obstacle(shape):
-        yield f"{path}: the network {network.name} cannot read {experiment['dataset']}: {obstacle}"
-    if obstacle := optimizer.obstacle():
-        yield f"{path}: optimizers.{optimizer.name}.{obstacle}"
+    if why_not := network.why_not(shape):
+        yield f"{path}: the network {network.name} cannot read {experiment['dataset']}: {why_not}"
+    if why_not := optimizer.why_not():
+        yield f"{path}: optimizers.{optimizer.name}.{why_not}"
     if optimizer.follows_flow and batch.name != "full":
         yield (
             f"{path}: {optimizer.name} follows the flow of the whole loss and cannot be given "

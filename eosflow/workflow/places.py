@@ -30,15 +30,15 @@ LONGEST_PATH = 2000  # bytes; systems allow twice as much, and the files below h
 
 def check_tree(folder: str) -> None:
     """Refuse a folder of the workflow's own files that cannot be named. Raises: UserError."""
-    if obstacle := strange(folder):
-        raise UserError(f"The workflow lies in {folder}; {obstacle} Rename or move it.")
+    if why_not := strange(folder):
+        raise UserError(f"The workflow lies in {folder}; {why_not} Rename or move it.")
 
 
 def results_problems(given: str) -> Iterator[str]:
     """Why a path cannot be that of the results folder; nothing where it can."""
     start = f"results_dir: {shown(given)} was given;"
-    if obstacle := strange(given):
-        yield f"{start} {obstacle}"
+    if why_not := strange(given):
+        yield f"{start} {why_not}"
     elif os.path.normpath(given).startswith("-"):
         yield f"{start} it must not begin with a hyphen, which begins an option. Write it in full."
     elif home := at_home(given):

@@ -39,7 +39,7 @@ def power_law(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Fi
         sns.scatterplot(rows, x="n", y="alignment", hue="n", palette=colors, ax=axes, **looks)
         key = [str(rows[name].iloc[0]) for name in ("experiment", "dataset", "criterion")]
         sizes = np.geomspace(rows["n"].min() / 1.25, rows["n"].max() * 1.25, 50)
-        reason = power_laws.obstacle(rows["n"], rows["alignment"])
+        reason = power_laws.why_not(rows["n"], rows["alignment"])
         if reason:
             text = textwrap.fill(f"no fit: {reason}", 28)
         else:

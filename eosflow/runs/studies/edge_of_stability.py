@@ -16,7 +16,7 @@ from eosflow.objectives.base import Objective
 from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
+from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs.studies import FLOW, work_precision
 from eosflow.runs.studies.testbeds import cheb
@@ -47,16 +47,16 @@ class Problem:
         """The looks, by their number."""
         return range(round(self.end / self.every) + 1)
 
-    def methods(self) -> Iterator[tuple[str, float, Optimizer, list[Until]]]:
+    def methods(self) -> Iterator[tuple[str, float, Optimizer, list[StopCriteria]]]:
         """Each method: its name, η, the optimizer, and where it is at each mark.
 
         A step of gradient descent is η of flow time.
         """
-        times = [Until(flow_time=mark * self.every) for mark in self.marks]
+        times = [StopCriteria(flow_time=mark * self.every) for mark in self.marks]
         yield FLOW, math.nan, ExponentialRosenbrock(), times
         for count in self.steps:
             rate = self.every / count
-            steps = [Until(iterations=mark * count) for mark in self.marks]
+            steps = [StopCriteria(iterations=mark * count) for mark in self.marks]
             yield DESCENT, rate, GradientDescent(learning_rate=rate), steps
 
 
@@ -99,31 +99,30 @@ def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
 
 
 def _watched(
-    objective: Objective, optimizer: Optimizer, marks: list[Until], start: Tensor, seed: int
+    objective: Objective, optimizer: Optimizer, marks: list[StopCriteria], start: Tensor, seed: int
 ) -> Iterator[dict[str, Any]]:
     """The course of an optimizer at each mark, the first of which is the start.
 
     Ends early where it diverges.
     """
     batches = FullBatch()
-    course = begin(objective, optimizer, batches, start, seed)
+    train_state = begin(objective, optimizer, batches, start, seed)
     losses: list[float] = []
 
-    def note(_: Course, sight: Sight) -> None:
-        if sight.step is not None:
-            losses.append(sight.point.loss)
+    def note(_: TrainState, current: Iteration) -> None:
+        if current.step is not None:
+            losses.append(current.evaluation.loss)
 
     for mark, until in enumerate(marks):
-        if mark and follow(objective, optimizer, batches, course, until, note) == "diverged":
+        if mark and follow(objective, optimizer, batches, train_state, until, note) == "diverged":
             return
-        point = objective.evaluate(course.theta)
-        loss = point.loss
-        point.release()
-        found = SHARPNESS.measure(objective, course.theta, mark, seed)
+        evaluation = objective.evaluate(train_state.theta)
+        loss = evaluation.loss
+        found = SHARPNESS.measure(objective, train_state.theta, mark, seed)
         path = [*losses, loss]
         yield {
-            "theta": course.theta,
-            "iteration": course.iteration,
+            "theta": train_state.theta,
+            "iteration": train_state.iteration,
             "loss": loss,
             "sharpness": found["eigenvalue_1"],
             "residual": found["residual_1"],

@@ -61,14 +61,14 @@ def study(
 
 
 def _look(objective: Objective, theta: Tensor) -> dict[str, float]:
-    point = objective.evaluate(theta)
-    hessian = torch.linalg.eigvalsh(dense(point, "hessian"))
-    matrix = dense(point, "gauss_newton")
+    evaluation = objective.evaluate(theta)
+    hessian = torch.linalg.eigvalsh(dense(evaluation, "hessian"))
+    matrix = dense(evaluation, "gauss_newton")
     values = torch.linalg.eigvalsh(matrix)
     largest = values[-1].item()
     alpha, relative = MEASURE.alpha, MEASURE.relative_alpha * largest
     found = {
-        "loss": point.loss,
+        "loss": evaluation.loss,
         "sharpness": hessian[-1].item(),
         "sharpness_gauss_newton": largest,
         "trace": values.sum().item(),
@@ -76,7 +76,6 @@ def _look(objective: Objective, theta: Tensor) -> dict[str, float]:
         "effective_relative": saturated(values, relative).sum().item(),
         "of_hessian": (hessian / (hessian + alpha)).sum().item(),
     }
-    point.release()
     return found | _in_other_coordinates(matrix, alpha, found)
 
 

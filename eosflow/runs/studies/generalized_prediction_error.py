@@ -141,8 +141,8 @@ def noise(objective: Objective, theta: Tensor, seed: int) -> Iterator[dict[str, 
 
     To second order ½ s² Tr 𝓗 for noise on all weights, ½ s² λ₁(𝓗) for noise along q₁ alone.
     """
-    point = objective.evaluate(theta)
-    values, vectors = torch.linalg.eigh(dense(point, "hessian"))
+    evaluation = objective.evaluate(theta)
+    values, vectors = torch.linalg.eigh(dense(evaluation, "hessian"))
     stream = generator(seed, "noise on the weights")
     draws = torch.randn(PAIRS, len(theta), generator=stream, dtype=torch.float64)
     along = torch.randn(PAIRS, 1, generator=stream, dtype=torch.float64) * vectors[:, -1]
@@ -152,7 +152,7 @@ def noise(objective: Objective, theta: Tensor, seed: int) -> Iterator[dict[str, 
             added = torch.tensor(
                 [
                     sum(objective.evaluate(theta + sign * scale * d).loss for sign in (1, -1)) / 2
-                    - point.loss
+                    - evaluation.loss
                     for d in directions
                 ]
             )
@@ -163,4 +163,3 @@ def noise(objective: Objective, theta: Tensor, seed: int) -> Iterator[dict[str, 
                 "added_error": added.std().item() / math.sqrt(PAIRS),
                 "predicted": scale**2 * curvature.item() / 2,
             }
-    point.release()

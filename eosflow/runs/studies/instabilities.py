@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from eosflow.measurements.scans import update_scan
 from eosflow.networks.module import ModuleNetwork
-from eosflow.objectives.base import Objective, Point
+from eosflow.objectives.base import Evaluation, Objective
 from eosflow.objectives.module import ModuleObjective
 from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
+from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.runs.studies.testbeds import SEEDS, Tracker, cheb
 from eosflow.spectra.eigenpairs import EigenPairs
 from eosflow.spectra.subspaces import block_norms, subspace_overlap
@@ -65,10 +65,10 @@ def quadratic_rows() -> list[dict[str, Any]]:
     rows = []
     for rate in RATES:
         optimizer = GradientDescent(learning_rate=rate)
-        course = begin(objective, optimizer, FullBatch(), start, 0)
-        until = Until(iterations=QUADRATIC_STEPS)
-        follow(objective, optimizer, FullBatch(), course, until, lambda *_: None)
-        growth = objective.evaluate(course.theta).loss / first
+        train_state = begin(objective, optimizer, FullBatch(), start, 0)
+        until = StopCriteria(iterations=QUADRATIC_STEPS)
+        follow(objective, optimizer, FullBatch(), train_state, until, lambda *_: None)
+        growth = objective.evaluate(train_state.theta).loss / first
         rows.append({"part": QUADRATIC, "learning_rate": rate, "growth": growth})
     return rows
 
@@ -93,16 +93,18 @@ def descend(objective: Objective, seed: int) -> Path | None:
     optimizer, tracker = GradientDescent(learning_rate=LEARNING_RATE), Tracker(PAIRS)
     path = Path([], [], {})
 
-    def look(course: Course, sight: Sight) -> None:
-        step = course.iteration
+    def look(train_state: TrainState, current: Iteration) -> None:
+        step = train_state.iteration
         if step < len(path.thetas):  # seen at the end of the last leg
             return
-        path.thetas.append(course.theta)
-        path.losses.append(sight.point.loss)
+        path.thetas.append(train_state.theta)
+        path.losses.append(current.evaluation.loss)
         if step % EVERY:
             return
-        matrix = dense(sight.point)
-        path.pairs[step] = tracker.find(lambda block, out: out.copy_(matrix @ block), course.theta)
+        matrix = dense(current.evaluation)
+        path.pairs[step] = tracker.find(
+            lambda block, out: out.copy_(matrix @ block), train_state.theta
+        )
         beyond = path.pairs[step].values[0].item() * LEARNING_RATE >= 2
         if path.begins < 0 and beyond:
             path.begins = step
@@ -110,11 +112,11 @@ def descend(objective: Objective, seed: int) -> Path | None:
             path.ends = step
 
     start = objective.network.initialize(seed).to(objective.inputs)
-    course = begin(objective, optimizer, FullBatch(), start, seed)
-    while path.ends < 0 or course.iteration < path.ends + AFTER:
-        until = Until(iterations=course.iteration + EVERY)
-        end = follow(objective, optimizer, FullBatch(), course, until, look)
-        if end == "diverged" or (course.iteration >= MOST and path.ends < 0):
+    train_state = begin(objective, optimizer, FullBatch(), start, seed)
+    while path.ends < 0 or train_state.iteration < path.ends + AFTER:
+        until = StopCriteria(iterations=train_state.iteration + EVERY)
+        end = follow(objective, optimizer, FullBatch(), train_state, until, look)
+        if end == "diverged" or (train_state.iteration >= MOST and path.ends < 0):
             return None
     log.info("seed %d: unstable from step %d to %d", seed, path.begins, path.ends)
     return path
@@ -173,9 +175,8 @@ def compared(objective: Objective, path: Path, before: int, after: int) -> dict[
     """How much 𝓗 changes between two steps, and where."""
     matrices = []
     for step in (before, after):
-        point = objective.evaluate(path.thetas[step])
-        matrices.append(dense(point))
-        point.release()
+        evaluation = objective.evaluate(path.thetas[step])
+        matrices.append(dense(evaluation))
     difference = matrices[1] - matrices[0]
     vectors, later = path.pairs[before].vectors, path.pairs[after].vectors
     change = difference.norm().item()
@@ -190,10 +191,10 @@ def compared(objective: Objective, path: Path, before: int, after: int) -> dict[
     }
 
 
-def dense(point: Point) -> Tensor:
+def dense(evaluation: Evaluation) -> Tensor:
     """𝓗 (P, P) from its product with the identity: with 300 parameters as cheap as a few more."""
-    size = len(point.theta)
-    matrix = point.hessian(torch.eye(size, dtype=point.theta.dtype))
+    size = len(evaluation.theta)
+    matrix = evaluation.hessian(torch.eye(size, dtype=evaluation.theta.dtype))
     return (matrix + matrix.T) / 2
 
 

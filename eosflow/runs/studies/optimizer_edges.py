@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from eosflow.objectives.base import Objective, Point
+from eosflow.objectives.base import Evaluation, Objective
 from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
+from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.optimizers.preconditioned import Adam, RMSprop
 from eosflow.runs.studies.testbeds import SEEDS, Tracker, cheb
 from eosflow.spectra.eigenpairs import Operator
@@ -55,37 +55,39 @@ def study(case: Case, objective: Objective, seed: int) -> list[dict[str, Any]]:
     optimizer, tracker = case.optimizer, Tracker()
     rows: list[dict[str, Any]] = []
 
-    def look(course: Course, sight: Sight) -> None:
-        if not course.iteration or course.iteration % (case.steps // LOOKS):
+    def look(train_state: TrainState, current: Iteration) -> None:
+        if not train_state.iteration or train_state.iteration % (case.steps // LOOKS):
             return
-        divisor = optimizer.preconditioner(objective, sight.point, course.optimizer)
-        pairs = tracker.find(preconditioned(sight.point, divisor), course.theta)
+        divisor = optimizer.preconditioner(objective, current.evaluation, train_state.optimizer)
+        pairs = tracker.find(preconditioned(current.evaluation, divisor), train_state.theta)
         rows.append(
             {
                 "seed": seed,
                 "optimizer": case.name,
                 "learning_rate": optimizer.learning_rate,
                 "edge": optimizer.edge(),
-                "iteration": course.iteration,
-                "loss": sight.point.loss,
+                "iteration": train_state.iteration,
+                "loss": current.evaluation.loss,
                 "sharpness": pairs.values[0].item(),
                 "residual": (pairs.residuals[0] / pairs.values[0].abs()).item(),
             }
         )
 
     start = objective.network.initialize(seed).to(objective.inputs)
-    course = begin(objective, optimizer, FullBatch(), start, seed)
-    follow(objective, optimizer, FullBatch(), course, Until(iterations=case.steps), look)
+    train_state = begin(objective, optimizer, FullBatch(), start, seed)
+    follow(
+        objective, optimizer, FullBatch(), train_state, StopCriteria(iterations=case.steps), look
+    )
     log.info("%s, seed %d: λ₁η %.4g", case.name, seed, _last(rows))
     return rows
 
 
-def preconditioned(point: Point, divisor: Tensor) -> Operator:
+def preconditioned(evaluation: Evaluation, divisor: Tensor) -> Operator:
     """P^(−½)𝓗P^(−½), P = diag(p), p (P,) > 0: symmetric, with the eigenvalues of P⁻¹𝓗."""
     scale = divisor.rsqrt()[:, None]
 
     def apply(block: Tensor, out: Tensor) -> Tensor:
-        return point.hessian((scale * block).T.contiguous().T, out).mul_(scale)
+        return evaluation.hessian((scale * block).T.contiguous().T, out).mul_(scale)
 
     return apply
 

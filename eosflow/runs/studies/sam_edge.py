@@ -39,9 +39,8 @@ def study(
             optimizer = SAM(learning_rate=RATE, rho=radius)
             course = at_iterations(objective, optimizer, start, looks)
             for iteration, theta in zip(looks, course, strict=False):
-                point = objective.evaluate(theta)
-                norm, loss = point.gradient.norm().item(), point.loss
-                point.release()
+                evaluation = objective.evaluate(theta)
+                norm, loss = evaluation.gradient.norm().item(), evaluation.loss
                 found = SHARPNESS.measure(objective, theta, iteration, seed)
                 rows.append(
                     {

@@ -9,7 +9,7 @@ from typing import Any
 from eosflow.objectives.base import Objective
 from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
+from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.runs.studies.testbeds import SEEDS, Tracker, cheb
 
 log = logging.getLogger(__name__)
@@ -52,18 +52,18 @@ def study(case: Case, objective: Objective, seed: int) -> list[dict[str, Any]]:
     constant = (objective.targets - objective.targets.mean(0)).square().sum(1).mean().item() / 2
     rows: list[dict[str, Any]] = []
 
-    def look(course: Course, sight: Sight) -> None:
-        if course.iteration % EVERY:
+    def look(train_state: TrainState, current: Iteration) -> None:
+        if train_state.iteration % EVERY:
             return
-        pairs = tracker.find(sight.point.hessian, course.theta)
+        pairs = tracker.find(current.evaluation.hessian, train_state.theta)
         rows.append(
             {
                 "seed": seed,
                 "case": case.name,
-                "iteration": course.iteration,
-                "learning_rate": optimizer.rate(course.iteration),
+                "iteration": train_state.iteration,
+                "learning_rate": optimizer.rate(train_state.iteration),
                 "weight_decay": optimizer.weight_decay,
-                "loss": sight.point.loss,
+                "loss": current.evaluation.loss,
                 "constant_loss": constant,
                 "sharpness": pairs.values[0].item(),
                 "residual": (pairs.residuals[0] / pairs.values[0].abs()).item(),
@@ -71,7 +71,9 @@ def study(case: Case, objective: Objective, seed: int) -> list[dict[str, Any]]:
         )
 
     start = objective.network.initialize(seed).to(objective.inputs)
-    course = begin(objective, optimizer, FullBatch(), start, seed)
-    end = follow(objective, optimizer, FullBatch(), course, Until(iterations=case.steps), look)
+    train_state = begin(objective, optimizer, FullBatch(), start, seed)
+    end = follow(
+        objective, optimizer, FullBatch(), train_state, StopCriteria(iterations=case.steps), look
+    )
     log.info("%s, seed %d: %s, λ₁ %.4g", case.name, seed, end, rows[-1]["sharpness"])
     return rows

@@ -44,18 +44,17 @@ def study(objective: Objective, seeds: tuple[int, ...], rate: float) -> list[dic
     rows: list[dict[str, Any]] = []
     for seed in seeds:
         for phase, (iteration, theta) in phases(objective, seed, rate).items():
-            point = objective.evaluate(theta)
+            evaluation = objective.evaluate(theta)
             for matrix in ("hessian", "gauss_newton"):
-                whole = dense(point, matrix)
+                whole = dense(evaluation, matrix)
                 place = {"seed": seed, "phase": phase, "matrix": matrix, "iteration": iteration}
-                place["loss"] = point.loss
+                place["loss"] = evaluation.loss
                 found = _look(whole, objective.examples, f"{matrix} {phase}", seed)
                 numbers, density = found
                 rows.append({"kind": "numbers", **place, **numbers})
                 if seed == seeds[0]:
                     rows += [{"kind": "density", **place, **row} for row in density]
                 log.info("seed %d, %s, %s: λ₁ %.3g", seed, phase, matrix, numbers["largest"])
-            point.release()
     return rows
 
 

@@ -14,7 +14,7 @@ from eosflow.objectives.base import Objective
 from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.batches import Batches, FullBatch
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.loop import Until, begin, follow
+from eosflow.optimizers.loop import StopCriteria, begin, follow
 from eosflow.optimizers.subspace import BulkSGD, DominantSGD, NudgedSGD
 from eosflow.runs.studies.names import BEFORE, BULK, DESCENT, DOMINANT, NUDGED, PUSHED
 from eosflow.runs.studies.testbeds import cheb
@@ -76,8 +76,8 @@ def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
             for name, optimizer in problem.methods().items()
         }
         for method, (optimizer, first, steps) in courses.items():
-            course = (objective, optimizer, FullBatch(), start, seed)
-            seen = list(looks(*course, range(0, steps + 1, problem.every), problem.k))
+            train_state = (objective, optimizer, FullBatch(), start, seed)
+            seen = list(looks(*train_state, range(0, steps + 1, problem.every), problem.k))
             if method == BEFORE:
                 start = seen[-1]["theta"]
             diverged = len(seen) <= steps // problem.every
@@ -100,18 +100,17 @@ def looks(
 ) -> Iterator[dict[str, Any]]:
     """The course of an optimizer at each of the iterations; ends early where it diverges."""
     measurement = GradientAlignment(k=k, batches=1)
-    course = begin(objective, optimizer, batches, start, seed)
+    train_state = begin(objective, optimizer, batches, start, seed)
     for iteration in iterations:
-        until = Until(iterations=iteration)
-        if follow(objective, optimizer, batches, course, until, lambda *_: None) == "diverged":
+        until = StopCriteria(iterations=iteration)
+        if follow(objective, optimizer, batches, train_state, until, lambda *_: None) == "diverged":
             return
-        point = objective.evaluate(course.theta)
-        point.release()
-        found = measurement.measure(objective, course.theta, iteration, seed)
+        evaluation = objective.evaluate(train_state.theta)
+        found = measurement.measure(objective, train_state.theta, iteration, seed)
         yield {
-            "theta": course.theta,
+            "theta": train_state.theta,
             "iteration": iteration,
-            "loss": point.loss,
+            "loss": evaluation.loss,
             "sharpness": found["eigenvalue_1"],
             "gradient_share": found["gradient_share"],
             "residual": max(found[f"residual_{m}"] for m in range(1, k + 1)),

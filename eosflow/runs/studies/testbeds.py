@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from eosflow.networks.module import ModuleNetwork
-from eosflow.objectives.base import Matrix, Objective, Point
+from eosflow.objectives.base import Evaluation, Matrix, Objective
 from eosflow.objectives.module import ModuleObjective
 from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.batches import FullBatch
-from eosflow.optimizers.loop import Until, begin, follow
+from eosflow.optimizers.loop import StopCriteria, begin, follow
 from eosflow.spectra.eigenpairs import EigenPairs, Operator, random_start, top_eigenpairs
 
 SEEDS = (0, 1, 2, 3, 4)
@@ -43,7 +43,7 @@ def _initialize(module: nn.Module, stream: torch.Generator) -> None:
 
 
 class Tracker:
-    """The k largest eigenpairs along a course, each search begun where the last one ended.
+    """The k largest eigenpairs along a train_state, each search begun where the last one ended.
 
     `tolerance` bounds the residuals relative to λ₁. For λ₁ alone take k = 2: a search for one pair
     can end at the second.
@@ -75,15 +75,15 @@ def at_iterations(
 ) -> Iterator[Tensor]:
     """θ (P,) at each of the iterations, in rising order; ends early where the course diverges."""
     batches = FullBatch()
-    course = begin(objective, optimizer, batches, start, seed=0)
+    train_state = begin(objective, optimizer, batches, start, seed=0)
     for iteration in iterations:
-        until = Until(iterations=iteration)
-        if follow(objective, optimizer, batches, course, until, lambda *_: None) == "diverged":
+        until = StopCriteria(iterations=iteration)
+        if follow(objective, optimizer, batches, train_state, until, lambda *_: None) == "diverged":
             return
-        yield course.theta
+        yield train_state.theta
 
 
-def dense(point: Point, matrix: Matrix) -> Tensor:
+def dense(evaluation: Evaluation, matrix: Matrix) -> Tensor:
     """The matrix (P, P) itself, symmetric to the last bit."""
-    whole = point.product(matrix, torch.eye(len(point.theta)).to(point.theta))
+    whole = evaluation.product(matrix, torch.eye(len(evaluation.theta)).to(evaluation.theta))
     return (whole + whole.T) / 2

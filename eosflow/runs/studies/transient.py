@@ -14,7 +14,7 @@ from eosflow.objectives.base import Objective
 from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
+from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs.snapshots import FlowTimes
 from eosflow.runs.spec import RunSpec
@@ -65,14 +65,14 @@ def _watched(
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
 
-    def look(course: Course, sight: Sight) -> None:
+    def look(train_state: TrainState, current: Iteration) -> None:
         last = rows[-1]["flow_time"] if rows else -math.inf
-        later = LATER.wanted(course.iteration, course.flow_time, last)
-        if course.iteration <= FIRST or later or sight.step is None:
-            record = decompose(objective, course.theta)
-            place = {"iteration": course.iteration, "flow_time": course.flow_time}
+        later = LATER.wanted(train_state.iteration, train_state.flow_time, last)
+        if train_state.iteration <= FIRST or later or current.step is None:
+            record = decompose(objective, train_state.theta)
+            place = {"iteration": train_state.iteration, "flow_time": train_state.flow_time}
             rows.append(place | {name: record[name] for name in QUANTITIES})
 
-    course = begin(objective, optimizer, FullBatch(), start, seed)
-    follow(objective, optimizer, FullBatch(), course, Until(flow_time=END), look)
+    train_state = begin(objective, optimizer, FullBatch(), start, seed)
+    follow(objective, optimizer, FullBatch(), train_state, StopCriteria(flow_time=END), look)
     return rows

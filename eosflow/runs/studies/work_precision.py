@@ -19,11 +19,11 @@ from eosflow.datasets.dice import Dice
 from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import write_subset
 from eosflow.networks.mlp import MLPSettings
-from eosflow.objectives.base import Objective, Pieces, Point
+from eosflow.objectives.base import Evaluation, Objective, PerExampleGrams
 from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.flow import ExplicitEuler, ExponentialEuler, ExponentialHeun, RungeKutta4
-from eosflow.optimizers.loop import Course, Sight, Until, begin, follow
+from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs.data import make_objective
 from eosflow.runs.spec import RunSpec
@@ -72,18 +72,18 @@ class Counted(Objective):
         self.inputs, self.targets = objective.inputs, objective.targets
         self.evaluations = 0
 
-    def evaluate(self, theta: Tensor) -> Point:
+    def evaluate(self, theta: Tensor) -> Evaluation:
         """As the objective's own."""
         self.evaluations += 1
         return self._objective.evaluate(theta)
 
-    def pieces(self, theta: Tensor, start: int, stop: int) -> Pieces:
+    def per_example_grams(self, theta: Tensor, start: int, stop: int) -> PerExampleGrams:
         """As the objective's own."""
-        return self._objective.pieces(theta, start, stop)
+        return self._objective.per_example_grams(theta, start, stop)
 
-    def piece_numbers(self) -> int:
+    def per_example_numbers(self) -> int:
         """As the objective's own."""
-        return self._objective.piece_numbers()
+        return self._objective.per_example_numbers()
 
     def batch(self, rows: Tensor) -> Objective:
         """As the objective's own; what is done with it is not counted."""
@@ -97,18 +97,17 @@ class Flow:
         self.spec = spec
         self.objective = Counted(objective)
         theta = objective.network.initialize(spec.init_seed).to(objective.inputs)
-        course = begin(objective, spec.optimizer, FullBatch(), theta, spec.init_seed)
-        until = Until(iterations=SETTLED)
-        follow(objective, spec.optimizer, FullBatch(), course, until, lambda *_: None)
-        self.start = course.theta
+        train_state = begin(objective, spec.optimizer, FullBatch(), theta, spec.init_seed)
+        until = StopCriteria(iterations=SETTLED)
+        follow(objective, spec.optimizer, FullBatch(), train_state, until, lambda *_: None)
+        self.start = train_state.theta
 
     def reference(self, times: tuple[float, ...]) -> list[Tensor]:
         """θ at each flow time, by DOP853 with tight tolerances."""
 
         def velocity(_: float, state: NDArray[np.float64]) -> NDArray[np.float64]:
-            point = self.objective.evaluate(torch.from_numpy(state))
-            point.release()
-            velocity: NDArray[np.float64] = -point.gradient.numpy()
+            evaluation = self.objective.evaluate(torch.from_numpy(state))
+            velocity: NDArray[np.float64] = -evaluation.gradient.numpy()
             return velocity
 
         solution = solve_ivp(
@@ -120,17 +119,17 @@ class Flow:
         """θ at the flow time `end`; how many gradients and applications of 𝓗 that took."""
         applications = 0
 
-        def count(_: Course, sight: Sight) -> None:
+        def count(_: TrainState, current: Iteration) -> None:
             nonlocal applications
-            if sight.step is not None:
-                applications += int(sight.step.facts["power_iterations"])
+            if current.step is not None:
+                applications += int(current.step.facts["power_iterations"])
 
         self.objective.evaluations = 0
-        course = begin(self.objective, optimizer, FullBatch(), self.start, self.spec.init_seed)
-        until = Until(flow_time=end)
-        follow(self.objective, optimizer, FullBatch(), course, until, count)
-        # The loop also looks at the end point, which no scheme needs.
-        return course.theta, self.objective.evaluations - 1, applications
+        train_state = begin(self.objective, optimizer, FullBatch(), self.start, self.spec.init_seed)
+        until = StopCriteria(flow_time=end)
+        follow(self.objective, optimizer, FullBatch(), train_state, until, count)
+        # The loop also looks at the end evaluation, which no scheme needs.
+        return train_state.theta, self.objective.evaluations - 1, applications
 
 
 def schemes(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, hessian, jvp, vmap
 
-from eosflow.networks.module import placed
+from eosflow.networks.module import to_like
 from eosflow.objectives.criteria import Criterion
 from eosflow.storage.errors import UserError
 
@@ -21,7 +21,9 @@ SAME_LOSS = 1e-9
 ROUNDING = 1e-6
 
 
-def own_criterion(loss: Loss, shape: tuple[int, ...], outputs: Tensor, labels: Tensor) -> Criterion:
+def user_criterion(
+    loss: Loss, shape: tuple[int, ...], outputs: Tensor, labels: Tensor
+) -> Criterion:
     """ℓ(z, y) = loss(z, y) of one example alone, for outputs of which each has this shape.
 
     `outputs` (N, C) and `labels` are those that training starts from: the loss of all must be the
@@ -32,7 +34,7 @@ def own_criterion(loss: Loss, shape: tuple[int, ...], outputs: Tensor, labels: T
     """
 
     def single(z: Tensor, y: Tensor) -> Tensor:
-        label = placed(y, z)[None]
+        label = to_like(y, z)[None]
         if label.is_floating_point():
             # Some losses, such as torch's squared error, cannot be differentiated twice where the
             # label has no derivative at all; so it gets one, which is 0.
@@ -76,7 +78,7 @@ def _check(
     criterion: Criterion, loss: Loss, shape: tuple[int, ...], outputs: Tensor, labels: Tensor
 ) -> None:
     try:
-        whole = loss(outputs.reshape(len(outputs), *shape), placed(labels, outputs))
+        whole = loss(outputs.reshape(len(outputs), *shape), to_like(labels, outputs))
         each = criterion.value(outputs, labels)
         criterion.hessian_product(outputs[:2], outputs[None, :2], labels[:2])
     except Exception as error:

@@ -13,7 +13,7 @@ from eosflow.storage.provenance import versions
 NAMES = ("device", "threads", "versions")
 
 
-def sitting(device: torch.device) -> dict[str, Any]:
+def session(device: torch.device) -> dict[str, Any]:
     """The processor or GPU, the number of threads and the versions of this very job."""
     return {
         "device": _device_name(device),

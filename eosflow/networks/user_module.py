@@ -28,7 +28,7 @@ SAME_PRODUCT = 1e-3
 NEARBY = 0.01
 
 
-class OwnNetwork(ModuleNetwork):
+class UserModule(ModuleNetwork):
     """z = f(x; θ) of a copy of the module in float64, in its mode, which starts from its weights.
 
     `inputs` (N, *shape) are some of those it will see, on the module's device: they are tried on
