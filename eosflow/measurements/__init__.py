@@ -10,7 +10,9 @@ from typing import Any
 
 from eosflow.measurements.accuracy import Accuracy
 from eosflow.measurements.alpha_scan import AlphaScan
+from eosflow.measurements.batch_sharpness import BatchSharpness
 from eosflow.measurements.chain_factors import ChainFactors
+from eosflow.measurements.critical_sharpness import CriticalSharpness
 from eosflow.measurements.decomposition import Decomposition
 from eosflow.measurements.distance import Distance
 from eosflow.measurements.effective_parameters import EffectiveParameters
@@ -32,5 +34,7 @@ MEASUREMENTS: dict[str, type[Any]] = {
         SpectralDensity,
         EffectiveParameters,
         ChainFactors,
+        BatchSharpness,
+        CriticalSharpness,
     )
 }

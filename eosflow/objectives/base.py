@@ -111,6 +111,10 @@ class Objective(ABC):
     def evaluate(self, theta: Tensor) -> Evaluation:
         """Loss, accuracy and gradient at θ (P,), and what products there need."""
 
+    def loss(self, theta: Tensor) -> float:
+        """𝓛 at θ (P,) alone, which takes forward passes only where a subclass can."""
+        return self.evaluate(theta).loss
+
     @abstractmethod
     def per_example_grams(self, theta: Tensor, start: int, stop: int) -> PerExampleGrams:
         """The contributions of the examples start … stop − 1 at θ (P,)."""

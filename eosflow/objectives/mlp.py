@@ -69,6 +69,11 @@ class MLPObjective(Objective):
         """Loss, accuracy and gradient at θ (P,), and what block products there need."""
         return MLPEvaluation(self, theta)
 
+    def loss(self, theta: Tensor) -> float:
+        """𝓛 at θ (P,), by a forward pass."""
+        outputs = self.network.outputs(theta, self.inputs)
+        return self.criterion.value(outputs, self.targets).sum().item() / self.examples
+
     def batch(self, rows: Tensor) -> MLPObjective:
         """The same loss over the examples `rows` (n,) int64 alone."""
         data = self.inputs[rows], self.targets[rows]

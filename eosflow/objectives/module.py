@@ -42,6 +42,15 @@ class ModuleObjective(Objective):
         """Loss, accuracy and gradient at θ (P,)."""
         return ModuleEvaluation(self, theta)
 
+    @torch.no_grad()
+    def loss(self, theta: Tensor) -> float:
+        """𝓛 at θ (P,), by a forward pass."""
+        total = 0.0
+        for inputs, targets in self.chunks(theta):
+            outputs = self.network.outputs(theta, inputs)
+            total += self.criterion.value(outputs, targets).sum().item()
+        return total / self.examples
+
     def batch(self, rows: Tensor) -> ModuleObjective:
         """The same loss over the examples `rows` (n,) int64 alone."""
         chosen = rows.to(self.inputs.device)

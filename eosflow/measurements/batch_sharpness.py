@@ -1,0 +1,83 @@
+"""The curvature that batches have along their own gradients, which SGD holds at 2/η."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from eosflow.storage.settings import setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eosflow.objectives.base import Objective
+
+
+@dataclass(frozen=True)
+class BatchSharpness:
+    """E_B[g_Bᵀ𝓗_B g_B / ‖g_B‖²], the mean over equal batches B in a random order of the examples.
+
+    Implements: C5. g_B and 𝓗_B are gradient and Hessian of the loss of B. SGD with learning rate η
+    and no momentum holds this mean at 2/η. It is not `minibatch-sharpness`, the mean of λ₁(𝓗_B),
+    which is at least as large. A rest smaller than a batch is left out, as is a batch whose
+    gradient is 0. Source: Andreyev & Beneventano, Edge of stochastic stability, arXiv:2412.20553.
+
+    >>> import torch, eosflow
+    >>> net = torch.nn.Linear(2, 1, bias=False)
+    >>> data = torch.eye(2), torch.zeros(2, 1)
+    >>> problem = eosflow.Problem(net, "half_squared_error", data)
+    >>> record = eosflow.BatchSharpness(size=2).measure(problem.objective, problem.theta, 0, 0)
+    >>> round(record["batch_sharpness"], 12)
+    0.5
+    """
+
+    name: ClassVar[str] = "batch-sharpness"
+    version: ClassVar[int] = 1
+
+    size: int = setting(
+        32, about="examples per batch, those of SGD; all, where there are fewer", minimum=1
+    )
+    every: int = setting(0, about="iterations between two; 0: every snapshot", minimum=0)
+
+    def columns(self, outputs: int) -> tuple[str, ...]:
+        """The mean, its standard error over the batches, how many there are, and their size."""
+        return ("batch_sharpness", "batch_sharpness_error", "batches", "batch_size")
+
+    def applies_to(self, network: str) -> bool:
+        """To any."""
+        return True
+
+    def measure(
+        self, objective: Objective, theta: Tensor, iteration: int, seed: int
+    ) -> dict[str, Any]:
+        """The numbers at θ (P,), at the cost of one gradient and one product of all examples.
+
+        With one batch the standard error is 0: it holds all examples, or all that can be used. The
+        mean is 0, of 0 batches, where every batch's gradient is 0.
+        """
+        import torch
+
+        from eosflow.spectra.randomness import generator
+
+        stream = generator(seed, f"{self.name} {iteration}")
+        size = min(self.size, objective.examples)
+        count = objective.examples // size
+        order = torch.randperm(objective.examples, generator=stream)[: count * size]
+        curvatures = []
+        for rows in order.view(count, size):
+            batch = objective.batch(rows.to(theta.device)).evaluate(theta)
+            gradient, square = batch.gradient, batch.gradient.square().sum().item()
+            if square:
+                image = batch.hessian(gradient[:, None])[:, 0]
+                curvatures.append((gradient * image).sum().item() / square)
+        used = len(curvatures)
+        mean = math.fsum(curvatures) / max(used, 1)
+        squares = math.fsum((curvature - mean) ** 2 for curvature in curvatures)
+        error = math.sqrt(squares / (used - 1) / used) if used > 1 else 0.0
+        return {
+            "batch_sharpness": mean,
+            "batch_sharpness_error": error,
+            "batches": used,
+            "batch_size": size,
+        }
