@@ -43,22 +43,26 @@ bench: .venv/test
 	MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_MMAP_THRESHOLD_=100000000000 \
 		$(BIN)/python benchmarks/bench.py $(LARGE)
 
-# Made again only when the dependencies change. CUDA comes with torch where pip finds it.
+# Made again only when the dependencies change. All that pip fetches is compared with its SHA-256 in
+# envs/, but torch: its builds differ with the accelerator, and the one that pip finds is taken, or
+# the one that is there. The build backend is that of lock.txt too.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-LOCKED := $(INSTALL) --constraint envs/lock.txt --editable
+LOCKED := $(INSTALL) --no-deps --require-hashes -r
 
 .venv/runtime: pyproject.toml envs/lock.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(LOCKED) '.[workflow,slurm]'
+	$(LOCKED) envs/lock.txt
+	$(INSTALL) torch==2.13.0
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
 
-.venv/test: .venv/runtime envs/peers.txt
-	$(LOCKED) '.[test]'
-	$(INSTALL) --no-deps -r envs/peers.txt
+.venv/test: .venv/runtime envs/test.txt envs/peers.txt
+	$(LOCKED) envs/test.txt
+	$(LOCKED) envs/peers.txt
 	touch $@
 
-.venv/docs: .venv/runtime
-	$(LOCKED) '.[docs]'
+.venv/docs: .venv/runtime envs/docs.txt
+	$(LOCKED) envs/docs.txt
 	touch $@

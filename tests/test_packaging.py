@@ -20,17 +20,23 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 
 
-def pins(lines: list[str]) -> dict[str, Version]:
-    """Exact versions, by normalised name."""
-    found = {}
-    for line in lines:
-        if not line.startswith("#"):
-            name, version = line.split("==")
-            found[canonicalize_name(name)] = Version(version)
+ENVS = ROOT / "envs"
+# Beside each other in one environment, so no package may stand in two of them.
+LOCKS = ("torch", "lock", "test", "docs", "peers")
+# A requirement, and the lines of its hashes.
+PINNED = re.compile(r"([\w.-]+)==([^\s;]+)(?: ; [^\\]+)?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)")
+
+
+def pins(text: str) -> dict[str, Version]:
+    """Exact versions in a lock file, by normalised name. Every line must be of a hashed pin."""
+    body = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
+    found = {canonicalize_name(name): Version(version) for name, version, _ in PINNED.findall(body)}
+    assert not PINNED.sub("", body).strip(), "something is no package with its hashes"
     return found
 
 
-LOCK = pins((ROOT / "envs" / "lock.txt").read_text().splitlines())
+FILES = {name: pins((ENVS / f"{name}.txt").read_text()) for name in LOCKS}
+LOCK = {name: version for file in FILES.values() for name, version in file.items()}
 
 
 def asked(*groups: str) -> list[Requirement]:
@@ -42,7 +48,16 @@ def asked(*groups: str) -> list[Requirement]:
 def test_the_lock_has_an_exact_version_in_every_range() -> None:
     for requirement in asked(*EXTRAS):
         assert LOCK[canonicalize_name(requirement.name)] in requirement.specifier, requirement
-    assert LOCK["torch"] == Version("2.13.0")
+
+
+def test_no_package_is_locked_twice() -> None:
+    assert sum(map(len, FILES.values())) == len(LOCK)
+
+
+@pytest.mark.parametrize("file", ["Makefile", "Dockerfile", "README.md"])
+def test_one_version_of_torch_is_installed_by_hand(file: str) -> None:
+    named = re.findall(r"torch==([\d.]+)", (ROOT / file).read_text())
+    assert set(map(Version, named)) == {LOCK["torch"]}
 
 
 def test_conda_pins_what_the_lock_pins() -> None:
@@ -50,8 +65,8 @@ def test_conda_pins_what_the_lock_pins() -> None:
     *conda, pip = environment["dependencies"]
     assert conda == ["python=3.11", "cairo", "pip"]
     needed = {canonicalize_name(r.name) for r in asked("workflow", "report", "sst", "slurm")}
-    pinned = pins(pip["pip"])
-    assert pinned == {name: LOCK[name] for name in needed}
+    pinned = dict(each.split("==") for each in pip["pip"])
+    assert {canonicalize_name(n): Version(v) for n, v in pinned.items()} == {name: LOCK[name] for name in needed}
 
 
 def test_the_rules_that_need_snakemake_ask_for_the_version_that_is_locked() -> None:
