@@ -5,10 +5,17 @@ from __future__ import annotations
 import io
 import math
 
+import pandas as pd
 import pytest
+from project import ROOT
 
 from eosflow.runs import progress
-from eosflow.runs.progress import LossProgress, iterations_needed, time_left
+from eosflow.runs.progress import (
+    LossProgress,
+    iterations_needed,
+    iterations_of_growing_steps,
+    time_left,
+)
 
 
 def test_a_power_law_ends_where_it_says() -> None:
@@ -72,6 +79,7 @@ def test_time_left_in_units_for_people(seconds: float, text: str) -> None:
         (100, -2.0, "3.2 min to 14 min left"),
         (700, -2.0, "about 4.5 min left"),
         (100, 0.0, "time unknown"),
+        (100, -1.0, "time unknown"),  # 14 minutes to 12 days, which tells nothing
     ],
 )
 def test_a_range_of_time_while_the_end_is_far(
@@ -86,6 +94,36 @@ def test_a_range_of_time_while_the_end_is_far(
         clock[0] += 32
     shown.close()
     assert log.getvalue().splitlines()[0].endswith(text)
+
+
+def test_what_is_said_of_adaptive_runs_holds_for_those_that_ended() -> None:
+    courses = pd.read_parquet(ROOT / "docs" / "reproduction" / "flow" / "trajectories.parquet")
+    right = []
+    for _, run in courses.groupby(["experiment", "n", "init_seed", "subset_seed"]):
+        losses = run.sort_values("iteration")["loss"].tolist()
+        for iteration in range(2, len(losses) - 1):
+            seen = losses[iteration - 2 : iteration + 1]
+            least, most = iterations_of_growing_steps(seen, losses[-1])
+            right.append(least <= len(losses) - 1 - iteration <= most)
+    assert len(right) > 2000
+    assert sum(right) > 0.85 * len(right)
+
+
+def test_steps_that_grow_are_judged_by_the_last_iterations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    log = io.StringIO()
+    shown = LossProgress("run", 1e-4, log, steps_grow=True)
+    for iteration, loss in enumerate((2.3, 2.2, 2.0, 1.6, 1.0, 0.1, 0.01)):
+        shown.update(iteration, loss, 2.3, 1.0)
+        clock[0] += 31
+    shown.close()
+    first, *_, last = log.getvalue().splitlines()
+    # From 1 to 0.01 in two iterations of 31 s each, and the same factor is to come.
+    assert first.endswith("time unknown")
+    assert last.endswith("16 s to 78 s left")
 
 
 def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,16 @@ import math
 import re
 import sys
 import time
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
 from tqdm import tqdm
 
 LOG_SECONDS = 30.0
+# Where the two estimates are further apart than this, they say nothing.
+TELLING = 30.0
 
 
 def iterations_needed(
@@ -35,6 +39,22 @@ def iterations_needed(
     return exponential, math.exp(logarithm) if logarithm < 700 else math.inf
 
 
+def iterations_of_growing_steps(losses: Sequence[float], target: float) -> tuple[float, float]:
+    """Iterations left until the target loss of a run whose steps grow, at least and at most.
+
+    From what the last two iterations, of the three `losses`, took off log 𝓛. The loss falls faster
+    as the steps grow. Of 2,300 iterations in 96 finished runs, nine in ten had between a quarter
+    and 5/4 of that left. Infinite if the loss has not fallen.
+    """
+    if losses[-1] <= target:
+        return 0.0, 0.0
+    if len(losses) < 3 or losses[-1] >= losses[0]:
+        return math.inf, math.inf
+    fallen, to_fall = math.log(losses[0] / losses[-1]), math.log(losses[-1] / target)
+    left = 2 * to_fall / fallen
+    return left / 4, left * 5 / 4
+
+
 class LossProgress:
     """Iteration, loss against target, sharpness, rate and time left of one training run."""
 
@@ -44,8 +64,14 @@ class LossProgress:
         target_loss: float | None,
         file: TextIO | None = None,
         last: int = sys.maxsize,
+        steps_grow: bool = False,
     ) -> None:
-        """`last` is the iteration at which a run without a target loss ends."""
+        """`last` is the iteration at which a run without a target loss ends.
+
+        `steps_grow` is true of an optimizer that chooses its steps by their error.
+        """
+        # The last three losses, of such a run.
+        self._losses: deque[float] | None = deque(maxlen=3) if steps_grow else None
         self._target = target_loss
         self._last = last
         self._file = file or sys.stderr
@@ -69,6 +95,8 @@ class LossProgress:
 
         `sharpness` is None where the optimizer does not look at it.
         """
+        if self._losses is not None:
+            self._losses.append(loss)
         if self._first_iteration is None:
             self._first_iteration = iteration
         shown = not self._bar.disable
@@ -79,7 +107,7 @@ class LossProgress:
         if self._target is None:
             needed, goal = (float(self._last),) * 2, f"{self._last} iterations"
         else:
-            needed = iterations_needed(iteration, loss, loss_at_half, self._target)
+            needed = self._needed(iteration, loss, loss_at_half, self._target)
             goal = f"target {self._target:g}"
         left = _left([(end - iteration) / rate for end in needed]) if rate > 0 else "time unknown"
         seen = f"sharpness {sharpness:.4g}  " if sharpness is not None else ""
@@ -93,6 +121,15 @@ class LossProgress:
         else:
             self._next_line = time.monotonic() + LOG_SECONDS
             print(f"{self._name}: {text}", file=self._file, flush=True)
+
+    def _needed(
+        self, iteration: int, loss: float, loss_at_half: float, target: float
+    ) -> tuple[float, float]:
+        """The iteration of the end, at least and at most."""
+        if self._losses is None:
+            return iterations_needed(iteration, loss, loss_at_half, target)
+        least, most = iterations_of_growing_steps(self._losses, target)
+        return iteration + least, iteration + most
 
     def close(self) -> None:
         """End the bar."""
@@ -123,12 +160,12 @@ def read_line(line: str) -> Seen | None:
     return Seen(int(iteration), float(loss), float(sharpness) if sharpness else None, left)
 
 
-def _left(seconds: list[float]) -> str:
-    """Both ends of the range, or the power law's alone where that is early no longer."""
+def _left(seconds: Sequence[float]) -> str:
+    """Both ends of the range, or its later end if they are near each other."""
     low, high = seconds
-    if not math.isfinite(low):
+    if not math.isfinite(high) or high > TELLING * low:
         return "time unknown"
-    if high < 2.5 * low:
+    if high <= 2.5 * low:
         return f"about {time_left(high)} left"
     return f"{time_left(low)} to {time_left(high)} left"
 

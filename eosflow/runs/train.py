@@ -129,7 +129,10 @@ class _Recorder:
         train_state = self._resume() or self._begin()
         self.files.write_record(self.record)
         progress = LossProgress(
-            str(self.spec.folder), self.spec.target_loss, last=self.spec.stop.max_iterations
+            str(self.spec.folder),
+            self.spec.target_loss,
+            last=self.spec.stop.max_iterations,
+            steps_grow=self.spec.optimizer.lands_on_target,
         )
         started, last_checkpoint = time.monotonic() - self._seconds, time.monotonic()
 
