@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from eosflow.optimizers import *  # noqa: F403
     from eosflow.optimizers.batches import *  # noqa: F403
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _LIBRARY = ("SGD", "Problem", "Run", "Sharpness", "UserError", "decompose", "eigenpairs", "follow")
 _REGISTRIES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 from project import ROOT, TINY, Project
+
+import eosflow
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -96,7 +99,10 @@ def test_a_wheel_holds_all_that_the_package_reads(tmp_path: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert there <= inside
-    assert not {name.split("/")[0] for name in inside} - {"eosflow", "eosflow-0.1.0.dist-info"}
+    assert not {name.split("/")[0] for name in inside} - {
+        "eosflow",
+        f"eosflow-{eosflow.__version__}.dist-info",
+    }
     # Outside the tree, from the wheel alone: the table of columns, the schema and the command.
     program = (
         "import sys; sys.path.insert(0, sys.argv[1]); import eosflow; "
@@ -109,10 +115,14 @@ def test_a_wheel_holds_all_that_the_package_reads(tmp_path: Path) -> None:
     assert "λ₁(G)" in done.stdout
 
 
-def test_the_citation_is_of_this_version() -> None:
+def test_what_is_published_names_this_version_and_licence() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert citation["version"] == PROJECT["version"]
-    assert citation["title"].startswith("eosflow")
+    deposit = json.loads((ROOT / ".zenodo.json").read_text())
+    assert {citation["version"], eosflow.__version__} == {PROJECT["version"]}
+    assert f"## {eosflow.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+    assert {citation["license"], deposit["license"]} == {PROJECT["license"]}
+    assert citation["title"] == deposit["title"]
+    assert citation["keywords"] == deposit["keywords"]
 
 
 @pytest.mark.slow

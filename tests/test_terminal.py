@@ -473,6 +473,32 @@ def test_explain_and_what_cannot_be_explained(capsys: pytest.CaptureFixture[str]
         terminal.main(["explain", "overlpa"])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["statsu"], "invalid choice: 'statsu'.*Did you mean status"),
+        (["status", "--jsn"], "unrecognized arguments: --jsn. Did you mean --json"),
+        (["evidence", "redrow"], "Did you mean redraw"),
+        (["clean"], "required: --keep-tables"),
+        ([], "required: COMMAND"),
+    ],
+)
+def test_wrong_arguments_are_a_message_with_what_was_meant(
+    arguments: list[str], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        terminal.main(arguments)
+
+
+def test_a_wrong_argument_ends_with_status_1_and_the_version_with_0() -> None:
+    command = [sys.executable, "-m", "eosflow.workflow.terminal"]
+    wrong = subprocess.run([*command, "--versoin"], cwd=ROOT, capture_output=True, text=True)
+    assert wrong.returncode == 1
+    assert wrong.stderr.startswith("error: ")
+    right = subprocess.run([*command, "--version"], cwd=ROOT, capture_output=True, text=True)
+    assert (right.returncode, right.stdout) == (0, f"eosflow {eosflow.__version__}\n")
+
+
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def retable(folder: Path) -> None:
         raise ModuleNotFoundError("No module", name="statsmodels.api")

@@ -1,8 +1,9 @@
-"""The error that a user can act on."""
+"""The error that a user can act on, and words for it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 
@@ -12,6 +13,12 @@ class UserError(Exception):
     Scripts print the message alone, without a traceback, and exit with 1. Everything else that is
     raised is a defect of the program and keeps its traceback.
     """
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """` Did you mean NAME?` with the nearest known name, to end a sentence; empty if none is."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {near[0]}?" if near else ""
 
 
 @contextmanager

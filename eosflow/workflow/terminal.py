@@ -9,8 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from eosflow import __version__
 from eosflow.storage.errors import UserError
 from eosflow.workflow import command_line
+from eosflow.workflow.arguments import Parser
 
 # Packages that only an extra brings.
 EXTRAS = {
@@ -29,7 +31,7 @@ def start() -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run one command. Raises: UserError, and SystemExit for wrong arguments or a failed check."""
+    """Run one command. Raises: UserError, also for wrong arguments and a failed check."""
     given = parser().parse_args(arguments)
     try:
         given.run(given)
@@ -44,9 +46,10 @@ def main(arguments: Sequence[str]) -> None:
         sys.stderr.close()
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The commands and their options."""
-    whole = argparse.ArgumentParser(prog="eosflow", description=__doc__)
+    whole = Parser(prog="eosflow", description=__doc__)
+    whole.add_argument("--version", action="version", version=f"eosflow {__version__}")
     commands = whole.add_subparsers(metavar="COMMAND", required=True)
 
     status = commands.add_parser("status", help="how far the runs of a results folder are")
@@ -83,11 +86,11 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
-def _results(parser: argparse.ArgumentParser) -> None:
+def _results(parser: Parser) -> None:
     parser.add_argument("results", type=Path, nargs="?", default=RESULTS, help="default: results")
 
 
-def _add_evidence(parser: argparse.ArgumentParser) -> None:
+def _add_evidence(parser: Parser) -> None:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     keep = commands.add_parser("keep", help="take the evidence out of a results folder")
     keep.add_argument("results", type=Path, help="folder of all results, finished")
