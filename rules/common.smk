@@ -11,7 +11,7 @@ from eosflow.datasets.base import SUBSET_VERSION
 from eosflow.results import figures
 from eosflow.runs.names import index_key
 from eosflow.runs.spec import TRAINING_VERSION
-from eosflow.runs.studies import JUDGED, OF_RUNS, STUDIES, record_of, table_of
+from eosflow.studies import JUDGED, OF_RUNS, STUDIES
 from eosflow.storage import settings
 from eosflow.storage.damage import CLEANED
 from eosflow.storage.digests import canonical_json, digest

@@ -75,8 +75,8 @@ rule study_claims:
 
 # The studies of the configuration: tables, verdicts, figures.
 STUDIED = [
-    *(f"{RESULTS}/{table_of(name)}" for name in PLAN.studies),
-    *(f"{RESULTS}/{record_of(name)}" for name in PLAN.studies),
+    *(f"{RESULTS}/{STUDIES[name].data}" for name in PLAN.studies),
+    *(f"{RESULTS}/{STUDIES[name].record}" for name in PLAN.studies),
     *expand(rules.study_claims.output, study=PLAN.judged),
     *(
         f"{RESULTS}/figures/{name}.{end}"
@@ -87,7 +87,7 @@ STUDIED = [
 
 
 STUDY_RECORDS = [
-    *(f"{RESULTS}/{record_of(name)}" for name in PLAN.study_runs),
+    *(f"{RESULTS}/{STUDIES[name].record}" for name in PLAN.study_runs),
     *(f"{RESULTS}/provenance/studies/{name}/claims.json" for name in PLAN.judged),
     *(f"{RESULTS}/provenance/figures/{name}.json" for name in PLAN.study_figures),
 ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from eosflow.results.figures import drawing, examples, style
+from eosflow.analysis import style
+from eosflow.results.figures import drawing, examples
 from eosflow.workflow import command_line
 
 

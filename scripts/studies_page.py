@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from eosflow.results import studies_page
-from eosflow.runs.studies import STUDIES
 from eosflow.storage import provenance
+from eosflow.studies import STUDIES
 from eosflow.workflow import command_line
 
 

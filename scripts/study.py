@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 from pathlib import Path
 
 import pandas as pd
 import torch
 
 from eosflow.results import tables
-from eosflow.runs.studies import STUDIES
 from eosflow.storage import provenance
+from eosflow.studies import STUDIES
 from eosflow.workflow import command_line
 
 
@@ -23,8 +22,7 @@ def main() -> None:
     parser.add_argument("--record", type=Path, required=True, help="output: origin, .json")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    module, function = STUDIES[arguments.name].rows.split(":")
-    rows = getattr(importlib.import_module(f"eosflow.runs.studies.{module}"), function)()
+    rows = STUDIES[arguments.name].rows()
     tables.write_csv(pd.DataFrame(rows), arguments.output)
     provenance.seal(arguments.record, [arguments.output], packages=["scipy", "pandas"])
 

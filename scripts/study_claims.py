@@ -8,14 +8,14 @@ from pathlib import Path
 import pandas as pd
 
 from eosflow.results import tables
-from eosflow.results.verdicts import JUDGES
 from eosflow.storage import provenance
+from eosflow.studies import JUDGED, STUDIES
 from eosflow.workflow import command_line
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=JUDGES)
+    parser.add_argument("name", choices=JUDGED)
     parser.add_argument("--table", type=Path, required=True, help="the study's table")
     parser.add_argument("--source-record", type=Path, required=True, help="origin of the table")
     parser.add_argument(
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--record", type=Path, required=True, help="output: origin, .json")
     arguments = parser.parse_args()
     provenance.verify(arguments.source_record, *arguments.made_of)
-    table = JUDGES[arguments.name](pd.read_csv(arguments.table))
+    table = STUDIES[arguments.name].judge(pd.read_csv(arguments.table))
     tables.write_csv(table, arguments.output)
     sources = [arguments.source_record]
     provenance.seal(arguments.record, [arguments.output], sources, packages=["pandas"])

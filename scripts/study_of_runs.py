@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 from pathlib import Path
 
 from eosflow.results import manifest, tables
-from eosflow.results.studies.runs import read
+from eosflow.results.collect import study_run
 from eosflow.runs.names import place_of
-from eosflow.runs.studies import OF_RUNS, STUDIES
 from eosflow.storage import provenance
 from eosflow.storage.files import read_json
+from eosflow.studies import OF_RUNS, STUDIES
 from eosflow.workflow import command_line
 
 
@@ -32,9 +31,8 @@ def main() -> None:
         manifest.verify_runs([folder], [place_of(name) for name in names])
         indices = [folder / place_of(name) / "index.json" for name in names]
         lists += [folder / "manifest.json", *indices]
-    module, function = STUDIES[arguments.name].rows.split(":")
-    make = getattr(importlib.import_module(f"eosflow.results.studies.{module}"), function)
-    table = make([read(folder, names) for folder, names in measured.items()])
+    runs = [study_run(folder, names) for folder, names in measured.items()]
+    table = STUDIES[arguments.name].table(runs)
     tables.write_csv(table, arguments.output)
     provenance.seal(
         arguments.record,

@@ -60,7 +60,7 @@ class Project:
                 shutil.copy2(source, root / part)
         (root / "tiny.yaml").write_text(TINY)
         # No configuration reaches the studies, which would take a minute.
-        study = "eosflow/runs/studies/edge_of_stability.py"
+        study = "eosflow/studies/edge_of_stability/rows.py"
         self.edit(study, "seeds=(0, 1, 2, 3, 4), end=720.0", "seeds=(0,), end=24.0")
         self.edit(study, "end=3.0", "end=0.125")
 

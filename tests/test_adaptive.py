@@ -16,8 +16,8 @@ from eosflow.optimizers.flow import ExponentialEuler
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.results import courses, figures
 from eosflow.runs.snapshots import SNAPSHOTS, FlowTimes
-from eosflow.runs.studies.work_precision import schemes
 from eosflow.storage.settings import make
+from eosflow.studies.work_precision.rows import schemes
 from eosflow.workflow import config, resources
 from eosflow.workflow.expand import expand
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from eosflow.analysis import claims as judged
 from eosflow.datasets.dice import Dice, parameter_table
 from eosflow.measurements import MEASUREMENTS
 from eosflow.measurements.chain_factors import ChainFactors
@@ -22,10 +23,9 @@ from eosflow.optimizers import OPTIMIZERS
 from eosflow.results import claims, columns
 from eosflow.results.collect import RUN_COLUMNS
 from eosflow.results.courses import IDENTITY
-from eosflow.results.verdicts import inequalities
-from eosflow.runs.studies import STUDIES, claims_of, table_of
 from eosflow.runs.train import COLUMNS
 from eosflow.storage.errors import UserError
+from eosflow.studies import STUDIES
 
 ROOT = Path(__file__).resolve().parent.parent
 EVIDENCE = sorted((ROOT / "docs" / "reproduction").glob("*/"))
@@ -121,12 +121,12 @@ def test_the_factors_of_a_chain() -> None:
 
 
 def test_studies() -> None:
-    for study in STUDIES:
-        file = entry(table_of(study))
+    for study in STUDIES.values():
+        file = entry(study.data)
         for folder in EVIDENCE:
-            if (table := folder / table_of(study)).exists():
+            if (table := folder / study.data).exists():
                 hold(file, pd.read_csv(table, nrows=0).columns)
-    hold(entry(claims_of("STUDY")), inequalities.COLUMNS)
+    hold(entry("studies/STUDY/claims.csv"), judged.COLUMNS)
 
 
 def test_a_column_is_explained_with_the_files_that_have_it() -> None:

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.module import ModuleObjective
 from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
-from eosflow.results.verdicts import JUDGES
-from eosflow.results.verdicts.edge_of_stability import judge
-from eosflow.runs.studies import FLOW, JUDGED, edge_of_stability
-from eosflow.runs.studies.edge_of_stability import DESCENT, Problem, study
-from eosflow.runs.studies.testbeds import cheb
+from eosflow.studies.base import DESCENT, FLOW
+from eosflow.studies.edge_of_stability import rows as edge_of_stability
+from eosflow.studies.edge_of_stability.claims import judge
+from eosflow.studies.edge_of_stability.rows import Problem, study
+from eosflow.studies.testbeds import cheb
 
 
 def quadratic() -> ModuleObjective:
@@ -130,7 +130,3 @@ def test_verdicts_are_medians_over_enough_seeds() -> None:
     verdicts = judge(below).set_index("claim")
     assert verdicts.loc["flow-passes", "holds"] == CONTRADICTED
     assert verdicts.loc["descent-is-held", ["seeds", "holds"]].tolist() == [0, NOT_ENOUGH]
-
-
-def test_each_judged_study_has_its_judge() -> None:
-    assert set(JUDGES) == set(JUDGED)

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from eosflow.optimizers.preconditioned import RMSprop
 from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
-from eosflow.results.verdicts import instabilities as judged_instabilities
-from eosflow.results.verdicts import optimizer_edges as judged_edges
-from eosflow.results.verdicts import schedules as judged_schedules
-from eosflow.runs.studies import instabilities, optimizer_edges, schedules
-from eosflow.runs.studies.testbeds import Tracker, cheb
+from eosflow.studies.instabilities import claims as judged_instabilities
+from eosflow.studies.instabilities import rows as instabilities
+from eosflow.studies.optimizer_edges import claims as judged_edges
+from eosflow.studies.optimizer_edges import rows as optimizer_edges
+from eosflow.studies.schedules import claims as judged_schedules
+from eosflow.studies.schedules import rows as schedules
+from eosflow.studies.testbeds import Tracker, cheb
 
 OBJECTIVE = cheb()
 
@@ -56,7 +58,7 @@ def test_the_preconditioned_sharpness_is_that_of_the_dense_matrix() -> None:
 
 def test_a_tracker_says_when_it_did_not_find_them() -> None:
     matrix = torch.diag(torch.arange(1.0, 101.0, dtype=torch.float64))
-    tracker = Tracker(2, 1e-15)
+    tracker = Tracker(2, 0.0)
     with pytest.raises(RuntimeError, match="residual of an eigenpair"):
         tracker.find(lambda block, out: out.copy_(matrix @ block), matrix[0])
 

@@ -7,12 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from eosflow.results.figures.edge_of_stability import edge_of_stability
-from eosflow.results.figures.instabilities import instabilities
-from eosflow.results.figures.optimizer_edges import optimizer_edges
-from eosflow.results.figures.schedules import schedules
-from eosflow.results.figures.transient import LOOKS, QUANTITIES, transient
-from eosflow.results.figures.work_precision import MARKERS, work_precision
+from eosflow.studies import STUDIES
+from eosflow.studies.transient.figure import LOOKS, QUANTITIES
+from eosflow.studies.work_precision.figure import MARKERS
 
 
 def test_work_precision_draws_each_row_where_it_belongs(tmp_path: Path) -> None:
@@ -26,7 +23,7 @@ def test_work_precision_draws_each_row_where_it_belongs(tmp_path: Path) -> None:
         }
     )
     frame.to_csv(tmp_path / "study.csv", index=False)
-    figure = work_precision(tmp_path / "study.csv")
+    figure = STUDIES["work-precision"].draw(tmp_path / "study.csv")
     early, late = figure.axes
     assert early.get_title() == "flow time 0.5"
     assert late.get_title() == "flow time 2"
@@ -49,7 +46,7 @@ def test_the_transient_is_drawn_from_the_left_edge_on_with_the_first_iterations_
         for step, time in ((0, 0.0), (10, 0.1), (40, 1.0))
     ]
     pd.DataFrame(rows).to_csv(tmp_path / "study.csv", index=False)
-    figure = transient(tmp_path / "study.csv")
+    figure = STUDIES["transient"].draw(tmp_path / "study.csv")
     assert len(figure.axes) == len(QUANTITIES)
     for number, axes in enumerate(figure.axes):
         assert {line.get_label() for line in axes.lines} == set(LOOKS)
@@ -80,7 +77,7 @@ def test_descent_is_drawn_beside_the_flow_with_the_edge_of_each_learning_rate(
         for time in (0.0, 1.0, 2.0)
     ]
     pd.DataFrame(rows).to_csv(tmp_path / "study.csv", index=False)
-    figure = edge_of_stability(tmp_path / "study.csv")
+    figure = STUDIES["edge-of-stability"].draw(tmp_path / "study.csv")
     assert len(figure.axes) == 6
     sharpness, loss, distance = figure.axes[3:]
     assert sharpness.get_title().startswith("Dice: sharpness")
@@ -102,7 +99,7 @@ def test_each_optimizer_is_drawn_with_its_edge_and_each_schedule_with_its_moving
         for step in (1, 2, 3)
     ]
     pd.DataFrame(rows).to_csv(tmp_path / "study.csv", index=False)
-    figure = optimizer_edges(tmp_path / "study.csv")
+    figure = STUDIES["optimizer-edges"].draw(tmp_path / "study.csv")
     for axes, edge, rate in zip(figure.axes, (2.6, 38.0), (0.5, 0.1), strict=True):
         *curves, line = axes.lines
         assert line.get_ydata()[0] == edge
@@ -113,7 +110,7 @@ def test_each_optimizer_is_drawn_with_its_edge_and_each_schedule_with_its_moving
     rows[-1]["learning_rate"] = 0.05
     rows[8]["learning_rate"] = 0.0  # seed 0 of B: a step without an edge
     pd.DataFrame(rows).to_csv(tmp_path / "study.csv", index=False)
-    figure = schedules(tmp_path / "study.csv")
+    figure = STUDIES["schedules"].draw(tmp_path / "study.csv")
     first, second = figure.axes[:2]
     assert first.lines[-1].get_ydata().tolist() == [4.0, 4.0, 4.0]
     assert second.lines[-1].get_xydata().tolist() == [[1.0, 20.0], [2.0, 20.0]]
@@ -136,7 +133,7 @@ def test_an_instability_is_drawn_with_its_span_and_three_scans(tmp_path: Path) -
         for alpha in (-1.0, 0.0, 1.0, 2.0)
     ]
     pd.DataFrame(course + scan).to_csv(tmp_path / "study.csv", index=False)
-    figure = instabilities(tmp_path / "study.csv")
+    figure = STUDIES["instabilities"].draw(tmp_path / "study.csv")
     sharpness, swing, change, *scans = figure.axes
     (shade,) = swing.patches
     assert (shade.get_x(), shade.get_x() + shade.get_width()) == (0, 2)

@@ -15,15 +15,10 @@ from torch import Tensor, nn
 from eosflow.networks.module import ModuleNetwork, glorot_uniform
 from eosflow.objectives.module import ModuleObjective
 from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
-from eosflow.results.figures.effective_parameters import effective_parameters as draw_effective
-from eosflow.results.figures.generalized_prediction_error import (
-    generalized_prediction_error as draw_prediction_error,
-)
-from eosflow.results.figures.spectral_density import spectral_density as draw_density
-from eosflow.results.verdicts import JUDGES
-from eosflow.runs.studies import effective_parameters, generalized_prediction_error
-from eosflow.runs.studies import spectral_density as spectra_study
-from eosflow.runs.studies.generalized_prediction_error import (
+from eosflow.studies import STUDIES
+from eosflow.studies.effective_parameters import rows as effective_parameters
+from eosflow.studies.generalized_prediction_error import rows as generalized_prediction_error
+from eosflow.studies.generalized_prediction_error.rows import (
     DEGREES,
     NOISE,
     PRIOR,
@@ -33,7 +28,8 @@ from eosflow.runs.studies.generalized_prediction_error import (
     noise,
     ridge,
 )
-from eosflow.runs.studies.testbeds import cheb, dense
+from eosflow.studies.spectral_density import rows as spectra_study
+from eosflow.studies.testbeds import cheb, dense
 
 
 def linear() -> tuple[ModuleObjective, Tensor]:
@@ -151,7 +147,7 @@ def counted(seed: int, large: float) -> pd.DataFrame:
 
 
 def verdicts(study: str, frames: list[pd.DataFrame]) -> pd.DataFrame:
-    return JUDGES[study](pd.concat(frames)).set_index("claim")
+    return STUDIES[study].judge(pd.concat(frames)).set_index("claim")
 
 
 def test_verdicts_on_the_count() -> None:
@@ -211,13 +207,13 @@ def test_verdicts_on_the_spectrum() -> None:
             }
         )
 
-    found = JUDGES["spectral-density"](pd.concat([made(seed, 6.0) for seed in range(5)]))
+    found = STUDIES["spectral-density"].judge(pd.concat([made(seed, 6.0) for seed in range(5)]))
     assert found["holds"].tolist() == [HOLDS] * 10 + [CONTRADICTED]
-    found = JUDGES["spectral-density"](pd.concat([made(seed, 1.0) for seed in range(5)]))
+    found = STUDIES["spectral-density"].judge(pd.concat([made(seed, 1.0) for seed in range(5)]))
     first = found[found["claim"] == "largest-at-the-edge"]
     assert (first["holds"] == CONTRADICTED).all()
     short = pd.concat([made(seed, 1.0).head(1) for seed in range(5)])
-    found = JUDGES["spectral-density"](short).set_index("claim")
+    found = STUDIES["spectral-density"].judge(short).set_index("claim")
     assert found.loc["less-sharp", "holds"] == NOT_ENOUGH
 
 
@@ -227,7 +223,7 @@ def test_drawings_show_what_the_tables_hold(
     monkeypatch.setattr(generalized_prediction_error, "PAIRS", 2)
     path = tmp_path / "table.csv"
     pd.concat([counted(0, 4.0), counted(1, 6.0)]).to_csv(path, index=False)
-    figure = draw_effective(path)
+    figure = STUDIES["effective-parameters"].draw(path)
     lines = {line.get_label(): line.get_xydata().tolist() for line in figure.axes[1].lines}
     assert lines == {"η = 0.1": [[0.0, 2.0], [9.0, 5.0]], "η = 0.4": [[0.0, 2.0], [9.0, 5.0]]}
     points = figure.axes[4].collections[0].get_offsets().tolist()
@@ -238,7 +234,7 @@ def test_drawings_show_what_the_tables_hold(
     objective, least = linear()
     rows += [{"part": "noise", "seed": 0, **row} for row in noise(objective, least, 0)]
     pd.DataFrame(rows).to_csv(path, index=False)
-    errors, proofs, added = draw_prediction_error(path).axes
+    errors, proofs, added = STUDIES["generalized-prediction-error"].draw(path).axes
     gaps = [row["gap"] for row in rows if row["part"] == "ridge"]
     assert errors.lines[1].get_ydata().tolist() == pytest.approx(gaps)
     assert len(proofs.lines) == 3
@@ -251,7 +247,7 @@ def test_drawings_show_what_the_tables_hold(
     numbers = pd.DataFrame({"kind": ["numbers"], "edge": 0.7, "largest": 0.9})
     made = pd.concat([curve.assign(kind="density"), numbers]).assign(**place)
     made.to_csv(path, index=False)
-    axes = draw_density(path).axes[0]
+    axes = STUDIES["spectral-density"].draw(path).axes[0]
     assert axes.lines[0].get_ydata().tolist() == [1.0] * 5
     assert axes.lines[2].get_xdata() == [0.7, 0.7]
     assert math.isnan(axes.lines[1].get_ydata()[0])

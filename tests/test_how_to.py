@@ -135,12 +135,16 @@ def test_use_your_own_data(project: Project) -> None:
 
 def test_add_a_study(project: Project) -> None:
     text = recipe("Add a study")
-    line = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
-    registry = "eosflow/runs/studies/__init__.py"
-    project.edit(
-        registry, "STUDIES: dict[str, Study] = {\n", f"STUDIES: dict[str, Study] = {{\n{line}"
+    files = re.findall(r"`(eosflow/[a-z_/]+my_study/[a-z_.]+)`.*?```\w+\n(.*?)```", text, re.DOTALL)
+    for file, content in files:
+        path = project.root / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    line = re.search(r"The line is .*?```python\n(.*?)```", text, re.DOTALL)[1]
+    project.edit("eosflow/studies/__init__.py", "_FOLDERS = (\n", f"_FOLDERS = (\n{line}")
+    (project.root / "my-study.yaml").write_text(
+        re.search(r"```yaml\n(# my-study.yaml.*?)```", text, re.DOTALL)[1]
     )
-    (project.root / "my-study.yaml").write_text(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
     jobs = project.jobs("studies", "--configfile", "my-study.yaml", tiny=False)
     made = {
         "subset": 1,

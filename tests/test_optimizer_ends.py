@@ -16,14 +16,12 @@ from scipy import stats
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.results import columns
 from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
-from eosflow.results.figures.optimizer_ends import optimizer_ends
 from eosflow.results.page import studied
-from eosflow.results.studies.optimizer_ends import EARLY, QUARTILES, gradients, table
-from eosflow.results.studies.runs import StudyRun
-from eosflow.results.verdicts import JUDGES
-from eosflow.runs.studies import table_of
 from eosflow.storage.errors import UserError
 from eosflow.storage.settings import record
+from eosflow.studies import STUDIES
+from eosflow.studies.optimizer_ends.table import EARLY, QUARTILES, gradients, table
+from eosflow.studies.runs import StudyRun
 from eosflow.workflow import config, expand
 
 SLOW, FAST = "SGD, η = 0.01", "SGD, η = 0.1"
@@ -230,7 +228,9 @@ def test_every_column_is_described() -> None:
 
 
 def verdicts(frame: pd.DataFrame) -> dict[str, Any]:
-    return {str(row["claim"]): row for row in JUDGES["optimizer-ends"](frame).to_dict("records")}
+    return {
+        str(row["claim"]): row for row in STUDIES["optimizer-ends"].judge(frame).to_dict("records")
+    }
 
 
 def test_ratios_and_differences_against_sgd_at_the_large_rate() -> None:
@@ -309,7 +309,7 @@ def test_three_optimizers_in_perfect_order_are_no_verdict() -> None:
 
 
 def test_the_page_tells_the_seeds_of_the_runs(tmp_path: Path) -> None:
-    path = tmp_path / table_of("optimizer-ends")
+    path = tmp_path / STUDIES["optimizer-ends"].data
     path.parent.mkdir(parents=True)
     made().to_csv(path, index=False)
     (study,) = studied(tmp_path, {}, ["optimizer-ends"])
@@ -320,7 +320,7 @@ def test_each_problem_has_a_mark_of_its_own(tmp_path: Path) -> None:
     frame = made()
     other = frame[frame["statistic"] != "source"].assign(problem="cifar10-noise, mlp, N = 100")
     pd.concat([frame, other]).to_csv(tmp_path / "table.csv", index=False)
-    for axes in optimizer_ends(tmp_path / "table.csv").axes:
+    for axes in STUDIES["optimizer-ends"].draw(tmp_path / "table.csv").axes:
         legend = axes.get_legend()
         assert legend is not None
         named = [text.get_text() for text in legend.get_texts()]
@@ -333,7 +333,7 @@ def test_each_optimizer_is_named_at_its_mark(tmp_path: Path) -> None:
     made().to_csv(tmp_path / "table.csv", index=False)
     frame = pd.read_csv(tmp_path / "table.csv")
     middle = frame[frame["statistic"] == "median"].set_index("method")
-    training, sharpness = optimizer_ends(tmp_path / "table.csv").axes
+    training, sharpness = STUDIES["optimizer-ends"].draw(tmp_path / "table.csv").axes
     for axes, column, scale in ((training, "accuracy", 100), (sharpness, "sharpness", 1)):
         named = {text.get_text(): text.xy for text in axes.texts}  # type: ignore[attr-defined]
         assert set(named) == set(middle.index)

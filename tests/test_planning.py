@@ -15,10 +15,10 @@ from eosflow.measurements.decomposition import Decomposition
 from eosflow.objectives.base import WORKSPACE_BYTES
 from eosflow.optimizers.rosenbrock import CAPACITY, ExponentialRosenbrock
 from eosflow.runs.names import index_key, step_name
-from eosflow.runs.studies import STUDIES
 from eosflow.storage import provenance
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
+from eosflow.studies import STUDIES
 from eosflow.workflow import config, expand, gpu, plan, products, resources, sizes
 
 # Four times what it may take on a quiet machine, which this one may not be.

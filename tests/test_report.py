@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import synthetic
 
+from eosflow.analysis import style
 from eosflow.results import (
     argument,
     claims,
@@ -27,11 +28,9 @@ from eosflow.results import (
     studies_page,
     tables,
 )
-from eosflow.results.figures import style
-from eosflow.results.figures.transient import QUANTITIES
-from eosflow.results.verdicts import JUDGES
-from eosflow.runs.studies import STUDIES as known_studies
 from eosflow.storage.errors import UserError
+from eosflow.studies import STUDIES as known_studies
+from eosflow.studies.transient.figure import QUANTITIES
 from eosflow.workflow import config
 
 WIDTHS = (360, 800, 1400)
@@ -85,8 +84,8 @@ def write_results(folder, decomposition, runs):
         tables.write_csv(table, folder / f"{name}.csv")
     for name, table in STUDIES.items():
         tables.write_csv(table, folder / "studies" / name / "table.csv")
-        if name in JUDGES:
-            verdicts = JUDGES[name](table)
+        if known_studies[name].judged:
+            verdicts = known_studies[name].judge(table)
             tables.write_csv(verdicts, folder / "studies" / name / "claims.csv")
     # The report looks at no picture: one stands for all. Those of real drawings are in the tests
     # of the kept evidence.

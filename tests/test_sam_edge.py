@@ -10,11 +10,10 @@ import pytest
 import torch
 
 from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
-from eosflow.results.figures.sam_edge import sam_edge as draw
-from eosflow.results.verdicts.sam_edge import judge
-from eosflow.runs.studies import sam_edge
-from eosflow.runs.studies.edge_of_stability import cheb
-from eosflow.runs.studies.testbeds import dense
+from eosflow.studies import STUDIES
+from eosflow.studies.sam_edge import rows as sam_edge
+from eosflow.studies.sam_edge.claims import judge
+from eosflow.studies.testbeds import cheb, dense
 
 
 def test_each_look_is_that_of_the_two_steps_written_out() -> None:
@@ -64,7 +63,7 @@ def test_verdicts() -> None:
 def test_the_drawing_shows_the_first_seed_with_its_edge(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     pd.concat([made(0, 1.0), made(1, 1.1)]).to_csv(path, index=False)
-    sharpness, share, loss = draw(path).axes
+    sharpness, share, loss = STUDIES["sam-edge"].draw(path).axes
     solid = [line.get_ydata().tolist() for line in sharpness.lines if line.get_linestyle() == "-"]
     assert solid == [[1.0, 6.5, 6.5], [1.0, 3.0, 3.0]]
     dashed = [line.get_ydata().tolist() for line in sharpness.lines if line.get_linestyle() == "--"]

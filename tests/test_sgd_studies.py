@@ -12,14 +12,11 @@ import pandas as pd
 import pytest
 
 from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
-from eosflow.results.figures.edge_of_stability import edge_cifar10
-from eosflow.results.figures.sgd_grid import sgd_grid
-from eosflow.results.figures.spectra import spectra
-from eosflow.results.studies import edge_cifar10 as edge
-from eosflow.results.studies.runs import StudyRun, with_accuracies, with_eigenvalues
-from eosflow.results.verdicts import JUDGES
-from eosflow.runs.studies import FLOW
 from eosflow.storage.errors import UserError
+from eosflow.studies import STUDIES
+from eosflow.studies.base import FLOW
+from eosflow.studies.edge_cifar10 import table as edge
+from eosflow.studies.runs import StudyRun, with_accuracies, with_eigenvalues
 
 ITERATIONS = np.array([0, 20, 40, 60])
 SETTINGS = [(0.02, 100), (0.05, 100), (0.2, 100), (0.05, 10), (0.05, 25)]
@@ -41,7 +38,7 @@ def grid(power: float, seeds: int = 5, peak_at: dict[float, int] | None = None) 
 
 
 def verdicts(frame: pd.DataFrame) -> dict[str, Any]:
-    return {str(row["claim"]): row for row in JUDGES["sgd-grid"](frame).to_dict("records")}
+    return {str(row["claim"]): row for row in STUDIES["sgd-grid"].judge(frame).to_dict("records")}
 
 
 def test_sharpness_by_the_quotient_gives_ratios_in_closed_form() -> None:
@@ -76,7 +73,7 @@ def test_the_other_way_round_is_contradicted_and_few_seeds_say_nothing() -> None
 
 def test_the_grid_is_drawn_with_every_run_and_its_median(tmp_path: Path) -> None:
     grid(0.5).to_csv(tmp_path / "table.csv", index=False)
-    rates, batches, quotient = sgd_grid(tmp_path / "table.csv").axes
+    rates, batches, quotient = STUDIES["sgd-grid"].draw(tmp_path / "table.csv").axes
     for axes, symbol in ((rates, r"$\eta$ = "), (batches, "$B$ = ")):
         assert len(axes.lines) == 3 * (5 + 2)
         assert len(axes.texts) == 3
@@ -114,14 +111,14 @@ def test_the_edge_on_runs_is_judged_as_that_on_cheb(tmp_path: Path) -> None:
     descent = table[(table["method"] != FLOW) & (table["seed"] == 0)]
     assert descent["loss"].tolist() == [3.0, 2.5, 1.2]  # the last is that of no step
     assert descent["rises"].tolist() == [0, 1, 3]
-    found = {row["claim"]: row for row in JUDGES["edge-cifar10"](table).to_dict("records")}
+    found = {row["claim"]: row for row in STUDIES["edge-cifar10"].judge(table).to_dict("records")}
     assert "leaves-after" not in found  # it would need the distance
     assert float(found["flow-passes"]["measured"]) == pytest.approx(20.6 * 0.1 / 2, rel=5e-3)
     assert float(found["descent-is-held"]["measured"]) == pytest.approx(2.06, rel=5e-3)
     assert found["loss-rises-at-the-edge"]["holds"] == CONTRADICTED
     three = [edge_run(rate, [3.0, 2.0, 1.0]) for rate in (0.08, 0.1, 0.12)]
     edge.table([runs[0], *three]).to_csv(tmp_path / "table.csv", index=False)
-    sharpness, loss = edge_cifar10(tmp_path / "table.csv").axes
+    sharpness, loss = STUDIES["edge-cifar10"].draw(tmp_path / "table.csv").axes
     assert len(sharpness.lines) == 1 + 2 * 3 and len(loss.lines) == 1 + 3
 
 
@@ -134,7 +131,7 @@ def test_spectra_mark_what_did_not_converge(tmp_path: Path) -> None:
         }
     )  # fmt: skip
     frame.to_csv(tmp_path / "table.csv", index=False)
-    above, below = spectra(tmp_path / "table.csv").axes
+    above, below = STUDIES["spectra"].draw(tmp_path / "table.csv").axes
     points = [[tuple(point) for point in line.get_xydata()] for line in above.lines]
     assert points == [[(0, 3), (10, 4)], [(10, 4)], [(0, 1), (10, 2)], [(10, 2)]]
     assert len(below.lines) == 2

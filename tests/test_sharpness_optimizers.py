@@ -30,8 +30,8 @@ from eosflow.optimizers.sharpness import (
     diagonal_fisher,
     penalty_gradient,
 )
-from eosflow.runs.studies.testbeds import cheb
 from eosflow.storage.settings import from_record, record
+from eosflow.studies.testbeds import cheb
 
 
 def path(

@@ -22,15 +22,12 @@ from torch import nn
 import eosflow
 from eosflow.measurements.distance import Distance
 from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
-from eosflow.results.figures import KINDS
-from eosflow.results.figures.minibatches import minibatches
-from eosflow.results.figures.nudged_sgd import nudged_sgd
-from eosflow.results.studies import minibatches as small
-from eosflow.results.studies import nudged_sgd as nudged
-from eosflow.results.studies.runs import StudyRun, by_snapshot
-from eosflow.results.verdicts import JUDGES
 from eosflow.runs.train import train
 from eosflow.storage.errors import UserError
+from eosflow.studies import STUDIES
+from eosflow.studies.minibatches import table as small
+from eosflow.studies.nudged_sgd import table as nudged
+from eosflow.studies.runs import StudyRun, by_snapshot
 from eosflow.workflow import config, plan
 
 DOMINANT = math.nan
@@ -105,7 +102,7 @@ def nudged_table(
 
 
 def judged(study: str, frame: pd.DataFrame) -> pd.DataFrame:
-    return JUDGES[study](frame).set_index("claim")
+    return STUDIES[study].judge(frame).set_index("claim")
 
 
 def test_nudged_sgd_is_judged_against_sgd_of_the_same_seed() -> None:
@@ -131,7 +128,7 @@ def test_nudged_sgd_is_judged_against_sgd_of_the_same_seed() -> None:
 def test_nudged_sgd_is_drawn_with_every_run_and_its_median(tmp_path: Path) -> None:
     losses = {0.1: 0.5, 1.0: 1.0, 5.0: math.nan, DOMINANT: 2.0}
     nudged_table(losses, dict.fromkeys(losses, 20.0)).to_csv(tmp_path / "table.csv", index=False)
-    loss, accuracy, sharpness, distance = nudged_sgd(tmp_path / "table.csv").axes
+    loss, accuracy, sharpness, distance = STUDIES["nudged-sgd"].draw(tmp_path / "table.csv").axes
     labels = [label.get_text() for label in loss.get_xticklabels()]
     assert labels == ["γ = 0.1", "γ = 1", "γ = 5\n(5 diverged)", "Dominant"]
     first, bar = loss.lines[:2]
@@ -177,12 +174,11 @@ def test_minibatches_are_judged_per_look_after_the_start() -> None:
 
 def test_minibatches_are_drawn(tmp_path: Path) -> None:
     minibatch_table(crosses=True).to_csv(tmp_path / "table.csv", index=False)
-    cosines, changes, sharpness = minibatches(tmp_path / "table.csv").axes
+    cosines, changes, sharpness = STUDIES["minibatches"].draw(tmp_path / "table.csv").axes
     assert [line.get_ydata().tolist() for line in cosines.lines[:2]] == [[0.4, 0.2]] * 2
     assert len(changes.lines) == 3 * (5 + 1) + 2
     assert changes.lines[5].get_ydata() == pytest.approx([-0.1875, -0.25, 0, 2, 6])
     assert set(sharpness.lines[0].get_ydata()) == {15.0}
-    assert KINDS["minibatches"].study == "minibatches"
 
 
 def test_a_table_by_snapshot_joins_measurements_that_share_columns() -> None:

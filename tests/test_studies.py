@@ -15,7 +15,9 @@ from eosflow.networks.mlp import MLPSettings
 from eosflow.objectives.mlp import MLPObjective
 from eosflow.optimizers.flow import ExponentialEuler
 from eosflow.runs.spec import RunSpec
-from eosflow.runs.studies import transient, work_precision
+from eosflow.studies.testbeds import DICE
+from eosflow.studies.transient import rows as transient
+from eosflow.studies.work_precision import rows as work_precision
 from eosflow.workflow import config
 from eosflow.workflow.expand import expand
 
@@ -26,7 +28,7 @@ def tiny() -> tuple[RunSpec, MLPObjective]:
     """A smooth flow (λ₁ about 5), with pairs so exact that the scheme's error is all there is."""
     euler = ExponentialEuler(eigen_tolerance=1e-6, eigen_dtype="float64", max_block_products=1000)
     spec = dataclasses.replace(
-        work_precision.PROBLEM,
+        DICE,
         data=Dice(image_size=4),
         network=MLPSettings(width=8, depth=3),
         n=12,
@@ -67,7 +69,7 @@ def test_the_problem_is_solved_with_the_papers_settings() -> None:
         "experiments": {"dice-ce": {"n": [60], "target_loss": 0.02}},
     }
     first = next(iter(expand(config.load([root / "config.yaml"], small)).values()))
-    different = {line.split(":")[0] for line in work_precision.PROBLEM.differences(first)}
+    different = {line.split(":")[0] for line in DICE.differences(first)}
     assert different == {"experiment"}
 
 

@@ -15,9 +15,9 @@ from torch.nn import functional
 from eosflow import objectives
 from eosflow.measurements.accuracy import Accuracy
 from eosflow.networks.mlp import MLPSettings
-from eosflow.results.studies.runs import StudyRun, by_snapshot
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json
+from eosflow.studies.runs import StudyRun, by_snapshot
 from eosflow.workflow import config, grid, plan
 
 # Squared error, of which a large step makes infinity.

@@ -9,21 +9,11 @@ import pytest
 from test_subspace_optimizers import quadratic
 
 from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
-from eosflow.results.figures.escaping import escaping as draw_escaping
-from eosflow.results.figures.subspaces import subspaces as draw_subspaces
-from eosflow.results.verdicts import JUDGES
-from eosflow.runs.studies import escaping, subspaces
-from eosflow.runs.studies.names import (
-    BEFORE,
-    BULK,
-    DESCENT,
-    DOMINANT,
-    NUDGED,
-    ONLY,
-    PUSHED,
-    REMOVED,
-    WHOLE,
-)
+from eosflow.studies import STUDIES
+from eosflow.studies.escaping import ONLY, REMOVED, WHOLE
+from eosflow.studies.escaping import rows as escaping
+from eosflow.studies.subspaces import BEFORE, BULK, DESCENT, DOMINANT, NUDGED, PUSHED
+from eosflow.studies.subspaces import rows as subspaces
 
 # 𝓗 has these eigenvalues; the batches of `escaping` are single inputs, each along one of them.
 EIGENVALUES = (4.0, 2.0, 1.0)
@@ -102,7 +92,7 @@ def ends(seeds: int, **sharpness: float) -> pd.DataFrame:
 
 
 def test_verdicts_on_escaping(tmp_path: Path) -> None:
-    judge = JUDGES["escaping"]
+    judge = STUDIES["escaping"].judge
     frame = ends(5, whole=2.0, removed=6.0, only=4.0)
     verdicts = judge(frame).set_index("claim")
     assert verdicts["holds"].tolist() == [HOLDS, CONTRADICTED]
@@ -110,7 +100,7 @@ def test_verdicts_on_escaping(tmp_path: Path) -> None:
     assert verdicts["settings"].iloc[0] == "cheb-4, learning rate 0.1, 300 steps"
     assert (judge(ends(4, whole=2.0, removed=6.0, only=1.0))["holds"] == NOT_ENOUGH).all()
     frame.to_csv(tmp_path / "table.csv", index=False)
-    sharpness, loss = draw_escaping(tmp_path / "table.csv").axes
+    sharpness, loss = STUDIES["escaping"].draw(tmp_path / "table.csv").axes
     assert len(sharpness.lines) == len(loss.lines) == 3 * 6
     thick = [line.get_ydata()[-1] for line in sharpness.lines if line.get_linewidth() > 1]
     assert sorted(thick) == pytest.approx([2.4, 4.8, 7.2])  # medians over the seeds
@@ -135,7 +125,7 @@ def switched(seeds: int, **changes: tuple[float, float, bool]) -> pd.DataFrame:
 
 
 def test_verdicts_on_subspaces(tmp_path: Path) -> None:
-    judge = JUDGES["subspaces"]
+    judge = STUDIES["subspaces"].judge
     runs = {"descent": (0.5, 2.0, False), "dominant": (1.1, 2.0, False), "bulk": (0.4, 5.0, False)}
     frame = switched(5, **runs, nudged=(0.4, 3.0, False), pushed=(0.0, 0.0, True))
     verdicts = judge(frame).set_index("claim")
@@ -157,7 +147,7 @@ def test_verdicts_on_subspaces(tmp_path: Path) -> None:
     assert verdicts.loc[["bulk-learns", "nudged-is-lower"], "holds"].tolist() == [CONTRADICTED] * 2
 
     frame.to_csv(tmp_path / "table.csv", index=False)
-    loss, edge = draw_subspaces(tmp_path / "table.csv").axes
+    loss, edge = STUDIES["subspaces"].draw(tmp_path / "table.csv").axes
     curves = [line.get_xydata().tolist() for line in loss.lines if len(line.get_xdata()) == 3]
     assert [1800.0, 1.1] in [curve[-1] for curve in curves]
     assert len(curves) == 4  # all but γ = 5

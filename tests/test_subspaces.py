@@ -10,9 +10,9 @@ import torch
 from scipy.linalg import null_space, subspace_angles
 
 from eosflow.measurements.scans import update_scan
-from eosflow.runs.studies.instabilities import quadratic
-from eosflow.runs.studies.testbeds import cheb
 from eosflow.spectra.subspaces import block_norms, subspace_overlap
+from eosflow.studies.instabilities.rows import quadratic
+from eosflow.studies.testbeds import cheb
 
 
 def orthonormal(size: int, k: int, seed: int) -> torch.Tensor:

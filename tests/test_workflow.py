@@ -237,8 +237,7 @@ def test_a_study_and_its_figure_hang_on_its_version_alone(again: Project) -> Non
     figure = "results/figures/edge-of-stability.pdf"
     (again.root / figure).unlink()
     assert again.jobs(figure) == {"figure": 1}
-    old = '"edge_of_stability:rows", version='
-    again.edit("eosflow/runs/studies/__init__.py", old, f"{old}1000 + ")
+    again.edit("eosflow/studies/edge_of_stability/__init__.py", "version=", "version=1000 + ")
     assert again.jobs(figure) == {"study": 1, "figure": 1}
     made = {"study": 1, "study_claims": 1, "figure": 1}
     assert again.jobs() == made | {"report": 1, "manifest": 1}

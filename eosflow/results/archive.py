@@ -22,11 +22,10 @@ from eosflow.datasets.subsets import write_arrays
 from eosflow.results import claims, figures, report, tables
 from eosflow.results.courses import IDENTITY, run_names
 from eosflow.results.figures.examples import COLUMNS
-from eosflow.results.verdicts import JUDGES
-from eosflow.runs.studies import STUDIES, claims_of, table_of
 from eosflow.storage import provenance
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, replacing, sha256, write_json
+from eosflow.studies import STUDIES
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +40,10 @@ ORIGINS = {
 NEEDED = (*(Path(name).name for name in ORIGINS), "trajectories.parquet")
 DICE_EXAMPLES = ("dice-examples.npz", "dice-examples.json")
 # Tables of studies, from which some figures are drawn; kept and drawn if they were made.
-TABLES = [table_of(study) for study in STUDIES]
+TABLES = [study.data for study in STUDIES.values()]
 # The verdicts that are made of such a table.
-VERDICTS = {table_of(study): claims_of(study) for study in JUDGES}
+JUDGES = {study.data: study for study in STUDIES.values() if study.judged}
+VERDICTS = {table: study.claims for table, study in JUDGES.items()}
 
 # Of each trajectory, as far as its optimizer records it: the course of the run, and what
 # runs.parquet and so the claims are read from.
@@ -132,7 +132,7 @@ def redraw(folder: Path | str, output: Path | str) -> None:
     for name in (*frames, *kept.intersection(TABLES)):
         _copy(folder / name, output / name)
     for name in kept.intersection(VERDICTS):
-        table = JUDGES[Path(name).parent.name](pd.read_csv(folder / name))
+        table = JUDGES[name].judge(pd.read_csv(folder / name))
         tables.write_csv(table, output / VERDICTS[name])
     _write_tables(output, decomposition, runs, parameters)
     data: dict[str | None, Path | None] = {name: folder / name for name in kept}

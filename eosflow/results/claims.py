@@ -12,10 +12,11 @@ from typing import Any
 
 import pandas as pd
 
+from eosflow.analysis.claims import CONTRADICTED as CONTRADICTED
+from eosflow.analysis.claims import HOLDS as HOLDS
+from eosflow.analysis.claims import NOT_ENOUGH as NOT_ENOUGH
 from eosflow.results import claim_measures, courses
 from eosflow.results.claim_measures import Evidence
-
-HOLDS, CONTRADICTED, NOT_ENOUGH = "holds", "contradicted", "not enough runs"
 
 # One run can contradict a claim about all runs; supporting it takes at least these.
 FEWEST_RUNS = 3

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eosflow.results.courses import IDENTITY, TRANSIENT
+from eosflow.analysis import TRANSIENT
+from eosflow.results.courses import IDENTITY
 from eosflow.results.manifest import changed
+from eosflow.runs.names import place_of
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, read_sealed, sha256
+from eosflow.studies.runs import StudyRun
 
 VERSIONED = ("eosflow", "python", "torch", "numpy")
 
@@ -261,3 +264,14 @@ def _decomposition_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     columns = {name: pd.Series(dtype=object) for name in IDENTITY}
     columns["iteration"] = pd.Series(dtype=int)
     return pd.DataFrame(columns | {name: pd.Series(dtype=float) for name in _LEAST_COLUMNS})
+
+
+def study_run(folder: Path, names: Iterable[str]) -> StudyRun:
+    """The run in a folder with these measurements, each file compared with its checksum.
+
+    Raises: UserError where a file is missing or damaged, or the run is not finished.
+    """
+    record = finished(folder)
+    found = {name: pd.DataFrame(measured(folder / place_of(name))) for name in names}
+    trajectory = pd.read_parquet(folder / record["manifest"]["trajectory"]["file"])
+    return StudyRun(record["spec"], record["stopped"], trajectory, record["final_loss"], found)

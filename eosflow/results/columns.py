@@ -1,6 +1,7 @@
 """What each column of each file of the results means: symbol, equation, unit.
 
-`columns.yaml` holds it; `python -m eosflow.results.columns` writes docs/columns.md.
+`columns.yaml` and, for its table, each study's `words.yaml` hold it.
+`python -m eosflow.results.columns` writes docs/columns.md.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ import yaml
 
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import write_text
+from eosflow.studies import STUDIES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "columns.md"
 # Endings that stand for a number in the real name: a layer, an eigenvalue, a loss.
 INDEX = re.compile(r"_[lmX]$")
 HEAD = """# Columns
 
-*Made by `python -m eosflow.results.columns` of `eosflow/results/columns.yaml`. In a terminal:
+*Made by `python -m eosflow.results.columns` of `eosflow/results/columns.yaml` and the studies'
+`words.yaml`. In a terminal:
 `eosflow explain COLUMN`.*
 
 Symbols, and the numbers of the equations, are those of [method](method.md). A name in `_l`, `_m` or
@@ -70,7 +73,9 @@ def files() -> tuple[File, ...]:
     """All files, in the order of the page."""
     text = Path(__file__).with_name("columns.yaml").read_text(encoding="utf-8")
     content = yaml.safe_load(text)
-    return tuple(_file(entry, content["groups"]) for entry in content["files"])
+    groups = content["groups"]
+    studied = [study.words["table"] | {"file": study.data} for study in STUDIES.values()]
+    return tuple(_file(entry, groups) for entry in [*content["files"], *studied])
 
 
 def _file(entry: dict[str, Any], groups: dict[str, Any]) -> File:

@@ -12,9 +12,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-# Iterations; earlier snapshots are in no analysis. Where an optimizer has another number, the frame
-# says so in its column `transient`.
-TRANSIENT = 10
+from eosflow.analysis import TRANSIENT
+
 # Units of flow time, for runs that have no such iterations.
 START_TIME = 0.1
 

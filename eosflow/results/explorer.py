@@ -16,9 +16,10 @@ import pandas as pd
 import vl_convert
 from numpy.typing import NDArray
 
+from eosflow.analysis import style
 from eosflow.results import courses
 from eosflow.results.courses import FACTORS, IDENTITY, transient
-from eosflow.results.figures import style, title_of
+from eosflow.results.figures import title_of
 
 # A point is left out where the line between its neighbours passes this near to it, on whatever
 # axes it is drawn: as a share of the height of the chart, under a pixel.

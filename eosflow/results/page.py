@@ -11,10 +11,9 @@ from typing import Any, cast
 import jinja2
 import pandas as pd
 
-from eosflow.results.figures import EXTRAS, KINDS, NAMES, Entry
-from eosflow.results.verdicts import JUDGES
-from eosflow.runs.studies import OF_RUNS, STUDIES, claims_of, table_of
+from eosflow.results.figures import FIGURES, Drawn, file_name
 from eosflow.storage.errors import UserError
+from eosflow.studies import STUDIES, Study
 
 _PNG_SIZE = slice(16, 24)  # width and height in a PNG's first chunk, big-endian
 
@@ -27,7 +26,7 @@ class Picture:
     """
 
     name: str
-    entry: Entry
+    entry: Drawn
     label: str
     source: str
     width: int
@@ -64,22 +63,22 @@ def studied(
 ) -> list[dict[str, Any]]:
     """Each study with its figures and verdicts; one without either only where it is asked for."""
     found = []
-    for study in STUDIES:
-        path = results / claims_of(study)
-        verdicts = records(pd.read_csv(path)) if study in JUDGES and path.exists() else []
-        own = [p for p in pictures.values() if KINDS[p.entry.kind].study == study]
-        if own or verdicts or study in asked:
-            table = results / table_of(study)
-            entry = {"name": study, "about": _about(study, table), "pictures": own}
-            link = table_of(study) if table.exists() else None
+    for name, study in STUDIES.items():
+        path = results / study.claims
+        verdicts = records(pd.read_csv(path)) if study.judged and path.exists() else []
+        own = [picture for picture in pictures.values() if picture.entry == study]
+        if own or verdicts or name in asked:
+            table = results / study.data
+            entry = {"name": name, "about": _about(study, table), "pictures": own}
+            link = study.data if table.exists() else None
             found.append({**entry, "verdicts": verdicts, "table": link})
     return found
 
 
-def _about(study: str, table: Path) -> str:
+def _about(study: Study, table: Path) -> str:
     """Of what a study is, in a sentence, with its seeds where its table has any."""
     words = "A problem of its own, the same under any configuration"
-    if study in OF_RUNS:
+    if study.of_runs:
         words = "Made of runs of this configuration"
     seeds = pd.read_csv(table).get("seed") if table.exists() else None
     # Rows over several seeds, and those of a source, have none.
@@ -89,7 +88,7 @@ def _about(study: str, table: Path) -> str:
     return f"{words}; seed{'s' * (seeds.nunique() > 1)} {numbers(seeds)}."
 
 
-def picture(results: Path, name: str, entry: Entry, runs: pd.DataFrame) -> Picture:
+def picture(results: Path, name: str, entry: Drawn, runs: pd.DataFrame) -> Picture:
     """A figure for a page, described by the runs that it shows. Raises: UserError without it."""
     path = results / "figures" / f"{name}.png"
     try:
@@ -116,8 +115,8 @@ def picture(results: Path, name: str, entry: Entry, runs: pd.DataFrame) -> Pictu
 
 
 def _label(name: str) -> str:
-    numbered = name in NAMES and name not in EXTRAS
-    return f"Figure {int(name.removeprefix('figure'))}" if numbered else "Beyond the paper"
+    numbers = {file_name(number): number for number in FIGURES}
+    return f"Figure {numbers[name]}" if name in numbers else "Beyond the paper"
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

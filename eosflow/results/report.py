@@ -16,7 +16,7 @@ from eosflow.results.figures import (
     EXTRAS,
     FIGURES,
     NAMES,
-    Entry,
+    Drawn,
     entries,
     file_name,
     title_of,
@@ -34,8 +34,6 @@ PAPER_SIZES = {
     "atrialfibrillation-ce": (60, 120, 240, 480, 960),
     "sst-ce": (461, 922, 1844, 3689),
 }
-# Beyond the paper, of the runs of the page; the others are of studies.
-_OF_RUNS = [name for name, entry in EXTRAS.items() if entry.data is None]
 FULL_BATCH = "all examples"  # what a run's `batch` says where nothing is drawn
 
 
@@ -71,8 +69,8 @@ def render(results: Path | str, output: Path | str) -> None:
         laws=_laws(tables["table2"]),
         studied=page.studied(results, pictures),
         headline=pictures.get("power-law"),
-        extras=[pictures[name] for name in _OF_RUNS if name in pictures and name != "power-law"],
-        numbered=[p for name, p in pictures.items() if name in NAMES and name not in EXTRAS],
+        extras=[pictures[name] for name in EXTRAS if name in pictures and name != "power-law"],
+        numbered=[pictures[name] for name in map(file_name, FIGURES) if name in pictures],
         others=[p for name, p in pictures.items() if name not in NAMES],
         absent=_absent(set(shown)),
         experiments=EXPERIMENTS,
@@ -101,14 +99,14 @@ def _seen_in(pictures: Mapping[str, page.Picture]) -> dict[str, dict[str, Any]]:
     """For each claim the figures of the page in which it is seen, and the quantity to look at."""
     return {
         claim: {
-            "pictures": [p for p in pictures.values() if p.entry.kind == kind],
+            "pictures": [p for p in pictures.values() if getattr(p.entry, "kind", None) == kind],
             "quantity": quantity,
         }
         for claim, (kind, quantity) in argument.SEEN_IN.items()
     }
 
 
-def _has_content(results: Path, name: str, entry: Entry, runs: pd.DataFrame) -> bool:
+def _has_content(results: Path, name: str, entry: Drawn, runs: pd.DataFrame) -> bool:
     if entry.data is not None:  # it needs no runs
         return (results / "figures" / f"{name}.png").exists()
     return (

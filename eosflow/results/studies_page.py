@@ -9,11 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from eosflow.results import claims, origin, page
+from eosflow.analysis import claims
+from eosflow.results import origin, page
 from eosflow.results.collect import collect
 from eosflow.results.figures import entries
-from eosflow.runs.studies import OF_RUNS
 from eosflow.storage.files import write_text
+from eosflow.studies import OF_RUNS, Study
 
 
 def render(
@@ -31,7 +32,7 @@ def render(
     folders = [results / folder for folder in study_of]
     _, frame = collect(folders, undecomposed=folders)
     frame["study"] = list(study_of.values())
-    listed = {name: each for name, each in entries([], studies).items() if each.study}
+    listed = {name: each for name, each in entries([], studies).items() if isinstance(each, Study)}
     pictures = {name: page.picture(results, name, each, frame) for name, each in listed.items()}
     known = page.studied(results, pictures, studies)
     studied = [study for study in known if study["name"] in studies]

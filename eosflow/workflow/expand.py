@@ -14,8 +14,8 @@ from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.batches import BATCHES
 from eosflow.runs.snapshots import SNAPSHOTS
 from eosflow.runs.spec import RunSpec, Stop
-from eosflow.runs.studies import OF_RUNS
 from eosflow.storage import settings
+from eosflow.studies import OF_RUNS
 
 
 def names(config: Mapping[str, Any], experiment: Mapping[str, Any], section: str) -> list[str]:

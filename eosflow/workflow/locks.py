@@ -11,9 +11,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from eosflow.runs.studies import STUDIES
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import remove_leftovers
+from eosflow.studies import STUDIES
 
 # Seconds to wait for the results folder, whose lock `eosflow status` takes for an instant to look.
 PATIENCE = 0.5

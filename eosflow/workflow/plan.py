@@ -17,9 +17,9 @@ from eosflow.measurements.base import Measurement
 from eosflow.results import figures
 from eosflow.runs.names import place_of
 from eosflow.runs.spec import RunSpec
-from eosflow.runs.studies import JUDGED, OF_RUNS
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
+from eosflow.studies import JUDGED, OF_RUNS, STUDIES
 from eosflow.workflow import config as configuration
 from eosflow.workflow import expand
 from eosflow.workflow.data import Data
@@ -54,7 +54,7 @@ class Plan:
         self.judged = [name for name in self.studies if name in JUDGED]
         listed = figures.entries(self.config["select"], self.studies)
         of_runs = bool(self.config["select"])
-        self.figures = {n: each for n, each in listed.items() if of_runs or each.study}
+        self.figures = {n: each for n, each in listed.items() if of_runs or n in STUDIES}
 
     def _measured_of(self, experiment: Mapping[str, Any]) -> dict[str, Measurement]:
         return {item.name: item for item in expand.measurements(self.config, experiment)}
@@ -182,4 +182,4 @@ class Plan:
     @property
     def study_figures(self) -> list[str]:
         """The figures of the studies, by name."""
-        return [name for name, entry in self.figures.items() if entry.study]
+        return [name for name in self.figures if name in STUDIES]

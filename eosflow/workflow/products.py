@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eosflow.runs.studies import JUDGED, claims_of, record_of, table_of
+from eosflow.studies import JUDGED, STUDIES
 
 COLLECTED = ("decomposition.parquet", "runs.parquet", "provenance/collect.json")
 DICE_PARAMETERS = ("data/dice-parameters.parquet", "provenance/dice-parameters.json")
@@ -61,13 +61,13 @@ def products(
     summaries = [table.record for table in tables]
     studied = []
     for name, made_of in studies.items():
-        yield Product((table_of(name), record_of(name)), (*made_of,), (*made_of,), name)
-        studied.append(record_of(name))
+        yield Product((STUDIES[name].data, STUDIES[name].record), (*made_of,), (*made_of,), name)
+        studied.append(STUDIES[name].record)
     for name in JUDGED:
-        table = (table_of(name), record_of(name))
+        table = (STUDIES[name].data, STUDIES[name].record)
         record = f"provenance/studies/{name}/claims.json"
         of = name if name in studies else None
-        yield Product((claims_of(name), record), table, table[-1:], of)
+        yield Product((STUDIES[name].claims, record), table, table[-1:], of)
         if name in reported:
             studied.append(record)
     for name, data in figures.items():
@@ -79,7 +79,7 @@ def products(
             yield Product(files, (), ())
         else:
             source = str(Path("provenance", data).with_suffix(".json"))
-            of = next((study for study in studies if data == table_of(study)), None)
+            of = next((study for study in studies if data == STUDIES[study].data), None)
             yield Product(files, (data, source), (source,), of)
         if name in reported:
             of_study = data is not None and data.startswith("studies/")

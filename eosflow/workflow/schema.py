@@ -18,8 +18,8 @@ from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.batches import BATCHES
 from eosflow.runs.snapshots import SNAPSHOTS
 from eosflow.runs.spec import Stop
-from eosflow.runs.studies import OF_RUNS, STUDIES
 from eosflow.storage import settings
+from eosflow.studies import OF_RUNS, STUDIES
 
 # What names a plug-in, what holds the settings, and what there is.
 SECTIONS: dict[str, tuple[str, Mapping[str, type[Any]]]] = {

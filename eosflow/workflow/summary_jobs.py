@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from eosflow.results import figures
 from eosflow.runs.names import place_of
-from eosflow.runs.studies import table_of
 from eosflow.storage.digests import canonical_json
 from eosflow.storage.errors import UserError
+from eosflow.studies import STUDIES
 from eosflow.workflow.products import Product, products
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class SummaryJobs:
         return {product.files[0]: product for product in made}
 
     @functools.cached_property
-    def _drawable(self) -> dict[str, figures.Entry]:
+    def _drawable(self) -> dict[str, figures.Drawn]:
         """All figures, also of experiments that are not selected; a study's have none."""
         experiments = self._plan.config["experiments"].items()
         return figures.entries(name for name, each in experiments if "study" not in each)
@@ -68,7 +68,7 @@ class SummaryJobs:
                 "it in `studies`, and have experiments with `study: "
                 f"{study}`, as config/studies-demo.yaml does."
             )
-        target = table_of(study)
+        target = STUDIES[study].data
         files = [f"{self._results}/{file}" for file in self.products[target].inputs]
         return [*files, *self.before(target)]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eosflow.results.figures.kinds import KINDS as KINDS
-from eosflow.runs.studies import STUDIES
 from eosflow.storage.errors import UserError
+from eosflow.studies import STUDIES, Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,11 +60,8 @@ class Entry:
         """What it is drawn from instead of the tidy tables, see `Kind`."""
         return KINDS[self.kind].data
 
-    @property
-    def study(self) -> str | None:
-        """The study that it is drawn from, if it is."""
-        return KINDS[self.kind].study
 
+Drawn = Entry | Study  # a study is the entry of its own figure
 
 _AFTER_CIFAR = ("dice-ce", "cifar10-mse", "atrialfibrillation-ce", "sst-ce")
 
@@ -84,30 +81,11 @@ FIGURES: dict[int, Entry] = {
     **{38 + i: Entry("cumulative_alignment", name) for i, name in enumerate(EXPERIMENTS)},
 }
 
-# Beyond the paper, by name.
+# Beyond the paper, of the runs of all experiments, by name.
 EXTRAS: dict[str, Entry] = {
     "power-law": Entry("power_law", None),
     "stable-step": Entry("stable_step", None),
     "growth": Entry("growth", None),
-    "work-precision": Entry("work_precision", None),
-    "work-precision-full-width": Entry("work_precision_full_width", None),
-    "transient": Entry("transient", None),
-    "edge-of-stability": Entry("edge_of_stability", None),
-    "edge-cifar10": Entry("edge_cifar10", None),
-    "sgd-grid": Entry("sgd_grid", None),
-    "spectra": Entry("spectra", None),
-    "optimizer-ends": Entry("optimizer_ends", None),
-    "nudged-sgd": Entry("nudged_sgd", None),
-    "minibatches": Entry("minibatches", None),
-    "optimizer-edges": Entry("optimizer_edges", None),
-    "schedules": Entry("schedules", None),
-    "instabilities": Entry("instabilities", None),
-    "escaping": Entry("escaping", None),
-    "subspaces": Entry("subspaces", None),
-    "spectral-density": Entry("spectral_density", None),
-    "effective-parameters": Entry("effective_parameters", None),
-    "generalized-prediction-error": Entry("generalized_prediction_error", None),
-    "sam-edge": Entry("sam_edge", None),
 }
 
 # What is drawn of an experiment that is not the paper's: the last word or words of the name, and
@@ -130,13 +108,15 @@ def file_name(figure: int | str) -> str:
     return f"figure{figure:02d}" if isinstance(figure, int) else figure
 
 
-NAMES: dict[str, Entry] = {
+# The figure of a study has its name.
+NAMES: dict[str, Drawn] = {
     **{file_name(number): entry for number, entry in FIGURES.items()},
     **EXTRAS,
+    **{name: study for name, study in STUDIES.items() if study.drawn},
 }
 
 
-def entries(experiments: Iterable[str], studies: Iterable[str] = STUDIES) -> dict[str, Entry]:
+def entries(experiments: Iterable[str], studies: Iterable[str] = STUDIES) -> dict[str, Drawn]:
     """The figures of these experiments and studies, by name, and those that show all experiments.
 
     The paper's experiments have its numbered figures; of any other, `EXP-sharpness`, `EXP-overlap`,
@@ -145,13 +125,12 @@ def entries(experiments: Iterable[str], studies: Iterable[str] = STUDIES) -> dic
 
     Raises: UserError where two figures would have the same name.
     """
-    chosen = list(dict.fromkeys(experiments))
-    studied = {None, *studies}
+    chosen, studies = list(dict.fromkeys(experiments)), set(studies)
+    shown = {None, *chosen}
     found = {
         name: entry
         for name, entry in NAMES.items()
-        if (entry.experiment is None or entry.experiment in chosen)
-        and KINDS[entry.kind].study in studied
+        if (name in studies if isinstance(entry, Study) else entry.experiment in shown)
     }
     for experiment in chosen:
         if experiment in EXPERIMENTS:
@@ -166,7 +145,7 @@ def entries(experiments: Iterable[str], studies: Iterable[str] = STUDIES) -> dic
     return found
 
 
-def entry_of(name: str) -> Entry:
+def entry_of(name: str) -> Drawn:
     """The figure of a name, of the paper, beyond it, or of an experiment that is not the paper's.
 
     Raises: UserError for a name that is none of these.
@@ -177,8 +156,9 @@ def entry_of(name: str) -> Entry:
         if name.endswith(suffix) and name != suffix:
             return Entry(kind, name.removesuffix(suffix))
     raise UserError(
-        f"There is no figure {name!r}. There are figure01 to figure42, {', '.join(EXTRAS)} and, of "
-        f"an experiment EXP that is not the paper's, EXP{', EXP'.join(SUFFIXES)}."
+        f"There is no figure {name!r}. There are figure01 to figure42, {', '.join(EXTRAS)}, the "
+        f"studies' {', '.join(STUDIES)} and, of an experiment EXP that is not the paper's, "
+        f"EXP{', EXP'.join(SUFFIXES)}."
     )
 
 
@@ -192,7 +172,7 @@ def draw(
     """Draw one figure: a pure function of the tidy frames, or of the file `data` alone.
 
     `name` is one of `entries`, such as `figure04`, `power-law` or `my-experiment-sharpness`; `data`
-    is what its kind says, a Dice subset or a study's table; `against`, the horizontal axis of the
+    is what its entry says, a Dice subset or a study's table; `against`, the horizontal axis of the
     curves, is `iteration` or `flow_time`. A figure with nothing to show says why.
 
     Raises: UserError for a name or an axis that does not exist.

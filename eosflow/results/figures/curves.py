@@ -13,9 +13,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from eosflow.analysis import style
 from eosflow.results import courses
 from eosflow.results.courses import IDENTITY, transient
-from eosflow.results.figures import style
 
 AXES_OF_TIME = {
     "iteration": "iteration",

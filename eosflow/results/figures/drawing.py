@@ -10,11 +10,13 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from eosflow.analysis import style
 from eosflow.results.courses import IDENTITY, transient
-from eosflow.results.figures import KINDS, Entry, entry_of, style, title_of
+from eosflow.results.figures import KINDS, Entry, entry_of, title_of
 from eosflow.results.figures.curves import AXES_OF_TIME
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import replacing
+from eosflow.studies import Study
 
 PNG_DPI = 180
 
@@ -32,11 +34,12 @@ def draw(
         raise UserError(
             f"Curves cannot be drawn against {against!r}; choose one of {', '.join(AXES_OF_TIME)}."
         )
-    if entry.data is not None and data is None:
-        with style.applied():
-            return style.notice(entry.title, "What it shows has not been made.")
-    function = _function(entry.kind)
     with style.applied():
+        if entry.data is not None and data is None:
+            return style.notice(entry.title, "What it shows has not been made.")
+        if isinstance(entry, Study):
+            return entry.draw(str(data))
+        function = _function(entry.kind)
         if entry.data is not None:
             return function(data)
         if entry.experiment is None:

@@ -12,10 +12,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from eosflow.analysis import style
 from eosflow.datasets import DATASETS, DatasetSettings
 from eosflow.datasets.base import Pictures, Waveforms
 from eosflow.datasets.subsets import load_subset
-from eosflow.results.figures import style
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json
 from eosflow.storage.settings import make

@@ -19,6 +19,7 @@ from eosflow.results.figures import (
     Entry,
 )
 from eosflow.storage.files import replacing, write_text
+from eosflow.studies import STUDIES
 
 DOCS = Path(__file__).parents[3] / "docs"
 PICTURE_DPI = 100
@@ -84,82 +85,6 @@ GALLERY: dict[str, tuple[str, str]] = {
         "growth",
         "E‖M₁‖² rises less than A₁ does: the criterion takes the rest away again.",
     ),
-    "work_precision": (
-        "work-precision",
-        "For about the same work exponential Heun is nearer to the flow than exponential Euler: "
-        "six and eleven times at the largest step, some hundred times at the smallest. Exponential "
-        "Rosenbrock is nearer than both for the same work. λ₁ stays "
-        "below 1,100 here, and RK4 is nearer still; it levels off at a few 10⁻⁷, where the "
-        "reference ends. Gradient descent at 1/λ₁ lies close to Heun. The demo leaves the study "
-        "out, which is the same under any configuration.",
-    ),
-    "work_precision_full_width": (
-        "work-precision-full-width",
-        "As at width 64: exponential Rosenbrock at tolerance 10⁻² is nearer than exponential Euler "
-        "at 0.005, for a fifth of the work. It is made by its name alone, in six minutes.",
-    ),
-    "transient": (
-        "transient",
-        "λ₁(𝓗) rises from 250 to 861 within 0.0015 units of flow time, falls to 516 by 0.03 and "
-        "rises to 1,049 from there. Exponential Euler has 745, 379, 578, 706 and 573 after its "
-        "first five steps, and is 6 % above the flow at its tenth and 3 % at the end. The demo "
-        "leaves the study out, which is the same under any configuration.",
-    ),
-    "edge_of_stability": (
-        "edge-of-stability",
-        "On cheb-4 gradient descent is held at its line at each of the three learning rates, and "
-        "leaves the flow just there. On Dice it settles above the line, at 2.3 to 3.0 over the "
-        "learning rate. The study is the same under any configuration.",
-    ),
-    "spectral_density": (
-        "spectral-density",
-        "Two eigenvalues of 𝓗 stand apart before and after; 𝓗 and G look alike. At the peak of the "
-        "loss 𝓗 has a hundred eigenvalues near 1.3 and a hundred near −1.4, which G has not: they "
-        "are those of R. The study is made by its name alone.",
-    ),
-    "effective_parameters": (
-        "effective-parameters",
-        "At η = 0.4 λ₁ ends at half of what it is at 0.1, N_eff within 4 % of it. Over 𝓗 the sum "
-        "goes from −18,000 to 2,500. The study is made by its name alone.",
-    ),
-    "generalized_prediction_error": (
-        "generalized-prediction-error",
-        "The points lie on the line at the same inputs, and above it at new ones. Each model wins "
-        "on its own data. Noise adds what the second order says, up to s = 0.1. It is made by "
-        "its name alone.",
-    ),
-    "optimizer_edges": (
-        "optimizer-edges",
-        "Each is held at its own line, in medians over the second half to within 5 %. RMSprop "
-        "first climbs to half as much again. The study is made by its name alone.",
-    ),
-    "schedules": (
-        "schedules",
-        "The sharpness climbs to the new line after the drop and is pressed down by the warm-up. "
-        "Under the cosine it follows for about half the steps. With weight decay 0.01 it falls to "
-        "0. The study is made by its name alone.",
-    ),
-    "instabilities": (
-        "instabilities",
-        "For most of the instability the swing grows unseen; 𝓗 changes and the loss rises in its "
-        "last twenty steps alone. The study is made by its name alone.",
-    ),
-    "subspaces": (
-        "subspaces",
-        "Without their part in the top subspace the steps lower the loss faster, and nothing holds "
-        "the sharpness. On this seed that part alone triples the loss at once and then stays; in "
-        "the median over five it stays from the start. The study is made by its name alone.",
-    ),
-    "escaping": (
-        "escaping",
-        "Without the sharpest direction the sharpness rises; with all of each step or with that "
-        "direction alone it falls. The study is made by its name alone.",
-    ),
-    "sam_edge": (
-        "sam-edge",
-        "From iteration 100 on SAM is within 8 % of its edge at both radii. It is made by its name "
-        "alone.",
-    ),
 }
 
 _HEAD = """# Figures
@@ -191,6 +116,9 @@ def page() -> str:
     head = _HEAD.replace("{own}", own)
     lines = [head, "## By number", "", *_table({str(n): e for n, e in FIGURES.items()})]
     lines += ["", "## Beyond the paper", "", *_table(dict(EXTRAS))]
+    lines += ["", "## Of the studies", "", "See [studies](studies.md)."]
+    lines += ["", "| figure | what it shows |", "|---|---|"]
+    lines += [f"| `{name}` | {each.title} |" for name, each in STUDIES.items() if each.drawn]
     lines += ["", "## Gallery: each kind, and what it shows on the demo"]
     for name, kind in KINDS.items():
         lines += ["", f"### {name}", "", f"**{_sentence(kind.title)}** {kind.caption}", ""]
@@ -206,7 +134,8 @@ def draw_gallery(results: Path, folder: Path) -> None:
     """Draw the gallery's pictures from a results folder into `folder`, small."""
     import pandas as pd
 
-    from eosflow.results.figures import draw, style
+    from eosflow.analysis import style
+    from eosflow.results.figures import draw
 
     frames = [pd.read_parquet(results / f"{name}.parquet") for name in ("decomposition", "runs")]
     subset = next((results / "data" / "subsets").glob("dice-subset*.npz"))
@@ -231,7 +160,7 @@ def _table(entries: dict[str, Entry]) -> list[str]:
 def _experiment(entry: Entry) -> str:
     if entry.experiment is not None:
         return f"`{entry.experiment}` ({EXPERIMENTS[entry.experiment]})"
-    return {None: "all", "dice": "Dice images"}.get(entry.data, "none: a study of its own")
+    return "Dice images" if entry.data else "all"
 
 
 def _sentence(title: str) -> str:

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from eosflow.analysis import style
 from eosflow.results import courses, power_laws
-from eosflow.results.figures import EXPERIMENTS, style, title_of
+from eosflow.results.figures import EXPERIMENTS, title_of
 
 QUANTITIES = {
     "layer_norm2_1": r"$\mathrm{E}\,\Vert M_1\Vert^2$",

@@ -1,0 +1,121 @@
+"""What a study is: a folder that holds all of it. Standard library and YAML only."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from eosflow.studies.runs import StudyRun
+
+# Methods by the names that they have in the tables of several studies.
+FLOW, DESCENT = "gradient flow", "gradient descent"
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study, by the package of its folder. Its modules are imported when they are asked for.
+
+    The folder holds `words.yaml` and one of two modules that make the table: `rows.py`, whose
+    `rows()` computes its rows from problems of its own, or `table.py`, whose `table(runs)` makes it
+    of trained runs, those of the experiments that name the study. It may hold `claims.py`, whose
+    `judge(frame)` gives the verdicts on what its sources say, and `figure.py`, whose
+    `draw(frame, title)` draws it. Neither of these two imports torch. Raise `version` when the
+    table's numbers or columns, or the figure, change: this study alone is then made again.
+    """
+
+    package: str
+    version: int
+    experiment: ClassVar[None] = None  # its figure is of no experiment
+
+    @property
+    def name(self) -> str:
+        """What the configuration and the files call it."""
+        return self.package.rsplit(".", 1)[-1].replace("_", "-")
+
+    @property
+    def of_runs(self) -> bool:
+        """Whether it is made of trained and measured runs."""
+        return self._has("table.py")
+
+    @property
+    def judged(self) -> bool:
+        """Whether there are verdicts on what its sources say."""
+        return self._has("claims.py")
+
+    @property
+    def drawn(self) -> bool:
+        """Whether it has a figure, which has its name."""
+        return self._has("figure.py")
+
+    @property
+    def data(self) -> str:
+        """The path of its table in the results folder."""
+        return f"studies/{self.name}/table.csv"
+
+    @property
+    def record(self) -> str:
+        """The path of the record of how its table came about."""
+        return f"provenance/studies/{self.name}/table.json"
+
+    @property
+    def claims(self) -> str:
+        """The path of its verdicts, if it is judged."""
+        return f"studies/{self.name}/claims.csv"
+
+    @functools.cached_property
+    def words(self) -> dict[str, Any]:
+        """Its title, caption, text and columns, of `words.yaml`."""
+        import yaml
+
+        content: dict[str, Any] = yaml.safe_load((self._folder / "words.yaml").read_text("utf-8"))
+        return content
+
+    @property
+    def title(self) -> str:
+        """The title of its figure."""
+        return str(self.words["title"])
+
+    @property
+    def caption(self) -> str:
+        """What is drawn in its figure, and what to see in it."""
+        return str(self.words["caption"])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of its table, computed; of a study with a problem of its own."""
+        rows: list[dict[str, Any]] = self._module("rows").rows()
+        return rows
+
+    def table(self, runs: Sequence[StudyRun]) -> pd.DataFrame:
+        """Its table, made of its runs."""
+        table: pd.DataFrame = self._module("table").table(runs)
+        return table
+
+    def judge(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The verdicts on what its sources say, from its table."""
+        verdicts: pd.DataFrame = self._module("claims").judge(frame)
+        return verdicts
+
+    def draw(self, table: Path | str) -> Figure:
+        """Its figure, from the CSV of its table."""
+        import pandas as pd
+
+        figure: Figure = self._module("figure").draw(pd.read_csv(table), self.title)
+        return figure
+
+    @property
+    def _folder(self) -> Path:
+        return Path(__file__).parent / self.package.rsplit(".", 1)[-1]
+
+    def _has(self, module: str) -> bool:
+        return (self._folder / module).is_file()
+
+    def _module(self, name: str) -> Any:
+        return importlib.import_module(f"{self.package}.{name}")

@@ -1,0 +1,5 @@
+"""The edge on photographs."""
+
+from eosflow.studies.base import Study
+
+STUDY = Study(__name__, version=1)

@@ -1,0 +1,5 @@
+"""Gradient descent and the flow."""
+
+from eosflow.studies.base import Study
+
+STUDY = Study(__name__, version=6)

@@ -1,0 +1,107 @@
+"""How many parameters gradient descent on cheb-4 determines, beside how sharp it is."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eosflow.measurements.effective_parameters import EffectiveParameters
+from eosflow.objectives.base import Objective
+from eosflow.optimizers.gradient import GradientDescent
+from eosflow.spectra.density import saturated
+from eosflow.spectra.randomness import generator
+from eosflow.studies.testbeds import at_iterations, cheb, dense
+
+log = logging.getLogger(__name__)
+
+SEEDS = (0, 1, 2, 3, 4)
+RATES = (0.1, 0.2, 0.3, 0.4)
+END = 480.0  # flow time, η times the number of steps: the same for all
+EVERY = 48.0
+MEASURE = EffectiveParameters()
+CONDITION = 10.0  # of the change of coordinates
+
+
+def rows() -> list[dict[str, Any]]:
+    """The rows of the study."""
+    return study(cheb(), SEEDS, RATES, END, EVERY)
+
+
+def study(
+    objective: Objective,
+    seeds: tuple[int, ...],
+    rates: tuple[float, ...],
+    end: float,
+    every: float,
+) -> list[dict[str, Any]]:
+    """One row per (seed, learning rate, flow time looked at), from all eigenvalues of 𝓗 and G.
+
+    `effective` is N_eff for α = 0.01, `effective_relative` for α = 0.01 λ₁(G), `of_hessian` the
+    same sum as `effective` over the eigenvalues of 𝓗, which is no count. The last columns are
+    what becomes of N_eff, λ₁(G) and Tr G in other coordinates, over what they were: θ = Bφ with B
+    of condition 10, the prior going along or not.
+    """
+    rows: list[dict[str, Any]] = []
+    for seed in seeds:
+        start = objective.network.initialize(seed).to(objective.inputs)
+        for rate in rates:
+            marks = range(round(end / every) + 1)
+            iterations = [round(mark * every / rate) for mark in marks]
+            course = at_iterations(
+                objective, GradientDescent(learning_rate=rate), start, iterations
+            )
+            for mark, theta in zip(marks, course, strict=False):
+                place = {"seed": seed, "learning_rate": rate, "flow_time": mark * every}
+                rows.append({**place, "iteration": iterations[mark], **_look(objective, theta)})
+            log.info("seed %d, η %g: N_eff %.3g", seed, rate, rows[-1]["effective"])
+    return rows
+
+
+def _look(objective: Objective, theta: Tensor) -> dict[str, float]:
+    evaluation = objective.evaluate(theta)
+    hessian = torch.linalg.eigvalsh(dense(evaluation, "hessian"))
+    matrix = dense(evaluation, "gauss_newton")
+    values = torch.linalg.eigvalsh(matrix)
+    largest = values[-1].item()
+    alpha, relative = MEASURE.alpha, MEASURE.relative_alpha * largest
+    found = {
+        "loss": evaluation.loss,
+        "sharpness": hessian[-1].item(),
+        "sharpness_gauss_newton": largest,
+        "trace": values.sum().item(),
+        "effective": saturated(values, alpha).sum().item(),
+        "effective_relative": saturated(values, relative).sum().item(),
+        "of_hessian": (hessian / (hessian + alpha)).sum().item(),
+    }
+    return found | _in_other_coordinates(matrix, alpha, found)
+
+
+def _in_other_coordinates(
+    matrix: Tensor, alpha: float, found: dict[str, float]
+) -> dict[str, float]:
+    """Ratios to what they were, for G becoming BᵀGB and the prior α becoming αBᵀB, or staying α."""
+    change = coordinates(len(matrix)).to(matrix)
+    turned = change.T @ matrix @ change
+    prior = alpha * change.T @ change
+    moved = torch.linalg.solve(turned + prior, turned).trace().item()
+    values = torch.linalg.eigvalsh((turned + turned.T) / 2)
+    fixed = saturated(values, alpha).sum().item()
+    return {
+        "turned_effective": moved / found["effective"],
+        "turned_effective_same_prior": fixed / found["effective"],
+        "turned_sharpness": values[-1].item() / found["sharpness_gauss_newton"],
+        "turned_trace": values.sum().item() / found["trace"],
+    }
+
+
+def coordinates(size: int) -> Tensor:
+    """B (P, P), with singular values from 1 to `CONDITION` between two random rotations."""
+    stream = generator(0, "other coordinates")
+    draws = torch.randn(2, size, size, generator=stream, dtype=torch.float64)
+    left, right = torch.linalg.qr(draws).Q
+    stretch = torch.logspace(0, torch.log10(torch.tensor(CONDITION)).item(), size).to(draws)
+    change: Tensor = left * stretch @ right
+    return change

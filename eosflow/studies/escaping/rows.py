@@ -1,0 +1,69 @@
+"""SGD from one start, with all of each step, without its sharpest direction, and with only that."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from eosflow.objectives.base import Objective
+from eosflow.optimizers.base import Optimizer
+from eosflow.optimizers.batches import Shuffled
+from eosflow.optimizers.gradient import GradientDescent
+from eosflow.optimizers.subspace import BulkSGD, DominantSGD
+from eosflow.studies.escaping import ONLY, REMOVED, WHOLE
+from eosflow.studies.testbeds import cheb, looks
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """η, the size of the batches, and the steps from the initialisation on.
+
+    The course is looked at every `every` steps, a divisor of `steps`.
+    """
+
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    learning_rate: float = 0.2
+    batch_size: int = 10
+    steps: int = 300
+    every: int = 20
+
+    def methods(self) -> dict[str, Optimizer]:
+        """What is followed, by name. The direction is found anew in every step."""
+        shared: dict[str, Any] = {"learning_rate": self.learning_rate}
+        top: dict[str, Any] = {**shared, "k": 1, "every": 1, "eigen_tolerance": 0.01}
+        return {
+            REMOVED: BulkSGD(**top),
+            WHOLE: GradientDescent(**shared),
+            ONLY: DominantSGD(**top),
+        }
+
+
+CHEB = Problem()
+
+
+def rows() -> list[dict[str, Any]]:
+    """The rows of the study."""
+    return study(CHEB, cheb())
+
+
+def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
+    """One row per (seed, method, iteration looked at), all with the same batches of a seed.
+
+    `loss` is that of all examples, `sharpness` λ₁(𝓗) and `residual` the larger relative residual of
+    the first two eigenpairs.
+    """
+    rows: list[dict[str, Any]] = []
+    batches = Shuffled(size=problem.batch_size)
+    iterations = range(0, problem.steps + 1, problem.every)
+    for seed in problem.seeds:
+        start = objective.network.initialize(seed).to(objective.inputs)
+        for method, optimizer in problem.methods().items():
+            for look in looks(objective, optimizer, batches, start, seed, iterations, k=2):
+                del look["theta"], look["gradient_share"]
+                place = {"learning_rate": problem.learning_rate, "seed": seed, "method": method}
+                rows.append({**place, **look})
+            log.info("seed %d, %s: λ₁ %.4g", seed, method, rows[-1]["sharpness"])
+    return rows

@@ -1,0 +1,5 @@
+"""Prediction error, evidence, noise."""
+
+from eosflow.studies.base import Study
+
+STUDY = Study(__name__, version=1)

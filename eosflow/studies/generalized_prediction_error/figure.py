@@ -1,0 +1,90 @@
+"""The drawing of the study of the prediction error, the evidence and noise on the weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from eosflow.analysis import style
+
+WORDS = ("simple", "middle", "complex")
+
+
+def draw(frame: pd.DataFrame, title: str) -> Figure:
+    """E_test − E_train against p_eff; the evidence of three models; loss that noise adds.
+
+    frame: with `part` ridge, evidence or noise, and the columns of each.
+    """
+    figure, panels, _ = style.panels(3, 3, title, share_x=False)
+    for axes, (part, draw) in zip(panels, PARTS.items(), strict=True):
+        draw(axes, frame[frame["part"] == part].dropna(axis="columns", how="all"))
+        # Below the panel: within it the lines of the middle one leave no room.
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3), fontsize=6.5)
+    return figure
+
+
+def _ridge(axes: Axes, rows: pd.DataFrame) -> None:
+    ordered = rows.sort_values("effective")
+    axes.plot(
+        ordered["effective"],
+        ordered["expected"],
+        color=style.MUTED,
+        lw=1.0,
+        label=r"$2\sigma^2 p_\mathrm{eff}/n$",
+    )
+    axes.plot(
+        rows["effective"], rows["gap"], "o", color=style.FIRST, ms=3, label="at the same inputs"
+    )
+    axes.plot(
+        rows["effective"],
+        rows["gap_elsewhere"],
+        "x",
+        color=style.SECOND,
+        ms=4,
+        label="at new inputs",
+    )
+    axes.set_title(r"ridge: $E_\mathrm{test} - E_\mathrm{train}$")
+    axes.set_xlabel(r"$p_\mathrm{eff}$")
+    style.log_axis(axes)
+
+
+def _evidence(axes: Axes, rows: pd.DataFrame) -> None:
+    degrees = sorted(rows["degree"].unique())
+    colors = (style.FIRST, style.INK, style.SECOND)
+    best = rows.groupby(["seed", "truth"])["log_evidence"].transform("max")
+    below = rows.assign(below=rows["log_evidence"] - best)
+    for degree, color, word in zip(degrees, colors, WORDS, strict=True):
+        medians = below[below["degree"] == degree].groupby("truth")["below"].median()
+        places = np.arange(len(medians))
+        axes.plot(
+            places,
+            medians,
+            "o-",
+            color=color,
+            lw=1.0,
+            ms=4,
+            label=f"{word} model, degree {degree:g}",
+        )
+    axes.set_xticks(np.arange(len(degrees)), [f"degree {degree:g}" for degree in degrees])
+    axes.set_title("log evidence below the best")
+    axes.set_xlabel("data drawn from")
+    axes.set_yscale("symlog", linthresh=1)
+    axes.set_ylim(top=0.5)
+
+
+def _noise(axes: Axes, rows: pd.DataFrame) -> None:
+    for (kind, group), color in zip(
+        rows.groupby("noise", sort=False), (style.FIRST, style.SECOND), strict=True
+    ):
+        medians = group.groupby("scale")[["added", "predicted"]].median()
+        axes.plot(medians.index, medians["predicted"], color=color, lw=1.0)
+        axes.plot(medians.index, medians["added"], "o", color=color, ms=3.5, label=str(kind))
+    axes.set_title("added loss; lines: second order")
+    axes.set_xlabel("deviation s of the noise")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+
+
+PARTS = {"ridge": _ridge, "evidence": _evidence, "noise": _noise}

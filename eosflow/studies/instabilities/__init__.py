@@ -1,0 +1,5 @@
+"""Through one instability."""
+
+from eosflow.studies.base import Study
+
+STUDY = Study(__name__, version=1)

@@ -1,0 +1,215 @@
+"""One instability of gradient descent, step by step, and the quadratic where all is exact."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from eosflow.measurements.scans import update_scan
+from eosflow.networks.module import ModuleNetwork
+from eosflow.objectives.base import Evaluation, Objective
+from eosflow.objectives.module import ModuleObjective
+from eosflow.optimizers.batches import FullBatch
+from eosflow.optimizers.gradient import GradientDescent
+from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
+from eosflow.spectra.eigenpairs import EigenPairs
+from eosflow.spectra.subspaces import block_norms, subspace_overlap
+from eosflow.studies.testbeds import SEEDS, Tracker, cheb
+
+log = logging.getLogger(__name__)
+
+QUADRATIC, COURSE, SCAN = "quadratic", "course", "scan"  # what a row is of
+EIGENVALUES = (20.0, 1.0)
+RATES = (0.05, 0.09, 0.099, 0.1, 0.101, 0.11)  # about 2/20
+QUADRATIC_STEPS = 500
+
+LEARNING_RATE = 0.4
+PAIRS = 5
+EVERY = 10  # steps between two looks, and between two Hessians that are compared
+MOST = 4000  # steps in which the instability has to come
+STABLE = 100  # steps before it that stand for the stable phase
+AFTER = 30  # steps behind it
+ALPHAS = [step / 20 for step in range(-20, 41)]
+
+
+def rows() -> list[dict[str, Any]]:
+    """The rows of the study: the quadratic, then cheb-4."""
+    objective = cheb()
+    found = quadratic_rows()
+    for seed in SEEDS:
+        found += study(objective, seed)
+    return found
+
+
+def quadratic() -> Objective:
+    """½(20 θ₁² + θ₂²): a linear map of two orthogonal inputs, whose 𝓗 has eigenvalues 20 and 1."""
+
+    def ones(module: nn.Module, _: torch.Generator) -> None:
+        for parameter in module.parameters():
+            parameter.fill_(1.0)
+
+    network = ModuleNetwork(nn.Linear(2, 1, bias=False), (2,), ones)
+    inputs = torch.diag((2 * torch.tensor(EIGENVALUES, dtype=torch.float64)).sqrt())
+    return ModuleObjective(network, "half_squared_error", inputs, inputs.new_zeros(2, 1))
+
+
+def quadratic_rows() -> list[dict[str, Any]]:
+    """One row per learning rate: the loss after `QUADRATIC_STEPS` over that at the start."""
+    objective = quadratic()
+    start = objective.network.initialize(0)
+    first = objective.evaluate(start).loss
+    rows = []
+    for rate in RATES:
+        optimizer = GradientDescent(learning_rate=rate)
+        train_state = begin(objective, optimizer, FullBatch(), start, 0)
+        until = StopCriteria(iterations=QUADRATIC_STEPS)
+        follow(objective, optimizer, FullBatch(), train_state, until, lambda *_: None)
+        growth = objective.evaluate(train_state.theta).loss / first
+        rows.append({"part": QUADRATIC, "learning_rate": rate, "growth": growth})
+    return rows
+
+
+@dataclass
+class Path:
+    """A descent: θ and loss at each step, the top pairs of 𝓗 at each look, `EVERY` steps apart.
+
+    The instability begins with the first look at which λ₁η ≥ 2 (`begins`) and ends with the first
+    look after it at which λ₁η < 2 (`ends`).
+    """
+
+    thetas: list[Tensor]
+    losses: list[float]
+    pairs: dict[int, EigenPairs]  # by the step
+    begins: int = -1
+    ends: int = -1
+
+
+def descend(objective: Objective, seed: int) -> Path | None:
+    """Gradient descent through its first instability; None where none ends within `MOST` steps."""
+    optimizer, tracker = GradientDescent(learning_rate=LEARNING_RATE), Tracker(PAIRS)
+    path = Path([], [], {})
+
+    def look(train_state: TrainState, current: Iteration) -> None:
+        step = train_state.iteration
+        if step < len(path.thetas):  # seen at the end of the last leg
+            return
+        path.thetas.append(train_state.theta)
+        path.losses.append(current.evaluation.loss)
+        if step % EVERY:
+            return
+        matrix = dense(current.evaluation)
+        path.pairs[step] = tracker.find(
+            lambda block, out: out.copy_(matrix @ block), train_state.theta
+        )
+        beyond = path.pairs[step].values[0].item() * LEARNING_RATE >= 2
+        if path.begins < 0 and beyond:
+            path.begins = step
+        elif path.begins >= 0 and path.ends < 0 and not beyond:
+            path.ends = step
+
+    start = objective.network.initialize(seed).to(objective.inputs)
+    train_state = begin(objective, optimizer, FullBatch(), start, seed)
+    while path.ends < 0 or train_state.iteration < path.ends + AFTER:
+        until = StopCriteria(iterations=train_state.iteration + EVERY)
+        end = follow(objective, optimizer, FullBatch(), train_state, until, look)
+        if end == "diverged" or (train_state.iteration >= MOST and path.ends < 0):
+            return None
+    log.info("seed %d: unstable from step %d to %d", seed, path.begins, path.ends)
+    return path
+
+
+def study(objective: Objective, seed: int) -> list[dict[str, Any]]:
+    """Rows of the course and of three scans, from a start by `seed`; none where none is found."""
+    path = descend(objective, seed)
+    if path is None:
+        return []
+    found = course_rows(objective, path) + scan_rows(objective, path)
+    return [{"seed": seed, "learning_rate": LEARNING_RATE, **row} for row in found]
+
+
+def course_rows(objective: Objective, path: Path) -> list[dict[str, Any]]:
+    """One row per step from `STABLE` before the instability to `AFTER` behind it.
+
+    `place` is stable, unstable or after. `swing` is that of `swings` along the q₁ of the step at
+    which the instability begins. In steps that are compared with the one `EVERY` later:
+    ‖Δ𝓗‖_F/‖𝓗‖_F as `change`, the squared shares of its three blocks along the top `PAIRS`
+    directions, `turned` 1 − |⟨v₁, v₁'⟩|, `lost` 1 − overlap.
+    """
+    first, last = max(2, path.begins - STABLE), path.ends + AFTER
+    swing = swings(path.thetas, path.pairs[path.begins].vectors[:, 0])
+    found = []
+    for step in range(first, last - 1):
+        row = {"part": COURSE, "iteration": step - path.begins, "loss": path.losses[step]}
+        row |= {"step": step, "place": _place(path, step), "swing": swing[step]}
+        if step in path.pairs:
+            pairs = path.pairs[step]
+            values = pairs.values.tolist()
+            row |= {"sharpness": values[0], "second": values[1]}
+            row["residual"] = pairs.relative_residual
+            if step + EVERY <= last:
+                row |= compared(objective, path, step, step + EVERY)
+        found.append(row)
+    return found
+
+
+def _place(path: Path, step: int) -> str:
+    return "stable" if step < path.begins else "unstable" if step < path.ends else "after"
+
+
+def swings(thetas: list[Tensor], direction: Tensor) -> list[float]:
+    """⟨q₁, θ_t − θ_ref⟩ per step, θ_ref = (−θ_{t−2} + 4θ_{t−1} + 10θ_t + 4θ_{t+1} − θ_{t+2})/16.
+
+    A motion that alternates in sign from step to step has θ_ref = 0; a drift that is a cubic in t
+    has θ_ref = θ_t and leaves nothing. 0 at the two ends, where θ_ref is not known.
+    """
+    along = torch.stack(thetas) @ direction
+    inner = along[:-4] - 4 * along[1:-3] + 6 * along[2:-2] - 4 * along[3:-1] + along[4:]
+    return [0.0, 0.0, *(inner / 16).tolist(), 0.0, 0.0]
+
+
+def compared(objective: Objective, path: Path, before: int, after: int) -> dict[str, float]:
+    """How much 𝓗 changes between two steps, and where."""
+    matrices = []
+    for step in (before, after):
+        evaluation = objective.evaluate(path.thetas[step])
+        matrices.append(dense(evaluation))
+    difference = matrices[1] - matrices[0]
+    vectors, later = path.pairs[before].vectors, path.pairs[after].vectors
+    change = difference.norm().item()
+    within, across, bulk = (norm**2 / change**2 for norm in block_norms(difference, vectors))
+    return {
+        "change": change / matrices[0].norm().item(),
+        "within": within,
+        "across": across,
+        "bulk": bulk,
+        "turned": 1 - (vectors[:, 0] @ later[:, 0]).abs().item(),
+        "lost": 1 - subspace_overlap(vectors, later),
+    }
+
+
+def dense(evaluation: Evaluation) -> Tensor:
+    """𝓗 (P, P) from its product with the identity: with 300 parameters as cheap as a few more."""
+    size = len(evaluation.theta)
+    matrix = evaluation.hessian(torch.eye(size, dtype=evaluation.theta.dtype))
+    return (matrix + matrix.T) / 2
+
+
+def scan_rows(objective: Objective, path: Path) -> list[dict[str, Any]]:
+    """One row per α and scan of an update: `EVERY` steps before the instability begins, as many
+    before it ends, and as many behind.
+    """
+    found = []
+    marks = {"stable": path.begins, "unstable": path.ends, "after": path.ends + 2 * EVERY}
+    for place, mark in marks.items():
+        step = mark - EVERY
+        theta, update = path.thetas[step], path.thetas[step + 1] - path.thetas[step]
+        scan = update_scan(objective, theta, update, ALPHAS)
+        for alpha, loss, quadratic in zip(ALPHAS, scan.losses, scan.quadratic, strict=True):
+            row = {"part": SCAN, "place": place, "iteration": step - path.begins, "step": step}
+            row |= {"sharpness": path.pairs[step].values[0].item(), "curvature": scan.curvature}
+            found.append(row | {"alpha": alpha, "loss": loss, "quadratic_loss": quadratic})
+    return found

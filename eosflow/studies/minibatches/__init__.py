@@ -1,0 +1,5 @@
+"""What minibatches do in the sharpest directions."""
+
+from eosflow.studies.base import Study
+
+STUDY = Study(__name__, version=1)

@@ -1,0 +1,5 @@
+"""Momentum, RMSprop and Adam."""
+
+from eosflow.studies.base import Study
+
+STUDY = Study(__name__, version=1)

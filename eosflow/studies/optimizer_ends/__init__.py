@@ -1,0 +1,5 @@
+"""Which optimizer ends where."""
+
+from eosflow.studies.base import Study
+
+STUDY = Study(__name__, version=1)

@@ -1,0 +1,131 @@
+"""The table of where optimizers end: each after as many gradients as the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eosflow.studies.optimizer_ends.slides import SOURCES
+from eosflow.studies.runs import StudyRun, by_snapshot
+
+RUN, MEDIAN, SOURCE = "run", "median", "source"
+QUARTILES = {"lower quartile": 0.25, MEDIAN: 0.5, "upper quartile": 0.75}
+EARLY = "early stopping"
+WORDS = {
+    "sam": "SAM",
+    "adam-sam": "SAM with Adam",
+    "sgd-tracer": "SGD-TRACER",
+    "adam-tracer": "Adam-TRACER",
+    "swa": "weight averaging",
+    "trace-penalty": "curvature penalty",
+    "sharpest-noise": "noise along q₁",
+    "adam": "Adam",
+}
+# Gradients that a step needs. A product with a Hessian counts as two: SAM takes a second gradient;
+# TRACER single examples' gradients, whose mean is the gradient, and their Hessians' products.
+GRADIENTS = {"sam": 2, "adam-sam": 2, "sgd-tracer": 3, "adam-tracer": 3}
+PROBE_GRADIENTS = 3  # the gradient of vᵀ𝓗v, a third derivative
+NEEDED = ("top-eigenvalues", "accuracy", "effective-parameters")
+NUMBERS = (
+    *("iteration", "gradients", "loss", "accuracy", "held_out_loss", "held_out_accuracy"),
+    *("validation_loss", "validation_accuracy", "sharpness", "residual", "effective_parameters"),
+    *("effective_parameters_error", "effective_parameters_relative"),
+    *("effective_parameters_relative_error", "sharpness_gauss_newton", "residual_gauss_newton"),
+)
+
+
+def table(runs: Sequence[StudyRun]) -> pd.DataFrame:
+    """One row per run, at its end, then quartiles over the seeds, then the source's own numbers.
+
+    `statistic` tells them apart: `run`, `lower quartile`, `median`, `upper quartile`, `source`. A
+    run of plain SGD that was looked at on its way has a second row, `early stopping`: the look with
+    the highest accuracy on the held-out examples kept apart (`validation`), the first of equals.
+    Seeds of which a run diverged are not in that method's quartiles.
+
+    Raises: UserError where a run lacks one of the measurements of `NEEDED`.
+    """
+    for run in runs:
+        for name in NEEDED:
+            run.measurement(name)
+    rows = [row for run in runs for row in _rows(run)]
+    each = pd.DataFrame(rows)
+    return pd.concat([each, _quartiles(each), pd.DataFrame(SOURCES)], ignore_index=True)
+
+
+def gradients(run: StudyRun, iteration: int) -> float:
+    """Gradients of a batch that so many steps of a run needed, with the searches for q₁.
+
+    A search's products are with 𝓗 over its own examples, each twice a gradient over them.
+    """
+    optimizer = run.spec["optimizer"]
+    per_step = GRADIENTS.get(optimizer["name"], 1)
+    if optimizer["name"] == "trace-penalty":
+        per_step = 1 + PROBE_GRADIENTS * optimizer["probes"]
+    count = float(per_step * iteration)
+    if "k" in optimizer:
+        taken = run.trajectory["power_iterations"].iloc[:iteration].sum()
+        batches = min(optimizer["examples"], run.spec["n"]) / run.settings["batch"]
+        count += 2 * (optimizer["k"] + 1) * taken * batches
+    return count
+
+
+def _rows(run: StudyRun) -> list[dict[str, Any]]:
+    looks = by_snapshot([run]).rename(columns={"eigenvalue_1": "sharpness"})
+    looks = looks.reindex(columns=[*looks.columns, *(n for n in NUMBERS if n not in looks)])
+    if "residual_1" in looks:
+        looks["residual"] = looks["residual_1"]
+    found = [_row(run, looks.iloc[-1], _method(run.spec["optimizer"], run.settings))]
+    # Of the start and the end alone there is nothing to choose.
+    known = looks["validation_accuracy"].notna().sum()
+    if _plain(run.spec["optimizer"]) and known > 2 and run.stopped != "diverged":
+        best = int(np.nanargmax(looks["validation_accuracy"].to_numpy(dtype=float)))
+        found.append(_row(run, looks.iloc[best], EARLY))
+    return found
+
+
+def _row(run: StudyRun, look: pd.Series, method: str) -> dict[str, Any]:
+    settings = run.settings
+    numbers = {name: look[name] for name in NUMBERS}
+    numbers["gradients"] = gradients(run, int(look["iteration"]))
+    if run.stopped == "diverged":
+        numbers = dict.fromkeys(NUMBERS, np.nan)
+    # A record from before there was augmentation does not name it.
+    changed = run.spec["batch"].get("augment", "none") != "none"
+    words = (settings["dataset"], settings["network"], f"N = {settings['n']}")
+    return {
+        "problem": ", ".join([*words, *(["augmented"] if changed else [])]),
+        "method": method,
+        "statistic": RUN,
+        **{name: settings[name] for name in ("experiment", "optimizer", "learning_rate", "batch")},
+        **{name: settings[name] for name in ("seed", "subset_seed", "stopped")},
+        "seeds": 1,
+        **numbers,
+        "converged": look.get("converged"),
+    }
+
+
+def _method(optimizer: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    if _plain(optimizer):
+        return f"SGD, η = {settings['learning_rate']:g}"
+    if optimizer["name"] == "gradient-descent":
+        return "momentum"
+    return WORDS.get(optimizer["name"], str(optimizer["name"]))
+
+
+def _plain(optimizer: Mapping[str, Any]) -> bool:
+    return optimizer["name"] == "gradient-descent" and not optimizer["momentum"]
+
+
+def _quartiles(each: pd.DataFrame) -> pd.DataFrame:
+    """Per method, the quartiles of each number over the seeds."""
+    rows = []
+    for (problem, method), runs in each.groupby(["problem", "method"], sort=False):
+        whole = runs[runs["stopped"] != "diverged"]
+        for statistic, share in QUARTILES.items():
+            numbers = whole[list(NUMBERS)].astype(float).quantile(share)
+            row = {"problem": problem, "method": method, "statistic": statistic}
+            rows.append({**row, "seeds": len(whole), **numbers})
+    return pd.DataFrame(rows)

@@ -1,0 +1,29 @@
+"""docs/studies.md, made of the studies' folders: `python -m eosflow.studies.page`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eosflow.storage.files import write_text
+from eosflow.studies import STUDIES, Study
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+FRAME = Path(__file__).with_name("page.md")
+
+
+def page() -> str:
+    """The page: what is hand-written about all studies, with a section for each of them."""
+    sections = "\n\n".join(map(section, STUDIES.values()))
+    return FRAME.read_text(encoding="utf-8").replace("{studies}", sections)
+
+
+def section(study: Study) -> str:
+    """One study: its heading, its picture if there is one, its text."""
+    picture = f"images/{study.name}.png"
+    shown = [f"![{study.title}]({picture})"] if (DOCS / picture).exists() else []
+    parts = [f"## {study.words['heading']}: `{study.name}`", *shown, study.words["text"].strip()]
+    return "\n\n".join(parts)
+
+
+if __name__ == "__main__":
+    write_text(DOCS / "studies.md", page())

@@ -1,0 +1,5 @@
+"""Learning rate and batch size."""
+
+from eosflow.studies.base import Study
+
+STUDY = Study(__name__, version=1)

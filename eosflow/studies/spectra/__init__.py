@@ -1,0 +1,5 @@
+"""The largest eigenvalues and the accuracies."""
+
+from eosflow.studies.base import Study
+
+STUDY = Study(__name__, version=1)

@@ -1,0 +1,44 @@
+"""The drawing of the largest eigenvalues over training, from its study's table."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from eosflow.analysis import style
+
+
+def draw(frame: pd.DataFrame, title: str) -> Figure:
+    """Above the eigenvalues, below the accuracies; a column per experiment, its first seed.
+
+    frame: of `eosflow.results.studies.runs.by_snapshot` with `eigenvalue_k` and `residual_k`,
+    and with `accuracy` and `held_out_accuracy`.
+    """
+    experiments = list(frame["experiment"].unique())
+    count = len(experiments)
+    figure, panels, _ = style.panels(2 * count, count, title, share_x=False)
+    for column, experiment in enumerate(experiments):
+        runs = frame[frame["experiment"] == experiment]
+        (_, run), *_ = runs.groupby(["seed", "subset_seed"])
+        above, below = panels[column], panels[count + column]
+        _eigenvalues(above, run)
+        above.set_title(f"{experiment}: eigenvalues of the Hessian")
+        below.plot(run["iteration"], run["accuracy"], color=style.FIRST, label="trained on")
+        below.plot(run["iteration"], run["held_out_accuracy"], color=style.SECOND, label="held out")
+        below.set_title(f"{experiment}: accuracy")
+        below.set_xlabel("iteration")
+        below.legend(loc="best")
+    return figure
+
+
+def _eigenvalues(axes: Axes, run: pd.DataFrame) -> None:
+    names = [name for name in run if str(name).startswith("eigenvalue_")]
+    colors = mpl.colormaps["viridis"](np.linspace(0.0, 0.85, len(names)))
+    for name, color in zip(names, colors, strict=True):
+        axes.plot(run["iteration"], run[name], color=color, lw=1.0)
+        loose = run[run["converged"].astype(str) == "False"]
+        axes.plot(loose["iteration"], loose[name], "o", ms=3, mfc="none", mec=color)
+    style.log_axis(axes)

@@ -1,0 +1,84 @@
+"""Gradient descent at the edge, and from there on with its step changed in the top directions."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from eosflow.objectives.base import Objective
+from eosflow.optimizers.base import Optimizer
+from eosflow.optimizers.batches import FullBatch
+from eosflow.optimizers.gradient import GradientDescent
+from eosflow.optimizers.subspace import BulkSGD, DominantSGD, NudgedSGD
+from eosflow.studies.subspaces import BEFORE, BULK, DESCENT, DOMINANT, NUDGED, PUSHED
+from eosflow.studies.testbeds import cheb, looks
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """η, the steps of gradient descent before and of each method after the switch.
+
+    The course is looked at every `every` steps, a divisor of both; the subspace of the top `k`
+    directions is found anew every `search` steps.
+    """
+
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    learning_rate: float = 0.4
+    before: int = 1000
+    after: int = 800
+    every: int = 40
+    search: int = 10
+    k: int = 5
+
+    def methods(self) -> dict[str, Optimizer]:
+        """What goes on from the switch, by name."""
+        shared: dict[str, Any] = {"learning_rate": self.learning_rate}
+        subspace = {**shared, "k": self.k, "every": self.search}
+        return {
+            DESCENT: GradientDescent(**shared),
+            DOMINANT: DominantSGD(**subspace),
+            BULK: BulkSGD(**subspace),
+            NUDGED: NudgedSGD(gamma=0.1, **subspace),
+            PUSHED: NudgedSGD(gamma=5.0, **subspace),
+        }
+
+
+CHEB = Problem()
+
+
+def rows() -> list[dict[str, Any]]:
+    """The rows of the study."""
+    return study(CHEB, cheb())
+
+
+def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
+    """One row per (seed, method, iteration looked at); the methods begin at the switch.
+
+    `sharpness` is λ₁(𝓗), `gradient_share` the share of ‖∇𝓛‖² in the top k directions, `residual`
+    the largest relative residual of an eigenpair. `diverged` says that the method went beyond all
+    bounds: its rows end at the last look before.
+    """
+    rows: list[dict[str, Any]] = []
+    descent = GradientDescent(learning_rate=problem.learning_rate)
+    for seed in problem.seeds:
+        start = objective.network.initialize(seed).to(objective.inputs)
+        courses: dict[str, tuple[Optimizer, int, int]] = {BEFORE: (descent, 0, problem.before)}
+        courses |= {
+            name: (optimizer, problem.before, problem.after)
+            for name, optimizer in problem.methods().items()
+        }
+        for method, (optimizer, first, steps) in courses.items():
+            train_state = (objective, optimizer, FullBatch(), start, seed)
+            seen = list(looks(*train_state, range(0, steps + 1, problem.every), problem.k))
+            if method == BEFORE:
+                start = seen[-1]["theta"]
+            diverged = len(seen) <= steps // problem.every
+            for look in seen:
+                del look["theta"]
+                look["iteration"] += first
+                rows.append({"seed": seed, "method": method, **look, "diverged": diverged})
+            log.info("seed %d, %s: λ₁ %.4g", seed, method, rows[-1]["sharpness"])
+    return [{"learning_rate": problem.learning_rate, **row} for row in rows]

@@ -1,0 +1,152 @@
+"""What several studies share: a problem without a data set, courses, λ₁, dense matrices."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from eosflow.datasets.dice import Dice
+from eosflow.datasets.pool import Resources
+from eosflow.datasets.subsets import write_subset
+from eosflow.measurements.gradient_alignment import GradientAlignment
+from eosflow.networks.mlp import MLPSettings
+from eosflow.networks.module import ModuleNetwork
+from eosflow.objectives.base import Evaluation, Matrix, Objective
+from eosflow.objectives.module import ModuleObjective
+from eosflow.optimizers.base import Optimizer
+from eosflow.optimizers.batches import Batches, FullBatch
+from eosflow.optimizers.flow import ExponentialEuler
+from eosflow.optimizers.loop import StopCriteria, begin, follow
+from eosflow.runs.data import make_objective
+from eosflow.runs.spec import RunSpec
+from eosflow.spectra.eigenpairs import EigenPairs, Operator, random_start, top_eigenpairs
+
+# The same under any configuration: problems whose flow a general solver can follow in a minute.
+DICE = RunSpec(
+    experiment="work-precision",
+    dataset="dice",
+    data=Dice(image_size=16),
+    criterion="cross_entropy",
+    n=60,
+    init_seed=0,
+    subset_seed=0,
+    network=MLPSettings(width=64),
+    optimizer=ExponentialEuler(eigen_dtype="float64"),
+    target_loss=0.02,
+)
+
+SEEDS = (0, 1, 2, 3, 4)
+MAX_PRODUCTS = 300  # block products of one search
+
+
+def cheb() -> Objective:
+    """Twenty points of the Chebyshev polynomial T₄ and a network of 300 parameters, no data set.
+
+    Linear(1, 100), tanh, Linear(100, 1) without a bias; ℓ = ½(f − y)². Source: Jeremy Cohen et al.,
+    Gradient descent on neural networks typically occurs at the edge of stability, ICLR 2021.
+    """
+    module = nn.Sequential(nn.Linear(1, 100), nn.Tanh(), nn.Linear(100, 1, bias=False))
+    inputs = torch.linspace(-1, 1, 20, dtype=torch.float64)[:, None]
+    targets = 8 * inputs**4 - 8 * inputs**2 + 1
+    network = ModuleNetwork(module, (1,), _initialize)
+    return ModuleObjective(network, "half_squared_error", inputs, targets)
+
+
+def dice(spec: RunSpec) -> Objective:
+    """The loss of a problem, on images drawn for it."""
+    with tempfile.TemporaryDirectory() as folder:
+        subset = Path(folder) / "subset.npz"
+        resources = Resources(archive=None, cache=Path(folder), device="cpu")
+        name, seed, size = spec.dataset, spec.subset_seed, spec.n
+        write_subset(name, spec.data, seed, size, resources, subset)
+        return make_objective(spec, subset, torch.device("cpu"))
+
+
+def _initialize(module: nn.Module, stream: torch.Generator) -> None:
+    """Xavier normal weights, with a gain of 1.9 in the first layer; zero biases."""
+    gains = iter((1.9, 1.0))
+    for parameter in module.parameters():
+        if parameter.ndim > 1:
+            nn.init.xavier_normal_(parameter, next(gains), generator=stream)
+        else:
+            parameter.zero_()
+
+
+class Tracker:
+    """The k largest eigenpairs along a train_state, each search begun where the last one ended.
+
+    `tolerance` bounds the residuals relative to λ₁. For λ₁ alone take k = 2: a search for one pair
+    can end at the second.
+    """
+
+    def __init__(self, k: int = 2, tolerance: float = 1e-3) -> None:
+        self.k = k
+        self.tolerance = tolerance
+        self._last: EigenPairs | None = None
+
+    def find(self, operator: Operator, like: Tensor) -> EigenPairs:
+        """The pairs of a symmetric operator on vectors like θ (P,).
+
+        Raises: RuntimeError where the search does not meet the tolerance.
+        """
+        start = self._last.warm_start() if self._last else random_start(len(like), self.k, like)
+        pairs = top_eigenpairs(operator, start, self.tolerance, MAX_PRODUCTS)
+        if not pairs.converged:
+            raise RuntimeError(
+                f"after {pairs.applications} products the residual of an eigenpair is "
+                f"{pairs.relative_residual:.2g} of λ₁, above {self.tolerance:g}"
+            )
+        self._last = pairs
+        return pairs
+
+
+def at_iterations(
+    objective: Objective, optimizer: Optimizer, start: Tensor, iterations: Iterable[int]
+) -> Iterator[Tensor]:
+    """θ (P,) at each of the iterations, in rising order; ends early where the course diverges."""
+    batches = FullBatch()
+    train_state = begin(objective, optimizer, batches, start, seed=0)
+    for iteration in iterations:
+        until = StopCriteria(iterations=iteration)
+        if follow(objective, optimizer, batches, train_state, until, lambda *_: None) == "diverged":
+            return
+        yield train_state.theta
+
+
+def dense(evaluation: Evaluation, matrix: Matrix) -> Tensor:
+    """The matrix (P, P) itself, symmetric to the last bit."""
+    whole = evaluation.product(matrix, torch.eye(len(evaluation.theta)).to(evaluation.theta))
+    return (whole + whole.T) / 2
+
+
+def looks(
+    objective: Objective,
+    optimizer: Optimizer,
+    batches: Batches,
+    start: Tensor,
+    seed: int,
+    iterations: range,
+    k: int,
+) -> Iterator[dict[str, Any]]:
+    """The course of an optimizer at each of the iterations; ends early where it diverges."""
+    measurement = GradientAlignment(k=k, batches=1)
+    train_state = begin(objective, optimizer, batches, start, seed)
+    for iteration in iterations:
+        until = StopCriteria(iterations=iteration)
+        if follow(objective, optimizer, batches, train_state, until, lambda *_: None) == "diverged":
+            return
+        evaluation = objective.evaluate(train_state.theta)
+        found = measurement.measure(objective, train_state.theta, iteration, seed)
+        yield {
+            "theta": train_state.theta,
+            "iteration": iteration,
+            "loss": evaluation.loss,
+            "sharpness": found["eigenvalue_1"],
+            "gradient_share": found["gradient_share"],
+            "residual": max(found[f"residual_{m}"] for m in range(1, k + 1)),
+        }

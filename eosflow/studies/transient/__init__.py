@@ -1,0 +1,5 @@
+"""The start of training."""
+
+from eosflow.studies.base import Study
+
+STUDY = Study(__name__, version=6)

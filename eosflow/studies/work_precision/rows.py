@@ -1,0 +1,171 @@
+"""Work–precision diagram: distance to the true flow at a fixed flow time against block products."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.integrate import solve_ivp
+from torch import Tensor
+
+from eosflow.objectives.base import Evaluation, Objective, PerExampleGrams
+from eosflow.optimizers.base import Optimizer
+from eosflow.optimizers.batches import FullBatch
+from eosflow.optimizers.flow import ExplicitEuler, ExponentialEuler, ExponentialHeun, RungeKutta4
+from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
+from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
+from eosflow.runs.spec import RunSpec
+from eosflow.studies.testbeds import DICE, dice
+
+log = logging.getLogger(__name__)
+
+SETTLED = 20  # steps of the paper's scheme: the diagram starts beyond the transient
+FLOW_TIMES = (0.25, 1.0)
+STEP_SIZES = (0.05, 0.02, 0.01, 0.005, 0.002)
+TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+RK4_FRACTIONS = (2.0, 1.0, 0.5)  # of 1/λ₁
+
+
+class Counted(Objective):
+    """An objective that counts how often it is evaluated."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self.network, self.criterion = objective.network, objective.criterion
+        self.inputs, self.targets = objective.inputs, objective.targets
+        self.evaluations = 0
+
+    def evaluate(self, theta: Tensor) -> Evaluation:
+        """As the objective's own."""
+        self.evaluations += 1
+        return self._objective.evaluate(theta)
+
+    def per_example_grams(self, theta: Tensor, start: int, stop: int) -> PerExampleGrams:
+        """As the objective's own."""
+        return self._objective.per_example_grams(theta, start, stop)
+
+    def per_example_numbers(self) -> int:
+        """As the objective's own."""
+        return self._objective.per_example_numbers()
+
+    def batch(self, rows: Tensor) -> Objective:
+        """As the objective's own; what is done with it is not counted."""
+        return self._objective.batch(rows)
+
+
+class Flow:
+    """θ' = −∇𝓛(θ) from beyond the run's transient, counting gradients and products."""
+
+    def __init__(self, spec: RunSpec, objective: Objective) -> None:
+        self.spec = spec
+        self.objective = Counted(objective)
+        theta = objective.network.initialize(spec.init_seed).to(objective.inputs)
+        train_state = begin(objective, spec.optimizer, FullBatch(), theta, spec.init_seed)
+        until = StopCriteria(iterations=SETTLED)
+        follow(objective, spec.optimizer, FullBatch(), train_state, until, lambda *_: None)
+        self.start = train_state.theta
+
+    def reference(self, times: tuple[float, ...]) -> list[Tensor]:
+        """θ at each flow time, by DOP853 with tight tolerances."""
+
+        def velocity(_: float, state: NDArray[np.float64]) -> NDArray[np.float64]:
+            evaluation = self.objective.evaluate(torch.from_numpy(state))
+            velocity: NDArray[np.float64] = -evaluation.gradient.numpy()
+            return velocity
+
+        solution = solve_ivp(
+            velocity, (0, times[-1]), self.start.numpy(), "DOP853", times, rtol=1e-9, atol=1e-11
+        )
+        return [torch.from_numpy(column) for column in solution.y.T]
+
+    def follow(self, optimizer: Optimizer, end: float) -> tuple[Tensor, int, int]:
+        """θ at the flow time `end`; how many gradients and applications of 𝓗 that took."""
+        applications = 0
+
+        def count(_: TrainState, current: Iteration) -> None:
+            nonlocal applications
+            if current.step is not None:
+                applications += int(current.step.facts["power_iterations"])
+
+        self.objective.evaluations = 0
+        train_state = begin(self.objective, optimizer, FullBatch(), self.start, self.spec.init_seed)
+        until = StopCriteria(flow_time=end)
+        follow(self.objective, optimizer, FullBatch(), train_state, until, count)
+        # The loop also looks at the end evaluation, which no scheme needs.
+        return train_state.theta, self.objective.evaluations - 1, applications
+
+
+def schemes(
+    euler: ExponentialEuler, coarse: bool = False
+) -> Iterator[tuple[str, float, Optimizer]]:
+    """(scheme, its step parameter, the optimizer that it is); eigenpairs are searched as by one.
+
+    coarse: without the smallest steps of exponential Euler, exponential Heun and RK4.
+    """
+    sizes = STEP_SIZES[:-1] if coarse else STEP_SIZES
+    fractions = RK4_FRACTIONS[:1] if coarse else RK4_FRACTIONS
+    search = {name: value for name, value in vars(euler).items() if name != "max_step_size"}
+    for size in sizes:
+        yield "exponential Euler", size, ExponentialEuler(max_step_size=size, **search)
+    for size in sizes:
+        yield "exponential Heun", size, ExponentialHeun(max_step_size=size, **search)
+    for tolerance in TOLERANCES:
+        yield "exponential Rosenbrock", tolerance, ExponentialRosenbrock(tolerance=tolerance)
+    for fraction in fractions:
+        yield "RK4", fraction, RungeKutta4(fraction=fraction)
+    yield "gradient descent", 1.0, ExplicitEuler(fraction=1.0)
+
+
+def rows() -> list[dict[str, Any]]:
+    """The rows of the study."""
+    return study(DICE, dice(DICE))
+
+
+def study(
+    spec: RunSpec,
+    objective: Objective,
+    times: tuple[float, ...] = FLOW_TIMES,
+    coarse: bool = False,
+) -> list[dict[str, Any]]:
+    """One row per (scheme, step parameter, flow time): relative error and work in block products.
+
+    The error is the distance to the reference over the distance that the reference travelled. A
+    block product is that of K+1 vectors, and a gradient counts as the share of one that its
+    operations are.
+    """
+    sizes = spec.shape, spec.outputs
+    block = spec.outputs + 1
+    share = spec.network.gradient_operations(*sizes) / (
+        block * spec.network.product_operations(*sizes)
+    )
+    flow = Flow(spec, objective)
+    exact = flow.reference(times)
+    log.info("a gradient counts as %.3f block products", share)
+    log.info("reference: %d gradients", flow.objective.evaluations)
+    rows = []
+    assert isinstance(spec.optimizer, ExponentialEuler)
+    for scheme, parameter, optimizer in schemes(spec.optimizer, coarse):
+        for end, target in zip(times, exact, strict=True):
+            theta, gradients, applications = flow.follow(optimizer, end)
+            error = ((theta - target).norm() / (target - flow.start).norm()).item()
+            vectors = block if isinstance(optimizer, ExponentialEuler) else 1
+            products = applications * vectors / block
+            work = products + share * gradients
+            rows.append(
+                {
+                    "scheme": scheme,
+                    "step": parameter,
+                    "flow_time": end,
+                    "relative_error": error,
+                    "work": work,
+                    "block_products": products,
+                    "gradients": gradients,
+                }
+            )
+            line = "%-18s %-6g t = %-4g error %.2e work %.0f"
+            log.info(line, scheme, parameter, end, error, work)
+    return rows

@@ -1,0 +1,5 @@
+"""How near to the true flow, for how much work: at the paper's width."""
+
+from eosflow.studies.base import Study
+
+STUDY = Study(__name__, version=6)

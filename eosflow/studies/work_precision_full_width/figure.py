@@ -1,0 +1,5 @@
+"""The drawing of the study."""
+
+from eosflow.studies.work_precision.figure import draw
+
+__all__ = ["draw"]
