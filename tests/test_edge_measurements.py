@@ -18,8 +18,8 @@ from eosflow.measurements.critical_sharpness import CriticalSharpness, critical_
 from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.base import Objective
 from eosflow.objectives.module import ModuleObjective
-from eosflow.runs.studies.testbeds import cheb
 from eosflow.spectra.randomness import generator
+from eosflow.studies.testbeds import cheb
 
 # --- batch sharpness
 
