@@ -85,7 +85,7 @@ def step_rows(experiment: str, n: int, target: float) -> tuple[list, Ours]:
     objective, source = objective_of(spec)
     ours = Ours(spec, objective)
     ours.steps(SETTLED[n], record=False)
-    tolerant = dataclasses.replace(spec.optimizer, eigen_tolerance=PEER_TOLERANCE)
+    tolerant = spec.optimizer.model_copy(update={"eigen_tolerance": PEER_TOLERANCE})
     tight = Ours(
         dataclasses.replace(spec, optimizer=tolerant),
         objective,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import resource
 import sys
@@ -22,7 +21,7 @@ def main() -> None:
     # it had needed all its max_flow_time.
     spec = paper_spec(experiment, int(n))
     assert isinstance(spec.optimizer, ExponentialEuler)
-    optimizer = dataclasses.replace(spec.optimizer, max_block_products=1)
+    optimizer = spec.optimizer.model_copy(update={"max_block_products": 1})
     network = mlp(spec).build(spec.shape, spec.outputs)
     objective = MLPObjective(network, spec.criterion, *synthetic(spec))
     course = begun(spec, objective)

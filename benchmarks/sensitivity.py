@@ -76,7 +76,7 @@ def main() -> None:
     for variant in VARIANTS:
         knobs = {name: value for name, value in variant.items() if name != "dtype"}
         dtype = variant.get("dtype", "float64")
-        optimizer = dataclasses.replace(BASE, **knobs)
+        optimizer = BASE.model_copy(update=knobs)
         spec = dataclasses.replace(base, optimizer=optimizer)
         objective, source = objective_of(spec)
         if dtype == "float32":

@@ -72,7 +72,7 @@ def small_spec(**changes: object) -> RunSpec:
         parts = ("data", "network", "optimizer", "batch", "stop", "snapshots")
         owner = next((part for part in parts if hasattr(getattr(spec, part), name)), None)
         if owner is not None:
-            value = dataclasses.replace(getattr(spec, owner), **{name: value})
+            value = getattr(spec, owner).model_copy(update={name: value})
         spec = dataclasses.replace(spec, **{owner or name: value})
     return spec
 

@@ -27,9 +27,9 @@ from eosflow.optimizers.batches import (
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.loop import StopCriteria, begin, follow
 from eosflow.storage.errors import UserError
-from eosflow.storage.settings import from_record, record, schema
+from eosflow.storage.settings import from_record, record
 
-RANDOM: list[Batches] = [Shuffled(7), WithReplacement(7)]
+RANDOM: list[Batches] = [Shuffled(size=7), WithReplacement(size=7)]
 
 
 def drawn(batches: Batches, state: State, draws: int) -> tuple[list[Tensor], State]:
@@ -43,7 +43,7 @@ def drawn(batches: Batches, state: State, draws: int) -> tuple[list[Tensor], Sta
 
 
 def order(examples: int, seed: int, epoch: int, size: int) -> list[int]:
-    batches = Shuffled(size)
+    batches = Shuffled(size=size)
     per_epoch = -(-examples // size)
     _, state = drawn(batches, batches.init(examples, seed), epoch * per_epoch)
     found, _ = drawn(batches, state, per_epoch)
@@ -52,7 +52,7 @@ def order(examples: int, seed: int, epoch: int, size: int) -> list[int]:
 
 @pytest.mark.parametrize("examples, size", [(30, 7), (30, 10), (30, 1), (30, 30), (1, 1)])
 def test_an_epoch_sees_every_example_once(examples: int, size: int) -> None:
-    batches = Shuffled(size)
+    batches = Shuffled(size=size)
     state = batches.init(examples, 5)
     per_epoch = -(-examples // size)
     for epoch in range(3):
@@ -77,7 +77,7 @@ def test_every_place_in_the_order_is_uniform() -> None:
 
 
 def test_draws_with_replacement_are_uniform_and_independent() -> None:
-    batches = WithReplacement(20)
+    batches = WithReplacement(size=20)
     found, _ = drawn(batches, batches.init(20, 0), 2000)
     rows = torch.stack(found)
     assert chisquare(torch.bincount(rows.flatten(), minlength=20).numpy()).pvalue > 1e-3
@@ -117,7 +117,7 @@ def test_a_caller_may_overwrite_the_rows(batches: Batches) -> None:
 def test_rows_are_the_same_on_every_machine() -> None:
     """The streams are part of a run: a change of them would change every stored run."""
     assert order(8, 0, 0, 8) == [5, 6, 1, 3, 7, 4, 0, 2]
-    found, _ = drawn(WithReplacement(4), WithReplacement(4).init(8, 0), 2)
+    found, _ = drawn(WithReplacement(size=4), WithReplacement(size=4).init(8, 0), 2)
     assert torch.stack(found).tolist() == [[2, 3, 2, 1], [0, 7, 2, 1]]
 
 
@@ -138,10 +138,10 @@ def test_settings_and_words() -> None:
     for batches in (FullBatch(), *RANDOM):
         assert from_record(BATCHES, record(batches)) == batches
     assert FullBatch().describe() == "all examples"
-    assert Shuffled(7).describe() == "batches of 7 in a new order every epoch"
-    assert WithReplacement(7).describe() == "batches of 7 drawn with replacement"
-    assert schema(Shuffled)["properties"]["size"]["minimum"] == 1
-    assert "required" not in schema(FullBatch)
+    assert Shuffled(size=7).describe() == "batches of 7 in a new order every epoch"
+    assert WithReplacement(size=7).describe() == "batches of 7 drawn with replacement"
+    with pytest.raises(UserError, match="size: 0 was given; it must be at least 1"):
+        Shuffled(size=0)
 
 
 def test_a_crop_and_a_flip_are_those_of_slices() -> None:
@@ -222,10 +222,10 @@ def test_steps_see_changed_images_and_go_on_to_the_bit() -> None:
             )
         return train_state.theta, losses
 
-    changed = Shuffled(4, augment="crop-and-flip")
+    changed = Shuffled(size=4, augment="crop-and-flip")
     theta, losses = trained(changed, [9])
     again, _ = trained(changed, [4, 9])
-    plain, _ = trained(Shuffled(4), [9])
+    plain, _ = trained(Shuffled(size=4), [9])
     assert torch.equal(theta, again)
     assert not torch.equal(theta, plain)
     assert torch.equal(objective.inputs, before)
@@ -242,6 +242,6 @@ def test_steps_see_changed_images_and_go_on_to_the_bit() -> None:
 def test_augmentation_without_images_is_refused() -> None:
     network = MLPSettings(width=4, depth=2).build((6,), 3)
     objective = MLPObjective(network, "cross_entropy", torch.zeros(5, 6), torch.zeros(5).long())
-    parts = objective, GradientDescent(learning_rate=0.1), Shuffled(2, augment="crop-and-flip")
+    parts = objective, GradientDescent(learning_rate=0.1), Shuffled(size=2, augment="crop-and-flip")
     with pytest.raises(UserError, match="augment images, and the network does not read"):
         begin(*parts, torch.zeros(network.parameters), 0)

@@ -92,10 +92,7 @@ def test_the_decomposition_of_a_chain_and_of_another_network() -> None:
 def test_trajectories_of_every_optimizer() -> None:
     hold(entry(TRAJECTORY), COLUMNS)
     for name, kind in OPTIMIZERS.items():
-        fields = kind.__dataclass_fields__
-        given = {"learning_rate": 0.1, "rho": 0.1, "noise": 0.1, "average_after": 1}
-        needed = {setting: value for setting, value in given.items() if setting in fields}
-        hold(entry(TRAJECTORY, name), kind(**needed).columns(1000, 3))
+        hold(entry(TRAJECTORY, name), kind.example().columns(1000, 3))
 
 
 def test_measurements() -> None:

@@ -41,7 +41,9 @@ def test_windows_are_cut_as_described(tmp_path):
 
 def test_chosen_windows_and_another_stride(tmp_path):
     values, _ = atrial_series()
-    pool = AtrialFibrillation(100, 7).open_pool(resources(atrial_zip(tmp_path / "a.zip")))
+    pool = AtrialFibrillation(window=100, stride=7).open_pool(
+        resources(atrial_zip(tmp_path / "a.zip"))
+    )
     starts = list(range(0, 540, 7))
     assert len(pool.labels) == 15 * len(starts)
     row = 3 * len(starts) + 5

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import itertools
 from pathlib import Path
 
@@ -204,7 +203,7 @@ def test_the_pool_is_the_training_half_in_order():
 
 
 def inputs_of(rows, **changes):
-    pool = dataclasses.replace(DICE, **changes).open_pool(NOTHING)
+    pool = DICE.model_copy(update=changes).open_pool(NOTHING)
     return pool.inputs(rows).astype(np.float64) * pool.scale
 
 
@@ -237,7 +236,7 @@ def test_channels_are_equal_planes():
         grey = inputs_of(rows, scaling=scaling)
         colour = inputs_of(rows, scaling=scaling, channels=3)
         np.testing.assert_array_equal(colour.reshape(2, 3, -1), np.stack([grey] * 3, axis=1))
-    assert dataclasses.replace(DICE, channels=3).dimension() == 3072
+    assert DICE.model_copy(update={"channels": 3}).dimension() == 3072
 
 
 def test_the_parameter_table_draws_the_same_images(tmp_path):

@@ -28,7 +28,7 @@ from eosflow.datasets.subsets import (
 )
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, sha256, write_json
-from eosflow.storage.settings import essence, record, schema
+from eosflow.storage.settings import key_fields, record
 from eosflow.workflow import command_line
 
 DICE = Dice(image_size=16, images_per_class=100)
@@ -49,10 +49,10 @@ def test_the_defaults_are_the_paper_and_its_settings_are_known():
     config = yaml.safe_load((ROOT / "config.yaml").read_text())["datasets"]
     since = {"dice": {"point": 1}}
     for name, given in config.items():
-        assert essence(configured(name, given)) == {"name": name, **since.get(name, {})}
-        assert essence(DATASETS[name]()) == {"name": name}
+        assert key_fields(configured(name, given)) == {"name": name, **since.get(name, {})}
+        assert key_fields(DATASETS[name]()) == {"name": name}
         assert record(configured(name, given)) == {"name": name, **given}
-        assert set(schema(DATASETS[name])["properties"]) == set(given)
+        assert set(DATASETS[name].model_fields) == set(given)
     assert all(kind.name == name for name, kind in DATASETS.items())
 
 

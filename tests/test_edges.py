@@ -65,7 +65,7 @@ def test_a_tracker_says_when_it_did_not_find_them() -> None:
 
 def test_schedules_are_seen_with_the_rate_of_each_step() -> None:
     case = dataclasses.replace(schedules.CASES[0], steps=100)
-    optimizer = dataclasses.replace(case.optimizer, drop_at=(50,), weight_decay=1e-3)
+    optimizer = case.optimizer.model_copy(update={"drop_at": (50,), "weight_decay": 1e-3})
     frame = pd.DataFrame(
         schedules.study(dataclasses.replace(case, optimizer=optimizer), OBJECTIVE, 1)
     )

@@ -343,7 +343,7 @@ def test_cut_off_and_taken_up_a_run_is_the_same(optimizer: Optimizer, tmp_path: 
 
     def run(folder: Path, iterations: int) -> None:
         spec = small_spec(optimizer=optimizer, batch=Shuffled(size=6), target_loss=1e-6)
-        stop = dataclasses.replace(spec.stop, max_iterations=iterations)
+        stop = spec.stop.model_copy(update={"max_iterations": iterations})
         train(dataclasses.replace(spec, stop=stop), subset, folder, threads=1)
 
     run(tmp_path / "whole", 13)
@@ -357,7 +357,7 @@ def test_the_snapshots_of_swa_hold_the_mean(tmp_path: Path) -> None:
 
     def snapshots(name: str, optimizer: Optimizer) -> list[Tensor]:
         spec = small_spec(optimizer=optimizer, target_loss=None, every=1)
-        spec = dataclasses.replace(spec, stop=dataclasses.replace(spec.stop, max_iterations=9))
+        spec = dataclasses.replace(spec, stop=spec.stop.model_copy(update={"max_iterations": 9}))
         manifest = train(spec, subset, tmp_path / name, threads=1)
         places = [tmp_path / name / entry["file"] for entry in manifest["snapshots"]]
         network = spec.network.build(spec.shape, spec.outputs)

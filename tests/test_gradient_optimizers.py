@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from eosflow.optimizers.base import Optimizer, State, Step
 from eosflow.optimizers.gradient import GradientDescent, GradientOptimizer
 from eosflow.optimizers.preconditioned import Adam, RMSprop
 from eosflow.storage.errors import UserError
-from eosflow.storage.settings import from_record, record, schema
+from eosflow.storage.settings import from_record, record, requires
 
 Function = Callable[[Tensor], Tensor]
 
@@ -289,7 +288,7 @@ def test_settings_survive_their_record_and_facts_are_the_columns(
 ) -> None:
     registry = {plugin.name: plugin for plugin in (GradientDescent, Adam, RMSprop)}
     assert from_record(registry, json.loads(json.dumps(record(optimizer)))) == optimizer
-    assert schema(type(optimizer))["required"] == ["learning_rate"]
+    assert requires(type(optimizer)) == ["learning_rate"]
     step = take(optimizer, rosenbrock, start())
     assert step is not None
     assert step.facts.keys() == optimizer.columns(6, 1).keys()
@@ -366,7 +365,7 @@ def test_the_edge_is_where_a_quadratic_turns_unstable(
     divisor = getattr(optimizer, "epsilon", 1.0)
     rate = share * optimizer.edge() * divisor / curvature
     theta = torch.tensor([1e-100, 0.0], dtype=torch.float64)
-    steps = path(dataclasses.replace(optimizer, learning_rate=rate), quadratic, theta, 400)
+    steps = path(optimizer.model_copy(update={"learning_rate": rate}), quadratic, theta, 400)
     evaluation = FunctionPoint(quadratic, theta)
     p = optimizer.preconditioner(None, evaluation, optimizer.init(None, theta, 0))  # type: ignore[arg-type]
     assert p.tolist() == pytest.approx([divisor] * 2, rel=1e-6)

@@ -7,37 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, ClassVar
 
 from problems import small_spec
 from project import ROOT
+from pydantic import Field
 
 from eosflow.networks.mlp import MLPSettings
 from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.batches import Shuffled
+from eosflow.optimizers.gradient import GradientDescent
 from eosflow.runs.spec import RunSpec, Stop
-from eosflow.storage import settings
 from eosflow.storage.files import read_json, write_json
-from eosflow.storage.settings import setting
 from eosflow.workflow import config, expand
 
 STORED = Path(__file__).parent / "data" / "keys.json"
-# What an optimizer cannot do without.
-NEEDED: dict[str, dict[str, Any]] = {
-    name: {"learning_rate": 0.1}
-    for name in (
-        *("gradient-descent", "adam", "rmsprop"),
-        *("nudged-sgd", "dominant-sgd", "bulk-sgd"),
-    )
-} | {
-    name: {"learning_rate": 0.1, "rho": 0.05}
-    for name in ("sam", "adam-sam", "sgd-tracer", "adam-tracer")
-}
-NEEDED |= {
-    "swa": {"learning_rate": 0.1, "average_after": 10},
-    "trace-penalty": {"learning_rate": 0.1, "rho": 0.05},
-    "sharpest-noise": {"learning_rate": 0.1, "noise": 0.05},
-}
 
 
 def keys() -> dict[str, str]:
@@ -50,9 +33,8 @@ def keys() -> dict[str, str]:
         runs = expand.expand(config.load([paper, ROOT / "config" / f"{name}.yaml"]))
         found |= {f"{name} {k}": r.key for k, r in runs.items()}
     for name in OPTIMIZERS:
-        optimizer = settings.make(OPTIMIZERS, name, NEEDED.get(name, {}))
-        found[f"optimizer {name}"] = small_spec(optimizer=optimizer).key
-    plain = OPTIMIZERS["gradient-descent"](learning_rate=0.1)  # type: ignore[call-arg]
+        found[f"optimizer {name}"] = small_spec(optimizer=OPTIMIZERS[name].example()).key
+    plain = GradientDescent.example()
     found["batch shuffled"] = small_spec(optimizer=plain, batch=Shuffled(size=4)).key
     return found
 
@@ -66,15 +48,11 @@ def test_keys_are_those_of_the_runs_that_are_there() -> None:
 
 
 def test_a_new_setting_at_its_default_changes_no_key() -> None:
-    @dataclasses.dataclass(frozen=True)
     class Wider(MLPSettings):
-        name: ClassVar[str] = "mlp"
-        dropout: float = setting(0.0, about="a setting of a later version")
+        dropout: float = Field(0.0, description="a setting of a later version")
 
     old = small_spec()
-    values = {
-        item.name: getattr(old.network, item.name) for item in dataclasses.fields(MLPSettings)
-    }
+    values = dict(old.network)
     new = dataclasses.replace(old, network=Wider(**values))
     assert (new.key, new.trajectory_key) == (old.key, old.trajectory_key)
     assert dataclasses.replace(new, network=Wider(**values, dropout=0.5)).key != old.key

@@ -181,7 +181,7 @@ def test_wrong_requests_are_refused() -> None:
         (lambda: eosflow.follow(mlp(), plain, steps=1), "Sequential was given; make one"),  # type: ignore[arg-type]
         (
             lambda: eosflow.follow(own, eosflow.GradientDescent(learning_rate=-1), steps=1),
-            r"GradientDescent: learning_rate \(learning rate η\): -1 is less",
+            "GradientDescent.learning_rate: -1 was given; it must be greater than 0",
         ),
         (
             lambda: eosflow.follow(own, eosflow.ExponentialEuler(eigen_tolerance=1e-9), steps=1),

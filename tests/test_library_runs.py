@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from pathlib import Path
@@ -127,22 +126,12 @@ def test_a_run_of_an_mlp_has_the_numbers_of_the_closed_form(subset: Path, tmp_pa
         np.testing.assert_allclose(run.trajectory[name], expected[name], rtol=1e-6)
 
 
-def made(plugin: type[Any]) -> Any:
-    """With a small number for each setting that must be given."""
-    needed = {
-        item.name: 0.05 if item.type == "float" else 2
-        for item in dataclasses.fields(plugin)
-        if item.default is dataclasses.MISSING
-    }
-    return plugin(**needed)
-
-
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_of_the_registry_follows_a_module(name: str) -> None:
     kind = getattr(eosflow, OPTIMIZERS[name].__name__)
     assert kind is OPTIMIZERS[name]
     own = eosflow.Problem(mlp(), "cross_entropy", data_of())
-    run = eosflow.follow(own, made(kind), steps=3)
+    run = eosflow.follow(own, kind.example(), steps=3)
     assert len(run.trajectory) == 3
     assert run.loss < own.loss
     assert (run.trajectory["loss"].iloc[0]) == own.loss
@@ -152,13 +141,13 @@ def test_every_optimizer_of_the_registry_follows_a_module(name: str) -> None:
 
 def test_every_measurement_of_the_registry_is_taken_on_the_way() -> None:
     own = eosflow.Problem(mlp(), "cross_entropy", data_of())
-    kinds = {n: kind for n, kind in MEASUREMENTS.items() if not hasattr(kind, "held_out")}
-    measure = [made(getattr(eosflow, kind.__name__)) for kind in kinds.values()]
+    every = [getattr(eosflow, kind.__name__).example() for kind in MEASUREMENTS.values()]
+    measure = [each for each in every if not each.held_out_examples]
     second = eosflow.TopEigenvalues(k=1, matrix="residual", every=1)
     run = eosflow.follow(
         own, eosflow.GradientDescent(learning_rate=0.1), steps=2, measure=[*measure, second]
     )
-    assert list(run.measurements) == [*kinds, "top-eigenvalues-2"]
+    assert list(run.measurements) == [*(each.name for each in measure), "top-eigenvalues-2"]
     for name, frame in run.measurements.items():
         assert list(frame["iteration"]) == ([0, 1, 2] if name.endswith("-2") else [0, 2])
     taken = run.measurements["decomposition"]

@@ -32,7 +32,9 @@ NEEDED: dict[str, dict[str, Any]] = {"alpha-scan": {"learning_rate": 0.1}}
 
 
 # One with held-out examples takes a file more: tests/test_studies_of_runs.py.
-@pytest.mark.parametrize("name", [n for n, k in MEASUREMENTS.items() if not hasattr(k, "held_out")])
+@pytest.mark.parametrize(
+    "name", [n for n, k in MEASUREMENTS.items() if not k.example().held_out_examples]
+)
 def test_online_and_from_a_snapshot_the_numbers_are_the_same(
     name: str, subset: Path, tmp_path: Path
 ) -> None:

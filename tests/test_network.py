@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from problems import small_problem
 
 from eosflow.networks import NETWORKS
 from eosflow.networks.activations import ACTIVATIONS
-from eosflow.networks.mlp import ACTIVATION_NAMES
+from eosflow.networks.mlp import Activation
 from eosflow.networks.module import ACTIVATION_MODULES
 from eosflow.networks.perceptron import MLP
 from eosflow.spectra.randomness import generator
@@ -47,7 +48,7 @@ def test_activation_derivatives_equal_autograd(name: str) -> None:
 
 
 def test_the_names_of_activations_are_one_list() -> None:
-    assert list(ACTIVATION_NAMES) == list(ACTIVATIONS) == list(ACTIVATION_MODULES)
+    assert list(get_args(Activation)) == list(ACTIVATIONS) == list(ACTIVATION_MODULES)
 
 
 def test_initial_weights_are_xavier_normal_and_biases_zero() -> None:

@@ -107,7 +107,7 @@ def test_a_wheel_holds_all_that_the_package_reads(tmp_path: Path) -> None:
     program = (
         "import sys; sys.path.insert(0, sys.argv[1]); import eosflow; "
         "assert eosflow.__file__.startswith(sys.argv[1]); "
-        "from eosflow.workflow import schema, terminal; schema.schema({}); "
+        "from eosflow.workflow import schema, terminal; schema.Config.model_json_schema(); "
         "terminal.main(['explain', 'overlap'])"
     )
     command = [sys.executable, "-I", "-c", program, str(tmp_path / "site")]

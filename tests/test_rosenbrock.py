@@ -341,7 +341,6 @@ def test_settings_survive_their_record_and_facts_are_the_columns() -> None:
     step = run(optimizer, StopCriteria(iterations=1))[1][0]
     assert step.facts.keys() == optimizer.columns(6, 1).keys()
     assert optimizer.describe() == "exponential Rosenbrock of order 3, tolerance 0.003"
-    assert optimizer.why_not() == ""
     assert optimizer.follows_flow
     assert optimizer.lands_on_target
     assert step.facts["largest_ritz_value"] > 0

@@ -80,7 +80,7 @@ def test_at_the_start_only_the_scheme_with_long_steps_leaves_the_flow(
     spec, smooth = tiny()
     # Large inputs, for a λ₁ of about 100: ten times what steps of 0.1 can follow.
     steep = MLPObjective(smooth.network, spec.criterion, 10 * smooth.inputs, smooth.targets)
-    euler = dataclasses.replace(spec.optimizer, max_step_size=0.1)
+    euler = spec.optimizer.model_copy(update={"max_step_size": 0.1})
     frame = pd.DataFrame(transient.study(dataclasses.replace(spec, optimizer=euler), steep))
     courses = dict(list(frame.groupby("scheme")))
     reference = courses.pop("adaptive, tolerance 0.0001")

@@ -296,7 +296,7 @@ def test_cut_off_and_taken_up_a_run_is_the_same(
 
     def run(folder: Path, iterations: int) -> None:
         spec = small_spec(optimizer=optimizer, batch=Shuffled(size=6), target_loss=1e-6)
-        stop = dataclasses.replace(spec.stop, max_iterations=iterations)
+        stop = spec.stop.model_copy(update={"max_iterations": iterations})
         train(dataclasses.replace(spec, stop=stop), subset, folder, threads=1)
 
     run(tmp_path / "whole", 23)

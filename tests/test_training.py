@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
@@ -190,7 +189,7 @@ KILLED: dict[str, RunSpec] = {
     "RK4": small_spec(optimizer=RungeKutta4(), target_loss=1e-9, max_iterations=60),
     "SGD": small_spec(optimizer=GRADIENT, **SHUFFLED),
     "Nesterov momentum": small_spec(
-        optimizer=dataclasses.replace(GRADIENT, momentum=0.9, nesterov=True), **SHUFFLED
+        optimizer=GRADIENT.model_copy(update={"momentum": 0.9, "nesterov": True}), **SHUFFLED
     ),
     "Adam": small_spec(
         optimizer=Adam(learning_rate=0.01, warmup_steps=20, drop_at=(40,)), **SHUFFLED

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from pydantic import Field
+
 from eosflow.datasets.archives import UnfitArchive, read_members
 from eosflow.datasets.base import Archive, DatasetSettings, Facts, Preview, Waveforms
 from eosflow.datasets.pool import Pool, Resources
-from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,17 +123,14 @@ def _wrong(name: str, line: int, what: str) -> UnfitArchive:
     return UnfitArchive(f"{name}, line {line}: {what}. The published file has no such line")
 
 
-@dataclass(frozen=True)
 class AtrialFibrillation(DatasetSettings):
     """Windows of two-channel ECG series: how long they are and how far apart they start."""
 
     name: ClassVar[str] = "atrialfibrillation"
     facts: ClassVar[Facts] = FACTS
 
-    window: int = setting(128, about="samples of one window", minimum=1, maximum=STEPS - 1)
-    stride: int = setting(
-        1, about="samples from one window to the next", minimum=1, maximum=STEPS - 1
-    )
+    window: int = Field(128, description="samples of one window", ge=1, le=STEPS - 1)
+    stride: int = Field(1, description="samples from one window to the next", ge=1, le=STEPS - 1)
 
     def input_shape(self) -> tuple[int, ...]:
         """(2, window): channels, samples."""

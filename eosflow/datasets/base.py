@@ -1,10 +1,13 @@
-"""What every dataset says of itself before its data are read. Standard library only."""
+"""What every dataset says of itself before its data are read."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
+
+from eosflow.storage.settings import Plugin
 
 if TYPE_CHECKING:
     from eosflow.datasets.pool import Pool, Resources
@@ -67,31 +70,29 @@ class Phrases:
 Preview = Pictures | Waveforms | Phrases
 
 
-class DatasetSettings(Protocol):
-    """A dataset with its settings: a frozen dataclass whose fields are made by `setting`.
+class DatasetSettings(Plugin, ABC):
+    """A dataset with its settings, and a line in `DATASETS`.
 
-    A dataset inherits from this, for the methods that have a body, and has a line in `DATASETS`.
-    The methods raise UserError where they read a user's file that is absent or unfit.
+    The methods raise UserError if they read a user's file that is absent or unfit.
     """
 
-    name: ClassVar[str]
     facts: ClassVar[Facts]
 
+    @abstractmethod
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input; a subset stores it flattened, the last axis fastest."""
-        ...
 
+    @abstractmethod
     def class_names(self) -> tuple[str, ...] | None:
         """The names of labels 0 … C−1; None where the targets are numbers to fit."""
-        ...
 
+    @abstractmethod
     def pool_size(self) -> int:
         """Size of the training split that subsets are drawn from; the largest N."""
-        ...
 
+    @abstractmethod
     def open_pool(self, resources: Resources) -> Pool:
         """The training split. Raises: UserError where its source is not what it should be."""
-        ...
 
     def held_out_size(self) -> int:
         """Size of the test split, which no run is trained on; 0 where there is none."""

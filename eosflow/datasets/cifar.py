@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from eosflow.datasets.archives import UnfitArchive, read_members
 from eosflow.datasets.base import DatasetSettings, Pictures, Preview
 from eosflow.datasets.pool import Pool, Resources
-from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +26,8 @@ SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32
 BLOCK = 10_000  # images that are squared at a time
 # What the numbers of an input are, and which of them a contact sheet draws as black and as white.
-SCALINGS: dict[str, tuple[float, float] | None] = {"unit": (0.0, 1.0), "standardised": None}
+Scaling = Literal["unit", "standardised"]
+SCALINGS: dict[Scaling, tuple[float, float] | None] = {"unit": (0.0, 1.0), "standardised": None}
 NOISE_STREAM = 0x6C6162656C73  # "labels": the second half of the key of the random numbers
 
 
@@ -69,7 +70,6 @@ def noisy_labels(labels: Integers, classes: int, share: float, seed: int) -> Int
     return np.where(chance < share, (drawn * classes).astype(np.int64), labels)
 
 
-@dataclass(frozen=True)
 class CIFAR(DatasetSettings):
     """Photographs of 32 × 32 pixels: as what numbers they are read, and whether labels are wrong.
 
@@ -83,20 +83,19 @@ class CIFAR(DatasetSettings):
     test: ClassVar[Mapping[str, int]]
     names_file: ClassVar[str]
 
-    scaling: str = setting(
+    scaling: Scaling = Field(
         "unit",
-        about="unit: values in [0, 1]; standardised: each of the 3072 values with mean 0 and "
+        description="unit: values in [0, 1]; standardised: each of the 3072 values with mean 0 and "
         "deviation 1 over all training images, as Cohen et al. 2021 do",
-        enum=list(SCALINGS),
     )
-    label_noise: float = setting(
+    label_noise: float = Field(
         0.0,
-        about="share of the training labels that are replaced by a class drawn uniformly from all, "
-        "which may be the right one; the labels of the test images stay as published",
-        minimum=0,
-        maximum=1,
+        description="share of the training labels that are replaced by a class drawn uniformly "
+        "from all, which may be the right one; the labels of the test images stay as published",
+        ge=0,
+        le=1,
     )
-    noise_seed: int = setting(0, about="seed of which labels are replaced, and by what", minimum=0)
+    noise_seed: int = Field(0, description="seed of which labels are replaced, and by what", ge=0)
 
     def input_shape(self) -> tuple[int, ...]:
         """(3, 32, 32): colours, rows, columns."""

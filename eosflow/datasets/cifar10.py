@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from eosflow.datasets.base import Archive, Facts
@@ -37,7 +36,6 @@ FACTS = Facts(
 )
 
 
-@dataclass(frozen=True)
 class CIFAR10(CIFAR):
     """CIFAR-10: as what numbers the published photographs are read, and how many wrong labels."""
 

@@ -10,22 +10,20 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from eosflow.datasets.base import DatasetSettings, Facts, Pictures, Preview
 from eosflow.datasets.dice_drawing import (
-    DEVICES,
     LINE_ENDS,
     PARAMETERS,
-    POINTS,
     cairo_library,
     draw,
 )
 from eosflow.datasets.pool import Pool, Resources
 from eosflow.storage.files import replacing
-from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +52,8 @@ RANGES: dict[int, dict[str, tuple[float, float]]] = {
 }
 
 # What the numbers of an input are, and which of them a contact sheet draws as black and as white.
-SCALINGS: dict[str, tuple[float, float] | None] = {
+Scaling = Literal["unit", "inverted", "signed", "standardised"]
+SCALINGS: dict[Scaling, tuple[float, float] | None] = {
     "unit": (0.0, 1.0),
     "inverted": (1.0, 0.0),
     "signed": (-1.0, 1.0),
@@ -142,41 +141,37 @@ def write_parameters(dice: Dice, path: Path) -> None:
         parquet.write_table(parameter_table(dice), temporary)
 
 
-@dataclass(frozen=True)
 class Dice(DatasetSettings):
     """Generated pictures of dice: how they are drawn, as what numbers, and how many there are."""
 
     name: ClassVar[str] = "dice"
     facts: ClassVar[Facts] = FACTS
 
-    image_size: int = setting(32, about="side of an image in pixels", minimum=4, maximum=1024)
-    images_per_class: int = setting(
+    image_size: int = Field(32, description="side of an image in pixels", ge=4, le=1024)
+    images_per_class: int = Field(
         20_000,
-        about="images generated of each class; half of all are for training",
-        minimum=1,
-        maximum=10_000_000,
+        description="images generated of each class; half of all are for training",
+        ge=1,
+        le=10_000_000,
     )
-    seed: int = setting(0, about="seed of all images", minimum=0)
-    point: int = setting(
+    seed: int = Field(0, description="seed of all images", ge=0)
+    point: Literal[1, 16, 19, 20] = Field(
         16,
-        about="plot character of R's points(), which draws 1 unless told otherwise: 1 open circle, "
-        "16 disc, 19 disc with a border, 20 the same at two thirds",
-        enum=list(POINTS),
+        description="plot character of R's points(), which draws 1 unless told otherwise: 1 open "
+        "circle, 16 disc, 19 disc with a border, 20 the same at two thirds",
     )
-    device: str = setting(
+    device: Literal["cairo", "windows"] = Field(
         "cairo",
-        about="how R's png() paints: cairo, in grey levels, or windows, R's default there, whole "
-        "pixels black and no line thinner than one",
-        enum=list(DEVICES),
+        description="how R's png() paints: cairo, in grey levels, or windows, R's default there, "
+        "whole pixels black and no line thinner than one",
     )
-    channels: int = setting(
-        1, about="equal planes; 3 is what a loader of colour images makes of grey ones", enum=[1, 3]
+    channels: Literal[1, 3] = Field(
+        1, description="equal planes; 3 is what a loader of colour images makes of grey ones"
     )
-    scaling: str = setting(
+    scaling: Scaling = Field(
         "unit",
-        about="unit: white 1, ink 0; inverted: white 0, ink 1; signed: white 1, ink -1; "
+        description="unit: white 1, ink 0; inverted: white 0, ink 1; signed: white 1, ink -1; "
         "standardised: mean 0 and deviation 1 over all pixels of all training images",
-        enum=list(SCALINGS),
     )
 
     def input_shape(self) -> tuple[int, ...]:

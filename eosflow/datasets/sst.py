@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
 
 from eosflow.datasets.archives import UnfitArchive, read_members
 from eosflow.datasets.base import Archive, DatasetSettings, Facts, Phrases, Preview
 from eosflow.datasets.pool import Pool, Resources
 from eosflow.datasets.token_ids import ROWS, hashed_ids
 from eosflow.storage.errors import UserError, needs
-from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,45 +160,45 @@ def random_vectors(phrases: Sequence[str], words: int) -> NDArray[np.float32]:
     return inputs.reshape(len(phrases), words * HIDDEN)
 
 
-@dataclass(frozen=True)
 class SST(DatasetSettings):
     """Embedded phrases: their classes, how many positions, and what embeds them."""
 
     name: ClassVar[str] = "sst"
     facts: ClassVar[Facts] = FACTS
 
-    classes: int = setting(
-        5, about="five sentiments or negative against positive", enum=sorted(CLASSES)
+    classes: Literal[2, 5] = Field(5, description="five sentiments or negative against positive")
+    words: int = Field(32, description="positions of the embedded phrase", ge=1, le=512)
+    model: str = Field(
+        "FacebookAI/roberta-base",
+        description="name of the RoBERTa model or its folder",
+        min_length=1,
     )
-    words: int = setting(32, about="positions of the embedded phrase", minimum=1, maximum=512)
-    model: str = setting(
-        "FacebookAI/roberta-base", about="name of the RoBERTa model or its folder", minLength=1
-    )
-    revision: str | None = setting(
+    revision: str | None = Field(
         "e2da8e2f811d1448a5b465c236feacd80ffbac7b",
-        about="commit of the model on its hub",
-        minLength=1,
+        description="commit of the model on its hub",
+        min_length=1,
     )
     # word: sub-word pieces averaged; piece: the sub-word pieces themselves
-    tokens: str = setting("word", about="what fills a position", enum=["word", "piece"])
+    tokens: Literal["word", "piece"] = Field("word", description="what fills a position")
     # Stand-ins where no weights are at hand; never the paper's.
-    encoder: str = setting(
+    encoder: Literal["roberta", "random", "hashed"] = Field(
         "roberta",
-        about="what embeds the words: the model; random: a Gaussian vector for each word, whatever "
-        "stands around it; or hashed: nothing, an input is token ids, for the network bert",
-        enum=["roberta", "random", "hashed"],
+        description="what embeds the words: the model; random: a Gaussian vector for each word, "
+        "whatever stands around it; or hashed: nothing, an input is token ids, for the network "
+        "bert",
     )
-    vocabulary: int = setting(
-        30522, about="token ids that there are with encoder: hashed", minimum=4
+    vocabulary: int = Field(
+        30522, description="token ids that there are with encoder: hashed", ge=4
     )
 
-    def __post_init__(self) -> None:
-        """Raises: UserError where sub-word pieces are asked of an encoder that knows none."""
+    @model_validator(mode="after")
+    def _encoder_knows_pieces(self) -> Self:
         if self.encoder != "roberta" and self.tokens == "piece":
-            raise UserError(
+            raise ValueError(
                 f"encoder is {self.encoder}, which knows whole words alone, but tokens is piece: "
                 "take tokens: word, or encoder: roberta."
             )
+        return self
 
     def input_shape(self) -> tuple[int, ...]:
         """(words, hidden size of the model); (words, 768) if random; (3, words + 2) for token ids.

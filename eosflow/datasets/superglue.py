@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
 
 from eosflow.datasets.archives import UnfitArchive, read_members
 from eosflow.datasets.base import Archive, DatasetSettings, Facts, Phrases, Preview
 from eosflow.datasets.pool import Pool, Resources
 from eosflow.datasets.token_ids import ROWS, pair_ids
-from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +35,6 @@ def _facts(title: str, sha256: str, licence: str, citation: str) -> Facts:
     return Facts(title, (archive,), licence, f"{citation}; {BENCHMARK}")
 
 
-@dataclass(frozen=True)
 class SuperGLUE(DatasetSettings):
     """A task of pairs of texts: how long a pair may be, and whose tokenizer reads it.
 
@@ -47,18 +46,18 @@ class SuperGLUE(DatasetSettings):
     training: ClassVar[int]
     held_out: ClassVar[int]
 
-    positions: int = setting(
-        256, about="tokens of a pair with its [CLS] and [SEP]; longer pairs are cut", minimum=8
+    positions: int = Field(
+        256, description="tokens of a pair with its [CLS] and [SEP]; longer pairs are cut", ge=8
     )
-    model: str = setting(
+    model: str = Field(
         "google-bert/bert-base-uncased",
-        about="name of the model whose tokenizer is taken, or its folder",
-        minLength=1,
+        description="name of the model whose tokenizer is taken, or its folder",
+        min_length=1,
     )
-    revision: str | None = setting(
+    revision: str | None = Field(
         "86b5e0934494bd15c9632b12f734a8a67f723594",
-        about="commit of the model on its hub",
-        minLength=1,
+        description="commit of the model on its hub",
+        min_length=1,
     )
 
     @classmethod
@@ -145,7 +144,6 @@ class SuperGLUE(DatasetSettings):
         return pairs, labels
 
 
-@dataclass(frozen=True)
 class BoolQ(SuperGLUE):
     """BoolQ: does a passage answer a question with yes? The question comes first."""
 
@@ -166,7 +164,6 @@ class BoolQ(SuperGLUE):
         return row["question"], row["passage"]
 
 
-@dataclass(frozen=True)
 class WiC(SuperGLUE):
     """WiC: has a word the same meaning in two sentences? The word stands before the first."""
 
@@ -187,7 +184,6 @@ class WiC(SuperGLUE):
         return f"{row['word']}: {row['sentence1']}", row["sentence2"]
 
 
-@dataclass(frozen=True)
 class RTE(SuperGLUE):
     """RTE: does a premise entail a hypothesis? The premise comes first."""
 

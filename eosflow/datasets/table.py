@@ -6,12 +6,14 @@ import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from eosflow.datasets.base import DatasetSettings, Facts, Pictures, Preview
 from eosflow.datasets.pool import Pool, Resources
 from eosflow.datasets.table_files import COUNTED, MEASURED, Form, opened, unfit
-from eosflow.storage.settings import setting
+from eosflow.storage.settings import UNIQUE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -119,11 +121,11 @@ def _float64_at_most(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.float64) if wide else values
 
 
-@dataclass(frozen=True)
 class Table(DatasetSettings):
     """A user's own file, with the names, licence and shape that the config gives it."""
 
     name: ClassVar[str] = "table"
+    unkeyed: ClassVar[tuple[str, ...]] = ("title", "licence", "citation", "classes")
     facts: ClassVar[Facts] = Facts(
         title="A table of your own",
         archives=(),
@@ -131,28 +133,27 @@ class Table(DatasetSettings):
         citation="the one that its settings name",
     )
 
-    path: str = setting(
-        about="the file, an .npz with inputs and labels or a .parquet with a column label",
-        minLength=1,
+    path: str = Field(
+        description="the file, an .npz with inputs and labels or a .parquet with a column label",
+        min_length=1,
+        examples=["my-data.npz"],
     )
-    title: str = setting(
-        about="name of the dataset in figures and tables", in_key=False, minLength=1
+    title: str = Field(
+        description="name of the dataset in figures and tables", min_length=1, examples=["My data"]
     )
-    licence: str = setting(about="what others may do with the data", in_key=False, minLength=1)
-    citation: str = setting("", about="whom to cite for the data", in_key=False)
-    shape: tuple[int, ...] = setting(
+    licence: str = Field(
+        description="what others may do with the data", min_length=1, examples=["CC0"]
+    )
+    citation: str = Field("", description="whom to cite for the data")
+    shape: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (),
-        about="shape of one input, such as [3, 32, 32] for channels, rows and columns; empty: as "
-        "the file has it",
-        items={"type": "integer", "minimum": 1},
+        description="shape of one input, such as [3, 32, 32] for channels, rows and columns; "
+        "empty: as the file has it",
     )
-    scale: float = setting(1.0, about="factor on every stored input", exclusiveMinimum=0)
-    classes: tuple[str, ...] = setting(
+    scale: float = Field(1.0, description="factor on every stored input", gt=0)
+    classes: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], UNIQUE] = Field(
         (),
-        about="names of the classes 0, 1, …; empty: their numbers",
-        in_key=False,
-        items={"type": "string", "minLength": 1},
-        uniqueItems=True,
+        description="names of the classes 0, 1, …; empty: their numbers",
     )
 
     def input_shape(self) -> tuple[int, ...]:
@@ -218,7 +219,7 @@ class Table(DatasetSettings):
         """The file."""
         return (self.path,)
 
-    def preview(self, shape: tuple[int, ...]) -> Preview:
+    def preview(self, shape: tuple[Annotated[int, Field(ge=1)], ...]) -> Preview:
         """Pictures where the shape is that of pictures, else one row of grey pixels."""
         match shape:
             case (1 | 3 as colours, height, width):

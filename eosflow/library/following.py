@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jsonschema
 import numpy as np
 import pandas as pd
+from pydantic import Field
 from torch import Tensor, nn
 
 from eosflow.library.problem import Problem
@@ -19,21 +19,17 @@ from eosflow.optimizers import loop
 from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.batches import Batches, FullBatch, Shuffled
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.runs.measure import with_rate
 from eosflow.runs.progress import LossProgress
 from eosflow.runs.snapshots import EveryIterations
 from eosflow.runs.spec import Stop
 from eosflow.runs.train import COLUMNS, row_of
-from eosflow.storage import settings
 from eosflow.storage.errors import UserError
 from eosflow.storage.progress import count_progress
-from eosflow.storage.settings import setting
 
 # What a measurement with `every=0` looks at, besides the last: the snapshots of a workflow's run.
 SNAPSHOTS = EveryIterations()
 
 
-@dataclass(frozen=True, kw_only=True)
 class SGD(GradientDescent):
     """Gradient descent on batches, every example once per epoch in a new order in each.
 
@@ -42,7 +38,7 @@ class SGD(GradientDescent):
     'gradient descent, learning rate 0.1, momentum 0.9, batches of 32 in a new order every epoch'
     """
 
-    batch_size: int = setting(about="examples per batch", minimum=1)
+    batch_size: int = Field(description="examples per batch", ge=1, examples=[32])
 
     def describe(self) -> str:
         """The optimizer in words, with its batches."""
@@ -155,7 +151,7 @@ class _Recorder:
         last = current.step is None
         for name, measurement in self._measures.items():
             if self._due(measurement, train_state.iteration, last):
-                at = with_rate(measurement, self._optimizer, train_state.iteration)
+                at = measurement.during(self._optimizer, train_state.iteration)
                 found = at.measure(
                     self._problem.objective, train_state.theta, train_state.iteration, self._seed
                 )
@@ -230,14 +226,13 @@ def _named(measure: Sequence[Measurement]) -> dict[str, Measurement]:
     """Measurements by their names; a second of one name is `NAME-2`."""
     named: dict[str, Measurement] = {}
     for measurement in measure:
-        if isinstance(measurement, type) or not hasattr(measurement, "measure"):
+        if not isinstance(measurement, Measurement):
             name = getattr(measurement, "__name__", repr(measurement))
             raise UserError(
                 f"measure: {name} was given; it must be a list of measurements, such as "
                 "[eosflow.TopEigenvalues(k=5, every=20)]."
             )
-        check_settings(measurement)
-        if hasattr(measurement, "held_out"):
+        if measurement.held_out_examples:
             raise UserError(
                 f"measure: {type(measurement).__name__} takes the test split of a dataset of the "
                 "workflow, which a problem of yours has not. Leave it out, and evaluate run.module "
@@ -267,7 +262,7 @@ def _until(loss: float | None, flow_time: float | None, steps: int | None) -> lo
 
 
 def _check(problem: Problem, optimizer: Optimizer, batches: Batches | None) -> None:
-    if isinstance(optimizer, type) or not hasattr(optimizer, "step"):
+    if not isinstance(optimizer, Optimizer):
         name = getattr(optimizer, "__name__", type(optimizer).__name__)
         raise UserError(
             f"optimizer: {name} was given; it must be one of eosflow's, with its settings, such as "
@@ -279,12 +274,8 @@ def _check(problem: Problem, optimizer: Optimizer, batches: Batches | None) -> N
             f"problem: {type(problem).__name__} was given; make one: "
             "eosflow.Problem(module, criterion, data)."
         )
-    check_settings(optimizer)
-    if why_not := optimizer.why_not():
-        raise UserError(f"{type(optimizer).__name__}: {why_not}")
     if batches is None:
         return
-    check_settings(batches)
     name = type(optimizer).__name__
     if isinstance(optimizer, SGD):
         raise UserError("batches: SGD has its own; use GradientDescent with batches instead.")
@@ -293,14 +284,3 @@ def _check(problem: Problem, optimizer: Optimizer, batches: Batches | None) -> N
             f"batches: {name} follows the flow of the whole loss. Leave them out, or choose an "
             "optimizer such as GradientDescent."
         )
-
-
-def check_settings(plugin: Any) -> None:
-    """Raises: UserError for a setting outside what its class allows."""
-    rules = settings.schema(type(plugin))
-    values = {name: value for name, value in settings.record(plugin).items() if name != "name"}
-    for error in jsonschema.Draft202012Validator(rules).iter_errors(values):
-        path = ".".join(str(part) for part in error.absolute_path)
-        about = rules["properties"].get(path, {}).get("description", "")
-        meaning = f" ({about})" if about else ""
-        raise UserError(f"{type(plugin).__name__}: {path}{meaning}: {error.message}.")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from eosflow.storage.errors import UserError
-from eosflow.storage.settings import setting
+from pydantic import Field, model_validator
+
+from eosflow.measurements.base import Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from eosflow.objectives.base import Objective
 
 
-@dataclass(frozen=True)
-class Accuracy:
+class Accuracy(Measurement):
     """Loss and accuracy on the run's examples and on the first of the dataset's test split.
 
     Whoever chooses by held-out examples, such as when to stop, must not report on the same ones:
@@ -23,32 +22,32 @@ class Accuracy:
     """
 
     name: ClassVar[str] = "accuracy"
-    version: ClassVar[int] = 1
 
-    held_out: int = setting(1000, about="held-out examples, of the test split", minimum=1)
-    validation: int = setting(
-        0, about="how many of the held-out examples, the first, are kept apart", minimum=0
+    held_out: int = Field(1000, description="held-out examples, of the test split", ge=1)
+    validation: int = Field(
+        0, description="how many of the held-out examples, the first, are kept apart", ge=0
     )
-    every: int = setting(0, about="iterations between two; 0: every snapshot", minimum=0)
 
-    def __post_init__(self) -> None:
-        """Raises: UserError where nothing is left of the held-out examples."""
+    @model_validator(mode="after")
+    def _some_are_left(self) -> Self:
         if self.validation >= self.held_out:
-            raise UserError(
+            raise ValueError(
                 f"validation is {self.validation}, but there are {self.held_out} held-out "
                 "examples to keep them apart from: make held_out larger, or validation smaller."
             )
+        return self
+
+    @property
+    def held_out_examples(self) -> int:
+        """`held_out`."""
+        return self.held_out
 
     def columns(self, outputs: int) -> tuple[str, ...]:
         """𝓛 and the share of examples whose largest output is that of their class, of each set."""
         sets = ("", "held_out_", *(("validation_",) if self.validation else ()))
         return tuple(f"{which}{name}" for which in sets for name in ("loss", "accuracy"))
 
-    def applies_to(self, network: str) -> bool:
-        """To any."""
-        return True
-
-    def measure(
+    def measure(  # type: ignore[override]  # the loss on `held_out_examples` comes with it
         self, objective: Objective, theta: Tensor, iteration: int, seed: int, held_out: Objective
     ) -> dict[str, Any]:
         """The numbers at θ (P,); `held_out` is the same loss on the held-out examples.

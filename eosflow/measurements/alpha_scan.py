@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
+from pydantic import Field
+
+from eosflow.measurements.base import Measurement
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
 from eosflow.storage.errors import UserError
-from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from eosflow.datasets.base import DatasetSettings
+    from eosflow.networks.base import NetworkSettings
     from eosflow.objectives.base import Objective
+    from eosflow.optimizers.base import Optimizer
 
 # Along the top eigenvector, along a random unit vector, and along the gradient itself.
 WAYS = ("top", "random", "step")
@@ -20,8 +24,7 @@ WAYS = ("top", "random", "step")
 LOSSES = ("batch", "whole")
 
 
-@dataclass(frozen=True)
-class AlphaScan:
+class AlphaScan(Measurement):
     """Mean change of the loss from θ to θ − αη (g_B·u) u, over minibatches B, for several α.
 
     `top`: u is the top eigenvector v₁ of 𝓗; `random`: a random unit vector, drawn anew for each B;
@@ -32,37 +35,45 @@ class AlphaScan:
     """
 
     name: ClassVar[str] = "alpha-scan"
-    version: ClassVar[int] = 1
 
-    alphas: tuple[float, ...] = setting(
+    alphas: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         (0.25, 0.33, 0.5, 1.0, 2.0, 3.0, 4.0),
-        about="α, the lengths of the steps in those of the optimizer",
-        items={"type": "number", "exclusiveMinimum": 0},
+        description="α, the lengths of the steps in those of the optimizer",
     )
-    learning_rate: float | None = setting(
-        None, about="learning rate η; null: the run's own at the snapshot", exclusiveMinimum=0
+    learning_rate: float | None = Field(
+        None, description="learning rate η; null: the run's own at the snapshot", gt=0
     )
-    batch_size: int = setting(
-        128, about="examples per minibatch; all, where there are fewer", minimum=1
+    batch_size: int = Field(
+        128, description="examples per minibatch; all, where there are fewer", ge=1
     )
-    batches: int = setting(10, about="how many minibatches", minimum=1)
-    tolerance: float = setting(
+    batches: int = Field(10, description="how many minibatches", ge=1)
+    tolerance: float = Field(
         0.001,
-        about="largest residual of an eigenpair, relative to the sharpness",
-        exclusiveMinimum=0,
-        exclusiveMaximum=1,
+        description="largest residual of an eigenpair, relative to the sharpness",
+        gt=0,
+        lt=1,
     )
-    every: int = setting(0, about="iterations between two; 0: every snapshot", minimum=0)
+
+    def why_not(self, network: NetworkSettings, data: DatasetSettings, optimizer: Optimizer) -> str:
+        """It needs a learning rate."""
+        if self.during(optimizer, 0).learning_rate is None:
+            return (
+                f"{self.name} needs a learning rate and {optimizer.name} has none; give "
+                f"measurements.{self.name}.learning_rate."
+            )
+        return super().why_not(network, data, optimizer)
+
+    def during(self, optimizer: Optimizer, iteration: int) -> AlphaScan:
+        """With the optimizer's learning rate, unless one is set."""
+        if self.learning_rate is not None:
+            return self
+        return self.model_copy(update={"learning_rate": optimizer.rate(iteration)})
 
     def columns(self, outputs: int) -> tuple[str, ...]:
         """`top_batch_α` and so on, with α as in 0.25; then η, the scale and the eigenpairs."""
         changes = (name for alpha in self.alphas for name in _names(alpha))
         rest = ("learning_rate", "top_scale", "batch_size")
         return (*changes, *rest, *TopEigenvalues(k=2).columns(outputs))
-
-    def applies_to(self, network: str) -> bool:
-        """To any."""
-        return True
 
     def measure(
         self, objective: Objective, theta: Tensor, iteration: int, seed: int

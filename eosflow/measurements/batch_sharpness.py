@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from eosflow.storage.settings import setting
+from pydantic import Field
+
+from eosflow.measurements.base import Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from eosflow.objectives.base import Objective
 
 
-@dataclass(frozen=True)
-class BatchSharpness:
+class BatchSharpness(Measurement):
     """E_B[g_Bᵀ𝓗_B g_B / ‖g_B‖²], the mean over equal batches B in a random order of the examples.
 
     Implements: C5. g_B and 𝓗_B are gradient and Hessian of the loss of B. SGD with learning rate η
@@ -33,20 +33,14 @@ class BatchSharpness:
     """
 
     name: ClassVar[str] = "batch-sharpness"
-    version: ClassVar[int] = 1
 
-    size: int = setting(
-        32, about="examples per batch, those of SGD; all, where there are fewer", minimum=1
+    size: int = Field(
+        32, description="examples per batch, those of SGD; all, where there are fewer", ge=1
     )
-    every: int = setting(0, about="iterations between two; 0: every snapshot", minimum=0)
 
     def columns(self, outputs: int) -> tuple[str, ...]:
         """The mean, its standard error over the batches, how many there are, and their size."""
         return ("batch_sharpness", "batch_sharpness_error", "batches", "batch_size")
-
-    def applies_to(self, network: str) -> bool:
-        """To any."""
-        return True
 
     def measure(
         self, objective: Objective, theta: Tensor, iteration: int, seed: int

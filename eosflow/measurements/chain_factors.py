@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from eosflow.storage.settings import setting
+from eosflow.measurements.base import Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
     from eosflow.objectives.base import Objective
 
 
-@dataclass(frozen=True)
-class ChainFactors:
+class ChainFactors(Measurement):
     """E‖M_l‖² and its five factors for each link of a chain, be it a layer or a residual block.
 
     For an MLP they are those of the decomposition, found another way. The columns are listed in
@@ -22,17 +20,10 @@ class ChainFactors:
     """
 
     name: ClassVar[str] = "chain-factors"
-    version: ClassVar[int] = 1
-
-    every: int = setting(0, about="iterations between two; 0: every snapshot", minimum=0)
 
     def columns(self, outputs: int) -> tuple[str, ...]:
         """Those that every chain has; the others depend on how many links there are."""
         return ("m_norm2", "criterion_norm2", "alignment_product", "residual_jacobian")
-
-    def applies_to(self, network: str) -> bool:
-        """To any in the registry: all are chains."""
-        return True
 
     def measure(
         self, objective: Objective, theta: Tensor, iteration: int, seed: int

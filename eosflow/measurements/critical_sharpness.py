@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from eosflow.storage.settings import setting
+from eosflow.measurements.base import Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,8 +36,7 @@ class Critical(NamedTuple):
 NOTHING_FALLS = Critical(0.0, 0.0, 0, False)
 
 
-@dataclass(frozen=True)
-class CriticalSharpness:
+class CriticalSharpness(Measurement):
     """λ_c = 2/η_c, η_c the shortest step along −∇𝓛 that raises the loss. No second derivative.
 
     Implements: C6. On a quadratic loss it is gᵀ𝓗g/gᵀg, g = ∇𝓛: the curvature along the step of
@@ -54,17 +52,10 @@ class CriticalSharpness:
     """
 
     name: ClassVar[str] = "critical-sharpness"
-    version: ClassVar[int] = 1
-
-    every: int = setting(0, about="iterations between two; 0: every snapshot", minimum=0)
 
     def columns(self, outputs: int) -> tuple[str, ...]:
         """λ_c, the largest error it can have, the forward passes, and whether it converged."""
         return ("critical_sharpness", "critical_sharpness_error", "forward_passes", "converged")
-
-    def applies_to(self, network: str) -> bool:
-        """To any."""
-        return True
 
     def measure(
         self, objective: Objective, theta: Tensor, iteration: int, seed: int

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from eosflow.storage.settings import setting
+from eosflow.measurements.base import Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
     from eosflow.objectives.base import Objective
 
 
-@dataclass(frozen=True)
-class Decomposition:
+class Decomposition(Measurement):
     """λ₁ of 𝓗, G and R, E‖M‖², the overlap, the layers' norms, and the five factors of an MLP.
 
     The numbers are those of `eosflow.measurements.factors.decompose`; the columns are listed in
@@ -23,8 +21,6 @@ class Decomposition:
 
     name: ClassVar[str] = "decomposition"
     version: ClassVar[int] = 4
-
-    every: int = setting(0, about="iterations between two; 0: every snapshot", minimum=0)
 
     def columns(self, outputs: int) -> tuple[str, ...]:
         """Those that every network has; the norms of the layers depend on how many there are."""
@@ -38,10 +34,6 @@ class Decomposition:
             "overlap",
             "converged",
         )
-
-    def applies_to(self, network: str) -> bool:
-        """To any; the five factors are those of an MLP."""
-        return True
 
     def measure(
         self, objective: Objective, theta: Tensor, iteration: int, seed: int

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from eosflow.storage.settings import setting
+from pydantic import Field
+
+from eosflow.measurements.base import Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,8 +21,7 @@ TOLERANCE = 1e-4  # of λ₁(G)
 MAX_PRODUCTS = 300
 
 
-@dataclass(frozen=True)
-class EffectiveParameters:
+class EffectiveParameters(Measurement):
     """N_eff = Σ_i λ_i/(λ_i + α) over the eigenvalues of G, for α constant and for α = c λ₁(G).
 
     G alone: λ/(λ + α) has a pole at λ = −α, and 𝓗 has eigenvalues there. 0 ≤ N_eff ≤ rank G. Exact
@@ -33,26 +33,21 @@ class EffectiveParameters:
     name: ClassVar[str] = "effective-parameters"
     version: ClassVar[int] = 2
 
-    alpha: float = setting(0.01, about="α of the constant prior", exclusiveMinimum=0)
-    relative_alpha: float = setting(
-        0.01, about="c, for α = c times the largest eigenvalue of G", exclusiveMinimum=0
+    alpha: float = Field(0.01, description="α of the constant prior", gt=0)
+    relative_alpha: float = Field(
+        0.01, description="c, for α = c times the largest eigenvalue of G", gt=0
     )
-    exact_up_to: int = setting(
-        500, about="parameters up to which all eigenvalues are computed", minimum=0
+    exact_up_to: int = Field(
+        500, description="parameters up to which all eigenvalues are computed", ge=0
     )
-    probes: int = setting(10, about="random vectors of the quadrature", minimum=2)
-    steps: int = setting(60, about="nodes of the quadrature per probe", minimum=2)
-    every: int = setting(0, about="iterations between two; 0: every snapshot", minimum=0)
+    probes: int = Field(10, description="random vectors of the quadrature", ge=2)
+    steps: int = Field(60, description="nodes of the quadrature per probe", ge=2)
 
     def columns(self, outputs: int) -> tuple[str, ...]:
         """N_eff of both kinds, each with its error, which is 0 where it is exact; λ₁(G)."""
         pairs = ("effective_parameters", "effective_parameters_relative")
         each = (part for name in pairs for part in (name, f"{name}_error"))
         return (*each, "sharpness_gauss_newton", "residual_gauss_newton")
-
-    def applies_to(self, network: str) -> bool:
-        """To any."""
-        return True
 
     def measure(
         self, objective: Objective, theta: Tensor, iteration: int, seed: int

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import Field
+
+from eosflow.measurements.base import Measurement
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
-from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from eosflow.objectives.base import Objective
 
 
-@dataclass(frozen=True)
-class GradientAlignment:
+class GradientAlignment(Measurement):
     """‖Vᵀg‖²/‖g‖² of g = ∇𝓛 in the top k eigenvectors V of 𝓗, and cosines of minibatch gradients.
 
     `cosine_m` is the mean over the minibatches B of |g_B·v_m|/‖g_B‖. A random direction has the
@@ -25,30 +25,24 @@ class GradientAlignment:
     """
 
     name: ClassVar[str] = "gradient-alignment"
-    version: ClassVar[int] = 1
 
-    k: int = setting(5, about="how many directions", minimum=1)
-    batch_size: int = setting(
-        128, about="examples per minibatch; all, where there are fewer", minimum=1
+    k: int = Field(5, description="how many directions", ge=1)
+    batch_size: int = Field(
+        128, description="examples per minibatch; all, where there are fewer", ge=1
     )
-    batches: int = setting(20, about="how many minibatches", minimum=1)
-    tolerance: float = setting(
+    batches: int = Field(20, description="how many minibatches", ge=1)
+    tolerance: float = Field(
         0.001,
-        about="largest residual of an eigenpair, relative to the sharpness",
-        exclusiveMinimum=0,
-        exclusiveMaximum=1,
+        description="largest residual of an eigenpair, relative to the sharpness",
+        gt=0,
+        lt=1,
     )
-    every: int = setting(0, about="iterations between two; 0: every snapshot", minimum=0)
 
     def columns(self, outputs: int) -> tuple[str, ...]:
         """The share, the cosines and their mean over m, the baseline; then the eigenpairs."""
         cosines = (f"cosine_{m}" for m in range(1, self.k + 1))
         pairs = TopEigenvalues(k=self.k).columns(outputs)
         return ("gradient_share", *cosines, "cosine", "cosine_random", "batch_size", *pairs)
-
-    def applies_to(self, network: str) -> bool:
-        """To any."""
-        return True
 
     def measure(
         self, objective: Objective, theta: Tensor, iteration: int, seed: int

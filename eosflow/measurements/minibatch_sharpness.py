@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import Field
+
+from eosflow.measurements.base import Measurement
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
-from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from eosflow.objectives.base import Objective
 
 
-@dataclass(frozen=True)
-class MinibatchSharpness:
+class MinibatchSharpness(Measurement):
     """The mean of λ₁(𝓗_B) over equal batches B of the examples, and λ₁(𝓗) of all of them.
 
     𝓗 is the mean of the 𝓗_B where the batches hold all examples, which they do where their size
@@ -24,18 +24,14 @@ class MinibatchSharpness:
     """
 
     name: ClassVar[str] = "minibatch-sharpness"
-    version: ClassVar[int] = 1
 
-    batch_size: int = setting(
-        128, about="examples per batch; all, where there are fewer", minimum=1
-    )
-    tolerance: float = setting(
+    batch_size: int = Field(128, description="examples per batch; all, where there are fewer", ge=1)
+    tolerance: float = Field(
         0.001,
-        about="largest residual of an eigenpair, relative to the sharpness",
-        exclusiveMinimum=0,
-        exclusiveMaximum=1,
+        description="largest residual of an eigenpair, relative to the sharpness",
+        gt=0,
+        lt=1,
     )
-    every: int = setting(0, about="iterations between two; 0: every snapshot", minimum=0)
 
     def columns(self, outputs: int) -> tuple[str, ...]:
         """The two sharpnesses, the largest of each one's relative residuals, and the batches."""
@@ -49,10 +45,6 @@ class MinibatchSharpness:
             "products",
             "converged",
         )
-
-    def applies_to(self, network: str) -> bool:
-        """To any."""
-        return True
 
     def measure(
         self, objective: Objective, theta: Tensor, iteration: int, seed: int

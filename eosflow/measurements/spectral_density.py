@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from eosflow.storage.settings import setting
+from pydantic import Field
+
+from eosflow.measurements.base import Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
     from eosflow.objectives.base import Objective
 
 
-@dataclass(frozen=True)
-class SpectralDensity:
+class SpectralDensity(Measurement):
     """Trace, Frobenius norm and outliers of 𝓗 or G, with standard errors over random probes.
 
     Outliers are eigenvalues above the edge of the Marchenko–Pastur law σ²(1 + √(P/n))², with σ² the
@@ -22,12 +22,10 @@ class SpectralDensity:
     """
 
     name: ClassVar[str] = "spectral-density"
-    version: ClassVar[int] = 1
 
-    matrix: str = setting("hessian", about="of which matrix", enum=["hessian", "gauss_newton"])
-    probes: int = setting(10, about="random vectors that the spectrum is seen by", minimum=2)
-    steps: int = setting(60, about="nodes of the quadrature per probe", minimum=2)
-    every: int = setting(0, about="iterations between two; 0: every snapshot", minimum=0)
+    matrix: Literal["hessian", "gauss_newton"] = Field("hessian", description="of which matrix")
+    probes: int = Field(10, description="random vectors that the spectrum is seen by", ge=2)
+    steps: int = Field(60, description="nodes of the quadrature per probe", ge=2)
 
     def columns(self, outputs: int) -> tuple[str, ...]:
         """Tr A, ‖A‖_F and the number of outliers, each with its error; the edge; the extreme nodes.
@@ -42,10 +40,6 @@ class SpectralDensity:
             "largest",
         )
 
-    def applies_to(self, network: str) -> bool:
-        """To any."""
-        return True
-
     def measure(
         self, objective: Objective, theta: Tensor, iteration: int, seed: int
     ) -> dict[str, Any]:
@@ -55,9 +49,8 @@ class SpectralDensity:
 
         evaluation = objective.evaluate(theta)
         stream = generator(seed, f"{self.name} {iteration}")
-        matrix = cast(Literal["hessian", "gauss_newton"], self.matrix)
         found = spectrum(
-            lambda block, out: evaluation.product(matrix, block, out),
+            lambda block, out: evaluation.product(self.matrix, block, out),
             probes(len(theta), self.probes, theta, stream),
             self.steps,
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from eosflow.storage.settings import setting
+from pydantic import Field
+
+from eosflow.measurements.base import Measurement
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -16,24 +17,22 @@ if TYPE_CHECKING:
 MAX_PRODUCTS = 300  # block products with k vectors
 
 
-@dataclass(frozen=True)
-class TopEigenvalues:
+class TopEigenvalues(Measurement):
     """The k largest algebraic eigenvalues of 𝓗, G or R at a snapshot."""
 
     name: ClassVar[str] = "top-eigenvalues"
     version: ClassVar[int] = 2
 
-    k: int = setting(5, about="how many eigenvalues", minimum=1)
-    matrix: str = setting(
-        "hessian", about="of which matrix", enum=["hessian", "gauss_newton", "residual"]
+    k: int = Field(5, description="how many eigenvalues", ge=1)
+    matrix: Literal["hessian", "gauss_newton", "residual"] = Field(
+        "hessian", description="of which matrix"
     )
-    tolerance: float = setting(
+    tolerance: float = Field(
         0.001,
-        about="largest residual, relative to the first eigenvalue",
-        exclusiveMinimum=0,
-        exclusiveMaximum=1,
+        description="largest residual, relative to the first eigenvalue",
+        gt=0,
+        lt=1,
     )
-    every: int = setting(0, about="iterations between two; 0: every snapshot", minimum=0)
 
     def columns(self, outputs: int) -> tuple[str, ...]:
         """λ_m and ‖Av − λv‖/|λ_1| of each pair, block products, and whether all converged."""
@@ -41,10 +40,6 @@ class TopEigenvalues:
         values = (f"eigenvalue_{m}" for m in numbers)
         residuals = (f"residual_{m}" for m in numbers)
         return (*values, *residuals, "products", "converged")
-
-    def applies_to(self, network: str) -> bool:
-        """To any."""
-        return True
 
     def measure(
         self, objective: Objective, theta: Tensor, iteration: int, seed: int
@@ -77,9 +72,8 @@ class TopEigenvalues:
         theta = evaluation.theta
         count = min(self.k, len(theta))
         rows = torch.randn(count, len(theta), generator=stream, dtype=torch.float64).to(theta)
-        matrix = cast(Literal["hessian", "gauss_newton", "residual"], self.matrix)
         return top_eigenpairs(
-            lambda block, out: evaluation.product(matrix, block, out),
+            lambda block, out: evaluation.product(self.matrix, block, out),
             rows.T,
             self.tolerance,
             MAX_PRODUCTS,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from eosflow.storage.settings import Plugin
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,32 +35,39 @@ class Network(Protocol):
         """θ (P,) from the tensors of a snapshot; the inverse of `named`."""
 
 
-class NetworkSettings(Protocol):
-    """The settings of one kind of network: a frozen dataclass, see `eosflow.storage.settings`.
+class NetworkSettings(Plugin, ABC):
+    """The settings of one kind of network, and a line in `NETWORKS`.
 
     `shape` is that of one input, such as (3, 32, 32) for colour images; `outputs` is C. All but
     `build` are asked for while planning, so a module with settings imports torch in `build` alone.
     """
 
-    name: ClassVar[str]
+    reads_images: ClassVar[bool] = False  # (channels, height, width)
 
     def why_not(self, shape: Shape) -> str:
         """Why the network cannot read inputs of this shape, and what to do; empty if it can."""
+        return ""
 
+    @abstractmethod
     def parameters(self, shape: Shape, outputs: int) -> int:
         """P."""
 
+    @abstractmethod
     def activations(self, shape: Shape, outputs: int) -> int:
         """Numbers that one example leaves in memory on its way forward."""
 
+    @abstractmethod
     def gradient_operations(self, shape: Shape, outputs: int) -> int:
         """Floating-point operations of the loss and its gradient, for one example."""
 
+    @abstractmethod
     def product_operations(self, shape: Shape, outputs: int) -> int:
         """Floating-point operations of one product with 𝓗, for one example and vector."""
 
+    @abstractmethod
     def describe(self) -> str:
         """The network in words, for the report: `6 affine layers of width 512, elu`."""
 
+    @abstractmethod
     def build(self, shape: Shape, outputs: int) -> Network:
         """The network itself."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from eosflow.networks.base import Shape
+from pydantic import Field
+
+from eosflow.networks.base import NetworkSettings, Shape
 from eosflow.storage.errors import needs
-from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
     from eosflow.networks.module import ModuleNetwork
@@ -17,8 +17,7 @@ TYPES = 2  # token types: the first text of a pair and the second
 EXPANSION = 4  # of a layer's dense part, over its width
 
 
-@dataclass(frozen=True)
-class BERTSettings:
+class BERTSettings(NetworkSettings):
     """Layers of attention over tokens, a tanh layer on the first token's vector, a dense layer.
 
     The defaults are BERT base, uncased. An input is token ids, their attention mask and token
@@ -30,19 +29,19 @@ class BERTSettings:
 
     name: ClassVar[str] = "bert"
 
-    weights: str | None = setting(
+    weights: str | None = Field(
         None,
-        about="name or folder of pretrained weights; null: drawn by the run's seed",
-        minLength=1,
+        description="name or folder of pretrained weights; null: drawn by the run's seed",
+        min_length=1,
     )
-    revision: str | None = setting(
-        None, about="commit of the weights on their hub; null: the newest", minLength=1
+    revision: str | None = Field(
+        None, description="commit of the weights on their hub; null: the newest", min_length=1
     )
-    layers: int = setting(12, about="layers of attention", minimum=1)
-    width: int = setting(768, about="length of a token's vector", minimum=1)
-    heads: int = setting(12, about="attention heads of each layer; divide the width", minimum=1)
-    vocabulary: int = setting(30522, about="token ids that there are", minimum=4)
-    positions: int = setting(512, about="most tokens of an input", minimum=2)
+    layers: int = Field(12, description="layers of attention", ge=1)
+    width: int = Field(768, description="length of a token's vector", ge=1)
+    heads: int = Field(12, description="attention heads of each layer; divide the width", ge=1)
+    vocabulary: int = Field(30522, description="token ids that there are", ge=4)
+    positions: int = Field(512, description="most tokens of an input", ge=2)
 
     def why_not(self, shape: Shape) -> str:
         """Empty for token ids (3, positions), no more positions than there are."""

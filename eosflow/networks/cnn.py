@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
 
 from eosflow.networks import images
 from eosflow.networks.base import Shape
-from eosflow.networks.mlp import ACTIVATION_NAMES
-from eosflow.storage.settings import setting
+from eosflow.networks.mlp import Activation
 
 if TYPE_CHECKING:
     from eosflow.networks.module import ModuleNetwork
 
 
-@dataclass(frozen=True)
 class CNNSettings(images.ImageSettings):
     """Four 3×3 convolutions, two of them pooled, and two dense layers.
 
@@ -23,13 +22,13 @@ class CNNSettings(images.ImageSettings):
 
     name: ClassVar[str] = "cnn"
 
-    channels: int = setting(
-        32, about="channels of the first two convolutions; the others have twice as many", minimum=1
+    channels: int = Field(
+        32,
+        description="channels of the first two convolutions; the others have twice as many",
+        ge=1,
     )
-    dense: int = setting(128, about="units of the dense hidden layer", minimum=1)
-    activation: str = setting(
-        "relu", about="function between the layers", enum=list(ACTIVATION_NAMES)
-    )
+    dense: int = Field(128, description="units of the dense hidden layer", ge=1)
+    activation: Activation = Field("relu", description="function between the layers")
 
     def why_not(self, shape: Shape) -> str:
         """Empty for images of at least 10 × 10 pixels."""

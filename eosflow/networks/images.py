@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
-from eosflow.networks.base import Shape
+from eosflow.networks.base import NetworkSettings, Shape
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,10 @@ def affine(into: int, out: int) -> Layer:
     return Layer(into * out + out, into * out, out)
 
 
-class ImageSettings(ABC):
+class ImageSettings(NetworkSettings):
     """What planning asks of a network of images, from the layers that it is made of."""
+
+    reads_images: ClassVar[bool] = True
 
     @abstractmethod
     def _layers(self, shape: Shape, outputs: int) -> list[Layer]:

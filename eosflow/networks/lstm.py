@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from eosflow.networks.base import Shape
-from eosflow.storage.settings import setting
+from pydantic import Field
+
+from eosflow.networks.base import NetworkSettings, Shape
 
 if TYPE_CHECKING:
     import torch
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 NUMBERS = 15
 
 
-@dataclass(frozen=True)
-class LSTMSettings:
+class LSTMSettings(NetworkSettings):
     """Layers of memory cells, one above the other, and a dense layer on the last output.
 
     i, f, o = σ(…), g = tanh(…), each of W x_t + U h_{t−1} + b; c_t = f c_{t−1} + i g and h_t =
@@ -32,8 +31,8 @@ class LSTMSettings:
 
     name: ClassVar[str] = "lstm"
 
-    hidden: int = setting(200, about="memory cells of each layer", minimum=1)
-    layers: int = setting(2, about="layers of memory cells", minimum=1)
+    hidden: int = Field(200, description="memory cells of each layer", ge=1)
+    layers: int = Field(2, description="layers of memory cells", ge=1)
 
     def why_not(self, shape: Shape) -> str:
         """Empty for sequences of vectors, (positions, numbers)."""

@@ -1,35 +1,32 @@
-"""The multi-layer perceptron: its settings, and what planning asks. Standard library only."""
+"""The multi-layer perceptron: its settings, and what planning asks"""
 
 from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from eosflow.networks.base import Shape
-from eosflow.storage.settings import setting
+from pydantic import Field
+
+from eosflow.networks.base import NetworkSettings, Shape
 
 if TYPE_CHECKING:
     from eosflow.networks.perceptron import MLP
 
 # The names of `eosflow.networks.activations.ACTIVATIONS`, which costs torch.
-ACTIVATION_NAMES = ("elu", "tanh", "gelu", "softplus", "relu", "sigmoid", "silu")
+Activation = Literal["elu", "tanh", "gelu", "softplus", "relu", "sigmoid", "silu"]
 
 
-@dataclass(frozen=True)
-class MLPSettings:
+class MLPSettings(NetworkSettings):
     """Affine layers with a function between them, all hidden layers of one width."""
 
     name: ClassVar[str] = "mlp"
 
-    width: int = setting(512, about="units of each hidden layer", minimum=1, maximum=65536)
-    depth: int = setting(6, about="affine layers", minimum=2, maximum=64)
-    activation: str = setting(
-        "elu", about="function between the layers", enum=list(ACTIVATION_NAMES)
-    )
-    gain: float = setting(
-        1.4142135623730951, about="gain of the Xavier normal initialisation", exclusiveMinimum=0
+    width: int = Field(512, description="units of each hidden layer", ge=1, le=65536)
+    depth: int = Field(6, description="affine layers", ge=2, le=64)
+    activation: Activation = Field("elu", description="function between the layers")
+    gain: float = Field(
+        1.4142135623730951, description="gain of the Xavier normal initialisation", gt=0
     )
 
     def dimensions(self, shape: Shape, outputs: int) -> tuple[int, ...]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
 
 from eosflow.networks import images
 from eosflow.networks.base import Shape
-from eosflow.networks.mlp import ACTIVATION_NAMES
-from eosflow.storage.settings import setting
+from eosflow.networks.mlp import Activation
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from eosflow.networks.module import ModuleNetwork
 
 
-@dataclass(frozen=True)
 class ResNetSettings(images.ImageSettings):
     """A convolution, three stages of residual blocks, the mean over the pixels, a dense layer.
 
@@ -26,14 +25,10 @@ class ResNetSettings(images.ImageSettings):
 
     name: ClassVar[str] = "resnet"
 
-    blocks: int = setting(5, about="residual blocks of each of the three stages", minimum=1)
-    channels: int = setting(16, about="channels of the first stage", minimum=1)
-    activation: str = setting(
-        "relu", about="function before each convolution", enum=list(ACTIVATION_NAMES)
-    )
-    scale: float = setting(
-        1 / 15, about="variance of the initial weights, over 2/fan-in", exclusiveMinimum=0
-    )
+    blocks: int = Field(5, description="residual blocks of each of the three stages", ge=1)
+    channels: int = Field(16, description="channels of the first stage", ge=1)
+    activation: Activation = Field("relu", description="function before each convolution")
+    scale: float = Field(1 / 15, description="variance of the initial weights, over 2/fan-in", gt=0)
 
     def why_not(self, shape: Shape) -> str:
         """Empty for images of at least 4 × 4 pixels."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
 
 from eosflow.networks import images
 from eosflow.networks.base import Shape
 from eosflow.storage.errors import needs
-from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -22,7 +22,6 @@ WIDER = 4  # units of a block's hidden layer, over its width
 INITIAL = 0.02  # standard deviation of the initial weights
 
 
-@dataclass(frozen=True)
 class ViTSettings(images.ImageSettings):
     """Patches and a class token through blocks of attention and two dense layers, then a dense one.
 
@@ -34,10 +33,10 @@ class ViTSettings(images.ImageSettings):
 
     name: ClassVar[str] = "vit"
 
-    patch: int = setting(4, about="pixels of a patch along each side", minimum=1)
-    width: int = setting(64, about="numbers of a patch's vector", minimum=1)
-    depth: int = setting(6, about="blocks", minimum=1)
-    heads: int = setting(4, about="attention heads of each block, which share the width", minimum=1)
+    patch: int = Field(4, description="pixels of a patch along each side", ge=1)
+    width: int = Field(64, description="numbers of a patch's vector", ge=1)
+    depth: int = Field(6, description="blocks", ge=1)
+    heads: int = Field(4, description="attention heads of each block, which share the width", ge=1)
 
     def why_not(self, shape: Shape) -> str:
         """Empty for images that whole patches cover, and a width that the heads divide."""

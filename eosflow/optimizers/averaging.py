@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, cast
+
+from pydantic import Field
 
 from eosflow.optimizers.base import State, Step
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from eosflow.objectives.base import Evaluation, Objective
 
 
-@dataclass(frozen=True, kw_only=True)
 class SWA(GradientDescent):
     """θ is the mean of w_{s+1} … w_t, w ← w − η_t∇𝓛(w) as in gradient-descent, s = average_after.
 
@@ -30,7 +30,9 @@ class SWA(GradientDescent):
     name: ClassVar[str] = "swa"
     version: ClassVar[int] = 1
 
-    average_after: int = setting(about="s, steps before the first that is averaged", minimum=0)
+    average_after: int = Field(
+        description="s, steps before the first that is averaged", ge=0, examples=[10]
+    )
 
     def products_per_step(self, outputs: int) -> float:
         """The second gradient costs about half a product."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
+
+from eosflow.storage.settings import Plugin
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from eosflow.objectives.base import Evaluation, Objective
+    from eosflow.optimizers.batches import Batches
 
 # Everything that the next step depends on, besides θ; a checkpoint holds exactly this. Tensors of
 # any shape, or numbers that JSON can hold.
@@ -34,8 +38,8 @@ class Step:
     evaluation: Evaluation | None = None
 
 
-class Optimizer(Protocol):
-    """Settings and step rule: a frozen dataclass, see `eosflow.storage.settings`.
+class Optimizer(Plugin, ABC):
+    """Settings and step rule, and a line in `OPTIMIZERS`.
 
     Pure: `step` changes neither its arguments nor itself, and equal arguments give equal results to
     the last bit. Planning reads the settings, so a module with an optimizer imports torch, and what
@@ -49,34 +53,50 @@ class Optimizer(Protocol):
     raised when the numbers move; only the runs of this optimizer are then made again.
     """
 
-    name: ClassVar[str]
-    version: ClassVar[int]
-    follows_flow: ClassVar[bool]
-    lands_on_target: ClassVar[bool]
-    transient: ClassVar[int]
+    version: ClassVar[int] = 1
+    follows_flow: ClassVar[bool] = False
+    lands_on_target: ClassVar[bool] = False
+    transient: ClassVar[int] = 10
 
     @property
     def rotation_equivariant(self) -> bool:
         """Whether the path is the same in any orthonormal coordinates of θ that hold ∇𝓛."""
+        return False
 
+    @abstractmethod
     def describe(self) -> str:
         """The optimizer in words, for the report."""
 
-    def why_not(self) -> str:
-        """Why these settings cannot be used together, as `setting: …`; empty if they can."""
+    def why_not(self, batches: Batches) -> str:
+        """Why it cannot be given such batches, and what to do; empty if it can."""
+        if not self.follows_flow or batches.whole:
+            return ""
+        return (
+            f"{self.name} follows the flow of the whole loss and cannot be given batches; set "
+            "batch: full, or take an optimizer such as gradient-descent."
+        )
 
+    def rate(self, steps: int) -> float | None:
+        """The learning rate η_t after t steps; None for a flow."""
+        return None
+
+    @abstractmethod
     def columns(self, parameters: int, outputs: int) -> dict[str, str]:
         """The facts of a step and their NumPy types, for P parameters and C outputs."""
 
+    @abstractmethod
     def products_per_step(self, outputs: int) -> float:
         """Single-vector products with 𝓗 that a step takes, roughly; 0 for gradients alone."""
 
+    @abstractmethod
     def vectors_held(self, outputs: int) -> float:
         """Float64 vectors (P,) that a step holds at once, at most, besides θ and its gradient."""
 
+    @abstractmethod
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
         """The state before the first step from θ (P,)."""
 
+    @abstractmethod
     def step(
         self,
         objective: Objective,

@@ -8,40 +8,57 @@ from __future__ import annotations
 
 import functools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
 
 from eosflow.storage.errors import UserError
-from eosflow.storage.settings import setting
+from eosflow.storage.settings import Plugin
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from eosflow.networks.base import NetworkSettings, Shape
 
 # All that the next draw depends on; JSON can hold it.
 State = Mapping[str, int]
 
 
-class Batches(Protocol):
-    """Settings and the rule of drawing: a frozen dataclass, see `eosflow.storage.settings`.
+class Batches(Plugin, ABC):
+    """Settings and the rule of drawing, and a line in `BATCHES`.
 
     Pure: `draw` leaves its argument as it is, and equal states give equal rows on every machine.
     """
 
-    name: ClassVar[str]
+    whole: ClassVar[bool] = False  # every step sees every example
 
+    def why_not(self, network: NetworkSettings, shape: Shape, examples: int) -> str:
+        """Why a network and so many examples cannot be given such batches; empty if they can."""
+        if not self.whole and self.steps_per_epoch(examples) < 2:
+            return (
+                f"a batch must be smaller than the {examples} examples of `n`; for all of them set "
+                "batch: full."
+            )
+        return ""
+
+    @abstractmethod
     def describe(self) -> str:
         """The batches in words, for the report."""
 
+    @abstractmethod
     def init(self, examples: int, seed: int) -> State:
         """The state before the first draw from N examples.
 
         Raises: UserError for batches of more examples than there are.
         """
 
+    @abstractmethod
     def steps_per_epoch(self, examples: int) -> int:
         """Steps that see N examples in all; 1 where each sees every example."""
 
+    @abstractmethod
     def draw(self, state: State) -> tuple[Tensor | None, State]:
         """The rows (n,) int64, on the CPU, of the next batch and the state after it.
 
@@ -50,31 +67,21 @@ class Batches(Protocol):
 
     def augments(self) -> bool:
         """Whether `augmented` changes anything."""
+        return False
 
     def augmented(self, images: Tensor, rows: Tensor, state: State) -> Tensor:
         """The batch's images (n, C, H, W) as the step sees them; `state` is that before its draw.
 
         Called only where `augments` says so.
         """
-
-
-class _AsTheyAre:
-    """Batches whose inputs are those of the data."""
-
-    def augments(self) -> bool:
-        """Never."""
-        return False
-
-    def augmented(self, images: Tensor, rows: Tensor, state: State) -> Tensor:
-        """The images themselves."""
         return images
 
 
-@dataclass(frozen=True)
-class FullBatch(_AsTheyAre):
+class FullBatch(Batches):
     """Every example in every step."""
 
     name: ClassVar[str] = "full"
+    whole: ClassVar[bool] = True
 
     def describe(self) -> str:
         """`all examples`."""
@@ -93,8 +100,7 @@ class FullBatch(_AsTheyAre):
         return None, state
 
 
-@dataclass(frozen=True)
-class Shuffled:
+class Shuffled(Batches):
     """Every example once per epoch, in a new order in each, and if wanted changed at random.
 
     The last batch of an epoch is smaller where the size does not divide N. Only the steps see
@@ -104,18 +110,26 @@ class Shuffled:
 
     name: ClassVar[str] = "shuffled"
 
-    size: int = setting(about="examples per batch", minimum=1)
-    augment: str = setting(
+    size: int = Field(description="examples per batch", ge=1, examples=[4])
+    augment: Literal["none", "crop-and-flip"] = Field(
         "none",
-        about="crop-and-flip: each image is padded by 4 pixels, cropped at random and mirrored in "
-        "half of all cases, anew in every epoch; for networks that read images",
-        enum=["none", "crop-and-flip"],
+        description="crop-and-flip: each image is padded by 4 pixels, cropped at random and "
+        "mirrored in half of all cases, anew in every epoch; for networks that read images",
     )
 
     def describe(self) -> str:
         """Such as `batches of 128 in a new order every epoch`."""
         words = f"batches of {self.size} in a new order every epoch"
         return f"{words}, images cropped and flipped at random" if self.augments() else words
+
+    def why_not(self, network: NetworkSettings, shape: Shape, examples: int) -> str:
+        """Also because what is to be augmented are no images."""
+        if self.augments() and not (network.reads_images and len(shape) == 3):
+            return (
+                "augment is for images (channels, height, width), which the network "
+                f"{network.name} does not read; take one that does, such as cnn, or augment: none."
+            )
+        return super().why_not(network, shape, examples)
 
     def augments(self) -> bool:
         """Where `augment` is not none."""
@@ -147,13 +161,12 @@ class Shuffled:
         return rows, {**state, **place}
 
 
-@dataclass(frozen=True)
-class WithReplacement(_AsTheyAre):
+class WithReplacement(Batches):
     """Independent draws, each example as likely as any other, also within one batch."""
 
     name: ClassVar[str] = "with-replacement"
 
-    size: int = setting(about="examples per batch", minimum=1)
+    size: int = Field(description="examples per batch", ge=1, examples=[4])
 
     def describe(self) -> str:
         """Such as `batches of 128 drawn with replacement`."""

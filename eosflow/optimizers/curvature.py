@@ -7,14 +7,15 @@ run that is taken up again draws the same ones.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, cast
+
+from pydantic import Field
 
 from eosflow.optimizers.base import State, Step
 from eosflow.optimizers.gradient import Buffers, GradientDescent
 from eosflow.optimizers.subspace import SubspaceOptimizer
 from eosflow.storage.errors import UserError
-from eosflow.storage.settings import setting
 
 # Differences, relative to the size of θ, and how far a slope may be from that claimed.
 DIFFERENCE_STEPS = (1e-5, 1e-6, 1e-7, 1e-8)
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from eosflow.objectives.base import Evaluation, Objective
 
 
-@dataclass(frozen=True, kw_only=True)
 class TracePenalty(GradientDescent):
     """Gradient descent on 𝓛 + ρ Tr 𝓗, the trace by Hutchinson's estimate of the step's batch.
 
@@ -39,8 +39,8 @@ class TracePenalty(GradientDescent):
     name: ClassVar[str] = "trace-penalty"
     version: ClassVar[int] = 1
 
-    rho: float = setting(about="weight ρ of the trace", minimum=0)
-    probes: int = setting(1, about="random vectors per step", minimum=1)
+    rho: float = Field(description="weight ρ of the trace", ge=0, examples=[0.05])
+    probes: int = Field(1, description="random vectors per step", ge=1)
 
     def columns(self, parameters: int, outputs: int) -> dict[str, str]:
         """Also the estimate of Tr 𝓗 before the step; 0 where ρ is."""
@@ -164,7 +164,6 @@ def _check_third_derivatives(objective: Objective, theta: Tensor, seed: int) -> 
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class SharpestNoise(SubspaceOptimizer):
     """SGD whose gradient is that at θ + s Σ_{m≤K} ξ_m v_m, ξ standard normal, fresh in every step.
 
@@ -177,8 +176,8 @@ class SharpestNoise(SubspaceOptimizer):
 
     name: ClassVar[str] = "sharpest-noise"
 
-    k: int = setting(1, about="K, along how many of the sharpest directions", minimum=1)
-    noise: float = setting(about="deviation s of the noise", minimum=0)
+    k: int = Field(1, description="K, along how many of the sharpest directions", ge=1)
+    noise: float = Field(description="deviation s of the noise", ge=0, examples=[0.05])
 
     def products_per_step(self, outputs: int) -> float:
         """Those of the searches, and a second gradient, which costs about half a product."""

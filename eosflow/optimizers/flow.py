@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, cast
 
-from eosflow.optimizers.base import State, Step
-from eosflow.storage.settings import setting
+from pydantic import Field, model_validator
+
+from eosflow.optimizers.base import Optimizer, State, Step
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,8 +60,7 @@ def gradient_of(objective: Objective) -> Callable[[Tensor], Tensor]:
     return gradient
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExponentialEuler:
+class ExponentialEuler(Optimizer):
     """Exact along the K sharpest directions of 𝓗, K = C, and an Euler step along the others.
 
     Implements: E15–E17. One step takes the top K+1 eigenpairs, which start from those of the step
@@ -69,27 +68,20 @@ class ExponentialEuler:
     """
 
     name: ClassVar[str] = "exponential-euler"
-    version: ClassVar[int] = 1
     follows_flow: ClassVar[bool] = True
-    lands_on_target: ClassVar[bool] = False
-    rotation_equivariant: ClassVar[bool] = False
-    transient: ClassVar[int] = 10
 
-    max_step_size: float = setting(
-        0.01, about="largest step, in gradient-flow time", exclusiveMinimum=0
-    )
-    eigen_tolerance: float = setting(
+    max_step_size: float = Field(0.01, description="largest step, in gradient-flow time", gt=0)
+    eigen_tolerance: float = Field(
         0.003,
-        about="largest residual of an eigenpair, relative to the sharpness",
-        exclusiveMinimum=0,
-        exclusiveMaximum=1,
+        description="largest residual of an eigenpair, relative to the sharpness",
+        gt=0,
+        lt=1,
     )
-    eigen_dtype: str = setting(
+    eigen_dtype: Literal["float32", "float64"] = Field(
         "float32",
-        about="precision of the search for eigenpairs; all else is float64",
-        enum=["float32", "float64"],
+        description="precision of the search for eigenpairs; all else is float64",
     )
-    max_block_products: int = setting(12, about="most Hessian products per step", minimum=1)
+    max_block_products: int = Field(12, description="most Hessian products per step", ge=1)
 
     def describe(self) -> str:
         """The optimizer in words, for the report."""
@@ -99,14 +91,14 @@ class ExponentialEuler:
             f"{self.eigen_dtype}"
         )
 
-    def why_not(self) -> str:
-        """Float32 pairs cannot meet a tolerance below what rounding leaves of a residual."""
+    @model_validator(mode="after")
+    def _dtype_meets_tolerance(self) -> Self:
         if self.eigen_dtype == "float32" and self.eigen_tolerance < FLOAT32_TOLERANCE:
-            return (
+            raise ValueError(
                 f"eigen_tolerance: {self.eigen_tolerance} was given; it must be at least "
                 f"{FLOAT32_TOLERANCE} with eigen_dtype float32. Set eigen_dtype: float64."
             )
-        return ""
+        return self
 
     def columns(self, parameters: int, outputs: int) -> dict[str, str]:
         """K+1 eigenvalues and how they were found; `power_iterations` counts block products."""
@@ -207,7 +199,6 @@ class ExponentialEuler:
         return exponential_euler(evaluation.theta, evaluation.gradient, pairs, step_size)
 
 
-@dataclass(frozen=True, kw_only=True)
 class ExponentialHeun(ExponentialEuler):
     """Exponential Euler of second order, for one more gradient per step.
 
@@ -225,24 +216,17 @@ class ExponentialHeun(ExponentialEuler):
         return exponential_heun(evaluation.theta, evaluation.gradient, pairs, step_size, gradient)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExplicitEuler:
+class ExplicitEuler(Optimizer):
     """Plain Euler steps along the flow, of a fraction of 1/λ₁: stable up to 2/λ₁.
 
     λ₁ is brought up to date at each of the first ten steps and at every tenth after that.
     """
 
     name: ClassVar[str] = "explicit-euler"
-    version: ClassVar[int] = 1
     follows_flow: ClassVar[bool] = True
-    lands_on_target: ClassVar[bool] = False
-    rotation_equivariant: ClassVar[bool] = False
-    transient: ClassVar[int] = 10
 
-    fraction: float = setting(1.0, about="step size as a fraction of 1/λ₁", exclusiveMinimum=0)
-    max_step_size: float = setting(
-        1.0, about="largest step, in gradient-flow time", exclusiveMinimum=0
-    )
+    fraction: float = Field(1.0, description="step size as a fraction of 1/λ₁", gt=0)
+    max_step_size: float = Field(1.0, description="largest step, in gradient-flow time", gt=0)
 
     def describe(self) -> str:
         """The optimizer in words, for the report."""
@@ -250,10 +234,6 @@ class ExplicitEuler:
         return f"{scheme[self.name]} with steps of {self.fraction:g}/λ₁, at most " + (
             f"{self.max_step_size:g}"
         )
-
-    def why_not(self) -> str:
-        """Empty: all settings go together."""
-        return ""
 
     def columns(self, parameters: int, outputs: int) -> dict[str, str]:
         """The sharpness that set the step; `power_iterations` counts products with 𝓗."""
@@ -302,7 +282,6 @@ class ExplicitEuler:
         return evaluation.theta - step_size * evaluation.gradient
 
 
-@dataclass(frozen=True, kw_only=True)
 class RungeKutta4(ExplicitEuler):
     """The classical Runge–Kutta method along the flow, stable up to steps of 2.78/λ₁."""
 

@@ -6,14 +6,13 @@ A step is taken wherever it leads, also where the loss rises: at the edge of sta
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self, cast
 
-from eosflow.optimizers.base import State, Step
-from eosflow.storage.errors import UserError
-from eosflow.storage.settings import setting
+from pydantic import Field, model_validator
+
+from eosflow.optimizers.base import Optimizer, State, Step
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,44 +22,31 @@ if TYPE_CHECKING:
 Buffers = Mapping[str, "Tensor"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class GradientOptimizer(ABC):
+class GradientOptimizer(Optimizer):
     """θ ← θ − η_t d, with d from ∇𝓛(θ) and buffers (P,), which start at 0.
 
     In this order, as a loop around `torch.optim` has it: ∇𝓛 is clipped, then λθ is added, then
     comes the rule of the optimizer. η_t is `rate(t)`.
     """
 
-    name: ClassVar[str]
-    version: ClassVar[int] = 1
-    follows_flow: ClassVar[bool] = False
-    lands_on_target: ClassVar[bool] = False
-    transient: ClassVar[int] = 10
-
-    learning_rate: float = setting(about="learning rate η", exclusiveMinimum=0)
-    weight_decay: float = setting(0.0, about="λ: λθ is added to the gradient", minimum=0)
-    warmup_steps: int = setting(
-        0, about="steps over which the learning rate grows linearly to its full value", minimum=0
+    learning_rate: float = Field(description="learning rate η", gt=0, examples=[0.1])
+    weight_decay: float = Field(0.0, description="λ: λθ is added to the gradient", ge=0)
+    warmup_steps: int = Field(
+        0, description="steps over which the learning rate grows linearly to its full value", ge=0
     )
-    drop_at: tuple[int, ...] = setting(
+    drop_at: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (),
-        about="steps after which the learning rate is multiplied by drop_factor",
-        items={"type": "integer", "minimum": 1},
+        description="steps after which the learning rate is multiplied by drop_factor",
     )
-    drop_factor: float = setting(
-        0.1, about="factor on the learning rate at each of drop_at", exclusiveMinimum=0
+    drop_factor: float = Field(
+        0.1, description="factor on the learning rate at each of drop_at", gt=0
     )
-    cosine_steps: int = setting(
-        0, about="steps over which the learning rate falls to 0 as a cosine; 0: never", minimum=0
+    cosine_steps: int = Field(
+        0, description="steps over which the learning rate falls to 0 as a cosine; 0: never", ge=0
     )
-    clip_norm: float = setting(
-        0.0, about="norm to which a longer gradient is shortened; 0: never", minimum=0
+    clip_norm: float = Field(
+        0.0, description="norm to which a longer gradient is shortened; 0: never", ge=0
     )
-
-    @property
-    def rotation_equivariant(self) -> bool:
-        """No, unless a subclass knows better: many look at single coordinates."""
-        return False
 
     def rate(self, steps: int) -> float:
         """η_t = η · min(1, (t+1)/W) · f^#{s ∈ drop_at: s ≤ t} · (1 + cos πt/T)/2, t steps done.
@@ -99,10 +85,6 @@ class GradientOptimizer(ABC):
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
         """`steps` = 0 and the optimizer's buffers (P,), which are 0."""
         return {"steps": 0, **{name: theta.new_zeros(theta.shape) for name in self._buffers()}}
-
-    def why_not(self) -> str:
-        """Empty: all settings go together."""
-        return ""
 
     def step(
         self,
@@ -183,7 +165,6 @@ class GradientOptimizer(ABC):
         return [text for text, said in words.items() if said]
 
 
-@dataclass(frozen=True, kw_only=True)
 class GradientDescent(GradientOptimizer):
     """m ← μm + g, θ ← θ − η m, or θ ← θ − η(g + μm) with Nesterov; m = g in the first step.
 
@@ -195,17 +176,17 @@ class GradientDescent(GradientOptimizer):
     name: ClassVar[str] = "gradient-descent"
     version: ClassVar[int] = 2
 
-    momentum: float = setting(
-        0.0, about="momentum μ; 0: plain gradient descent", minimum=0, exclusiveMaximum=1
-    )
-    nesterov: bool = setting(False, about="Nesterov's momentum instead of Polyak's")
+    momentum: float = Field(0.0, description="momentum μ; 0: plain gradient descent", ge=0, lt=1)
+    nesterov: bool = Field(False, description="Nesterov's momentum instead of Polyak's")
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> Self:
         if self.nesterov and not self.momentum:
-            raise UserError(
+            raise ValueError(
                 "nesterov is true, but momentum is 0: "
                 "give a momentum above 0, or leave out nesterov."
             )
+        return self
 
     @property
     def rotation_equivariant(self) -> bool:

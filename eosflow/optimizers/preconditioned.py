@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from pydantic import Field
+
 from eosflow.optimizers.gradient import Buffers, GradientOptimizer
-from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
 class Adam(GradientOptimizer):
     """θ ← θ − η m̂/(√v̂ + ε), m and v running means of g and g², m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ).
 
@@ -23,15 +22,11 @@ class Adam(GradientOptimizer):
 
     name: ClassVar[str] = "adam"
 
-    beta1: float = setting(
-        0.9, about="β₁, for the mean of the gradients", minimum=0, exclusiveMaximum=1
-    )
-    beta2: float = setting(
-        0.999, about="β₂, for the mean of their squares", minimum=0, exclusiveMaximum=1
-    )
-    epsilon: float = setting(1e-8, about="ε, added to the denominator", minimum=0)
-    decoupled_weight_decay: bool = setting(
-        False, about="shrink the weights themselves (AdamW) and leave the gradient alone"
+    beta1: float = Field(0.9, description="β₁, for the mean of the gradients", ge=0, lt=1)
+    beta2: float = Field(0.999, description="β₂, for the mean of their squares", ge=0, lt=1)
+    epsilon: float = Field(1e-8, description="ε, added to the denominator", ge=0)
+    decoupled_weight_decay: bool = Field(
+        False, description="shrink the weights themselves (AdamW) and leave the gradient alone"
     )
 
     def edge(self) -> float:
@@ -70,7 +65,6 @@ class Adam(GradientOptimizer):
         return gradient if self.decoupled_weight_decay else super()._decayed(gradient, theta)
 
 
-@dataclass(frozen=True, kw_only=True)
 class RMSprop(GradientOptimizer):
     """θ ← θ − η u, u = g/(√v + ε), v the running mean of g²; with momentum m ← μm + u, θ ← θ − η m.
 
@@ -80,12 +74,10 @@ class RMSprop(GradientOptimizer):
 
     name: ClassVar[str] = "rmsprop"
 
-    alpha: float = setting(
-        0.99, about="α, for the mean of the squares", minimum=0, exclusiveMaximum=1
-    )
-    epsilon: float = setting(1e-8, about="ε, added to the denominator", minimum=0)
-    momentum: float = setting(0.0, about="momentum μ", minimum=0, exclusiveMaximum=1)
-    centered: bool = setting(False, about="divide by the deviation from the mean gradient")
+    alpha: float = Field(0.99, description="α, for the mean of the squares", ge=0, lt=1)
+    epsilon: float = Field(1e-8, description="ε, added to the denominator", ge=0)
+    momentum: float = Field(0.0, description="momentum μ", ge=0, lt=1)
+    centered: bool = Field(False, description="divide by the deviation from the mean gradient")
 
     def edge(self) -> float:
         """η times the largest λ₁(P⁻¹𝓗) that is stable on a quadratic with P held fast: 2 + 2μ.

@@ -7,8 +7,9 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from eosflow.optimizers.base import State, Step
-from eosflow.storage.settings import setting
+from pydantic import Field
+
+from eosflow.optimizers.base import Optimizer, State, Step
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,8 +50,7 @@ class _Try:
     products: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExponentialRosenbrock:
+class ExponentialRosenbrock(Optimizer):
     """exprb32: third order, with an estimate of second order to set the step by.
 
     Implements: E18–E21. No eigenpair is tracked: the φ-functions of the whole 𝓗 come from short
@@ -63,24 +63,24 @@ class ExponentialRosenbrock:
     version: ClassVar[int] = 2
     follows_flow: ClassVar[bool] = True
     lands_on_target: ClassVar[bool] = True
-    rotation_equivariant: ClassVar[bool] = True
     transient: ClassVar[int] = 0
 
-    tolerance: float = setting(
+    tolerance: float = Field(
         0.01,
-        about="distance of a run's weights from the flow, relative to the distance travelled; "
-        "measured, not proven: docs/performance.md",
-        exclusiveMinimum=0,
-        maximum=0.1,
+        description="distance of a run's weights from the flow, relative to the distance "
+        "travelled; measured, not proven: docs/performance.md",
+        gt=0,
+        le=0.1,
     )
 
     def describe(self) -> str:
         """The optimizer in words, for the report."""
         return f"exponential Rosenbrock of order 3, tolerance {self.tolerance:g}"
 
-    def why_not(self) -> str:
-        """Empty: all settings go together."""
-        return ""
+    @property
+    def rotation_equivariant(self) -> bool:
+        """Yes: products with 𝓗 and gradients alone."""
+        return True
 
     def columns(self, parameters: int, outputs: int) -> dict[str, str]:
         """How a step was found; `power_iterations` counts products with 𝓗, of one vector each.

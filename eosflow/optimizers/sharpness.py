@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
+
+from pydantic import Field
 
 from eosflow.optimizers.base import State
 from eosflow.optimizers.gradient import Buffers, GradientDescent, GradientOptimizer
 from eosflow.optimizers.preconditioned import Adam
-from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 COPIES = 6
 
 
-@dataclass(frozen=True, kw_only=True)
 class _SharpnessAware(GradientOptimizer):
     """A step by the gradient at θ + ε, ε = ρ g/(‖g‖ + 1e-12), g = ∇𝓛(θ), from θ.
 
@@ -29,7 +28,7 @@ class _SharpnessAware(GradientOptimizer):
     github.com/davda54/sam, where any optimizer may take the step.
     """
 
-    rho: float = setting(about="radius ρ of the perturbation", minimum=0)
+    rho: float = Field(description="radius ρ of the perturbation", ge=0, examples=[0.05])
 
     def products_per_step(self, outputs: int) -> float:
         """The second gradient costs about half a product."""
@@ -56,7 +55,6 @@ class _SharpnessAware(GradientOptimizer):
         return [base, f"radius {self.rho:g}", *rest]
 
 
-@dataclass(frozen=True, kw_only=True)
 class SAM(_SharpnessAware, GradientDescent):
     """Gradient descent whose gradient is that at θ + ε, ε = ρ g/(‖g‖ + 1e-12), g = ∇𝓛(θ).
 
@@ -81,14 +79,12 @@ class SAM(_SharpnessAware, GradientDescent):
         return 4 / (1 + math.sqrt(1 + ratio))
 
 
-@dataclass(frozen=True, kw_only=True)
 class AdamSAM(_SharpnessAware, Adam):
     """Adam whose gradient is that at θ + ε, ε = ρ g/(‖g‖ + 1e-12), g = ∇𝓛(θ); see sam."""
 
     name: ClassVar[str] = "adam-sam"
 
 
-@dataclass(frozen=True, kw_only=True)
 class _Tracer(GradientOptimizer):
     """Adds ρ ∇R to ∇𝓛, R = Σ_i u_i F_i with u = 1/(G + δ) held fast: the penalty ρ Tr(G⁻¹F).
 
@@ -101,11 +97,11 @@ class _Tracer(GradientOptimizer):
 
     version: ClassVar[int] = 2
 
-    rho: float = setting(about="weight ρ of the penalty", minimum=0)
-    fisher_rate: float = setting(
-        0.1, about="β, by which G moves to the Fisher matrix", exclusiveMinimum=0, maximum=1
+    rho: float = Field(description="weight ρ of the penalty", ge=0, examples=[0.05])
+    fisher_rate: float = Field(
+        0.1, description="β, by which G moves to the Fisher matrix", gt=0, le=1
     )
-    damping: float = setting(0.001, about="δ, added to G", exclusiveMinimum=0)
+    damping: float = Field(0.001, description="δ, added to G", gt=0)
 
     def products_per_step(self, outputs: int) -> float:
         """A product with the Hessian of each example."""
@@ -137,14 +133,12 @@ class _Tracer(GradientOptimizer):
         return [f"{base}-TRACER", *words, *rest]
 
 
-@dataclass(frozen=True, kw_only=True)
 class SGDTracer(_Tracer, GradientDescent):
     """Gradient descent on 𝓛 + ρ Tr(G⁻¹F), G the running diagonal Fisher matrix, held fast."""
 
     name: ClassVar[str] = "sgd-tracer"
 
 
-@dataclass(frozen=True, kw_only=True)
 class AdamTracer(_Tracer, Adam):
     """Adam on 𝓛 + ρ Tr(G⁻¹F), G the running diagonal Fisher matrix, held fast."""
 

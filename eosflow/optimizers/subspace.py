@@ -10,12 +10,12 @@ import dataclasses
 import math
 from abc import abstractmethod
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
+
+from pydantic import Field
 
 from eosflow.optimizers.base import State, Step
 from eosflow.optimizers.gradient import Buffers, GradientOptimizer
-from eosflow.storage.settings import setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from eosflow.spectra.eigenpairs import EigenPairs
 
 
-@dataclass(frozen=True, kw_only=True)
 class SubspaceOptimizer(GradientOptimizer):
     """v = μm − η_t g, m ← v, θ ← θ + a VVᵀv + b (v − VVᵀv), with (a, b) from `_factors`.
 
@@ -36,24 +35,24 @@ class SubspaceOptimizer(GradientOptimizer):
     from the eigenvectors is about residual · λ_1/(λ_K − λ_{K+1}).
     """
 
-    momentum: float = setting(0.0, about="momentum μ; 0: none", minimum=0, exclusiveMaximum=1)
-    k: int = setting(5, about="K, how many of the sharpest directions", minimum=1)
-    every: int = setting(
-        0, about="steps from one search for the directions to the next; 0: an epoch", minimum=0
+    momentum: float = Field(0.0, description="momentum μ; 0: none", ge=0, lt=1)
+    k: int = Field(5, description="K, how many of the sharpest directions", ge=1)
+    every: int = Field(
+        0, description="steps from one search for the directions to the next; 0: an epoch", ge=0
     )
-    examples: int = setting(
+    examples: int = Field(
         2560,
-        about="the first so many examples have the 𝓗 whose directions they are; all, where there "
-        "are fewer",
-        minimum=1,
+        description="the first so many examples have the 𝓗 whose directions they are; all, where "
+        "there are fewer",
+        ge=1,
     )
-    eigen_tolerance: float = setting(
+    eigen_tolerance: float = Field(
         0.001,
-        about="largest residual of an eigenpair, relative to the sharpness",
-        exclusiveMinimum=0,
-        exclusiveMaximum=1,
+        description="largest residual of an eigenpair, relative to the sharpness",
+        gt=0,
+        lt=1,
     )
-    max_block_products: int = setting(100, about="most block products per search", minimum=1)
+    max_block_products: int = Field(100, description="most block products per search", ge=1)
 
     def columns(self, parameters: int, outputs: int) -> dict[str, str]:
         """Also λ_1 … λ_{K+1} and the residual of the last search, and its block products.
@@ -188,7 +187,6 @@ class SubspaceOptimizer(GradientOptimizer):
 _HELD = ("wait", "basis", "eigenvalues", "residual", "converged")
 
 
-@dataclass(frozen=True, kw_only=True)
 class NudgedSGD(SubspaceOptimizer):
     """v = μm − ηg, m ← v, θ ← θ + v − (1 − γ)VVᵀv, V the top K eigenvectors of 𝓗.
 
@@ -200,8 +198,8 @@ class NudgedSGD(SubspaceOptimizer):
 
     name: ClassVar[str] = "nudged-sgd"
 
-    gamma: float = setting(
-        0.1, about="γ, the factor on the step along the sharpest directions", minimum=0
+    gamma: float = Field(
+        0.1, description="γ, the factor on the step along the sharpest directions", ge=0
     )
 
     def _title(self) -> str:
@@ -211,7 +209,6 @@ class NudgedSGD(SubspaceOptimizer):
         return self.gamma, 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
 class DominantSGD(SubspaceOptimizer):
     """θ ← θ + VVᵀv, v = μm − ηg, m ← v: the part of the step along the sharpest directions alone.
 
@@ -227,7 +224,6 @@ class DominantSGD(SubspaceOptimizer):
         return 1.0, 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
 class BulkSGD(SubspaceOptimizer):
     """θ ← θ + v − VVᵀv, v = μm − ηg, m ← v: the step without its part in the sharpest directions.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
 from pathlib import Path
@@ -14,8 +13,6 @@ from torch import Tensor
 from eosflow.datasets.base import subset_file
 from eosflow.measurements.base import Measurement
 from eosflow.objectives.base import Objective
-from eosflow.optimizers.base import Optimizer
-from eosflow.optimizers.gradient import GradientOptimizer
 from eosflow.runs.data import RunData, load_data, made_on
 from eosflow.runs.names import index_key, place_of, snapshot_key, step_name
 from eosflow.runs.session import NAMES, session
@@ -119,7 +116,7 @@ class RunMeasurer:
 
     def _load_held_out(self) -> RunData | None:
         """The held-out examples, if the measurement wants any; they lie beside the subset."""
-        wanted = getattr(self.measurement, "held_out", 0)
+        wanted = self.measurement.held_out_examples
         path = self._subset_path.with_name(subset_file(self.spec.dataset, None))
         return load_data(self.spec, path, wanted) if wanted else None
 
@@ -132,7 +129,7 @@ class RunMeasurer:
         self, objective: Objective, theta: Tensor, iteration: int, seed: int
     ) -> dict[str, Any]:
         if self._held_out is None:
-            measurement = with_rate(self.measurement, self.spec.optimizer, iteration)
+            measurement = self.measurement.during(self.spec.optimizer, iteration)
             return measurement.measure(objective, theta, iteration, seed)
         make = functools.partial(self._held_out.objective, self.spec, self._device)
         held_out = objective.scratch("held out", make)
@@ -220,12 +217,3 @@ def measure_run(
 ) -> dict[str, Any]:
     """Make every snapshot's record that is missing, then `index.json`; returns it."""
     return RunMeasurer(folder, subset_path, measurement, device).run()
-
-
-def with_rate(measurement: Measurement, optimizer: Optimizer, iteration: int) -> Measurement:
-    """The measurement; one that leaves the learning rate to the run gets that of the iteration."""
-    own = getattr(measurement, "learning_rate", 0.0) is None
-    if own and isinstance(optimizer, GradientOptimizer):
-        rate = optimizer.rate(iteration)
-        return dataclasses.replace(measurement, learning_rate=rate)  # type: ignore[type-var]
-    return measurement

@@ -22,13 +22,13 @@ def place_of(measurement: str) -> str:
 
 def _how(measurement: Measurement) -> dict[str, Any]:
     """What changes the numbers of one snapshot: all settings but which snapshots to take."""
-    essence = settings.essence(measurement)
-    return {name: value for name, value in essence.items() if name not in ("name", "every")}
+    fields = settings.key_fields(measurement)
+    return {name: value for name, value in fields.items() if name not in ("name", "every")}
 
 
 def index_key(measurement: Measurement) -> str:
     """What an index of measured snapshots is recognised by: settings, cadence and version."""
-    return digest([settings.essence(measurement), measurement.version])
+    return digest([settings.key_fields(measurement), measurement.version])
 
 
 def snapshot_key(entry: Mapping[str, Any], measurement: Measurement) -> str:

@@ -1,41 +1,40 @@
-"""Which iterations of a run leave a weight snapshot, besides the last. Standard library only."""
+"""Which iterations of a run leave a weight snapshot, besides the last."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from abc import ABC, abstractmethod
+from typing import Annotated, ClassVar
 
-from eosflow.storage.settings import setting
+from pydantic import Field
+
+from eosflow.storage.settings import UNIQUE, Plugin
 
 
-class Snapshots(Protocol):
-    """A schedule: a frozen dataclass, see `eosflow.storage.settings`."""
+class Snapshots(Plugin, ABC):
+    """A schedule, and a line in `SNAPSHOTS`."""
 
-    name: ClassVar[str]
-
+    @abstractmethod
     def wanted(self, iteration: int, flow_time: float, last: float) -> bool:
         """Whether an iteration leaves a snapshot; `last` is the flow time of the one before.
 
         It is −∞ where there is none yet.
         """
 
+    @abstractmethod
     def count(self, iterations: float, flow_time: float) -> float:
         """Snapshots of a run of so many iterations and so much flow time, roughly."""
 
 
-@dataclass(frozen=True)
-class EveryIterations:
+class EveryIterations(Snapshots):
     """At every so many iterations, and at a few more."""
 
     name: ClassVar[str] = "iterations"
 
-    every: int = setting(100, about="iterations from one snapshot to the next", minimum=1)
-    also: tuple[int, ...] = setting(
+    every: int = Field(100, description="iterations from one snapshot to the next", ge=1)
+    also: Annotated[tuple[Annotated[int, Field(ge=0)], ...], UNIQUE] = Field(
         (0, 10),
-        about="further iterations with a snapshot",
-        uniqueItems=True,
-        items={"type": "integer", "minimum": 0},
+        description="further iterations with a snapshot",
     )
 
     def wanted(self, iteration: int, flow_time: float, last: float) -> bool:
@@ -47,8 +46,7 @@ class EveryIterations:
         return iterations / self.every + len(self.also)
 
 
-@dataclass(frozen=True)
-class FlowTimes:
+class FlowTimes(Snapshots):
     """After the first step, and after each that passes a mark: so many marks per tenfold flow time.
 
     No step is cut short for it, so that an adaptive optimizer pays nothing. Marks are dense early,
@@ -57,7 +55,7 @@ class FlowTimes:
 
     name: ClassVar[str] = "flow-time"
 
-    per_decade: int = setting(12, about="snapshots per tenfold flow time, at most", minimum=1)
+    per_decade: int = Field(12, description="snapshots per tenfold flow time, at most", ge=1)
 
     def wanted(self, iteration: int, flow_time: float, last: float) -> bool:
         """Whether the step that led here passed a mark."""

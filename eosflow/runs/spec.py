@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
+from pydantic import Field, ValidationError
+
 from eosflow.datasets import configured
 from eosflow.datasets.base import DatasetSettings
 from eosflow.networks import NETWORKS
@@ -18,20 +20,19 @@ from eosflow.optimizers.batches import BATCHES, Batches, FullBatch
 from eosflow.runs.snapshots import SNAPSHOTS, EveryIterations, Snapshots
 from eosflow.storage import settings
 from eosflow.storage.digests import digest
-from eosflow.storage.settings import setting
+from eosflow.storage.settings import Plugin
 
 # Raise this when the numbers of all runs move, or the form of their files: what was made before is
 # then made again. Where those of one optimizer move, raise that one's `version`.
 TRAINING_VERSION = 1
 
 
-@dataclass(frozen=True)
-class Stop:
+class Stop(Plugin):
     """When a run ends: at the target loss, or after so many iterations."""
 
     name: ClassVar[str] = "stop"
 
-    max_iterations: int = setting(200000, about="most iterations of a run", minimum=1)
+    max_iterations: int = Field(200000, description="most iterations of a run", ge=1)
 
 
 # Parts that a specification need not name.
@@ -92,14 +93,14 @@ class RunSpec:
 
         What is at its default is left out, so that a new setting leaves the keys of old runs alone.
         """
-        return digest({**self._short(settings.essence), **self._versions()})
+        return digest({**self._short(settings.key_fields), **self._versions()})
 
     @property
     def trajectory_key(self) -> str:
         """Digest of what determines each step: runs that differ only in their end share it."""
-        essence = self._short(settings.essence)
+        key_fields = self._short(settings.key_fields)
         steps = {
-            name: part for name, part in essence.items() if name not in ("target_loss", "stop")
+            name: part for name, part in key_fields.items() if name not in ("target_loss", "stop")
         }
         return digest({**steps, **self._versions()})
 
@@ -145,7 +146,7 @@ class RunSpec:
 
     def to_brief(self) -> dict[str, Any]:
         """The same without what is at its default: a new setting leaves it as it is."""
-        return self._short(settings.brief)
+        return self._short(settings.changed_fields)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> RunSpec:
@@ -185,7 +186,7 @@ def specified(record: Mapping[str, Any]) -> RunSpec:
     try:
         spec = RunSpec.from_record(record["spec"])
         key = record["key"]
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValidationError) as error:
         raise ValueError(f"its specification cannot be read ({error!r})") from error
     if key != spec.key:
         raise ValueError("its key is not the one that its specification gives")

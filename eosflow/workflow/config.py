@@ -1,20 +1,21 @@
 """The config: read, cleaned, and refused with a helpful message. No science, fast to import.
 
-`schema` holds the rules for single keys, `refused` puts them into words, and `consistent` has those
-that need several keys.
+`schema` says what a key may be, `cross_checks` what must go together.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from eosflow.storage.errors import UserError
-from eosflow.workflow import consistent, expand, grid, refused
+from eosflow.storage.refusals import refusals
+from eosflow.workflow import cross_checks, expand, grid
+from eosflow.workflow.schema import Config, as_json
 
 
 def load(paths: Iterable[Path | str], overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -46,34 +47,25 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def clean(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy with grids unfolded and numbers as numbers, then `check`.
+    """A copy with grids unfolded and numbers as numbers.
 
     Snakemake's `--config` passes nested values on as text, and YAML reads 1e-2 as text.
 
-    Raises: UserError, see `check`.
+    Raises: UserError with a line for each key or value that is wrong: what was given, and what is
+    allowed.
     """
-    cleaned: dict[str, Any] = copy.deepcopy(dict(config))
-    if isinstance(cleaned.get("experiments"), Mapping):
-        cleaned["experiments"] = grid.unfolded(cleaned["experiments"])
-    for error in refused.validator(cleaned).iter_errors(cleaned):
-        if error.validator in ("type", "enum") and isinstance(error.instance, str):
-            *most, last = error.absolute_path
-            place: Any = cleaned
-            for part in most:
-                place = place[part]
-            place[last] = _from_text(error.instance)
-    if cleaned.get("mirror") in ("", "null"):
-        cleaned["mirror"] = None
-    check(cleaned)
+    given = dict(config)
+    if isinstance(given.get("experiments"), Mapping):
+        given["experiments"] = grid.unfolded(given["experiments"])
+    try:
+        cleaned = as_json(Config.model_validate(given))
+    except ValidationError as error:
+        _refuse(refusals(Config, error))
+    _refuse(list(cross_checks.problems(cleaned)))
     return cleaned
 
 
-def check(config: Mapping[str, Any]) -> None:
-    """Refuse a config that cannot be run, with one line for each thing that is wrong.
-
-    Raises: UserError naming each key, what was given and what is allowed.
-    """
-    problems = list(dict.fromkeys(refused.problems(config))) or list(consistent.problems(config))
+def _refuse(problems: list[str]) -> None:
     if problems:
         count = "This value" if len(problems) == 1 else f"These {len(problems)} values"
         lines = "\n".join(f"  {problem}" for problem in problems)
@@ -120,12 +112,3 @@ def missing_archives(config: Mapping[str, Any], dataset: str) -> list[str]:
     folder = Path(config["results_dir"]) / "data" / "archives"
     names = [archive.name for archive in expand.dataset(config, dataset).facts.archives]
     return [name for name in names if not (folder / name).exists()]
-
-
-def _from_text(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return {"true": True, "false": False}.get(text.lower(), text)

@@ -1,4 +1,4 @@
-"""The runs that a config asks for. Standard library only; the config has been checked before."""
+"""The runs that a config asks for; the config has been checked before."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Parts:
         self.target_loss = None if target is None else float(target)
         self.seeds = {**config["seeds"], **experiment.get("seeds", {})}
         limits = {**config["stop"], **experiment.get("stop", {})}
-        self.stop = settings.make({"": Stop}, "", limits)
+        self.stop = Stop.model_validate(limits)
 
 
 def expand(config: Mapping[str, Any]) -> dict[str, RunSpec]:
@@ -113,7 +113,7 @@ def held_out_sizes(config: Mapping[str, Any]) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for experiment in config["experiments"].values():
         for measurement in measurements(config, experiment):
-            if size := getattr(measurement, "held_out", 0):
+            if size := measurement.held_out_examples:
                 sizes[experiment["dataset"]] = max(sizes.get(experiment["dataset"], 0), size)
     return sizes
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, fields
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
 
 from eosflow.datasets import DATASETS
 from eosflow.runs.spec import Stop
-from eosflow.storage import settings
 from eosflow.storage.files import write_text
-from eosflow.workflow.schema import SECTIONS, schema
+from eosflow.storage.settings import Plugin, Settings
+from eosflow.workflow.schema import SECTIONS, Choices, Config, Experiment
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 
@@ -31,12 +32,20 @@ where it is used.
 """
 
 
+EXPERIMENT = """Besides these, an experiment may have its own `network`, `networks`, `optimizer`, …
+`stop`, and in a study's its own `measure`, with the meaning that they have above."""
+
+
 def page() -> str:
     """The page as text."""
-    whole = schema({})
-    experiment = whole["properties"]["experiments"]["additionalProperties"]["properties"]
-    parts = [HEAD.rstrip(), "## Keys", _table(_keys(whole, whole["properties"]))]
-    parts += ["## An experiment, `experiments.NAME`", _table(_keys(whole, experiment))]
+    own = [name for name in Config.model_fields if name not in Choices.model_fields]
+    of_runs = [name for name in Experiment.model_fields if name not in Choices.model_fields]
+    parts = [HEAD.rstrip(), "## Keys", _table(_keys(Config, [*own, *Choices.model_fields]))]
+    parts += [
+        "## An experiment, `experiments.NAME`",
+        EXPERIMENT,
+        _table(_keys(Experiment, of_runs)),
+    ]
     for name, (table, registry) in SECTIONS.items():
         parts.append(f"## `{name}` and `{table}`")
         parts += [_plugin(f"{table}.{kind}", plugin) for kind, plugin in registry.items()]
@@ -46,16 +55,25 @@ def page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _keys(
-    whole: Mapping[str, Any], properties: Mapping[str, Any]
-) -> Iterator[tuple[str, str, str]]:
-    for name, rules in properties.items():
-        if name in ("seeds", "figures"):
-            children = rules["properties"].items()
-            yield from _keys(whole, {f"{name}.{key}": child for key, child in children})
+def _keys(model: type[BaseModel], names: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Each key with what is allowed and what it means; of small groups, those of the group."""
+    whole = model.model_json_schema()
+    for name in names:
+        field, rules = model.model_fields[name], whole["properties"][name]
+        group = _group(field.annotation)
+        if group is not None:
+            for key, allowed, meaning in _keys(group, group.model_fields):
+                yield f"{name}.{key}", allowed, meaning
         else:
-            named = whole["$defs"][rules["$ref"].rpartition("/")[2]] if "$ref" in rules else rules
-            yield name, _allowed(named), named["description"]
+            yield name, _allowed(rules), field.description or ""
+
+
+def _group(kind: Any) -> type[BaseModel] | None:
+    """The model of a group of keys that has no section of its own."""
+    for part in (kind, *(get_args(kind) if get_origin(kind) is not dict else ())):
+        if isinstance(part, type) and issubclass(part, Settings) and not issubclass(part, Plugin):
+            return part
+    return None
 
 
 def _table(rows: Iterator[tuple[str, str, str]]) -> str:
@@ -64,19 +82,19 @@ def _table(rows: Iterator[tuple[str, str, str]]) -> str:
     return "\n".join(lines)
 
 
-def _plugin(path: str, plugin: type[Any]) -> str:
+def _plugin(path: str, plugin: type[Plugin]) -> str:
     """A plug-in's first line, and a table of its settings."""
     about = (plugin.__doc__ or "").strip().splitlines()[0]
     title = f"**`{path}`**: {about}"
-    properties = settings.schema(plugin)["properties"]
-    if not properties:
+    if not plugin.model_fields:
         return f"{title} No settings."
+    properties = plugin.model_json_schema()["properties"]
     lines = ["| setting | default | allowed | meaning |", "|---|---|---|---|"]
-    for item in fields(plugin):
-        rules = properties[item.name]
-        default = "must be given" if item.default is MISSING else f"`{_shown(item.default)}`"
-        meaning = rules["description"]
-        lines.append(f"| `{item.name}` | {default} | {_allowed(rules)} | {meaning} |")
+    for name, field in plugin.model_fields.items():
+        default = "must be given" if field.is_required() else f"`{_shown(field.default)}`"
+        lines.append(
+            f"| `{name}` | {default} | {_allowed(properties[name])} | {field.description} |"
+        )
     return title + "\n\n" + "\n".join(lines)
 
 
@@ -99,16 +117,18 @@ _BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusi
 
 def _allowed(rules: Mapping[str, Any]) -> str:
     """What JSON Schema allows, in words."""
-    if "enum" in rules:
-        return ", ".join(f"`{value}`" for value in rules["enum"])
-    kinds = rules["type"]
-    if kinds == "array":
-        items = rules["items"]
-        many = {"text": "texts", "whole number": "whole numbers"}
-        return "list of " + re.sub("^(text|whole number)", lambda m: many[m[0]], _allowed(items))
-    kind = " or ".join(_WORDS[kind] for kind in ([kinds] if isinstance(kinds, str) else kinds))
-    bounds = [f"{sign} {rules[word]}" for word, sign in _BOUNDS.items() if word in rules]
-    return " ".join([kind, ", ".join(bounds)]).strip()
+    if "anyOf" in rules:
+        return " or ".join(_allowed(part) for part in rules["anyOf"])
+    if "$ref" in rules:
+        return _WORDS["object"]
+    if "enum" in rules or "const" in rules:
+        return ", ".join(f"`{value}`" for value in rules.get("enum", [rules.get("const")]))
+    if rules["type"] == "array":
+        many = {"text": "texts", "whole number": "whole numbers", "number": "numbers"}
+        items = _allowed(rules["items"])
+        return "list of " + re.sub("^(text|whole number|number)", lambda m: many[m[0]], items)
+    bounds = [f"{sign} {rules[word]:.12g}" for word, sign in _BOUNDS.items() if word in rules]
+    return " ".join([_WORDS[rules["type"]], ", ".join(bounds)]).strip()
 
 
 if __name__ == "__main__":

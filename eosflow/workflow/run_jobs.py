@@ -70,7 +70,7 @@ class RunJobs:
         measurement = self._plan.measurement(folder, place)
         reason = self._stale.measured(folder, measurement)
         subsets = self._subset(folder, target, reason)
-        if hasattr(measurement, "held_out"):
+        if measurement.held_out_examples:
             subsets += self._subset(folder, target, reason, held_out=True)
         return subsets + self._stale.request(target, reason)
 
@@ -79,8 +79,8 @@ class RunJobs:
         measurement = self._plan.measurement(folder, place)
         self._check_step(folder, place, step)
         target = f"{folder}/{place}/step{step}.json"
-        held_out = hasattr(measurement, "held_out")
-        more = self._subset(folder, target, held_out=True) if held_out else []
+        wants_more = measurement.held_out_examples > 0
+        more = self._subset(folder, target, held_out=True) if wants_more else []
         return self._subset(folder, target) + more
 
     def _subset(

@@ -1,14 +1,13 @@
-"""The schema of the config: schema.yaml, and what each plug-in says of its own settings."""
+"""What a config may say. Each plug-in says itself what its settings may be."""
 
 from __future__ import annotations
 
-import copy
 import functools
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, ValidationError, create_model
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from eosflow.datasets import DATASETS
 from eosflow.measurements import MEASUREMENTS
@@ -18,11 +17,12 @@ from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.batches import BATCHES
 from eosflow.runs.snapshots import SNAPSHOTS
 from eosflow.runs.spec import Stop
-from eosflow.storage import settings
+from eosflow.storage.refusals import did_you_mean, refusals, shown
+from eosflow.storage.settings import UNIQUE, Plugin, Settings, partial, requires
 from eosflow.studies import OF_RUNS, STUDIES
 
 # What names a plug-in, what holds the settings, and what there is.
-SECTIONS: dict[str, tuple[str, Mapping[str, type[Any]]]] = {
+SECTIONS: dict[str, tuple[str, Mapping[str, type[Plugin]]]] = {
     "network": ("networks", NETWORKS),
     "optimizer": ("optimizers", OPTIMIZERS),
     "batch": ("batches", BATCHES),
@@ -31,55 +31,253 @@ SECTIONS: dict[str, tuple[str, Mapping[str, type[Any]]]] = {
 }
 
 
-@functools.cache
-def _written() -> dict[str, Any]:
-    path = Path(__file__).with_name("schema.yaml")
-    schema: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return schema
+class OneOf:
+    """The names of a registry, for a text."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = list(names)
+
+    def __get_pydantic_core_schema__(self, *_: Any) -> CoreSchema:
+        return core_schema.literal_schema(self._names)
 
 
-def schema(datasets: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON Schema of a config that names these datasets, which may be the user's own.
-
-    A setting that must be given is asked for where the plug-in is used, see
-    `eosflow.workflow.consistent`; here none is.
+class Table(Mapping[str, type[Settings]]):
+    """A table of settings by the names of plug-ins. Any may be left out: what must be given is
+    asked for where the plug-in is used, see `eosflow.workflow.cross_checks`.
     """
-    whole = copy.deepcopy(_written())
-    top = whole["properties"]
-    experiment = top["experiments"]["additionalProperties"]["properties"]
-    experiment["criterion"]["enum"] = list(CRITERIA)
-    top["studies"]["items"]["enum"] = list(STUDIES)
-    experiment["study"]["enum"] = list(OF_RUNS)
-    for name, (table, registry) in SECTIONS.items():
-        chosen: dict[str, Any] = {"enum": list(registry)}
-        if name == "measure":
-            chosen = {"type": "array", "uniqueItems": True, "items": chosen}
-        properties = {kind: _optional(plugin) for kind, plugin in registry.items()}
-        for part in (top, experiment):
-            if name in part:
-                part[name] |= chosen
-                part[table] |= _object(properties)
-    for part in (top, experiment):
-        part["stop"] |= _optional(Stop)
-    known = {kind: _optional(plugin) for kind, plugin in DATASETS.items() if kind != "table"}
-    own = {n: _own(g) for n, g in datasets.items() if isinstance(g, Mapping) and "kind" in g}
-    top["datasets"] |= _object(known | own)
-    return whole
+
+    def __init__(self, registry: Mapping[str, type[Plugin]]) -> None:
+        self._registry = registry
+
+    def __getitem__(self, name: str) -> type[Settings]:
+        return partial(self._registry[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._registry)
+
+    def __len__(self) -> int:
+        return len(self._registry)
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._read, handler(source))
+
+    def _read(self, given: dict[str, Any]) -> dict[str, Any]:
+        read, errors = {}, []
+        for name, values in given.items():
+            try:
+                read[name] = self._entry(name, values)
+            except ValidationError as error:
+                errors += [_below(name, dict(each)) for each in error.errors(include_url=False)]
+            except KeyError:
+                errors.append(InitErrorDetails(type="extra_forbidden", loc=(name,), input=values))
+        if errors:
+            raise ValidationError.from_exception_data("table", errors)
+        return read
+
+    def _entry(self, name: str, values: Any) -> dict[str, Any]:
+        return as_json(self[name].model_validate(values))
 
 
-def _own(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The rules of a dataset that goes by a name of the user's own, from its `kind`."""
-    kinds = {"kind": {"description": "what kind of dataset it is", "enum": list(DATASETS)}}
-    kind = given["kind"]
-    if not isinstance(kind, str) or kind not in DATASETS:
-        return {"type": "object", "additionalProperties": True, "properties": kinds}
-    rules = dict(settings.schema(DATASETS[kind]))
-    return rules | {"properties": kinds | rules["properties"]}
+class Datasets(Table):
+    """The table of datasets, in which a name of the user's own has a `kind`."""
+
+    def _entry(self, name: str, values: Any) -> dict[str, Any]:
+        kind = values.get("kind") if isinstance(values, Mapping) else None
+        if kind is None and name in self and not requires(self._registry[name]):
+            return super()._entry(name, values)
+        if kind is None:
+            allowed = [known for known in self if not requires(self._registry[known])]
+            hint = did_you_mean(name, allowed)
+            raise _refused(
+                f"{name}: there is no such key; allowed here: {', '.join(allowed)}.{hint} Data of "
+                "your own say what they are with `kind: table`."
+            )
+        if not isinstance(kind, str) or kind not in self:
+            hint = did_you_mean(kind, self)
+            raise _refused(
+                f"{name}.kind: {shown(kind)} was given; allowed: {', '.join(self)} (what kind of "
+                f"dataset it is).{hint}"
+            )
+        own = _with_kind(self._registry[kind])
+        try:
+            return as_json(own.model_validate(values))
+        except ValidationError as error:
+            raise _refused(*refusals(own, error, name)) from None
 
 
-def _optional(plugin: type[Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.schema(plugin).items() if key != "required"}
+def _refused(*lines: str) -> ValidationError:
+    """An error in words of its own, below the table."""
+    errors = [PydanticCustomError("refused", "{line}", {"line": line}) for line in lines]
+    details = [InitErrorDetails(type=error, loc=(), input=None) for error in errors]
+    return ValidationError.from_exception_data("table", details)
 
 
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "additionalProperties": False, "properties": properties}
+@functools.cache
+def _with_kind(plugin: type[Plugin]) -> type[Settings]:
+    """The settings of a dataset by a name of its own."""
+    return create_model(plugin.__name__, __base__=partial(plugin), kind=(str, plugin.name))
+
+
+def _below(name: str, error: dict[str, Any]) -> InitErrorDetails:
+    """An error of one entry as one of the table."""
+    kind = error["type"]
+    if kind == "refused":
+        kind = PydanticCustomError("refused", "{line}", error["ctx"])
+        return InitErrorDetails(type=kind, loc=(), input=None)
+    place = (name, *error["loc"])
+    return InitErrorDetails(type=kind, loc=place, input=error["input"], ctx=error.get("ctx", {}))
+
+
+def as_json(model: Settings) -> dict[str, Any]:
+    """What was given, as JSON has it."""
+    return model.model_dump(mode="json", exclude_unset=True)
+
+
+def _scalars(values: list[Any]) -> list[Any]:
+    if not all(isinstance(value, str | int | float) for value in values):
+        raise ValueError("they must be numbers, texts, true or false")
+    return values
+
+
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Seeds = Annotated[list[Seed], Field(min_length=1, description="seeds, one run each"), UNIQUE]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+# What the keys of these tables are called.
+DatasetName = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$",
+        description="name of a dataset; up to 80 letters, digits, points, hyphens and underscores",
+    ),
+]
+ExperimentName = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9.-]{0,79}$",
+        description="name of an experiment; up to 80 small letters, digits and hyphens",
+    ),
+]
+
+
+class SeedsOfRuns(Settings):
+    """The seeds that runs differ by."""
+
+    initialization: Seeds
+    subset: Seeds
+
+
+class Choices(Settings):
+    """What is used and with which settings: of all experiments, or of one alone."""
+
+    network: Annotated[str, OneOf(NETWORKS)] = Field(
+        description="the network to train; its settings are below `networks`"
+    )
+    networks: Annotated[dict[str, Any], Table(NETWORKS)] = Field(
+        description="settings of networks, by their names"
+    )
+    optimizer: Annotated[str, OneOf(OPTIMIZERS)] = Field(
+        description="how to train it; its settings are below `optimizers`"
+    )
+    optimizers: Annotated[dict[str, Any], Table(OPTIMIZERS)] = Field(
+        description="settings of optimizers, by their names"
+    )
+    batch: Annotated[str, OneOf(BATCHES)] = Field(
+        description="which examples a step sees; its settings are below `batches`"
+    )
+    batches: Annotated[dict[str, Any], Table(BATCHES)] = Field(
+        description="settings of batches, by their names"
+    )
+    measure: Annotated[list[Annotated[str, OneOf(MEASUREMENTS)]], UNIQUE] = Field(
+        description="what to measure of the snapshots; settings are below `measurements`. In an "
+        "experiment: of a study's only"
+    )
+    measurements: Annotated[dict[str, Any], Table(MEASUREMENTS)] = Field(
+        description="settings of measurements, by their names"
+    )
+    snapshot: Annotated[str, OneOf(SNAPSHOTS)] = Field(
+        description="which iterations leave a weight snapshot; settings are below `snapshots`"
+    )
+    snapshots: Annotated[dict[str, Any], Table(SNAPSHOTS)] = Field(
+        description="settings of the schedules of snapshots, by their names"
+    )
+    stop: Stop = Field(description="when a run ends")
+
+
+if TYPE_CHECKING:
+
+    class _OwnChoices(Choices): ...
+
+    class _OwnSeeds(SeedsOfRuns): ...
+else:
+    _OwnChoices, _OwnSeeds = partial(Choices), partial(SeedsOfRuns)
+
+
+class Experiment(_OwnChoices):
+    """Runs on one dataset; what is named here counts for these runs alone."""
+
+    dataset: str = Field(description="where the examples come from; a name below `datasets`")
+    criterion: Annotated[str, OneOf(CRITERIA)] = Field(description="loss of one example")
+    n: Annotated[list[Annotated[int, Field(ge=1)]], UNIQUE] = Field(
+        description="numbers of training examples", min_length=1
+    )
+    title: str = Field("", description="what tables and figures call the experiment", min_length=1)
+    target_loss: float = Field(0.0, description="training loss at which a run stops", gt=0)
+    study: Annotated[str, OneOf(OF_RUNS)] = Field(
+        "", description="the study whose table these runs enter instead of the paper's"
+    )
+    grid: dict[str, Annotated[list[Any], Field(min_length=1), UNIQUE, AfterValidator(_scalars)]] = (
+        Field(
+            {},
+            description="one experiment for each combination of values, by the paths of the keys",
+            min_length=1,
+        )
+    )
+    seeds: _OwnSeeds | None = Field(None, description="the seeds of this experiment only")
+    skip_without_archive: bool = Field(
+        False, description="leave the experiment out where its archive is not at hand"
+    )
+
+
+class Figures(Settings):
+    """How figures are drawn."""
+
+    against: Literal["iteration", "flow_time"] = Field(description="horizontal axis of the curves")
+
+
+class Config(Choices):
+    """The whole configuration."""
+
+    results_dir: str = Field(description="folder of all results", min_length=1)
+    mirror: str | None = Field(
+        description="folder or base URL that holds the archives under their official names"
+    )
+    checksums: dict[str, Sha256] = Field(
+        description="SHA-256 of archives, 64 hexadecimal digits, by their names"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        description="where training and measuring run; auto takes a free GPU where there is one"
+    )
+    finished_only: bool = Field(
+        description="train nothing, make tables and figures of the runs that have finished"
+    )
+    keep_snapshots: bool = Field(
+        description="keep a run's weight snapshots when all is measured of it; false deletes them "
+        "then"
+    )
+    threads: int = Field(description="CPU threads of one training or measuring job", ge=1, le=1024)
+    select: Annotated[list[str], UNIQUE] = Field(
+        description="the experiments to run for tables, figures and report; empty for studies alone"
+    )
+    seeds: SeedsOfRuns = Field(description="the seeds that runs differ by")
+    datasets: Annotated[dict[DatasetName, Any], Datasets(DATASETS)] = Field(
+        description="settings of datasets, by their names"
+    )
+    experiments: dict[ExperimentName, Experiment] = Field(
+        description="the experiments, by their names", min_length=1
+    )
+    studies: Annotated[list[Annotated[str, OneOf(STUDIES)]], UNIQUE] = Field(
+        description="what is made beside the experiments, docs/studies.md"
+    )
+    figures: Figures = Field(description="how figures are drawn")
