@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import re
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 
 class ArchiveServer:
@@ -13,22 +15,31 @@ class ArchiveServer:
 
     `faults` holds what happens to the next requests for an archive, one entry each: a status code,
     "cut" (half of what is due, then the connection closes), "stall" (half, then silence), "drip"
-    (a byte now and then), or a text with a colon, a header that stands in for Content-Length.
-    `requests` lists (name, Range header) of those requests.
+    (a byte now and then), "part" (half of the range asked for, as an answer that says so), or a
+    text with a colon, a header that stands in for Content-Length. `requests` lists (name, Range
+    header) of those requests. Errors have the text `reason`, and ranges claim to be of `total`
+    bytes, if these are set.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
         self.files: dict[str, bytes] = {}
         self.faults: list[int | str] = []
         self.requests: list[tuple[str, str | None]] = []
         self.logins: list[str | None] = []
         self.ranges = True
+        self.reason: str | None = None
+        self.total: int | None = None
         self.tag: str | None = '"1"'
         self._wake = threading.Event()
         handler = type("Handler", (_Handler,), {"site": self, "wake": self._wake})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if certificate:  # a file with the key too
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self.url = self.url.replace("http:", "https:")
 
     def __enter__(self) -> ArchiveServer:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
@@ -59,16 +70,21 @@ class _Handler(BaseHTTPRequestHandler):
         self.site.logins.append(self.headers.get("Authorization"))
         fault = self.site.faults.pop(0) if self.site.faults and name != "SHA256SUMS" else None
         if isinstance(fault, int):
-            self.send_error(fault)
+            self.send_error(fault, self.site.reason)
             return
         current = self.headers.get("If-Range") in (None, self.site.tag)
         if wanted and self.site.ranges and current:
             first = int(re.fullmatch(r"bytes=(\d+)-", wanted).group(1))
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
+            last = len(content)
+            if fault == "part":
+                last, fault = first + (last - first) // 2, None
+            total = self.site.total or len(content)
+            self.send_header("Content-Range", f"bytes {first}-{last - 1}/{total}")
+            body = content[first:last]
         else:
             self.send_response(200)
-        body = content[first:]
+            body = content
         if isinstance(fault, str) and ":" in fault:
             for value in fault.split("\n"):
                 self.send_header(*value.split(": "))

@@ -6,11 +6,14 @@ import base64
 import hashlib
 import logging
 import random
+import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -410,6 +413,100 @@ def test_a_password_is_refused_and_never_shown(server, archive, output, tmp_path
     record = fetch(archive, output, server.url, patience=QUICK)
     assert server.logins == ["Basic " + base64.b64encode(b"me:secret").decode()]
     assert "secret" not in str(record)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "HTTP://me:secret@host/x",
+        " http://me:secret@host/x",
+        "http://me:se cret@host/x",
+        "ftp://me:secret@host/x",
+        "http:/me:secret@host/x",
+        "https://host/x?token=secret",
+        "https://host/x#secret",
+        "http://me:secret@[::/x",
+    ],
+)
+def test_no_spelling_of_a_secret_is_shown(archive, output, caplog, capfd, address):
+    with pytest.raises(UserError, match=r"\.netrc") as failure:
+        fetch(archive, output, address, patience=QUICK)
+    with pytest.raises(UserError, match="was given"):
+        raise UserError(f"mirror: '{address}' was given")
+    shown = f"{failure.value} {caplog.text} {capfd.readouterr()} {UserError(address)}"
+    assert not re.search("se ?cret", shown)
+    assert not output.parent.exists()
+
+
+@pytest.mark.parametrize("address", ["http://[::/x", "ftp://host/x", "http://", "https://h o/x"])
+def test_what_is_no_address_is_refused(archive, output, address):
+    with pytest.raises(UserError, match="an address is http://HOST"):
+        fetch(archive, output, address, patience=QUICK)
+
+
+def test_what_a_server_says_has_no_codes_for_the_terminal(server, archive, output):
+    server.faults, server.reason = [404], "\x1b[31mgone\x07"
+    with pytest.raises(UserError, match=r"answered 404 \\x1b\[31mgone\\x07"):
+        fetch(archive, output, patience=QUICK)
+
+
+def test_a_part_of_the_rest_is_not_taken_for_the_whole(server, archive, output):
+    server.faults = ["cut", "part", "part"]
+    fetch(archive, output, patience=QUICK)
+    assert output.read_bytes() == CONTENT
+    assert len(server.requests) == 4
+
+
+def test_a_rest_of_another_size_starts_anew(server, output):
+    archive = archive_at(f"{server.url}/a.zip", sha256=None)
+    server.files["a.zip"], server.faults, server.total = CONTENT, ["cut"], len(CONTENT) + 1
+    fetch(archive, output, patience=QUICK)
+    assert output.read_bytes() == CONTENT
+    assert server.requests[2:] == [("a.zip", None)]
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Callable[[str], Path]:
+    """A certificate for a name, signed by itself, with its key."""
+
+    def make(name: str) -> Path:
+        file, key = tmp_path / f"{name[:2]}.pem", tmp_path / "key.pem"
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"]
+        command += ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=test"]
+        command += ["-addext", f"subjectAltName={name}", "-out", str(file), "-keyout", str(key)]
+        subprocess.run(command, check=True, capture_output=True)
+        file.write_text(file.read_text() + key.read_text())
+        return file
+
+    return make
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificates")
+@pytest.mark.parametrize(
+    ("name", "known", "words"),
+    [
+        ("IP:127.0.0.1", True, None),
+        ("IP:127.0.0.1", False, "certificate is not trusted.*REQUESTS_CA_BUNDLE"),
+        ("DNS:elsewhere.example", True, "certificate is not trusted"),
+    ],
+)
+def test_only_a_host_with_the_right_certificate_is_believed(
+    output, certificate, monkeypatch, name, known, words
+):
+    file = certificate(name)
+    if known:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(file))
+    with ArchiveServer(file) as server:
+        server.files["a.zip"] = CONTENT
+        archive = archive_at(f"{server.url}/a.zip")
+        if words is None:
+            fetch(archive, output, patience=QUICK)
+            assert output.read_bytes() == CONTENT
+            return
+        with pytest.raises(UserError, match=words):
+            fetch(archive, output, patience=QUICK)
+        assert not output.exists()
+        assert server.requests == []
 
 
 @pytest.mark.parametrize("content", ["null", "[]", "{}", "7", "{", "\udcff"])

@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from eosflow.datasets.archives import UnfitArchive
 from eosflow.datasets.base import Archive
-from eosflow.datasets.links import LOGIN, has_login, is_url
+from eosflow.datasets.links import is_url, refusal
 from eosflow.datasets.transfer import (
     BROKEN,
     CHUNK,
@@ -67,8 +67,8 @@ def fetch(
 
     Raises: UserError with what each source answered and what can be done.
     """
-    if mirror is not None and has_login(mirror):
-        raise UserError(LOGIN)
+    if mirror is not None and (unusable := refusal(mirror)):
+        raise UserError(unusable)
     output.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(output.with_name(output.name + ".lock")), open_session(patience) as session:
         try:

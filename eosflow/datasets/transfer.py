@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import shutil
 import signal
 import threading
@@ -32,6 +33,10 @@ BUSY = (429, 500, 502, 503, 504)  # answers that may differ a moment later
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+# The range of bytes that an answer holds.
+_RANGE = re.compile(r"bytes (?P<first>\d{1,18})-\d{1,18}/(?P<total>\d{1,18}|\*)", re.ASCII)
+
+
 @dataclass(frozen=True)
 class Patience:
     """How long a host is waited for: seconds, and attempts in a row that bring nothing."""
@@ -56,6 +61,13 @@ class TooSlow(Exception):
 
 # What a request may raise that a later one need not.
 BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, TooSlow)
+# Those of them that every later one raises too: a certificate, an address, endless redirects.
+HOPELESS = (
+    requests.exceptions.SSLError,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.TooManyRedirects,
+)
 
 
 @dataclass(frozen=True)
@@ -160,6 +172,8 @@ def receive(session: Session, source: str, archive: Archive, output: Path) -> Pa
             with in_time(session.patience, partial):
                 _download(session, source, archive, partial)
             return partial
+        except HOPELESS as error:
+            raise SourceError(f"{source}: {reason_of(error)}") from error
         except BROKEN as error:
             slow = isinstance(error, TooSlow)
             idle = 0 if _size(partial) > before and not slow else idle + 1
@@ -187,25 +201,40 @@ def _download(session: Session, url: str, archive: Archive, partial: Path) -> No
     with closing(
         session.http.get(url, headers=headers, stream=True, timeout=session.timeout)
     ) as response:
-        starts_at = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        if response.status_code == 206 and starts_at:
+        part = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        total = int(part["total"]) if part and part["total"] != "*" else None
+        whole = total is None or total == notes.get("total", total)
+        if response.status_code == 206 and part and int(part["first"]) == have and whole:
             log.info("%s: resumed at %d bytes", archive.name, have)
+            if total is None and (length := _length(url, response)) is not None:
+                total = have + length
         elif response.status_code == 200:
             if have:
                 log.info("%s: the server cannot resume this file; from the start", archive.name)
             _discard(partial)
             have = 0
-            write_json(notes_of(partial), {"url": url, "version": _version(response)})
+            total = _length(url, response)
+            version = _version(response)
+            write_json(notes_of(partial), {"url": url, "version": version, "total": total})
         elif response.status_code in (206, 416):  # not the range asked for: what is here is wrong
             _discard(partial)
             raise requests.ConnectionError("the server does not have the range asked for")
         else:
             raise SourceError(f"{url}: answered {response.status_code} {response.reason}")
-        length = response.headers.get("Content-Length")
-        if length is not None and not (length.isascii() and length.isdecimal()):
-            raise SourceError(f"{url}: answered with {length!r:.40} as the size, which is none")
-        total = have + int(length) if length is not None else None
         _append(response.iter_content(CHUNK), partial, archive, total)
+        if total is not None and _size(partial) < total:
+            raise requests.ConnectionError(f"{_size(partial)} of {total} bytes came")
+        if total is not None and _size(partial) > total:
+            _discard(partial)
+            raise requests.ConnectionError(f"more than the {total} bytes came that it has")
+
+
+def _length(url: str, response: requests.Response) -> int | None:
+    """The size that an answer promises, if it does. Raises: SourceError where it is no number."""
+    length = response.headers.get("Content-Length")
+    if length is not None and not (length.isascii() and length.isdecimal()):
+        raise SourceError(f"{url}: answered with {length!r:.40} as the size, which is none")
+    return None if length is None else int(length)
 
 
 def _append(chunks: Iterator[bytes], partial: Path, archive: Archive, total: int | None) -> None:
@@ -269,6 +298,11 @@ def reason_of(error: Exception) -> str:
     """What went wrong with a request, in a few words."""
     if isinstance(error, TooSlow):
         return f"too slow, {error}"
+    if isinstance(error, requests.exceptions.SSLError):
+        return (
+            f"its certificate is not trusted ({error}). If it is one of your own network, name the "
+            "file of its certificates in the environment variable REQUESTS_CA_BUNDLE"
+        )
     if isinstance(error, requests.Timeout) or "timed out" in str(error):
         return "no answer in time"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):

@@ -6,13 +6,19 @@ import difflib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
+from eosflow.storage.quoting import fit_to_show
+
 
 class UserError(Exception):
     """Bad input, explained: what was given, what is allowed, what to do.
 
     Scripts print the message alone, without a traceback, and exit with 1. Everything else that is
-    raised is a defect of the program and keeps its traceback.
+    raised is a defect of the program and keeps its traceback. What the message quotes is made fit
+    to show, see `eosflow.storage.quoting`.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(fit_to_show(message))
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from eosflow.storage.errors import UserError
+from eosflow.storage.quoting import fit_to_show
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,7 +38,9 @@ def run(main: Callable[[], None]) -> None:
     A `UserError`, or a file system that does not let us work, is a message on stderr. Any other
     exception is a defect and keeps its traceback.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    shown = logging.StreamHandler(sys.stderr)
+    shown.addFilter(_fit_to_show)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[shown])
     logging.getLogger("eosflow").setLevel(logging.INFO)  # of ours; of libraries only warnings
     try:
         main()
@@ -48,11 +51,17 @@ def run(main: Callable[[], None]) -> None:
         words = explained(error)
         if words is None:
             raise
-        print(f"error: {words}", file=sys.stderr)
+        print(f"error: {fit_to_show(words)}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted; start the same command again to go on", file=sys.stderr)
         sys.exit(130)
+
+
+def _fit_to_show(record: logging.LogRecord) -> bool:
+    """Make a line of a log fit to show; a filter of `logging`."""
+    record.msg, record.args = fit_to_show(record.getMessage()), ()
+    return True
 
 
 def plain(function: Callable[P, T]) -> Callable[P, T]:
@@ -70,7 +79,7 @@ def plain(function: Callable[P, T]) -> Callable[P, T]:
             sys.exit(f"\n{error}")
         except OSError as error:
             if words := explained(error):
-                sys.exit(f"\n{words}")
+                sys.exit(f"\n{fit_to_show(words)}")
             raise
 
     return wrapped

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from eosflow.datasets import ARCHIVES, DATASETS
-from eosflow.datasets.links import LOGIN, has_login, is_url
+from eosflow.datasets.links import is_url, refusal
 from eosflow.objectives import OF_CLASSES
 from eosflow.storage.errors import UserError
 from eosflow.storage.refusals import did_you_mean, refusals, shown
@@ -54,10 +54,9 @@ def problems(config: Mapping[str, Any]) -> Iterator[str]:
 def _mirror_problems(mirror: str | None) -> Iterator[str]:
     if mirror is None:
         return
-    if is_url(mirror):
-        if has_login(mirror):
-            yield LOGIN
-    elif not os.path.isdir(mirror):  # noqa: PTH112  (this never raises)
+    if unusable := refusal(mirror):
+        yield unusable
+    elif not is_url(mirror) and not os.path.isdir(mirror):  # noqa: PTH112  (this never raises)
         yield (
             f"mirror: {shown(mirror)} was given; it must be the URL (https://…) or the path of a "
             "folder that holds the archives. "
