@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,41 @@ def test_another_archive_is_refused(tmp_path: Path, place: str, value: bytes, me
     files = Resources(tar_of(tmp_path / "archive.tar.gz", members), tmp_path)
     with pytest.raises(UserError, match=message):
         CIFAR100().open_pool(files)
+
+
+def test_a_hostile_list_of_classes_is_refused_in_a_few_words(tmp_path: Path) -> None:
+    names = b"\x1b[31m" + b"apple\n" * 1_000_000
+    members = cifar100_members(TRAIN, TEST) | {"cifar-100-binary/fine_label_names.txt": names}
+    files = Resources(tar_of(tmp_path / "archive.tar.gz", members), tmp_path)
+    with pytest.raises(UserError, match="names the classes") as refusal:
+        CIFAR100().open_pool(files)
+    assert len(str(refusal.value)) < 3000
+    assert "\x1b" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("cifar-100-binary/train.bin", tarfile.SYMTYPE, "is a link or a device"),
+        ("cifar-100-binary/train.bin", tarfile.CHRTYPE, "is a link or a device"),
+        ("../train.bin", tarfile.REGTYPE, "lies outside"),
+        ("/train.bin", tarfile.REGTYPE, "lies outside"),
+        ("elsewhere/train.bin", tarfile.REGTYPE, "two members named train.bin"),
+    ],
+)
+def test_a_hostile_archive_is_refused(tmp_path: Path, name: str, kind: bytes, message: str) -> None:
+    path = tmp_path / "archive.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for whole, content in cifar100_members(TRAIN, TEST).items():
+            info = tarfile.TarInfo(whole)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(bytes(content)))
+        hostile = tarfile.TarInfo(name)
+        hostile.type, hostile.linkname = kind, "/etc/passwd"
+        archive.addfile(hostile)
+    with pytest.raises(UserError, match=message):
+        CIFAR100().open_pool(Resources(path, tmp_path))
+    assert [file.name for file in tmp_path.iterdir()] == ["archive.tar.gz"]
 
 
 def test_the_noise_has_the_share_asked_for_and_uniform_classes() -> None:

@@ -122,6 +122,39 @@ def test_another_archive_is_refused_by_line(
         kind().open_pool(files)
 
 
+HOSTILE = {
+    "deep": "[" * 200_000,
+    "deep text": '{"premise": ' + "[" * 200_000,
+    "deep word": '{"word": ' + "[" * 500 + "]" * 500 + ', "sentence1": "a", "sentence2": "b"}',
+    "long number": '{"premise": "a", "hypothesis": "b", "label": ' + "9" * 5000 + "}",
+    "long label": json.dumps({"premise": "a", "hypothesis": "b", "label": "x" * 10**6}),
+    "long key": json.dumps({"k" * 10**6: 1}),
+    "half a character": '{"premise": "\\ud800", "hypothesis": "b", "label": "entailment"}',
+    "a list": "[]",
+    "a text": '"premise"',
+    "no number": '{"premise": "a", "hypothesis": "b", "label": NaN}',
+    "codes": json.dumps({"premise": "a", "hypothesis": "b", "label": "\x1b[31m"}),
+}
+
+
+@pytest.mark.parametrize("line", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("kind", [RTE, WiC])
+def test_a_hostile_line_is_refused_in_a_few_words(
+    kind: type[SuperGLUE], line: str, tmp_path: Path
+) -> None:
+    archive = zip_of(tmp_path / "a.zip", {"train.jsonl": line + "\n", "val.jsonl": ""})
+    with pytest.raises(UnfitArchive, match="line 1") as refusal:
+        kind().open_pool(Resources(archive, tmp_path))
+    assert len(str(refusal.value)) < 1000
+    assert "\x1b" not in str(refusal.value)
+
+
+def test_texts_that_are_none_are_no_pair(tmp_path: Path) -> None:
+    row = {**ROWS[WiC][0], "word": ["bank"]}
+    with pytest.raises(UnfitArchive, match="line 1: a text is none"):
+        WiC().open_pool(archive_of(tmp_path / "a.zip", WiC, [row]))
+
+
 def test_what_is_no_example_is_refused(tmp_path: Path) -> None:
     files = archive_of(tmp_path / "a.zip", RTE, [{"premise": "a", "label": "entailment"}])
     with pytest.raises(UnfitArchive, match=r"line 1 is no example of RTE .KeyError: 'hypothesis'"):

@@ -10,6 +10,7 @@ import pickle
 import re
 import subprocess
 import sys
+import zipfile
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -408,3 +409,72 @@ def test_what_is_no_file_is_named(tmp_path, what):
         path.mkdir()
     with pytest.raises(UserError, match="there is no such file"), table_files.opened(path):
         pytest.fail("it was opened")
+
+
+def test_what_unpacks_to_too_much_is_refused_by_its_headers(tmp_path, monkeypatch):
+    rows = 2 * ROWS
+    columns = {"label": np.arange(rows) % 2, "x": np.zeros(rows)}
+    files = [table_of(tmp_path, **columns), npz(tmp_path)]
+    for name, limit in (("MOST_ROWS", ROWS - 1), ("MOST_BYTES", 100)):
+        monkeypatch.setattr(table_files, name, limit)
+        for file in files:
+            with (
+                pytest.raises(UserError, match=f"more than the .*{limit}"),
+                table_files.opened(file) as found,
+            ):
+                found.form()
+        monkeypatch.undo()
+
+
+def header(shape: str, dtype: str = "<f8") -> bytes:
+    """The header of an array that promises this shape, and none of its bytes."""
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    text += b" " * (63 - (len(text) + 10) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (header(f"({10**30}, 2)"), "more than the"),
+        (header("(10000000, 1000)"), "more than the"),
+        (header("(1000, 1000)"), "has fewer"),
+        (header("(-1, 2)"), "damaged"),
+        (header("(((" * 60), "damaged"),
+        (header("(2, 3)")[:40], "damaged"),
+        (b"\x93NUMPY\x09\x00", "damaged"),
+        (header("(2, 3)", "<f" + "9" * 50), "damaged"),
+    ],
+)
+def test_an_array_that_promises_what_is_not_there_is_refused(tmp_path, content, message):
+    file = tmp_path / "mine.npz"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("inputs.npy", content)
+        archive.writestr("labels.npy", header("(2,)", "<i8") + bytes(16))
+    with pytest.raises(UserError, match=message):
+        ask_everything(table(file), tmp_path)
+
+
+@pytest.mark.parametrize("end", ["npz", "parquet"])
+def test_flipped_bytes_are_never_a_traceback(tmp_path, end):
+    if end == "npz":
+        file = tmp_path / "mine.npz"
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as archive:
+            for name, array in (("inputs", INPUTS), ("labels", CLASSES)):
+                with archive.open(f"{name}.npy", "w") as member:
+                    np.lib.format.write_array(member, array)
+    else:
+        columns = {f"x{number}": column for number, column in enumerate(INPUTS.T)}
+        file = table_of(tmp_path, label=CLASSES, **columns)
+    content, random = file.read_bytes(), np.random.default_rng(1)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(content)
+        for place in random.integers(len(damaged), size=random.integers(1, 4)):
+            damaged[place] = random.integers(256)
+        file.write_bytes(damaged)
+        try:
+            ask_everything(table(file), tmp_path)
+        except UserError:
+            refused += 1
+    assert 0 < refused < 300

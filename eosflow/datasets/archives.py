@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import gzip
-import lzma
 import os
-import struct
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from eosflow.storage.errors import UserError
+from eosflow.storage.foreign import foreign
 
 # The largest published member is CIFAR-100's train.bin of 154 MB. The bound stops archives that
 # unpack to far more than their own size.
 MEMBER_LIMIT = 160 * 2**20  # bytes
 WHOLE_LIMIT = 512 * 2**20  # of a whole archive, unpacked; CIFAR-10 and CIFAR-100 have 184 MB each
-# What the libraries raise on bytes that are no archive, or on one that Python cannot unpack: an
-# encrypted one, or a rare compression.
-UNREADABLE = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    RuntimeError,
-    ValueError,
-    OverflowError,
-    struct.error,
-)
 
 
 class UnfitArchive(UserError):
@@ -50,17 +34,12 @@ def read_members(archive: Path, wanted: Collection[str]) -> dict[str, bytes]:
         raise UserError(f"{archive} does not exist; fetch it with scripts/fetch.py")
     if not os.path.isfile(archive):  # noqa: PTH113  (this never raises)
         raise UserError(f"{archive} is no file: move it away, and fetch it with scripts/fetch.py")
+    read = _read_zip if archive.suffix == ".zip" else _read_tar
     try:
-        if archive.suffix == ".zip":
-            found = _read_zip(archive, wanted)
-        else:
-            found = _read_tar(archive, wanted)
+        with foreign(lambda why: UnfitArchive(f"{archive} is truncated or damaged ({why})")):
+            found = read(archive, wanted)
     except PermissionError as error:
         raise UserError(f"{archive} cannot be read: {error.strerror}") from error
-    except UNREADABLE as error:
-        raise UnfitArchive(
-            f"{archive} is truncated or damaged ({error or type(error).__name__})"
-        ) from error
     missing = sorted(set(wanted) - set(found))
     if missing:
         raise UnfitArchive(

@@ -188,11 +188,11 @@ class CIFAR(DatasetSettings):
         )
 
     def _check_names(self, content: bytes, archive: Path) -> None:
-        names = tuple(content.decode("ascii", "replace").split())
+        names = tuple(content.decode("ascii", "replace").split(maxsplit=len(self.classes)))
         if names != self.classes:
             raise UnfitArchive(
-                f"{archive}: {self.names_file} names the classes {' '.join(names)}, expected "
-                f"{' '.join(self.classes)}: this is another archive"
+                f"{archive}: {self.names_file} names the classes {' '.join(names):.300}, "
+                f"expected {' '.join(self.classes)}: this is another archive"
             )
 
 

@@ -17,6 +17,7 @@ from eosflow.datasets.pool import Pool, Resources
 from eosflow.storage import settings
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, readable, replacing, sha256, write_json
+from eosflow.storage.foreign import foreign
 
 if TYPE_CHECKING:
     from eosflow.datasets.pool import Integers, Targets
@@ -241,14 +242,14 @@ def load_subset(path: Path | str, n: int) -> tuple[NDArray[np.float64], Targets]
     whole = record is not None and ("sha256" in record or "size" not in record)
     if record is not None and whole and path.is_file() and sha256(path) != record.get("sha256"):
         raise _damaged(path, f"it is not the file that {path.with_suffix('.json').name} tells of")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            inputs, labels = arrays["inputs"], arrays["labels"]
-            scale = float(arrays["scale"])
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist; make it with scripts/subset.py") from error
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise _damaged(path, str(error)) from error
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; make it with scripts/subset.py")
+    with (
+        foreign(lambda why: _damaged(path, why)),
+        np.load(path, allow_pickle=False) as arrays,
+    ):
+        inputs, labels = arrays["inputs"], arrays["labels"]
+        scale = float(arrays["scale"])
     if not 0 < n <= len(labels) or len(inputs) != len(labels):
         raise UserError(
             f"{path} has {len(labels)} rows, {n} were asked for; ask for 1 to {len(labels)}, or "

@@ -126,22 +126,27 @@ class SuperGLUE(DatasetSettings):
                 row = json.loads(line)
                 first, second = self.pair(row)
                 label = row["label"]
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise UnfitArchive(
                     f"{archive}: {member}, line {number} is no example of {self.facts.title} "
-                    f"({type(error).__name__}: {error})"
+                    f"({type(error).__name__}: {error!s:.100})"
                 ) from error
-            if not (isinstance(first, str) and isinstance(second, str)):
+            if not (_is_text(first) and _is_text(second)):
                 raise UnfitArchive(f"{archive}: {member}, line {number}: a text is none")
             # By type too: 0 and 1 are equal to false and true.
             if (type(label), label) not in [(type(known), known) for known in self.labels]:
                 allowed = ", ".join(json.dumps(known) for known in self.labels)
                 raise UnfitArchive(
-                    f"{archive}: {member}, line {number}: label {label!r}, expected {allowed}"
+                    f"{archive}: {member}, line {number}: label {label!r:.60}, expected {allowed}"
                 )
             pairs.append((first, second))
             labels.append(self.labels.index(label))
         return pairs, labels
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is text that can be written down; JSON also has halves of a character."""
+    return isinstance(value, str) and not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
 class BoolQ(SuperGLUE):
@@ -181,7 +186,8 @@ class WiC(SuperGLUE):
     @classmethod
     def pair(cls, row: Mapping[str, Any]) -> tuple[Any, Any]:
         """`word: first sentence` and the second sentence."""
-        return f"{row['word']}: {row['sentence1']}", row["sentence2"]
+        word, first = row["word"], row["sentence1"]
+        return f"{word}: {first}" if _is_text(word) and _is_text(first) else None, row["sentence2"]
 
 
 class RTE(SuperGLUE):

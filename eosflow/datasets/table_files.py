@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from eosflow.storage.errors import UserError
+from eosflow.storage.foreign import foreign
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +25,10 @@ PARQUET_FORM = (
     "a .parquet has a column `label` (whole numbers 0 … C−1 for classes, or decimals for a number "
     "to fit), or `label_1` to `label_C` for several numbers, and its other columns are the inputs"
 )
+# What a file may unpack to. Both are far more than a run by full batches can use, and they stop a
+# small file that unpacks to more than the memory.
+MOST_ROWS = 50_000_000
+MOST_BYTES = 16 * 2**30
 COUNTED = "biu"  # NumPy's letters for whole numbers: classes where they are labels
 MEASURED = "f"  # and for decimals: numbers to fit
 
@@ -32,6 +37,17 @@ def unfit(path: Path, found: str, remedy: str) -> UserError:
     """A refusal: the file, what was found in it, what is allowed and what to do."""
     form = PARQUET_FORM if path.suffix == ".parquet" else NPZ_FORM
     return UserError(f"{path}: {found}. Allowed: {form}. {remedy}")
+
+
+def _check_size(path: Path, rows: int, size: int) -> None:
+    """Refuse a file by the rows and bytes that its headers promise, before they are read."""
+    if rows > MOST_ROWS or size > MOST_BYTES:
+        raise unfit(
+            path,
+            f"it unpacks to {rows} rows and {size} bytes, more than the {MOST_ROWS} rows or "
+            f"{MOST_BYTES} bytes allowed",
+            "Keep the rows that you want to train on.",
+        )
 
 
 @dataclass(frozen=True)
@@ -78,6 +94,7 @@ class _Npz:
             )
 
     def _header(self, name: str) -> tuple[tuple[int, ...], str]:
+        """Shape and kind of an array, after refusing one that is too large or not whole."""
         from numpy.lib import format as npy
 
         with self._archive.open(f"{name}.npy") as file:
@@ -91,6 +108,12 @@ class _Npz:
                 "program and is never done",
                 f"Save it as plain numbers, such as numpy.array({name}, dtype=float).",
             )
+        if any(length < 0 for length in shape):
+            raise ValueError(f"{name} has the shape {shape}")
+        size = math.prod(shape) * dtype.itemsize
+        _check_size(self.path, shape[0] if shape else 1, size)
+        if self._archive.getinfo(f"{name}.npy").file_size < size:
+            raise ValueError(f"{name} promises {size} bytes and has fewer")
         return shape, dtype.kind
 
     def form(self) -> Form:
@@ -100,6 +123,7 @@ class _Npz:
     def _read(self, name: str) -> NDArray[Any]:
         from numpy.lib import format as npy
 
+        self._header(name)
         with self._archive.open(f"{name}.npy") as file:
             values: NDArray[Any] = npy.read_array(file, allow_pickle=False)
         return values
@@ -125,6 +149,12 @@ class _Parquet:
 
         self.path, self._file = path, file
         schema = file.schema_arrow
+        footer = file.metadata
+        if sum(footer.row_group(i).num_rows for i in range(footer.num_row_groups)) != (
+            footer.num_rows
+        ):
+            raise ValueError("its row groups have not the rows that it promises")
+        _check_size(path, footer.num_rows, footer.num_rows * len(schema.names) * 8)
         if doubled := sorted({name for name in schema.names if schema.names.count(name) > 1}):
             raise unfit(path, f"it has two columns {doubled[0]}", "Give each its own name.")
         numbered = [name for name in schema.names if name.startswith("label_")]
@@ -231,27 +261,17 @@ def opened(path: Path) -> Iterator[File]:
         )
     if path.stat().st_size == 0:
         raise unfit(path, "the file is empty", "Save it again.")
-    errors: tuple[type[Exception], ...] = (
-        OSError,
-        ValueError,
-        EOFError,
-        zlib.error,
-        zipfile.BadZipFile,
-        NotImplementedError,  # a compression that Python cannot undo
-    )
-    try:
+    with foreign(lambda why: _no_file(path, why)):
         if path.suffix == ".npz":
             with zipfile.ZipFile(path) as archive:
                 yield _Npz(path, archive)
         else:
-            import pyarrow
             from pyarrow import parquet
 
-            errors = (*errors, pyarrow.ArrowException)
             with parquet.ParquetFile(path) as file:
                 yield _Parquet(path, file)
-    except errors as error:
-        reason = str(error).split("\n")[0] or type(error).__name__
-        name = path.suffix.removeprefix(".")
-        found = f"it is no {name} file, or damaged ({reason})"
-        raise unfit(path, found, "Save it again.") from error
+
+
+def _no_file(path: Path, reason: str) -> UserError:
+    name = path.suffix.removeprefix(".")
+    return unfit(path, f"it is no {name} file, or damaged ({reason})", "Save it again.")

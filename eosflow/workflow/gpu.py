@@ -14,8 +14,9 @@ import socket
 import stat
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
@@ -29,6 +30,7 @@ NO_DEVICE = (
 )
 POLL_SECONDS = 0.2
 SMI_SECONDS = 60.0
+SMI_BYTES = 2**16  # far more than it prints of a hundred GPUs
 # An index, a UUID, or a part of a GPU, which older drivers call MIG-GPU-…/1/0.
 NAME = re.compile(r"[0-9]{1,4}|GPU-[0-9A-Za-z-]{1,80}|MIG-[0-9A-Za-z/-]{1,80}")
 
@@ -68,13 +70,13 @@ def _installed() -> dict[str, str]:
         return {}
     command = [program, "--query-gpu=index,uuid", "--format=csv,noheader"]
     try:
-        answer = subprocess.run(command, capture_output=True, timeout=SMI_SECONDS, check=True)
+        answer = _output(command)
     except subprocess.CalledProcessError:  # no driver, or no GPU
         return {}
     except (OSError, subprocess.TimeoutExpired) as error:
         _warn(f"nvidia-smi did not answer ({error}): no GPU is used that it would have named.")
         return {}
-    text = answer.stdout.decode("utf-8", "replace")
+    text = answer.decode("utf-8", "replace")
     rows = [[part.strip() for part in line.split(",")] for line in text.splitlines() if line]
     if all(len(row) == 2 and all(map(NAME.fullmatch, row)) for row in rows):
         return dict(rows)
@@ -83,6 +85,31 @@ def _installed() -> dict[str, str]:
         "GPU is used that it may have meant. What it says by itself may tell why."
     )
     return {}
+
+
+def _output(command: Sequence[str]) -> bytes:
+    """The first `SMI_BYTES` of what a program prints; one that goes on is stopped.
+
+    Raises: subprocess.CalledProcessError, subprocess.TimeoutExpired, OSError.
+    """
+    pipes = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:  # type: ignore[call-overload]
+        stop = threading.Timer(SMI_SECONDS, process.kill)
+        stop.start()
+        try:
+            answer: bytes = process.stdout.read(SMI_BYTES)
+            if len(answer) == SMI_BYTES:
+                process.kill()
+                return answer
+            status = process.wait()
+        finally:
+            late = not stop.is_alive()
+            stop.cancel()
+    if late:
+        raise subprocess.TimeoutExpired(command, SMI_SECONDS)
+    if status:
+        raise subprocess.CalledProcessError(status, command)
+    return answer
 
 
 @functools.cache
