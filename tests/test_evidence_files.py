@@ -19,7 +19,8 @@ from eosflow.datasets import dice
 from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import write_subset
 from eosflow.results import archive, claims, collect, courses, figures, manifest, report, tables
-from eosflow.results.archive import MANIFEST, keep, redraw, retable
+from eosflow.results.archive import MANIFEST, keep
+from eosflow.results.redrawing import redraw
 from eosflow.storage import provenance
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, sha256, write_json
@@ -37,6 +38,13 @@ SHOWN = [
 NOT_RUN = "figure09"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def described() -> Iterator[None]:
+    """Runs made of formulas have no specification that could be read."""
+    with synthetic.described():
+        yield
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder as the workflow leaves it, of eight runs made of formulas."""
@@ -49,8 +57,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             rows, row = synthetic.run("dice-ce", n, init, noise=noise, stopped=stopped)
             names.append(f"dice-ce/n{n}/init{init}-subset0")
             synthetic.write_run_folder(folder / names[-1], rows, row)
-    with synthetic.described():
-        decomposition, runs = collect.collect([folder / name for name in names])
+    decomposition, runs = collect.collect([folder / name for name in names])
     tables.write_parquet(decomposition, folder / "decomposition.parquet")
     tables.write_parquet(runs, folder / "runs.parquet")
     dice.write_parameters(DICE, folder / "data" / "dice-parameters.parquet")
@@ -91,7 +98,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def kept(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reader") / "kept"
-    keep(results, folder)
+    keep(folder, results)
     return folder
 
 
@@ -168,9 +175,9 @@ def test_kept_frames_hold_every_number_of_the_runs(results: Path, kept: Path) ->
 
 
 def test_the_same_results_give_the_same_bytes(results: Path, kept: Path, tmp_path: Path) -> None:
-    keep(results, tmp_path / "again")
+    keep(tmp_path / "again", results)
     assert contents(tmp_path / "again") == contents(kept)
-    keep(results, tmp_path / "again")
+    keep(tmp_path / "again", results)
     assert contents(tmp_path / "again") == contents(kept)
 
 
@@ -185,16 +192,14 @@ def test_the_record_says_which_files_of_which_runs_and_programs(results: Path, k
     assert not any(Path(name).is_absolute() for name in taken)
 
 
-def test_courses_of_optimizers_without_eigenpairs_are_kept(tmp_path: Path) -> None:
-    names = ["dice-ce/n468/init0-subset0", "iris-gd/n30/init0-subset0"]
-    synthetic.write_run_folder(tmp_path / names[0], *synthetic.run("dice-ce", 468))
+def test_courses_of_optimizers_without_eigenpairs_are_kept(results: Path, tmp_path: Path) -> None:
+    source, folder = tmp_path / "results", tmp_path / "kept"
     gradient_descent = synthetic.run("iris-gd", 30)
-    synthetic.write_run_folder(tmp_path / names[1], *gradient_descent, eigenpairs=False)
-    with synthetic.described():
-        _, runs = collect.collect([tmp_path / name for name in names])
-    kept = archive._trajectories(tmp_path, runs, {})
-    archive._write_frame(kept, tmp_path / "kept.parquet")
-    steps = pd.read_parquet(tmp_path / "kept.parquet").groupby("experiment").count()
+    synthetic.write_run_folder(
+        source / "iris-gd/n30/init0-subset0", *gradient_descent, eigenpairs=False
+    )
+    keep(folder, results, source)
+    steps = pd.read_parquet(folder / "trajectories.parquet").groupby("experiment").count()
     assert steps.loc["iris-gd", "loss"] == gradient_descent[1]["iterations"]
     assert (steps.loc["iris-gd", ["eigenvalue_1", "converged", "negative_dominant"]] == 0).all()
     assert steps.loc["dice-ce", "converged"] == steps.loc["dice-ce", "loss"]
@@ -221,7 +226,7 @@ def test_a_folder_with_other_files_is_left_alone(results: Path, kept: Path, tmp_
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "runs.parquet").write_text("mine too")
     before = contents(tmp_path)
-    for command in (lambda: keep(results, tmp_path), lambda: redraw(kept, tmp_path)):
+    for command in (lambda: keep(tmp_path, results), lambda: redraw(kept, tmp_path)):
         with pytest.raises(UserError, match=r"holds other files, such as notes\.txt"):
             command()
     assert contents(tmp_path) == before
@@ -236,7 +241,7 @@ def test_an_earlier_redraw_is_replaced_and_what_is_not_kept_not_shown(
 ) -> None:
     source, folder, output = (tmp_path / name for name in ("results", "kept", "out"))
     shutil.copytree(results, source)
-    keep(source, folder)
+    keep(folder, source)
     redraw(folder, output)
     full = contents(output)
     redraw(folder, output)
@@ -244,7 +249,8 @@ def test_an_earlier_redraw_is_replaced_and_what_is_not_kept_not_shown(
 
     (source / STUDY).unlink()
     (source / "data" / "subsets" / "dice-subset0.npz").unlink()
-    keep(source, folder)
+    folder = tmp_path / "kept without them"
+    keep(folder, source)
     assert not {STUDY, "dice-examples.npz", "dice-examples.json"} & set(contents(folder))
     redraw(folder, output)
     less = contents(output)
@@ -285,26 +291,64 @@ def test_tables_of_an_earlier_program_are_made_anew(
     (folder / "table2.csv").write_text("of another program\n")
     record = read_json(folder / MANIFEST)
     files = [entry for entry in record["files"] if entry["file"] != "alignment.csv"]
-    made = record["made"] | {"table2": {"versions": {"eosflow": "0.0.1"}}}
-    write_json(folder / MANIFEST, {**record, "files": files, "made": made})
-    with pytest.raises(UserError, match=r"(alignment|table2)\.csv is .* retable"):
+    write_json(folder / MANIFEST, {**record, "files": files})
+    with pytest.raises(UserError, match=r"(alignment|table2)\.csv is .* evidence keep"):
         redraw(folder, tmp_path / "out")
+    keep(folder)
+    assert contents(folder) == contents(kept)
     with monkeypatch.context() as patch:
         patch.setattr(archive, "write_json", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            retable(folder)
-    with pytest.raises(UserError, match="retable"):  # what was cut off does not look whole
+            keep(folder)
+    with pytest.raises(UserError, match="evidence"):  # what was cut off does not look whole
         redraw(folder, tmp_path / "out")
-    retable(folder)
-    for path in kept.glob("*.*"):
-        assert path.name == MANIFEST or sha256(path) == sha256(folder / path.name)
-    assert read_json(folder / MANIFEST)["files"] == read_json(kept / MANIFEST)["files"]
-    assert read_json(folder / MANIFEST)["made"]["table2"] == provenance.program(
-        "pandas", "statsmodels"
-    )
+    shutil.rmtree(folder)
+    shutil.copytree(kept, folder)
     flip(folder / "decomposition.parquet")
     with pytest.raises(UserError, match=r"decomposition\.parquet is damaged"):
-        retable(folder)
+        keep(folder)
+
+
+def some_of(results: Path, folder: Path, sizes: Iterable[int]) -> Path:
+    """A copy of a results folder with the runs of some sizes."""
+    shutil.copytree(results, folder)
+    for run in folder.glob("dice-ce/n*"):
+        if int(run.name.removeprefix("n")) not in sizes:
+            shutil.rmtree(run)
+    return folder
+
+
+def test_runs_are_added_to_what_is_kept(results: Path, kept: Path, tmp_path: Path) -> None:
+    early = some_of(results, tmp_path / "early", (468, 3750))
+    folder = tmp_path / "kept"
+    keep(folder, early)
+    assert len(pd.read_parquet(folder / "runs.parquet")) == 4
+    shutil.rmtree(early)  # what is kept needs its results no more
+    late = some_of(results, tmp_path / "late", (937, 1875))
+    (late / "studies").rename(tmp_path / "gone")
+    keep(folder, late)
+    assert contents(folder) == contents(kept)
+    keep(folder, results)  # nothing new
+    assert contents(folder) == contents(kept)
+
+
+def test_what_is_not_measured_yet_is_not_kept(results: Path, tmp_path: Path) -> None:
+    part = some_of(results, tmp_path / "results", (468, 937))
+    (part / "dice-ce/n937/init0-subset0/decomposition/index.json").unlink()
+    keep(tmp_path / "kept", part)
+    runs = pd.read_parquet(tmp_path / "kept" / "runs.parquet")
+    assert sorted(runs["n"]) == [468, 468, 937]
+
+
+def test_another_run_of_the_same_name_is_refused(results: Path, kept: Path, tmp_path: Path) -> None:
+    folder, other = tmp_path / "kept", tmp_path / "results"
+    shutil.copytree(kept, folder)
+    rows, row = synthetic.run("dice-ce", 468)
+    synthetic.write_run_folder(other / "dice-ce/n468/init0-subset0", rows, {**row, "key": "other"})
+    before = contents(folder)
+    with pytest.raises(UserError, match="n468/init0-subset0 is another run"):
+        keep(folder, other)
+    assert contents(folder) == before
 
 
 def flip(path: Path) -> None:
@@ -313,46 +357,37 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def other_key(path: Path) -> None:
-    write_json(path, {**read_json(path), "key": "another"})
-
-
 @pytest.mark.parametrize(
     ("name", "spoil", "message"),
     [
-        ("runs.parquet", flip, r"runs\.parquet is damaged"),
-        ("table1.csv", flip, r"table1\.csv is damaged"),
+        (STUDY, flip, r"table\.csv is damaged"),
+        ("data/dice-parameters.parquet", flip, r"dice-parameters\.parquet is damaged"),
         ("data/subsets/dice-subset0.npz", flip, r"dice-subset0\.npz is damaged"),
-        ("provenance/collect.json", Path.unlink, r"collect\.json is missing"),
+        ("provenance/dice-parameters.json", Path.unlink, r"dice-parameters\.json is missing"),
         ("dice-ce/n937/init0-subset0/trajectory.parquet", flip, r"n937/.*y\.parquet is damaged"),
-        ("dice-ce/n937/init0-subset0/manifest.json", Path.unlink, r"n937/.* has no whole"),
-        ("dice-ce/n937/init0-subset0/run.json", other_key, r"n937/.* holds another run"),
+        (
+            "dice-ce/n937/init0-subset0/manifest.json",
+            Path.unlink,
+            r"n937/.*manifest\.json is missing",
+        ),
+        ("dice-ce/n937/init0-subset0/decomposition/step000100.json", flip, "is not the file"),
     ],
 )
 def test_unsound_results_are_not_kept(results, tmp_path, name, spoil, message) -> None:
     shutil.copytree(results, tmp_path / "results")
     spoil(tmp_path / "results" / name)
     with pytest.raises(UserError, match=message):
-        keep(tmp_path / "results", tmp_path / "kept")
+        keep(tmp_path / "kept", tmp_path / "results")
     assert not (tmp_path / "kept").exists()
 
 
-def test_tables_that_the_frames_do_not_give_are_not_kept(results: Path, tmp_path: Path) -> None:
-    shutil.copytree(results, tmp_path / "results")
-    table = tmp_path / "results" / "table1.csv"
-    table.write_text(table.read_text().replace("468", "469"))
-    provenance.seal(tmp_path / "results" / "provenance" / "table1.json", [table])
-    with pytest.raises(UserError, match=r"table1\.csv in .* not what this program makes"):
-        keep(tmp_path / "results", tmp_path / "kept")
-    assert not (tmp_path / "kept").exists()
-
-
-def test_the_script_keeps_and_explains_itself(results: Path, tmp_path: Path) -> None:
+def test_the_script_keeps_and_explains_itself(kept: Path, tmp_path: Path) -> None:
     def script(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(ROOT / "scripts" / "evidence.py"), *arguments]
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
 
-    done = script("keep", str(results), "kept")
+    shutil.copytree(kept, tmp_path / "kept")
+    done = script("keep", "kept")
     assert done.returncode == 0 and "MB in kept" in done.stderr
     (tmp_path / "empty").mkdir()
     refused = script("redraw", "empty", "out")

@@ -186,7 +186,7 @@ def test_content(page, results):
     assert f"{law['b']:.3g} [{law['b_low']:.2g}, {law['b_high']:.2g}]" in page.text
     for row in pd.read_csv(results / "claims.csv").itertuples():
         assert row.statement in page.text
-        assert f"{row.claim} " in page.text and str(row.holds) in page.text
+        assert f"{row.claim} " in page.text and row.verdict in page.text
     assert "6 affine layers of width 64, elu" in page.text
     assert "exponential Euler with steps of at most 0.01, eigenpairs in float32" in page.text
     assert "2.13.0" in page.text

@@ -500,10 +500,10 @@ def test_a_wrong_argument_ends_with_status_1_and_the_version_with_0() -> None:
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def retable(folder: Path) -> None:
+    def keep(folder: Path) -> None:
         raise ModuleNotFoundError("No module", name="statsmodels.api")
 
-    archive = types.SimpleNamespace(retable=retable)
+    archive = types.SimpleNamespace(keep=keep)
     monkeypatch.setattr(eosflow.results, "archive", archive, raising=False)
     with pytest.raises(UserError, match=r"statsmodels is .* pip install 'eosflow\[report\]'"):
-        terminal.main(["evidence", "retable", "nowhere"])
+        terminal.main(["evidence", "keep", "nowhere"])

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-HOLDS, CONTRADICTED, NOT_ENOUGH = "holds", "contradicted", "not enough runs"
+HOLDS, CONTRADICTED, CANNOT_TELL = "holds", "contradicted", "cannot tell"
+NOT_ENOUGH = "not enough runs"
 FEWEST_SEEDS = 5  # seeds scatter: medians of fewer prove nothing
 COLUMNS = ["claim", "statement", "source", "measured", "seeds", "holds", "settings"]
 

@@ -72,9 +72,9 @@ def applied() -> Iterator[None]:
 
 
 def size_colors(sizes: Iterable[int]) -> dict[int, str]:
-    """One colour for each N, darker for more examples: viridis without its lightest fifth."""
+    """One colour for each N, darker for more examples: viridis without its faint lightest part."""
     ordered = sorted(set(sizes))
-    places = np.linspace(0.8, 0.0, len(ordered)) if len(ordered) > 1 else np.array([0.3])
+    places = np.linspace(0.6, 0.0, len(ordered)) if len(ordered) > 1 else np.array([0.3])
     colors = mpl.colormaps["viridis"](places)
     return {n: to_hex(color) for n, color in zip(ordered, colors, strict=True)}
 

@@ -1,28 +1,27 @@
 """The evidence of finished runs as a few small files, and all that can be made from them.
 
-`keep` copies from a results folder what figures, tables and claims are made of; `redraw` makes
-them again from these files alone, without the runs, their snapshots or a GPU. `retable` is for when
-a newer program makes other tables of the same frames.
+`keep` copies from results folders what figures, tables and claims are made of, and adds it to what
+is kept already; `redrawing.redraw` makes them again from these files alone.
 """
 
 from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from eosflow.datasets.subsets import write_arrays
-from eosflow.results import claims, figures, report, tables
+from eosflow.results import claims, collect, figures, report, tables
 from eosflow.results.courses import IDENTITY, run_names
 from eosflow.results.figures.examples import COLUMNS
 from eosflow.storage import provenance
+from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, replacing, sha256, write_json
 from eosflow.studies import STUDIES
@@ -30,20 +29,13 @@ from eosflow.studies import STUDIES
 log = logging.getLogger(__name__)
 
 MANIFEST = "evidence.json"
-# What is kept of a results folder, and the record below its provenance/ that vouches for it.
-ORIGINS = {
-    "decomposition.parquet": "collect",
-    "runs.parquet": "collect",
-    "data/dice-parameters.parquet": "dice-parameters",
-    **{f"{name}.csv": name for name in report.TABLES},
-}
-NEEDED = (*(Path(name).name for name in ORIGINS), "trajectories.parquet")
+FRAMES = ("decomposition", "runs", "trajectories")
+OWN_TABLES = [f"{name}.csv" for name in report.TABLES]
+DICE_PARAMETERS = "dice-parameters.parquet"
+NEEDED = (*(f"{name}.parquet" for name in FRAMES), DICE_PARAMETERS, *OWN_TABLES)
 DICE_EXAMPLES = ("dice-examples.npz", "dice-examples.json")
 # Tables of studies, from which some figures are drawn; kept and drawn if they were made.
 TABLES = [study.data for study in STUDIES.values()]
-# The verdicts that are made of such a table.
-JUDGES = {study.data: study for study in STUDIES.values() if study.judged}
-VERDICTS = {table: study.claims for table, study in JUDGES.items()}
 
 # Of each trajectory, as far as its optimizer records it: the course of the run, and what
 # runs.parquet and so the claims are read from.
@@ -59,147 +51,146 @@ ANEW = "Delete it and start the workflow again."
 LARGE = 5_000_000  # bytes; more does not belong in a repository
 
 
-def keep(results: Path | str, folder: Path | str) -> None:
-    """Write to `folder` what `redraw` needs of a results folder, and evidence.json beside it.
+@dataclass
+class Kept:
+    """What a folder of evidence holds, or will hold.
 
-    Kept are the tidy frames, the courses of all their runs as trajectories.parquet (float64, as
-    they are), the Dice parameters and ten Dice images per class, the tables and the claims. The
-    same results give the same bytes. Files of an earlier `keep` are replaced.
-
-    Raises: UserError where a file is missing or damaged, where the tables are not what the frames
-    give, and where `folder` holds anything else.
+    `sources` has the checksum of each file that it was taken from, `made` the program that made
+    each table which is not made here.
     """
-    results, folder = Path(results), Path(folder)
-    _refuse_others(folder, {*NEEDED, *DICE_EXAMPLES, *TABLES, MANIFEST})
-    made = [name for name in TABLES if (results / name).is_file()]
-    origins = ORIGINS | {name: name.removesuffix(".csv") for name in made}
-    records = {name: _provenance(results, name) for name in dict.fromkeys(origins.values())}
-    sources = {name: _vouched(results / name, records[by]) for name, by in origins.items()}
-    decomposition, runs = (
-        pd.read_parquet(results / f"{name}.parquet") for name in ("decomposition", "runs")
-    )
-    if runs.empty:
-        raise UserError(f"{results} holds no finished runs: there is nothing to keep.")
-    parameters = pd.read_parquet(results / "data" / "dice-parameters.parquet", columns=PARAMETERS)
-    with tempfile.TemporaryDirectory() as scratch:
-        _write_tables(Path(scratch), decomposition, runs, parameters)
-        if different := _different_tables(Path(scratch), results):
-            raise UserError(
-                f"{', '.join(different)} in {results} are not what this program makes of the "
-                "frames beside them. Start the workflow again, with `--forcerun collect`."
-            )
-    frames = {
-        "decomposition.parquet": decomposition,
-        "runs.parquet": runs,
-        "trajectories.parquet": _trajectories(results, runs, sources),
-        "dice-parameters.parquet": parameters,
-    }
-    images = _dice_examples(results, sources)
 
+    frames: dict[str, pd.DataFrame]
+    parameters: pd.DataFrame | None = None
+    examples: tuple[dict[str, Any], dict[str, Any]] | None = None
+    studies: dict[str, bytes] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    made: dict[str, Any] = field(default_factory=dict)
+
+    def keys(self) -> dict[str, str]:
+        """The key of each run, by its name."""
+        runs = self.frames["runs"]
+        return dict(zip(run_names(runs), runs["key"], strict=True)) if len(runs) else {}
+
+
+def keep(folder: Path | str, *results: Path | str) -> None:
+    """Add the finished runs of results folders to the evidence in `folder`, and make its tables.
+
+    Kept are the tidy frames, the courses of all runs as trajectories.parquet (float64, as they
+    are), the Dice parameters and ten Dice images per class, the tables of studies, and the tables
+    and claims that this program makes of the frames. Runs are recognised by their keys: one that is
+    kept already stays as it is. A run counts as finished once its decompositions are there. The
+    same results give the same bytes, in one go or several.
+
+    Raises: UserError if a file is missing or damaged, if there is another run of the same name in
+    `folder`, and if `folder` holds anything else.
+    """
+    folder = Path(folder)
+    refuse_others(folder, {*NEEDED, *DICE_EXAMPLES, *TABLES, MANIFEST})
+    kept = _read(folder) if (folder / MANIFEST).exists() else Kept(frames={"runs": pd.DataFrame()})
+    for place in map(Path, results):
+        _add(kept, place)
+    if kept.frames["runs"].empty:
+        raise UserError("There are no finished runs: nothing was kept.")
+    if kept.parameters is None:
+        raise UserError(
+            "The parameters of the Dice images are missing, which Table 3 is made of: make them "
+            "with `snakemake RESULTS/table3.csv`, then keep."
+        )
+    _write(kept, folder)
+
+
+def _add(kept: Kept, results: Path) -> None:
+    """Take what is new in a results folder."""
+    known = kept.keys()
+    folders = {}
+    for index in sorted(results.glob("*/n*/init*-subset*/decomposition/index.json")):
+        name = index.parents[1].relative_to(results).as_posix()
+        key = collect.finished(index.parents[1])["key"]
+        if known.get(name, key) != key:
+            raise UserError(
+                f"{results / name} is another run than the one of that name that is kept: its "
+                "specification differs. Keep it in a folder of its own."
+            )
+        if name not in known:
+            folders[name] = index.parents[1]
+    log.info("%s: %d runs, %d of them new", results, len(folders) + len(known), len(folders))
+    if folders:
+        courses = [_trajectory(results, name, kept.sources) for name in folders]
+        decomposition, runs = collect.collect(folders.values())
+        identified = [
+            course.assign(**{column: run[column] for column in IDENTITY})
+            for course, (_, run) in zip(courses, runs.iterrows(), strict=True)
+        ]
+        joined = pd.concat(identified, ignore_index=True).reindex(columns=[*IDENTITY, *TRAJECTORY])
+        new = {"decomposition": decomposition, "runs": runs, "trajectories": joined}
+        kept.frames = {
+            name: _in_order(pd.concat([kept.frames.get(name), frame], ignore_index=True))
+            for name, frame in new.items()
+        }
+        indices = (Path(name, "decomposition", "index.json") for name in folders)
+        kept.sources |= {index.as_posix(): sha256(results / index) for index in indices}
+        kept.made["collect"] = provenance.program("pandas", "pyarrow")
+    for name in (name for name in TABLES if (results / name).is_file()):
+        record = _provenance(results, name.removesuffix(".csv"))
+        kept.sources[name] = _vouched(results / name, record)
+        kept.studies[name] = (results / name).read_bytes()
+        kept.made[name.removesuffix(".csv")] = _program(record)
+    parameters = Path("data", DICE_PARAMETERS)
+    if (results / parameters).is_file():
+        record = _provenance(results, parameters.stem)
+        kept.sources[parameters.as_posix()] = _vouched(results / parameters, record)
+        kept.parameters = pd.read_parquet(results / parameters, columns=PARAMETERS)
+        kept.made[parameters.stem] = _program(record)
+    kept.examples = _dice_examples(results, kept.sources) or kept.examples
+
+
+def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """By experiment, the paper's first, then size, seeds and iteration."""
+    order = {name: place for place, name in enumerate(figures.EXPERIMENTS)}
+    place = frame["experiment"].map(lambda name: order.get(name, len(order)))
+    keys = [*IDENTITY, *(["iteration"] if "iteration" in frame else [])]
+    by = frame.assign(place=place).sort_values(["place", *keys], kind="stable")
+    return by.drop(columns="place").reset_index(drop=True)
+
+
+def _read(folder: Path) -> Kept:
+    """What is kept in `folder`; its tables may be those of another program."""
+    kept = verified(folder, [name for name in NEEDED if name not in OWN_TABLES])
+    record = read_json(folder / MANIFEST)
+    examples = None
+    if kept.issuperset(DICE_EXAMPLES):
+        with np.load(folder / DICE_EXAMPLES[0], allow_pickle=False) as arrays:
+            examples = dict(arrays), read_json(folder / DICE_EXAMPLES[1])
+    return Kept(
+        frames={name: pd.read_parquet(folder / f"{name}.parquet") for name in FRAMES},
+        parameters=pd.read_parquet(folder / DICE_PARAMETERS),
+        examples=examples,
+        studies={name: (folder / name).read_bytes() for name in kept.intersection(TABLES)},
+        sources={entry["file"]: entry["sha256"] for entry in record["sources"]},
+        made={name: by for name, by in record["made"].items() if name not in report.TABLES},
+    )
+
+
+def _write(kept: Kept, folder: Path) -> None:
+    assert kept.parameters is not None
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)  # an unfinished folder must not look whole
     for name in (*DICE_EXAMPLES, *TABLES):
         (folder / name).unlink(missing_ok=True)
-    for name, frame in frames.items():
-        _write_frame(frame, folder / name)
-    for name in (*(f"{table}.csv" for table in report.TABLES), *made):
-        _copy(results / name, folder / name)
-    if images is not None:
-        write_arrays(folder / DICE_EXAMPLES[0], images[0])
-        write_json(folder / DICE_EXAMPLES[1], images[1])
-    kept = [*NEEDED, *made, *(DICE_EXAMPLES if images else ())]
-    _write_manifest(folder, kept, records, sources)
+    for name, frame in (kept.frames | {Path(DICE_PARAMETERS).stem: kept.parameters}).items():
+        _write_frame(frame, folder / f"{name}.parquet")
+    write_tables(folder, kept.frames["decomposition"], kept.frames["runs"], kept.parameters)
+    for name, content in kept.studies.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(content)
+    if kept.examples is not None:
+        write_arrays(folder / DICE_EXAMPLES[0], kept.examples[0])
+        write_json(folder / DICE_EXAMPLES[1], kept.examples[1])
+    names = [*NEEDED, *kept.studies, *(DICE_EXAMPLES if kept.examples else ())]
+    _write_manifest(folder, names, kept)
 
 
-def redraw(folder: Path | str, output: Path | str) -> None:
-    """Make every figure, the tables, the claims and report.html from a folder that `keep` wrote.
-
-    `output` is laid out like a results folder; what an earlier `redraw` left there is replaced.
-
-    Raises: UserError where a file of `folder` is missing or damaged, where `output` holds anything
-    else and, after all is written, where a table differs from the kept one in any byte.
-    """
-    folder, output = Path(folder), Path(output)
-    kept = _verified(folder)
-    decomposition, runs, parameters = _frames(folder)
-    listed = figures.entries([*figures.EXPERIMENTS, *runs["experiment"]])
-    drawn = {f"figures/{name}{end}" for name in listed for end in (".pdf", ".png")}
-    made = {f"{name}.csv" for name in report.TABLES} | {"report.html"}
-    frames = ("decomposition.parquet", "runs.parquet")
-    _refuse_others(output, {*drawn, *made, *frames, *TABLES, *VERDICTS.values()})
-    # Those of an earlier redraw; the report looks at what is there.
-    for name in (*drawn, *TABLES, *VERDICTS.values()):
-        (output / name).unlink(missing_ok=True)
-    for name in (*frames, *kept.intersection(TABLES)):
-        _copy(folder / name, output / name)
-    for name in kept.intersection(VERDICTS):
-        table = JUDGES[name].judge(pd.read_csv(folder / name))
-        tables.write_csv(table, output / VERDICTS[name])
-    _write_tables(output, decomposition, runs, parameters)
-    data: dict[str | None, Path | None] = {name: folder / name for name in kept}
-    data |= {None: None, "dice": data.get(DICE_EXAMPLES[0])}
-    sources = {name: data.get(entry.data) for name, entry in listed.items()}
-    absent = [name for name in sources if listed[name].data and sources[name] is None]
-    # The report shows every figure that is there, so those with nothing to show come after it.
-    _draw(sources.keys() - absent, decomposition, runs, sources, output / "figures")
-    report.render(output, output / "report.html")
-    _draw(absent, decomposition, runs, sources, output / "figures")
-    log.info("%d figures, 4 tables, the claims and report.html: %s", len(listed), output)
-    if different := _different_tables(output, folder):
-        raise UserError(
-            f"All is drawn, but {', '.join(different)} in {output} are not the kept ones. Other "
-            f"versions may be at work: compare the installed ones with those in {MANIFEST}, or "
-            "make the kept tables anew with eosflow evidence retable."
-        )
-
-
-def retable(folder: Path | str) -> None:
-    """Make the tables and claims beside kept frames anew, where a newer program makes others.
-
-    The frames stay as they are; evidence.json says which program made the tables. What is cut off
-    on the way does not look whole, and can be begun again.
-
-    Raises: UserError where a frame is missing or damaged.
-    """
-    folder = Path(folder)
-    own = [f"{name}.csv" for name in report.TABLES]
-    _verified(folder, [name for name in NEEDED if name not in own])
-    decomposition, runs, parameters = _frames(folder)
-    record = read_json(folder / MANIFEST)
-    with tempfile.TemporaryDirectory() as scratch:
-        _write_tables(Path(scratch), decomposition, runs, parameters)
-        for name in own:
-            _copy(Path(scratch) / name, folder / name)
-    program = provenance.program("pandas", "statsmodels")
-    made = record["made"] | dict.fromkeys(report.TABLES, program)
-    others = [entry["file"] for entry in record["files"] if entry["file"] not in own]
-    write_json(
-        folder / MANIFEST, {**record, "files": _files(folder, [*others, *own]), "made": made}
-    )
-    log.info("%s: the tables and claims are made anew", folder)
-
-
-def _frames(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The decomposition, the runs and the Dice parameters."""
-    decomposition, runs, parameters = (
-        pd.read_parquet(folder / f"{name}.parquet")
-        for name in ("decomposition", "runs", "dice-parameters")
-    )
-    return decomposition, runs, parameters
-
-
-def _draw(
-    names: Iterable[str],
-    decomposition: pd.DataFrame,
-    runs: pd.DataFrame,
-    sources: Mapping[str, Path | None],
-    folder: Path,
-) -> None:
-    for name in tqdm(sorted(names), unit="figure", disable=None):
-        figure = figures.draw(name, decomposition, runs, sources[name])
-        figures.save(figure, folder / f"{name}.pdf", folder / f"{name}.png")
-
-
-def _refuse_others(folder: Path, own: set[str]) -> None:
+def refuse_others(folder: Path, own: set[str]) -> None:
     """Raise UserError where a folder holds, or is, a file that is not to be replaced."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file. Name a folder, or one that does not exist yet.")
@@ -223,6 +214,10 @@ def _provenance(results: Path, name: str) -> dict[str, Any]:
     return record
 
 
+def _program(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {fact: record[fact] for fact in ("versions", "platform", "machine")}
+
+
 def _vouched(path: Path, record: dict[str, Any]) -> str:
     """The checksum of a file, which must be the one in the record of how it was made."""
     expected = {Path(entry["file"]).name: entry["sha256"] for entry in record["made"]}
@@ -237,7 +232,7 @@ def _checked(path: Path, expected: str, remedy: str) -> str:
     return expected
 
 
-def _write_tables(
+def write_tables(
     folder: Path, decomposition: pd.DataFrame, runs: pd.DataFrame, parameters: pd.DataFrame
 ) -> None:
     made = {
@@ -251,38 +246,19 @@ def _write_tables(
         tables.write_csv(table, folder / f"{name}.csv")
 
 
-def _different_tables(first: Path, second: Path) -> list[str]:
-    names = [f"{name}.csv" for name in report.TABLES]
-    return [name for name in names if (first / name).read_bytes() != (second / name).read_bytes()]
-
-
-def _trajectories(results: Path, runs: pd.DataFrame, sources: dict[str, str]) -> pd.DataFrame:
-    """The trajectories of all runs, one row per iteration: `IDENTITY`, then `TRAJECTORY`.
-
-    What the optimizer of a run does not record is missing.
-    """
-    courses = []
-    for name, (_, run) in zip(run_names(runs), runs.iterrows(), strict=True):
-        try:
-            key = read_json(results / name / "run.json")["key"]
-            manifest = read_json(results / name / "manifest.json")["trajectory"]
-        except (FileNotFoundError, ValueError):
-            raise UserError(
-                f"{results / name} has no whole run.json and manifest.json. Start the workflow "
-                "again: it is made anew."
-            ) from None
-        if key != run["key"]:
-            raise UserError(
-                f"{results / name} holds another run than the one in runs.parquet. Start the "
-                "workflow again: the runs are collected anew."
-            )
-        path = results / name / manifest["file"]
-        sources[path.relative_to(results).as_posix()] = _checked(path, manifest["sha256"], ANEW)
-        course = pd.read_parquet(path)
-        course = course[[column for column in TRAJECTORY if column in course]]
-        courses.append(course.assign(**{column: run[column] for column in IDENTITY}))
-    joined = pd.concat(courses, ignore_index=True)
-    return joined.reindex(columns=[*IDENTITY, *TRAJECTORY])
+def _trajectory(results: Path, name: str, sources: dict[str, str]) -> pd.DataFrame:
+    """The trajectory of a run: those of `TRAJECTORY` that its optimizer records."""
+    manifest = results / name / "manifest.json"
+    try:
+        entry = read_json(manifest)["trajectory"]
+    except (FileNotFoundError, ValueError):
+        raise UserError(
+            f"{manifest} is missing or damaged. Start the workflow again: it is made anew."
+        ) from None
+    path = manifest.parent / entry["file"]
+    sources[path.relative_to(results).as_posix()] = _checked(path, entry["sha256"], ANEW)
+    course = pd.read_parquet(path)
+    return course[[column for column in TRAJECTORY if column in course]]
 
 
 def _dice_examples(
@@ -320,22 +296,27 @@ def _write_frame(frame: pd.DataFrame, path: Path) -> None:
         )
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy(source: Path, target: Path) -> None:
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
 
 
-def _write_manifest(
-    folder: Path, kept: Iterable[str], records: dict[str, Any], sources: dict[str, str]
-) -> None:
+def _write_manifest(folder: Path, names: Iterable[str], kept: Kept) -> None:
     """Write evidence.json: the files kept, the programs that made them, the runs they are from."""
-    files = _files(folder, kept)
-    made = {
-        name: {fact: record[fact] for fact in ("versions", "platform", "machine")}
-        for name, record in records.items()
+    files = _files(folder, names)
+    runs = kept.frames["runs"]
+    versions = [f"version_{name}" for name in collect.VERSIONED]
+    facts = ["device", "threads", *versions, "commit"]
+    content = {
+        "files": files,
+        "runs": {
+            "runs": len(runs),
+            "specification": digest(sorted(runs["key"])),
+            **{name: sorted(runs[name].dropna().unique().tolist()) for name in facts},
+        },
+        "made": kept.made | {"tables": provenance.program("pandas", "statsmodels")},
+        "sources": [{"file": name, "sha256": kept.sources[name]} for name in sorted(kept.sources)],
     }
-    taken = [{"file": name, "sha256": checksum} for name, checksum in sources.items()]
-    content = {"files": files, "runs": records["collect"]["runs"], "made": made, "sources": taken}
     write_json(folder / MANIFEST, content)
     log.info("%.1f MB in %s", sum(entry["bytes"] for entry in files) / 1e6, folder)
     for entry in files:
@@ -350,11 +331,11 @@ def _files(folder: Path, names: Iterable[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _verified(folder: Path, needed: Iterable[str] = NEEDED) -> set[str]:
+def verified(folder: Path, needed: Iterable[str] = NEEDED) -> set[str]:
     """The names of the kept files, after a comparison of each with its checksum."""
     remedy = (
-        "Get the folder anew, make it again with eosflow evidence keep or, if it is of an "
-        "earlier version with other tables, update them with eosflow evidence retable."
+        "Get the folder anew or, if its tables alone are of an earlier version, make them anew "
+        "with eosflow evidence keep."
     )
     try:
         expected = {e["file"]: e["sha256"] for e in read_json(folder / MANIFEST)["files"]}
@@ -362,7 +343,7 @@ def _verified(folder: Path, needed: Iterable[str] = NEEDED) -> set[str]:
         raise UserError(f"{folder / MANIFEST} is missing: no evidence is kept there.") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{folder / MANIFEST} is damaged. {remedy}") from None
-    tables_apart = {f"{name}.csv" for name in report.TABLES}.difference(needed)
+    tables_apart = set(OWN_TABLES).difference(needed)
     for name in dict.fromkeys((*needed, *(expected.keys() - tables_apart))):
         _checked(folder / name, expected.get(name, ""), remedy)
     return set(expected)

@@ -60,6 +60,7 @@ SEEN_IN: dict[str, tuple[str, str]] = {
     "residual-share": ("sharpness", "sharpness_residual"),
     "gauss-newton-close": ("sharpness", "sharpness_gauss_newton"),
     "sharpness-rises": ("sharpness", "sharpness_hessian"),
+    "sharpness-rises-every-iteration": ("sharpness", "sharpness_hessian"),
     "norm-not-overlap": ("overlap", "m_norm2"),
     "first-layer-usual": ("layers", "layer_norm2_1"),
     "first-layer-bound": ("layers", "layer_norm2_1"),

@@ -1,104 +1,129 @@
 """The paper's in-text claims, each checked on every run that reached its target loss.
 
-All of them leave out what is before a run's start, its first snapshot from iteration 10 on, or from
-flow time 0.1 on where the flow is followed at a known error.
+Judged are the paper's own times, from iteration 100 on, or from flow time 1 on if the flow is
+followed at a known error. What happens before, from iteration 10 or flow time 0.1 on, the paper did
+not look at: it is given beside the verdict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
+import numpy as np
 import pandas as pd
 
-from eosflow.analysis.claims import CONTRADICTED as CONTRADICTED
-from eosflow.analysis.claims import HOLDS as HOLDS
-from eosflow.analysis.claims import NOT_ENOUGH as NOT_ENOUGH
-from eosflow.results import claim_measures, courses
+from eosflow.analysis.claims import CANNOT_TELL, CONTRADICTED, HOLDS, NOT_ENOUGH
+from eosflow.results import courses
 from eosflow.results.claim_measures import Evidence
+from eosflow.results.courses import IDENTITY
+from eosflow.results.judging import (
+    FEWEST_RUNS,
+    NOT_JUDGED,
+    Claim,
+    Kind,
+    Verdict,
+    judged,
+)
+from eosflow.results.paper_claims import CLAIMS
 
-# One run can contradict a claim about all runs; supporting it takes at least these.
-FEWEST_RUNS = 3
-LOST = "(number not transcribed)"  # the paper gives one; only the claim's words are checked
+__all__ = ["CANNOT_TELL", "CLAIMS", "CONTRADICTED", "FEWEST_RUNS", "HOLDS", "NOT_ENOUGH", "check"]
 
 COLUMNS = [
     "claim",
     "statement",
     "paper",
     "measured",
-    "holds",
+    "verdict",
     "runs",
     "worst_run",
     "by_experiment",
+    "earlier",
     "settings",
     "note",
 ]
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A claim: its name, what exactly is checked, the paper's number, the number of each run."""
-
-    name: str
-    statement: str
-    paper: str
-    unit: str  # "", "%" or "x", how `measured` is written
-    measure: Callable[[pd.DataFrame, pd.DataFrame], Evidence]
-
-
 def check(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Check every claim on the finished runs; one row per claim.
 
-    A claim about all runs is `contradicted` by a single run, and `holds` if at least three runs
-    were looked at and all agree. `measured` is the number of the worst run, `worst_run` its folder,
-    `by_experiment` the worst number of each experiment; `settings` says what networks, optimizers,
-    sizes and how many runs of each experiment were looked at.
+    Each experiment is judged by itself, see `judging.judged`. `verdict` is contradicted if it is in
+    one experiment, and holds if it does in all that have three runs or more. `measured` is the
+    number of the worst run, `worst_run` its folder; `by_experiment` the verdict of each experiment,
+    its mean with the interval, and its worst run; `earlier` the worst number with the snapshots
+    before the paper's first, where it differs; `settings` says what networks, optimizers, sizes and
+    how many runs of each experiment were looked at.
 
     Returns: `COLUMNS`, all text except `runs`.
     """
     finished = courses.finished(decomposition, runs)
     done = runs[runs["stopped"] == "target_loss"]
-    return pd.DataFrame([_row(claim, finished, done) for claim in CLAIMS], columns=COLUMNS)
+    rows = [_row(claim, finished, done) for claim in CLAIMS]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _row(claim: Claim, snapshots: pd.DataFrame, runs: pd.DataFrame) -> dict[str, object]:
-    row: dict[str, object] = {
-        "claim": claim.name,
-        "statement": claim.statement,
-        "paper": claim.paper,
-        "measured": "",
-        "holds": NOT_ENOUGH,
-        "runs": 0,
-        "worst_run": "",
-        "by_experiment": "",
-        "settings": "",
-        "note": "",
-    }
+def _row(claim: Claim, finished: pd.DataFrame, runs: pd.DataFrame) -> dict[str, object]:
+    row: dict[str, object] = dict.fromkeys(COLUMNS, "")
+    row |= {"claim": claim.name, "statement": claim.statement, "paper": claim.paper}
+    row |= {"verdict": NOT_ENOUGH, "runs": 0}
+    snapshots = claim.times(finished)
     if snapshots.empty:
         return row
     found = claim.measure(snapshots, runs)
-    row["note"] = found.note
-    looked_at = int(found.rows["count"].sum())
-    row["runs"] = looked_at
+    row["note"] = "; ".join(filter(None, [found.note, _too_short(snapshots, finished)]))
+    row["runs"] = int(found.rows["count"].sum())
     row["settings"] = _settings(found, runs)
-    if found.values.empty:
+    if found.rows.empty:
         return row
-    signed = found.values if found.worst_is_largest else -found.values
-    # Among the runs that fail, if any: what passes is not the worst, whatever its number.
-    worst = _place((signed if found.passes.all() else signed[~found.passes]).idxmax())
-    row["measured"] = _number(found.values.loc[worst], claim.unit)
-    row["worst_run"] = found.rows["name"].loc[worst]
-    extremes = signed.groupby(found.rows["experiment"], sort=False).idxmax()
+    groups = found.rows.groupby("experiment", sort=False)
+    verdicts = {str(name): judged(claim, rows, found.enough) for name, rows in groups}
+    worst = claim.extreme(found.rows)
+    row["measured"] = _number(worst["value"], claim.unit)
+    row["worst_run"] = worst["name"]
+    row["verdict"] = NOT_JUDGED if claim.kind is Kind.SEEN else _together(verdicts)
     row["by_experiment"] = "; ".join(
-        f"{name} {_number(found.values.loc[_place(place)], claim.unit)}"
-        for name, place in extremes.items()
+        f"{name} {_in_words(verdict, claim)}" for name, verdict in verdicts.items()
     )
-    if not found.passes.all():
-        row["holds"] = CONTRADICTED
-    elif looked_at >= FEWEST_RUNS and found.enough:
-        row["holds"] = HOLDS
+    row["earlier"] = _earlier(claim, finished, runs, verdicts)
     return row
+
+
+def _together(verdicts: dict[str, Verdict]) -> str:
+    """The verdict of several experiments; those with too few runs have no say."""
+    if all(verdict.count < FEWEST_RUNS for verdict in verdicts.values()):
+        return NOT_ENOUGH
+    found = {verdict.verdict for verdict in verdicts.values() if verdict.count >= FEWEST_RUNS}
+    return next(one for one in (CONTRADICTED, CANNOT_TELL, HOLDS) if one in found)
+
+
+def _in_words(verdict: Verdict, claim: Claim) -> str:
+    """Such as `holds, 17 runs: 1.9 × [1.7, 2.2], worst 1.5 ×`."""
+    mean, worst = (_number(value, claim.unit) for value in (verdict.mean, verdict.extreme))
+    ends = [_number(end, claim.unit).split()[0] for end in (verdict.low, verdict.high)]
+    exact = np.isnan(verdict.low) or verdict.low == verdict.high
+    interval = "" if exact else f" [{ends[0]}, {ends[1]}]"
+    said = "" if claim.kind is Kind.SEEN else f"{verdict.verdict}, "
+    which = "largest" if claim.kind is Kind.SOME else "worst"
+    several = f", {which} {worst}" if worst != mean else ""
+    return f"{said}{verdict.count} run{'s' * (verdict.count > 1)}: {mean}{interval}{several}"
+
+
+def _earlier(
+    claim: Claim, finished: pd.DataFrame, runs: pd.DataFrame, verdicts: dict[str, Verdict]
+) -> str:
+    """The worst number of each experiment from its runs' start on, where it is another."""
+    groups = claim.measure(courses.after_transient(finished), runs).rows.groupby(
+        "experiment", sort=False
+    )
+    before = {str(name): float(claim.extreme(rows)["value"]) for name, rows in groups}
+    return "; ".join(
+        f"{name} {_number(value, claim.unit)}"
+        for name, value in before.items()
+        if name not in verdicts or value != verdicts[name].extreme
+    )
+
+
+def _too_short(snapshots: pd.DataFrame, finished: pd.DataFrame) -> str:
+    """The note on runs that end before the first snapshot that counts."""
+    count = len(finished.drop_duplicates(IDENTITY)) - len(snapshots.drop_duplicates(IDENTITY))
+    return f"{count} run{'s' * (count > 1)} left out that end before these times" if count else ""
 
 
 def _settings(found: Evidence, runs: pd.DataFrame) -> str:
@@ -106,8 +131,6 @@ def _settings(found: Evidence, runs: pd.DataFrame) -> str:
     parts, facts = [], dict[str, None]()
     for experiment, rows in found.rows.groupby("experiment", sort=False):
         of_it = runs[runs["experiment"] == experiment]
-        if of_it.empty:  # a fit, named by dataset and criterion
-            of_it = runs[runs["dataset"] + " " + runs["criterion"] == experiment]
         named = of_it[courses.run_names(of_it).isin(rows["name"])]
         seen = of_it if named.empty else named
         count, sizes = int(rows["count"].sum()), map(str, sorted(seen["n"].unique()))
@@ -116,142 +139,8 @@ def _settings(found: Evidence, runs: pd.DataFrame) -> str:
     return "; ".join([*parts, *facts])
 
 
-def _place(label: Any) -> int:
-    return int(label)
-
-
 def _number(value: float, unit: str) -> str:
     if unit == "%":
         return f"{100 * value:.3g} %"
     # A ratio near 1 needs its fourth digit to show on which side it lies.
     return f"{value:.4g} ×" if unit == "x" else f"{value:.3g}"
-
-
-CLAIMS = (
-    Claim(
-        "residual-absolute",
-        "λ₁(R) never exceeds 56.74 after the transient (largest over snapshots).",
-        "≤ 56.74",
-        "",
-        claim_measures.residual_absolute,
-    ),
-    Claim(
-        "residual-share",
-        "λ₁(R) never exceeds 9.9 % of λ₁(𝓗) at the same snapshot after the transient.",
-        "≤ 9.9 %",
-        "%",
-        claim_measures.residual_share,
-    ),
-    Claim(
-        "gauss-newton-close",
-        "λ₁(𝓗) is always within 10.1 % of λ₁(G): largest |λ₁(𝓗)/λ₁(G) − 1| over snapshots.",
-        "≤ 10.1 %",
-        "%",
-        claim_measures.gauss_newton_close,
-    ),
-    Claim(
-        "sharpness-rises",
-        "The sharpness can rise after the transient: in each experiment at least one run has "
-        "max λ₁(𝓗) above its start. Measured: the largest ratio in the experiment.",
-        LOST,
-        "x",
-        claim_measures.sharpness_rises,
-    ),
-    Claim(
-        "norm-not-overlap",
-        "The sharpness rises because E‖M‖² rises, not ω: from the start to the peak of λ₁(G), more "
-        "than half of the growth of log λ₁(G) = log E‖M‖² + log ω is that of log E‖M‖². Measured: "
-        "its share (above 100 % where ω falls).",
-        "> 50 % (in words)",
-        "%",
-        claim_measures.norm_not_overlap,
-    ),
-    Claim(
-        "first-layer-usual",
-        "E‖M_l‖² is usually largest in the first layer: in each experiment at more than half of "
-        "the snapshots. Measured: the share of snapshots.",
-        "> 50 % (in words)",
-        "%",
-        claim_measures.first_layer_usual,
-    ),
-    Claim(
-        "first-layer-bound",
-        "E‖M_l‖² of no later layer (l > 1) is more than 37 % above E‖M_1‖² at the same snapshot. "
-        "Measured: the largest excess (negative where the first layer is always the largest).",
-        "≤ 37 %",
-        "%",
-        claim_measures.first_layer_bound,
-    ),
-    Claim(
-        "alignment-rises",
-        "A_1 increases: its peak is above its start. Measured: their ratio.",
-        LOST,
-        "x",
-        claim_measures.alignment_rises,
-    ),
-    Claim(
-        "alignment-rises-most",
-        "A_1 rises the most of the five factors of E‖M_1‖²: its largest ratio to its start exceeds "
-        "that of each other factor. Measured: A_1's ratio over the largest of the other four.",
-        LOST,
-        "x",
-        claim_measures.alignment_rises_most,
-    ),
-    Claim(
-        "alignment-explains",
-        "The rise is primarily that of A_1: from the start to the peak of E‖M_1‖², more than half "
-        "of the growth of log E‖M_1‖² is that of log A_1. Measured: its share.",
-        "> 50 % (in words)",
-        "%",
-        claim_measures.alignment_explains,
-    ),
-    Claim(
-        "jacobians-rise",
-        "Π E‖D_j‖² increases: it is larger at the peak of A_1 than at the start. Measured: their "
-        "ratio.",
-        LOST,
-        "x",
-        claim_measures.jacobians_rise,
-    ),
-    Claim(
-        "criterion-declines",
-        "E‖H_ℓ^½‖² is stable or declines: it is no larger at the peak of A_1 than at the start. "
-        "Measured: their ratio.",
-        LOST,
-        "x",
-        claim_measures.criterion_declines,
-    ),
-    Claim(
-        "stable-without-alignment",
-        "Had no alignment changed after the transient, gradient descent would be stable at larger "
-        "steps: 2/s_cf exceeds 2/max λ₁(𝓗). Measured: their ratio, a lower bound of the gain.",
-        LOST,
-        "x",
-        claim_measures.stable_without,
-    ),
-    Claim(
-        "negative-dominant",
-        "The eigenvalue largest in absolute value is negative in at most 0.009 % of the iterations "
-        "of any experiment, after the transient. Measured: the share of iterations whose search "
-        "met one; it must also be ruled out at every snapshot, by −λ_P(R) < λ₁(𝓗).",
-        "≤ 0.009 %",
-        "%",
-        claim_measures.negative_dominant,
-    ),
-    Claim(
-        "power-law-exponent",
-        "Peak alignment grows with N: b > 0 in the power law of every (dataset, criterion), its "
-        "95 % interval above 0.",
-        "> 0 (0.20 to 0.67)",
-        "",
-        claim_measures.exponent,
-    ),
-    Claim(
-        "power-law-fit",
-        "The power law describes the runs: R² (log space) of every (dataset, criterion) is at "
-        "least 0.74.",
-        "≥ 0.74 (0.74 to 0.98)",
-        "",
-        claim_measures.determination,
-    ),
-)

@@ -1,10 +1,10 @@
 """What the course of each run amounts to: one row per run, from its snapshots.
 
-Everything here leaves out the transient, as the paper does: "the start" of a run is its first
-snapshot at iteration 10 or later. A run whose optimizer has no transient starts, for comparison,
-where ten of the paper's largest steps end, at flow time 0.1; one that ends before, at 0. Runs of
-different networks can share a frame: what the network of a run does not have, such as the alignment
-of one that is no chain of layers, is missing (NaN).
+Everything here leaves out the transient, as the paper does: a run starts at its first snapshot from
+iteration 10 on. If its optimizer has no transient it starts at flow time 0.1, after ten of the
+paper's largest steps; if it ends before, at 0. `paper_times` are the later times at which the paper
+decomposes. Runs of different networks can share a frame: what a network does not have, such as the
+alignment of one that is no chain of layers, is missing (NaN).
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ from eosflow.analysis import TRANSIENT
 
 # Units of flow time, for runs that have no such iterations.
 START_TIME = 0.1
+# The paper decomposes every hundredth iteration, so it first looks after the transient at iteration
+# 100, which is flow time 1 at its largest step.
+PAPER_ITERATION = 100
+PAPER_TIME = 1.0
 
 IDENTITY = ["experiment", "dataset", "criterion", "n", "init_seed", "subset_seed"]
 
@@ -57,6 +61,23 @@ def after_transient(decomposition: pd.DataFrame) -> pd.DataFrame:
         counted &= (iterations > 0) | later | ~later.groupby(keys).transform("any")
     kept = decomposition[counted]
     return kept.sort_values([*IDENTITY, "iteration"], ignore_index=True)
+
+
+def paper_times(decomposition: pd.DataFrame) -> pd.DataFrame:
+    """The snapshots from iteration 100 on, or from flow time 1 on without a transient.
+
+    In the order of run and iteration. A run that ends earlier has none. Our own last snapshot
+    counts too, which need not lie at a hundredth iteration.
+    """
+    later = after_transient(decomposition)
+    return later[_in_paper(later)].reset_index(drop=True)
+
+
+def _in_paper(decomposition: pd.DataFrame) -> pd.Series:
+    timed = decomposition["flow_time"] >= PAPER_TIME
+    return (decomposition["iteration"] >= PAPER_ITERATION).where(
+        transient(decomposition) > 0, timed
+    )
 
 
 def column(frame: pd.DataFrame, name: str) -> pd.Series:
@@ -111,13 +132,15 @@ def factors(decomposition: pd.DataFrame, layer: int = 1) -> pd.DataFrame:
 
 
 def alignment_peaks(decomposition: pd.DataFrame) -> pd.DataFrame:
-    """Peak of A_1 over the iterations from 10 on, the A of the power law (E14), of each run.
+    """Peak of A_1 over the paper's times, the A of the power law (E14), of each run.
 
-    Runs without alignments are left out.
+    A run that ends before them counts from its start on. Runs without alignments are left out.
 
     Returns: `IDENTITY`, `iteration` (of the peak), `alignment` (A_1 there).
     """
     later = after_transient(decomposition)
+    seen = _in_paper(later)
+    later = later[seen | ~seen.groupby([later[name] for name in IDENTITY]).transform("any")]
     later = later.assign(alignment=column(later, "alignment_product")).dropna(subset="alignment")
     peak = later.loc[later.groupby(IDENTITY)["alignment"].idxmax()]
     return peak[[*IDENTITY, "iteration", "alignment"]].reset_index(drop=True)
@@ -185,6 +208,23 @@ def largest_growth(decomposition: pd.DataFrame) -> pd.DataFrame:
     highest = values.groupby(keys).max().reset_index(drop=True)
     ratios = highest / values.loc[first].reset_index(drop=True)
     return pd.concat([later.loc[first, IDENTITY].reset_index(drop=True), ratios], axis="columns")
+
+
+def time_share(frame: pd.DataFrame, condition: pd.Series) -> pd.DataFrame:
+    """The share of each run's flow time in which `condition` holds, by the trapezoidal rule.
+
+    `frame` has the snapshots in order; each counts by half the time to either neighbour, so that
+    marks that lie densely weigh no more than others.
+
+    Returns: `IDENTITY`, `value`.
+    """
+    keys = [frame[name] for name in IDENTITY]
+    gaps = frame["flow_time"].groupby(keys).diff()
+    weights = gaps.fillna(0.0) + gaps.groupby(keys).shift(-1).fillna(0.0)
+    weights = weights.mask(weights.groupby(keys).transform("sum") == 0, 1.0)
+    weighed = pd.DataFrame({"value": weights * condition, "weight": weights})
+    sums = weighed.groupby(keys).sum()
+    return (sums["value"] / sums["weight"]).rename("value").reset_index()
 
 
 def stable_steps(decomposition: pd.DataFrame) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import statsmodels.api as sm
+from scipy import stats
 from statsmodels.stats.weightstats import DescrStatsW
 
 from eosflow.results import courses
@@ -25,19 +26,38 @@ PAPER: dict[tuple[str, str], tuple[float, float, float]] = {
 # The experiment of each; no other experiment is the paper's.
 OF_EXPERIMENT = dict(zip(EXPERIMENTS, PAPER, strict=True))
 
-FEWEST_RUNS = 3  # two points determine the line and leave nothing to judge it by
-COLUMNS = ["a", "b", "r_squared", "a_low", "a_high", "b_low", "b_high"]
+# Its runs: four initialisations of four subsets at each size of its Table 1.
+PAPER_RUNS = {
+    ("dice", "cross_entropy"): 80,
+    ("cifar10", "cross_entropy"): 80,
+    ("cifar10", "squared_error"): 64,
+    ("atrialfibrillation", "cross_entropy"): 80,
+    ("sst", "cross_entropy"): 64,
+}
+# Half the last digit that it prints of a and of b.
+ROUNDING_A, ROUNDING_B = 0.00005, 0.005
+
+FEWEST_SIZES = 3  # two determine the line and leave nothing to judge it by
 CONFIDENCE = 0.95
+COLUMNS = [
+    *("a", "b", "r_squared", "a_low", "a_high", "b_low", "b_high"),
+    *("b_low_initialisations", "b_high_initialisations"),
+    *("bend", "bend_low", "bend_high", "r_squared_low", "r_squared_high"),
+]
+PAPER_COLUMNS = ("paper_a", "paper_b", "paper_r_squared", "paper_b_low", "paper_b_high")
 
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """A = a·N^b over all runs, R² in log space, and how far subsets agree on it.
+    """A = a·N^b over all runs, R² in log space, and how far groups of runs agree on it.
 
     Runs of one subset are not independent: they share examples, and a smaller N has the first of
-    those of a larger. So the intervals come from one line per subset and Student's t over these
-    `lines` (subsets, 2), log a and b of each, with `subsets` − 1 degrees of freedom; they are
-    missing (NaN) with fewer than two.
+    those of a larger. So an interval comes from one line per subset and Student's t over these,
+    with a degree of freedom less than there are subsets; it is missing (NaN) with fewer than two.
+    `b_low_initialisations` and `b_high_initialisations` are the same by initialisation, whose runs
+    share their first weights. `bend` is the coefficient of (log N)² in a quadratic, by subsets too:
+    0 of a power law, negative if the exponent falls as N grows.
+    `lines` (subsets, 2) are log a and b of each.
     """
 
     a: float
@@ -47,6 +67,13 @@ class PowerLaw:
     a_high: float
     b_low: float
     b_high: float
+    b_low_initialisations: float
+    b_high_initialisations: float
+    bend: float
+    bend_low: float
+    bend_high: float
+    r_squared_low: float
+    r_squared_high: float
     runs: int
     subsets: int
     lines: np.ndarray = field(repr=False, compare=False)
@@ -55,13 +82,13 @@ class PowerLaw:
         """The fitted A at each of `n` (points,) and its 95 % interval: `fit`, `low`, `high`."""
         design = np.column_stack([np.ones(len(n)), np.log(n)])
         fitted = design @ [np.log(self.a), self.b]
-        half = _half_widths(self.lines @ design.T)
+        half = half_widths(self.lines @ design.T)
         ends = {"fit": fitted, "low": fitted - half, "high": fitted + half}
         return pd.DataFrame(ends).apply(np.exp)
 
 
-def _half_widths(values: np.ndarray) -> np.ndarray:
-    """Half the 95 % interval of the mean of each column of (subsets, columns)."""
+def half_widths(values: np.ndarray) -> np.ndarray:
+    """Half the 95 % interval of the mean of each column of (observations, columns)."""
     if len(values) < 2:
         return np.full(values.shape[1], np.nan)
     low, high = DescrStatsW(values).tconfint_mean(alpha=1 - CONFIDENCE)
@@ -69,13 +96,11 @@ def _half_widths(values: np.ndarray) -> np.ndarray:
 
 
 def why_not(n: pd.Series, alignment: pd.Series) -> str:
-    """Why no power law can be fitted to these runs, in words; empty where one can."""
+    """Why no power law can be fitted to these runs, in words; empty if one can."""
     if len(n) == 0:
         return "no finished runs"
-    if len(n) < FEWEST_RUNS:
-        return f"{len(n)} finished run{'s' if len(n) > 1 else ''}, a fit needs {FEWEST_RUNS}"
-    if n.nunique() < 2:
-        return f"all runs have N = {n.iloc[0]}, a fit needs two sizes"
+    if (sizes := n.nunique()) < FEWEST_SIZES:
+        return f"finished runs at {sizes} size{'s' * (sizes > 1)}, a fit needs {FEWEST_SIZES}"
     if not (alignment > 0).all():
         return "an alignment is zero or not a number, which has no logarithm"
     if alignment.nunique() < 2:
@@ -83,23 +108,33 @@ def why_not(n: pd.Series, alignment: pd.Series) -> str:
     return ""
 
 
-def fit(n: pd.Series, alignment: pd.Series, subset: pd.Series) -> PowerLaw:
-    """Ordinary least squares of log A on log N; `n`, `alignment` and `subset` are (runs,).
+def fit(
+    n: pd.Series, alignment: pd.Series, subset: pd.Series, initialisation: pd.Series
+) -> PowerLaw:
+    """Ordinary least squares of log A on log N; all arguments are (runs,).
 
-    Implements: E14, with the intervals described in `PowerLaw`. Subsets of which fewer than two
-    sizes were run have no line of their own.
+    Implements: E14, with the intervals described in `PowerLaw`. A subset or an initialisation has a
+    line of its own from two sizes on, a quadratic from three on.
 
-    Raises: ValueError where `why_not` names a reason.
+    Raises: ValueError if `why_not` names a reason.
     """
     reason = why_not(n, alignment)
     if reason:
         raise ValueError(reason)
-    points = pd.DataFrame({"n": n.to_numpy(), "a": alignment.to_numpy(), "of": subset.to_numpy()})
-    whole = _least_squares(points)
-    groups = [group for _, group in points.groupby("of") if group["n"].nunique() > 1]
-    lines = np.array([_least_squares(group).params for group in groups]).reshape(-1, 2)
+    points = pd.DataFrame({"x": np.log(n.to_numpy(float)), "y": np.log(alignment.to_numpy(float))})
+    subsets, initialisations = subset.to_numpy(), initialisation.to_numpy()
+    whole, bent = _polynomial(points, 1), _polynomial(points, 2)
+    fitted = _by_group(points, subsets, 1)
+    lines = np.array([line.params for line in fitted]).reshape(-1, 2)
+    others = np.array([line.params for line in _by_group(points, initialisations, 1)])
+    bends = np.array([curve.params[2:] for curve in _by_group(points, subsets, 2)])
+    squares = np.array([[line.rsquared] for line in fitted])
     log_a, b = whole.params
-    half_a, half_b = _half_widths(lines)
+    half_a, half_b = half_widths(lines)
+    (bend,) = bent.params[2:]
+    half_b_other = half_widths(others.reshape(-1, 2))[1]
+    (half_bend,) = half_widths(bends.reshape(-1, 1))
+    (half_square,) = half_widths(squares.reshape(-1, 1))
     return PowerLaw(
         a=float(np.exp(log_a)),
         b=float(b),
@@ -108,16 +143,49 @@ def fit(n: pd.Series, alignment: pd.Series, subset: pd.Series) -> PowerLaw:
         a_high=float(np.exp(log_a + half_a)),
         b_low=float(b - half_b),
         b_high=float(b + half_b),
+        b_low_initialisations=float(b - half_b_other),
+        b_high_initialisations=float(b + half_b_other),
+        bend=float(bend),
+        bend_low=float(bend - half_bend),
+        bend_high=float(bend + half_bend),
+        r_squared_low=float(whole.rsquared - half_square),
+        r_squared_high=float(min(whole.rsquared + half_square, 1.0)),
         runs=len(points),
         subsets=len(lines),
         lines=lines,
     )
 
 
-def _least_squares(points: pd.DataFrame) -> Any:
-    """statsmodels' regression of log A on log N."""
-    design = np.column_stack([np.ones(len(points)), np.log(points["n"].to_numpy(dtype=float))])
-    return sm.OLS(np.log(points["a"].to_numpy(dtype=float)), design).fit()
+def _by_group(points: pd.DataFrame, groups: np.ndarray, degree: int) -> list[Any]:
+    """A polynomial of each group that has sizes enough for one."""
+    parts = [part for _, part in points.groupby(groups)]
+    return [_polynomial(part, degree) for part in parts if part["x"].nunique() > degree]
+
+
+def _polynomial(points: pd.DataFrame, degree: int) -> Any:
+    """statsmodels' regression of log A on the powers of log N."""
+    return sm.OLS(points["y"], np.vander(points["x"], degree + 1, increasing=True)).fit()
+
+
+def paper_law(paper: tuple[float, float, float], n: Any) -> tuple[Any, Any, Any]:
+    """The paper's a·N^b at N, and the lowest and highest that its rounding of a and b allows."""
+    a, b, _ = paper
+    return (
+        a * n**b,
+        (a - ROUNDING_A) * n ** (b - ROUNDING_B),
+        (a + ROUNDING_A) * n ** (b + ROUNDING_B),
+    )
+
+
+def _paper_interval(dataset: str, criterion: str, paper: tuple[float, float, float]) -> Any:
+    """The usual 95 % interval of the paper's b, as if its runs were independent.
+
+    The paper prints none; it follows from b, R² and the number of runs.
+    """
+    _, b, r_squared = paper
+    freedom = PAPER_RUNS[(dataset, criterion)] - 2
+    error = b * np.sqrt((1 / r_squared - 1) / freedom)
+    return stats.t.interval(CONFIDENCE, freedom, loc=b, scale=error)
 
 
 def paper_fit(experiment: str, dataset: str, criterion: str) -> tuple[float, float, float] | None:
@@ -132,10 +200,9 @@ def fits(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     Only runs that stopped at their target loss and have alignments count; `runs_left_out` says how
     many others there are. Where no fit can be made its columns are empty and `note` says why.
 
-    Returns: `dataset`, `criterion`, `COLUMNS`, `runs`, `subsets` (of those that the intervals come
-    from), `paper_a`, `paper_b`, `paper_r_squared`
-    (missing of other experiments), `runs_left_out`, `note`; where there are other experiments than
-    the paper's, also `experiment`.
+    Returns: `experiment`, `dataset`, `criterion`, `COLUMNS`, `runs`, `subsets` (that the intervals
+    come from), `paper_a`, `paper_b`, `paper_r_squared`, `paper_b_low`, `paper_b_high` (missing of
+    other experiments), `runs_left_out`, `note`.
     """
     finished = courses.finished(decomposition, runs)
     peaks = courses.alignment_peaks(finished)
@@ -145,8 +212,10 @@ def fits(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         every = runs[runs["experiment"] == experiment]
         reached = int((every["stopped"] == "target_loss").sum())
         points = chosen["n"], chosen["alignment"]
-        law = None if why_not(*points) else fit(*points, chosen["subset_seed"])
-        paper = paper_fit(experiment, dataset, criterion) or (np.nan, np.nan, np.nan)
+        seeds = chosen["subset_seed"], chosen["init_seed"]
+        law = None if why_not(*points) else fit(*points, *seeds)
+        paper = paper_fit(experiment, dataset, criterion)
+        known = (*paper, *_paper_interval(dataset, criterion, paper)) if paper else [np.nan] * 5
         rows.append(
             {
                 "dataset": dataset,
@@ -154,13 +223,13 @@ def fits(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
                 **{name: np.nan if law is None else getattr(law, name) for name in COLUMNS},
                 "runs": len(chosen),
                 "subsets": law.subsets if law else 0,
-                **dict(zip(("paper_a", "paper_b", "paper_r_squared"), paper, strict=True)),
+                **dict(zip(PAPER_COLUMNS, known, strict=True)),
                 "runs_left_out": len(every) - len(chosen),
                 "note": _note(chosen, reached),
                 "experiment": experiment,
             }
         )
-    return without_own_column(pd.DataFrame(rows))
+    return pd.DataFrame(rows)
 
 
 def without_own_column(table: pd.DataFrame) -> pd.DataFrame:

@@ -124,7 +124,7 @@ def _absent(shown: set[str]) -> list[tuple[str, str]]:
 
 
 def _summary(runs: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    verdicts = tables["claims"]["holds"]
+    verdicts = tables["claims"]["verdict"]
     return {
         "runs": len(runs),
         "scale": scale(runs),
@@ -134,7 +134,7 @@ def _summary(runs: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> dict[str, A
         "claims": len(verdicts),
         "hold": int((verdicts == claims.HOLDS).sum()),
         "contradicted": int((verdicts == claims.CONTRADICTED).sum()),
-        "undecided": int((verdicts == claims.NOT_ENOUGH).sum()),
+        "undecided": int(verdicts.isin([claims.CANNOT_TELL, claims.NOT_ENOUGH]).sum()),
         "fitted": int(tables["table2"]["b"].notna().sum()),
         "rising": int((tables["table2"]["b"] > 0).sum()),
         "networks": sorted(runs["network"].unique()),
@@ -169,7 +169,7 @@ def _laws(table: pd.DataFrame) -> list[dict[str, Any]]:
     rows = page.records(table)
     for row in rows:
         row["fitted"] = pd.notna(row["b"])
-        for name in ("a", "b"):
+        for name in ("a", "b", "bend", "paper_b"):
             interval = (
                 f"{page.number(row[f'{name}_low'], 2)}, {page.number(row[f'{name}_high'], 2)}"
             )

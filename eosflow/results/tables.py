@@ -31,6 +31,7 @@ DICE_SPECIFIED: dict[int, dict[str, tuple[float, float]]] = {
 }
 # Training losses at which runs of all sizes are compared.
 EQUAL_LOSSES = (0.3, 0.1, 0.03)
+PAPER_LAW = ["paper_law", "paper_law_low", "paper_law_high"]
 LINE_ENDS = {"round": 0, "butt": 1, "square": 2}
 
 
@@ -68,7 +69,7 @@ def table1(runs: pd.DataFrame) -> pd.DataFrame:
 
 def table2(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """The power law of each experiment beside the paper's: see `power_laws.fits`."""
-    return power_laws.fits(decomposition, runs)
+    return power_laws.without_own_column(power_laws.fits(decomposition, runs))
 
 
 def alignment(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -78,8 +79,9 @@ def alignment(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     as much about where training stops as about N; alignment at equal loss does not.
 
     Returns: one row per experiment and N: `dataset`, `criterion`, `n`, `runs`, `peak` (mean),
-    `peak_low`, `peak_high` (of the runs), `paper_law` (the paper's a·N^b there), `exponent` (of the
-    mean peak, from the next smaller N), `peaks_at_end` (runs whose peak is their last snapshot),
+    `peak_low`, `peak_high` (of the runs), `paper_law` (the paper's a·N^b there), `paper_law_low`,
+    `paper_law_high` (the band of its rounding), `exponent` (of the mean peak, from the next
+    smaller N), `peaks_at_end` (runs whose peak is their last snapshot),
     `at_loss_X` (mean A_1 at the losses X) and `exponent_at_X`; where there are other experiments
     than the paper's, also `experiment`.
     """
@@ -103,13 +105,15 @@ def alignment(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         table = table.merge(means, on=keys, how="left")
     table = _paper_first(table)
     laws = [power_laws.paper_fit(*row) for row in table[keys[:3]].itertuples(index=False)]
-    table["paper_law"] = [
-        law[0] * n ** law[1] if law else np.nan for law, n in zip(laws, table["n"], strict=True)
+    bands = [
+        power_laws.paper_law(law, n) if law else (np.nan,) * 3
+        for law, n in zip(laws, table["n"], strict=True)
     ]
+    table[PAPER_LAW] = np.array(bands).reshape(-1, 3)
     table["exponent"] = _exponents(table, "peak")
     for loss in EQUAL_LOSSES:
         table[f"exponent_at_{loss:g}"] = _exponents(table, f"at_loss_{loss:g}")
-    first = [*keys[1:], "runs", "peak", "peak_low", "peak_high", "paper_law", "exponent"]
+    first = [*keys[1:], "runs", "peak", "peak_low", "peak_high", *PAPER_LAW, "exponent"]
     others = [name for name in table if name not in (*first, "experiment")]
     return power_laws.without_own_column(table[[*first, *others, "experiment"]])
 

@@ -92,17 +92,16 @@ def _results(parser: Parser) -> None:
 
 def _add_evidence(parser: Parser) -> None:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    keep = commands.add_parser("keep", help="take the evidence out of a results folder")
-    keep.add_argument("results", type=Path, help="folder of all results, finished")
+    keep = commands.add_parser("keep", help="add the finished runs of results to kept evidence")
+    keep.add_argument(
+        "results", type=Path, nargs="*", help="folders of results; none makes the tables anew"
+    )
     keep.add_argument("folder", type=Path, help="output: new, empty, or of an earlier keep")
     keep.set_defaults(run=_keep)
     redraw = commands.add_parser("redraw", help="make figures, tables and report of kept evidence")
     redraw.add_argument("folder", type=Path, help="folder that keep has written")
     redraw.add_argument("output", type=Path, help="output: new, empty, or of an earlier redraw")
     redraw.set_defaults(run=_redraw)
-    retable = commands.add_parser("retable", help="make the tables of kept evidence anew")
-    retable.add_argument("folder", type=Path, help="folder that keep has written")
-    retable.set_defaults(run=_retable)
 
 
 # Each imports what it needs, so that the others start at once.
@@ -135,19 +134,13 @@ def _clean(given: argparse.Namespace) -> None:
 def _keep(given: argparse.Namespace) -> None:
     from eosflow.results import archive
 
-    archive.keep(given.results, given.folder)
+    archive.keep(given.folder, *given.results)
 
 
 def _redraw(given: argparse.Namespace) -> None:
-    from eosflow.results import archive
+    from eosflow.results import redrawing
 
-    archive.redraw(given.folder, given.output)
-
-
-def _retable(given: argparse.Namespace) -> None:
-    from eosflow.results import archive
-
-    archive.retable(given.folder)
+    redrawing.redraw(given.folder, given.output)
 
 
 def _check(given: argparse.Namespace) -> None:

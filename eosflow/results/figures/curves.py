@@ -42,13 +42,15 @@ class Panel:
 
 
 def sharpness(frame: pd.DataFrame, title: str, against: str) -> Figure:
-    """λ₁ of 𝓗, G and R (E1–E3), on one scale."""
+    """λ₁ of 𝓗, G and R (E1–E3), on one scale, and λ₁(𝓗)/λ₁(G), which that scale cannot show."""
+    ratio = frame["sharpness_hessian"] / frame["sharpness_gauss_newton"]
     panels = [
         Panel(r"$\lambda_1(\mathcal{H})$, Hessian", frame["sharpness_hessian"]),
         Panel(r"$\lambda_1(G)$, Gauss–Newton", frame["sharpness_gauss_newton"]),
         Panel(r"$\lambda_1(R)$, residual", frame["sharpness_residual"]),
+        Panel(r"ratio $\lambda_1(\mathcal{H})\,/\,\lambda_1(G)$", ratio),
     ]
-    return _grid(frame, title, against, panels, columns=3, shared=True)
+    return _grid(frame, title, against, panels, columns=2, shared=True, groups=(3,))
 
 
 def overlap(frame: pd.DataFrame, title: str, against: str) -> Figure:

@@ -45,8 +45,8 @@ GALLERY: dict[str, tuple[str, str]] = {
     ),
     "dice_examples": (
         "figure05",
-        "The demo's images have 16 × 16 pixels. Small points and thin lines come close to "
-        "vanishing, as they do in the paper's renderer.",
+        "The demo's images have 16 × 16 pixels and discs for points. Small discs and thin lines "
+        "vanish: 26 % of the fives show no point and look like fours.",
     ),
     "layers": (
         "figure14",
@@ -95,6 +95,10 @@ target of its own, as PDF and as PNG; `figure01` to `figure42` carry the paper's
 others go beyond it. This page is written from `eosflow/results/figures/kinds.py` by
 `python -m eosflow.results.figures.index`; given the folder of the demo's results, that command
 draws the gallery's pictures too.
+
+The paper's text says what its figures 1 to 22 show; their captions were not available here. So
+three things are inferred: which experiment each figure of a group shows (the order is that of its
+Table 1), what figures 23 to 42 show, and that 38 to 42 show the cumulative alignment.
 
 Thin curves are one run each, darker for more examples, dashed where the run stopped above its
 target loss. The thick curve is the median of the runs of one N, with a band between their

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -30,48 +31,62 @@ QUANTITIES = {
 
 
 def power_law(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Figure:
-    """Peak A_1 of each finished run against N, the fit (E14) with its band, and the paper's."""
+    """Peak A_1 of each finished run against N, the fit (E14) and the paper's, each with a band."""
     finished = courses.finished(decomposition, runs)
     peaks = courses.alignment_peaks(finished)
 
     def panel(axes: Axes, rows: pd.DataFrame) -> None:
-        colors = style.size_colors(rows["n"])
-        looks = {"s": 12, "alpha": 0.8, "linewidth": 0, "legend": False}
-        sns.scatterplot(rows, x="n", y="alignment", hue="n", palette=colors, ax=axes, **looks)
+        looks = {"s": 12, "alpha": 0.6, "linewidth": 0, "color": style.FIRST}
+        sns.scatterplot(rows, x="n", y="alignment", ax=axes, **looks)
         key = [str(rows[name].iloc[0]) for name in ("experiment", "dataset", "criterion")]
         sizes = np.geomspace(rows["n"].min() / 1.25, rows["n"].max() * 1.25, 50)
+        if paper := power_laws.paper_fit(*key):
+            _, low, high = power_laws.paper_law(paper, sizes)
+            axes.fill_between(sizes, low, high, color=style.SECOND, alpha=0.35, lw=0, zorder=1)
         reason = power_laws.why_not(rows["n"], rows["alignment"])
         if reason:
             text = textwrap.fill(f"no fit: {reason}", 28)
         else:
-            law = power_laws.fit(rows["n"], rows["alignment"], rows["subset_seed"])
-            band = law.band(sizes)
-            axes.fill_between(
-                sizes, band["low"], band["high"], color=style.MUTED, alpha=0.18, lw=0, zorder=1
-            )
-            axes.plot(sizes, band["fit"], color=style.INK, linewidth=1.0, zorder=1.5)
-            interval = f" [{law.b_low:.2f}, {law.b_high:.2f}]" if law.subsets > 1 else ""
-            text = (
-                f"{law.runs} runs, $b$ = {law.b:.2f}{interval}\n"
-                f"$a$ = {law.a:.2g}, $R^2$ = {law.r_squared:.2f}"
-            )
-        if paper := power_laws.paper_fit(*key):
-            a, b, _ = paper
-            axes.plot(sizes, a * sizes**b, color=style.SECOND, lw=1.0, ls="--", zorder=1.4)
-            text += f"\npaper: $b$ = {b:.2f}, $a$ = {a:.2g}"
+            seeds = rows["subset_seed"], rows["init_seed"]
+            law = power_laws.fit(rows["n"], rows["alignment"], *seeds)
+            _draw_law(axes, law, sizes)
+            text = _law_in_words(law)
+        if paper:
+            text += f"\npaper: $b$ = {paper[1]:.2f}, $a$ = {paper[0]:.2g}"
         axes.set_yscale("log")
         axes.set_ylim(axes.get_ylim()[0], axes.get_ylim()[1] * _headroom(axes, 0.45))
         axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=6.8)
-        _size_axis(axes, rows["n"])
+        axes.set(xscale="log", xlabel="number of examples N", ylabel="peak alignment $A_1$")
+        axes.set_xlim(sizes[0] / 1.1, sizes[-1] * 1.1)
+        style.log_time_axis(axes)
         style.log_axis(axes)
-        axes.set_ylabel(r"peak alignment $A_1$")
 
-    handles = [
-        Line2D([], [], marker="o", ls="", color=style.MUTED, ms=3.5, label="one run"),
+    handles: list[Artist] = [
+        Line2D([], [], marker="o", ls="", color=style.FIRST, ms=3.5, label="one run"),
         Line2D([], [], color=style.INK, lw=1.0, label="fit, with 95 % band over subsets"),
-        Line2D([], [], color=style.SECOND, lw=1.0, ls="--", label="paper (Table 2)"),
+        Patch(color=style.SECOND, alpha=0.35, lw=0, label="paper's law, rounded as in its Table 2"),
     ]
     return _by_experiment(finished, peaks, title, panel, handles)
+
+
+def _draw_law(axes: Axes, law: power_laws.PowerLaw, sizes: np.ndarray) -> None:
+    band = law.band(sizes)
+    axes.fill_between(
+        sizes, band["low"], band["high"], color=style.MUTED, alpha=0.18, lw=0, zorder=1
+    )
+    axes.plot(sizes, band["fit"], color=style.INK, linewidth=1.0, zorder=1.5)
+
+
+def _law_in_words(law: power_laws.PowerLaw) -> str:
+    """The bend first: if it is not 0 the points follow no power law."""
+    bend = _with_interval("bend", law.bend, law.bend_low, law.bend_high)
+    b = _with_interval("$b$", law.b, law.b_low, law.b_high)
+    return f"{law.runs} runs, {bend}\n{b}\n$a$ = {law.a:.2g}, $R^2$ = {law.r_squared:.2f}"
+
+
+def _with_interval(name: str, value: float, low: float, high: float) -> str:
+    interval = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+    return f"{name} = {value:.2f}{interval}"
 
 
 def stable_step(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Figure:
@@ -142,7 +157,7 @@ def _by_experiment(
     rows: pd.DataFrame,
     title: str,
     draw: Callable[[Axes, pd.DataFrame], None],
-    handles: list[Line2D],
+    handles: Sequence[Artist],
 ) -> Figure:
     """One panel per experiment with finished runs: the paper's, in its order, then any others.
 
