@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-_LIBRARY = ("SGD", "Problem", "Run", "Sharpness", "UserError", "decompose", "eigenpairs", "follow")
+_LIBRARY = (
+    "SGD",
+    "Monitor",
+    "Problem",
+    "Run",
+    "Sharpness",
+    "UserError",
+    "decompose",
+    "eigenpairs",
+    "follow",
+)
 _REGISTRIES = {
     "eosflow.optimizers": "OPTIMIZERS",
     "eosflow.optimizers.batches": "BATCHES",

@@ -141,11 +141,15 @@ def test_every_optimizer_of_the_registry_follows_a_module(name: str) -> None:
 
 def test_every_measurement_of_the_registry_is_taken_on_the_way() -> None:
     own = eosflow.Problem(mlp(), "cross_entropy", data_of())
-    every = [getattr(eosflow, kind.__name__).example() for kind in MEASUREMENTS.values()]
-    measure = [each for each in every if not each.held_out_examples]
+    measure = [getattr(eosflow, kind.__name__).example() for kind in MEASUREMENTS.values()]
+    other = data_of(seed=5)
     second = eosflow.TopEigenvalues(k=1, matrix="residual", every=1)
     run = eosflow.follow(
-        own, eosflow.GradientDescent(learning_rate=0.1), steps=2, measure=[*measure, second]
+        own,
+        eosflow.GradientDescent(learning_rate=0.1),
+        steps=2,
+        measure=[*measure, second],
+        held_out=other,
     )
     assert list(run.measurements) == [*(each.name for each in measure), "top-eigenvalues-2"]
     for name, frame in run.measurements.items():
@@ -153,7 +157,9 @@ def test_every_measurement_of_the_registry_is_taken_on_the_way() -> None:
     taken = run.measurements["decomposition"]
     assert taken["loss"].iloc[0] == own.loss
     assert taken["loss"].iloc[-1] == run.loss
-    with pytest.raises(eosflow.UserError, match="Accuracy takes the test split of a dataset"):
+    trained = eosflow.Problem(run.module, "cross_entropy", other)
+    assert run.measurements["accuracy"]["held_out_loss"].iloc[-1] == pytest.approx(trained.loss)
+    with pytest.raises(eosflow.UserError, match=r"Accuracy needs .* held_out="):
         eosflow.follow(
             own, eosflow.GradientDescent(learning_rate=0.1), steps=2, measure=[eosflow.Accuracy()]
         )

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from eosflow.library.factors import Sharpness, decompose
 from eosflow.library.following import SGD, Run, follow
+from eosflow.library.monitor import Monitor
 from eosflow.library.problem import Problem
 from eosflow.library.spectrum import eigenpairs
 from eosflow.storage.errors import UserError
 
-__all__ = ["SGD", "Problem", "Run", "Sharpness", "UserError", "decompose", "eigenpairs", "follow"]
+__all__ = [
+    "SGD",
+    "Monitor",
+    "Problem",
+    "Run",
+    "Sharpness",
+    "UserError",
+    "decompose",
+    "eigenpairs",
+    "follow",
+]

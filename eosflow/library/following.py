@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from pydantic import Field
 from torch import Tensor, nn
 
 from eosflow.library.problem import Problem
+from eosflow.library.recording import Recorder, Shown
 from eosflow.measurements.base import Measurement
 from eosflow.optimizers import loop
 from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.batches import Batches, FullBatch, Shuffled
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.runs.progress import LossProgress
-from eosflow.runs.snapshots import EveryIterations
 from eosflow.runs.spec import Stop
-from eosflow.runs.train import COLUMNS, row_of
 from eosflow.storage.errors import UserError
-from eosflow.storage.progress import count_progress
-
-# What a measurement with `every=0` looks at, besides the last: the snapshots of a workflow's run.
-SNAPSHOTS = EveryIterations()
 
 
 class SGD(GradientDescent):
@@ -72,6 +65,7 @@ def follow(
     steps: int | None = None,
     measure: Sequence[Measurement] = (),
     batches: Batches | None = None,
+    held_out: tuple[Any, Any] | None = None,
     seed: int = 0,
     progress: bool | None = None,
 ) -> Run:
@@ -79,7 +73,8 @@ def follow(
 
     Without `steps` a run ends after 200,000 at the latest. Measurements are of the loss over all
     examples, at every multiple of their `every`; with `every=0` at 0, 10, every 100th and the last.
-    `batches` are what each step sees, by default all examples; `seed` draws them, and starts the
+    `held_out` is (inputs, labels) of the examples that `Accuracy` looks at besides. `batches` are
+    what each step sees, by default all examples; `seed` draws them, and starts the
     searches for eigenpairs. `progress` shows a bar or lines on stderr, by default on a terminal
     alone.
 
@@ -109,8 +104,8 @@ def follow(
         batches = Shuffled(size=size) if size else FullBatch()
     parts = problem.objective, optimizer, batches
     train_state = loop.begin(*parts, problem.theta, seed)
-    shown = _Shown(until, sys.stderr.isatty() if progress is None else progress)
-    recorder = _Recorder(problem, optimizer, measure, seed, shown)
+    shown = Shown(until, sys.stderr.isatty() if progress is None else progress)
+    recorder = Recorder(problem, optimizer, measure, seed, shown, held_out)
     try:
         stopped = loop.follow(*parts, train_state, until, recorder.observe)
     finally:
@@ -123,124 +118,6 @@ def follow(
         loss=recorder.loss if stopped != "diverged" else math.nan,
         stopped=stopped,
     )
-
-
-class _Recorder:
-    """The observer that fills the frames of a run."""
-
-    def __init__(
-        self,
-        problem: Problem,
-        optimizer: Optimizer,
-        measure: Sequence[Measurement],
-        seed: int,
-        shown: _Shown,
-    ) -> None:
-        self._problem, self._optimizer = problem, optimizer
-        outputs = math.prod(problem.network.output_shape)
-        self._kinds = COLUMNS | optimizer.columns(problem.network.parameters, outputs)
-        self._rows: list[list[float]] = []
-        self._measures = _named(measure)
-        self._records: dict[str, list[dict[str, Any]]] = {name: [] for name in self._measures}
-        self._seed = seed
-        self._shown = shown
-        self.loss = math.nan
-
-    def observe(self, train_state: loop.TrainState, current: loop.Iteration) -> None:
-        """Note a row, and measure where that is due."""
-        last = current.step is None
-        for name, measurement in self._measures.items():
-            if self._due(measurement, train_state.iteration, last):
-                at = measurement.during(self._optimizer, train_state.iteration)
-                found = at.measure(
-                    self._problem.objective, train_state.theta, train_state.iteration, self._seed
-                )
-                place = {"iteration": train_state.iteration, "flow_time": train_state.flow_time}
-                self._records[name].append(place | found)
-        if current.step is None:
-            self.loss = current.evaluation.loss
-            return
-        self._rows.append(row_of(train_state, current, self._kinds))
-        half = self._rows[train_state.iteration // 2][list(self._kinds).index("loss")]
-        self._shown.update(train_state, current, half)
-
-    def _due(self, measurement: Measurement, iteration: int, last: bool) -> bool:
-        if measurement.every:
-            return iteration % measurement.every == 0
-        return last or SNAPSHOTS.wanted(iteration, 0.0, 0.0)
-
-    def trajectory(self) -> pd.DataFrame:
-        """The rows with their columns' types."""
-        table = np.array(self._rows, dtype=np.float64).reshape(-1, len(self._kinds))
-        columns = enumerate(self._kinds.items())
-        return pd.DataFrame({name: table[:, at].astype(kind) for at, (name, kind) in columns})
-
-    def frames(self) -> dict[str, pd.DataFrame]:
-        """The measurements' records."""
-        return {name: pd.DataFrame(records) for name, records in self._records.items()}
-
-
-class _Shown:
-    """Progress towards the end of a run, as the workflow shows it; nothing where it is off."""
-
-    def __init__(self, until: loop.StopCriteria, on: bool) -> None:
-        self._until = until
-        self._update: Callable[[loop.TrainState, loop.Iteration, float], None] = lambda *_: None
-        self.close: Callable[[], None] = lambda: None
-        if not on:
-            return
-        if math.isfinite(until.loss):
-            towards = LossProgress("follow", until.loss)
-            self._update = lambda train_state, current, half: towards.update(
-                train_state.iteration, current.evaluation.loss, half, _sharpness(current)
-            )
-            self.close = towards.close
-        elif math.isfinite(until.flow_time):
-            share = count_progress("follow", 100, " %")
-
-            def advance(train_state: loop.TrainState, current: loop.Iteration, half: float) -> None:
-                share.update(min(100 * train_state.flow_time / until.flow_time, 100) - share.n)
-
-            self._update = advance
-            self.close = share.close
-        else:
-            count = count_progress("follow", int(until.iterations), " steps")
-
-            def step(train_state: loop.TrainState, current: loop.Iteration, half: float) -> None:
-                count.update(1)
-
-            self._update = step
-            self.close = count.close
-
-    def update(self, train_state: loop.TrainState, current: loop.Iteration, half: float) -> None:
-        """Show the newest step; `half` is the loss of half as many steps."""
-        self._update(train_state, current, half)
-
-
-def _sharpness(current: loop.Iteration) -> float | None:
-    assert current.step is not None
-    return current.step.facts.get("eigenvalue_1")
-
-
-def _named(measure: Sequence[Measurement]) -> dict[str, Measurement]:
-    """Measurements by their names; a second of one name is `NAME-2`."""
-    named: dict[str, Measurement] = {}
-    for measurement in measure:
-        if not isinstance(measurement, Measurement):
-            name = getattr(measurement, "__name__", repr(measurement))
-            raise UserError(
-                f"measure: {name} was given; it must be a list of measurements, such as "
-                "[eosflow.TopEigenvalues(k=5, every=20)]."
-            )
-        if measurement.held_out_examples:
-            raise UserError(
-                f"measure: {type(measurement).__name__} takes the test split of a dataset of the "
-                "workflow, which a problem of yours has not. Leave it out, and evaluate run.module "
-                "on examples of your own."
-            )
-        same = sum(known.name == measurement.name for known in named.values())
-        named[f"{measurement.name}-{same + 1}" if same else measurement.name] = measurement
-    return named
 
 
 def _until(loss: float | None, flow_time: float | None, steps: int | None) -> loop.StopCriteria:

@@ -54,9 +54,8 @@ class Problem:
                 f"module: {type(module).__name__} was given; it must be a torch.nn.Module. Put "
                 "a function into the forward of one."
             )
-        inputs, labels = _read(data)
         device = next((p.device for p in module.parameters()), torch.device("cpu"))
-        inputs, labels = (_settled(tensor, device) for tensor in (inputs, labels))
+        inputs, labels = examples_of(data, device)
         self.network = UserModule(module, inputs)
         self._name = type(module).__name__
         flat = inputs.reshape(len(inputs), -1)
@@ -73,6 +72,12 @@ class Problem:
     def loss(self) -> float:
         """𝓛 at the module's own weights."""
         return self.objective.evaluate(self.theta).loss
+
+    def objective_of(self, data: Data) -> ModuleObjective:
+        """The same loss of the same network over other examples."""
+        inputs, labels = examples_of(data, self.theta.device)
+        flat = inputs.reshape(len(inputs), -1)
+        return ModuleObjective(self.network, self.objective.criterion, flat, labels)
 
     def __repr__(self) -> str:
         return (
@@ -104,6 +109,12 @@ def _outputs(network: UserModule, inputs: Tensor) -> Tensor:
     with torch.no_grad():
         rows = [network.outputs(network.start, part) for part in torch.split(inputs, 256)]
     return torch.cat(rows)
+
+
+def examples_of(data: Data, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Inputs (N, …) and labels (N, …), real numbers as float64 and whole ones as int64."""
+    inputs, labels = (_settled(tensor, device) for tensor in _read(data))
+    return inputs, labels
 
 
 def _read(data: Data) -> tuple[Tensor, Tensor]:

@@ -64,20 +64,27 @@ class TopEigenvalues(Measurement):
         return self.search(evaluation, generator(seed, f"{self.name} {iteration}"))
 
     def search(self, evaluation: Evaluation, stream: Generator) -> EigenPairs:
-        """The k top eigenpairs, from a start block (P, k) drawn from the stream."""
+        """The k top eigenpairs, from a start block (P, k) drawn from the stream.
+
+        In a monitor they are searched for from where the last look found them.
+        """
         import torch
 
         from eosflow.spectra.eigenpairs import top_eigenpairs
+        from eosflow.spectra.tracking import Tracker
 
         theta = evaluation.theta
         count = min(self.k, len(theta))
+        limits = self.tolerance, MAX_PRODUCTS
+
+        def operator(block: Tensor, out: Tensor) -> Tensor:
+            return evaluation.product(self.matrix, block, out)
+
+        if evaluation.trackers is not None:
+            tracker = evaluation.trackers.setdefault((self.matrix, count), Tracker())
+            return tracker.find(operator, theta, count, *limits)
         rows = torch.randn(count, len(theta), generator=stream, dtype=torch.float64).to(theta)
-        return top_eigenpairs(
-            lambda block, out: evaluation.product(self.matrix, block, out),
-            rows.T,
-            self.tolerance,
-            MAX_PRODUCTS,
-        )
+        return top_eigenpairs(operator, rows.T, *limits)
 
     def record(self, pairs: EigenPairs) -> dict[str, Any]:
         """The numbers of `columns` from the pairs found."""

@@ -56,15 +56,15 @@ class UserModule(ModuleNetwork):
         _set_in_place(copied, self._in_place, False)
         super().__init__(copied, tuple(inputs.shape[1:]), _leave)
         self._plain_attention = False
+        self._numbers: int | None = None
         self._few = inputs[:TRIAL_EXAMPLES].reshape(len(inputs[:TRIAL_EXAMPLES]), -1)
-        self.start = self.initialize(0).to(next(copied.parameters()).device)
+        self.start = self.flatten({name: p.detach() for name, p in copied.named_parameters()})
         self.output_shape = self._try_outputs()
         self._try_derivatives()
 
     def initialize(self, seed: int) -> Tensor:
         """The module's own weights θ (P,) float64 on the CPU, whatever the seed."""
-        own = {name: p.detach() for name, p in self.module.named_parameters()}
-        return self.flatten(own).cpu()
+        return self.start.cpu()
 
     def context(self) -> AbstractContextManager[None]:
         """PyTorch's plain attention, where the fast one will not do."""
@@ -72,7 +72,19 @@ class UserModule(ModuleNetwork):
 
     def numbers(self) -> int:
         """Numbers that all submodules together put out for one example."""
-        return self.count_numbers(self._few[:1].reshape(1, *self.shape))
+        if self._numbers is None:
+            self._numbers = self.count_numbers(self._few[:1].reshape(1, *self.shape))
+        return self._numbers
+
+    def reading(self, module: nn.Module) -> UserModule:
+        """The same function of θ by the module itself, which is not copied.
+
+        For one that the trial of its copy holds for, and in evaluation mode.
+        """
+        self.numbers()
+        same = copy.copy(self)
+        same.module = module
+        return same
 
     def trained(self, theta: Tensor) -> nn.Module:
         """A copy of the module, in float64, that holds θ (P,)."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from eosflow.networks.base import Network
 from eosflow.objectives.criteria import Criterion, criterion_of
+from eosflow.spectra.tracking import Tracker
 
 # Working memory of a block product; examples are taken in chunks that fit it. Larger chunks make
 # larger matrix products, which stop getting faster well below this.
@@ -36,13 +37,15 @@ class Evaluation(ABC):
     """𝓛 at one θ (P,): `loss` and `accuracy` are floats, `gradient` is ∇𝓛 (P,).
 
     `accuracy` is the share of examples whose largest output is that of their class; NaN where the
-    targets are not classes.
+    targets are not classes. `trackers`, where a monitor looks at one θ after another, hold the
+    eigenpairs of the last look, by matrix and number: searches begin there.
     """
 
     theta: Tensor
     loss: float
     accuracy: float
     gradient: Tensor
+    trackers: dict[tuple[str, int], Tracker] | None = None
 
     @abstractmethod
     def product(self, matrix: Matrix, block: Tensor, out: Tensor | None = None) -> Tensor:

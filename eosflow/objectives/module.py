@@ -89,7 +89,7 @@ class ModuleObjective(Objective):
     def per_example_numbers(self) -> int:
         """Two Jacobians, and what the network holds for each output."""
         theta = torch.zeros(self.network.parameters, dtype=torch.float64, device=self.inputs.device)
-        outputs = self.network.outputs(theta, self.inputs[:1]).shape[1]
+        outputs = self.network.outputs(theta, to_like(self.inputs[:1], theta)).shape[1]
         return outputs * (2 * self.network.parameters + 2 * self._numbers)
 
 

@@ -107,6 +107,7 @@ def top_eigenpairs(
     rtol: float,
     max_applications: int,
     workspace: Workspace | None = None,
+    wanted: int | None = None,
 ) -> EigenPairs:
     """The k largest algebraic eigenpairs of a symmetric operator, from a start block (P, k).
 
@@ -116,7 +117,8 @@ def top_eigenpairs(
     the residual. Power iteration, which LK24 uses, orders by |λ| and stalls on ties ±λ.
 
     Stops when each residual is at most rtol·|λ_1|, or after max_applications block products:
-    `converged` says which. Cost: one product per round, and some (P, 3k) passes.
+    `converged` says which. With `wanted` only the residuals of the first so many pairs count. Cost:
+    one product per round, and some (P, 3k) passes.
 
     Raises: ValueError where more pairs are asked for than the operator has.
     """
@@ -125,7 +127,7 @@ def top_eigenpairs(
         raise ValueError(f"{k} eigenpairs asked of an operator of size {size}")
     basis = _Basis(operator, start, workspace or Workspace(size, k, start))
     while True:
-        pairs, done = basis.rayleigh_ritz(rtol)
+        pairs, done = basis.rayleigh_ritz(rtol, wanted)
         if done.all() or basis.applications >= max_applications:
             return pairs
         if not basis.expand(pairs, ~done):
@@ -168,8 +170,8 @@ class _Basis:
         self._small = (small + small.T) / 2
         self._used = new
 
-    def rayleigh_ritz(self, rtol: float) -> tuple[EigenPairs, Tensor]:
-        """The best k pairs in the basis, and which of them (k,) have converged."""
+    def rayleigh_ritz(self, rtol: float, wanted: int | None) -> tuple[EigenPairs, Tensor]:
+        """The best k pairs in the basis, and which of them (k,) are good enough."""
         ritz, coordinates = torch.linalg.eigh(self._small)
         self.smallest = min(self.smallest, ritz[0].item())
         values = ritz.flip(0)[: self.k]
@@ -184,6 +186,8 @@ class _Basis:
             squares += torch.addcmul(images, vectors, factors, value=-1).square_().sum(1)
         residuals = squares.sqrt()
         done = residuals <= rtol * values[0].abs()
+        if wanted is not None:
+            done[wanted:] = True
         pairs = EigenPairs(
             values=values,
             vectors=space.ritz_vectors.T,

@@ -1,0 +1,307 @@
+"""The curvature of one's own network while one's own loop trains it."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from eosflow.library.measuring import named, number
+from eosflow.library.pace import Pace
+from eosflow.library.problem import Data, Problem, examples_of
+from eosflow.library.torch_edges import Edge, Stability
+from eosflow.library.undisturbed import undisturbed
+from eosflow.measurements.base import Measurement
+from eosflow.measurements.top_eigenvalues import MAX_PRODUCTS, TopEigenvalues
+from eosflow.objectives.module import ModuleEvaluation, ModuleObjective
+from eosflow.objectives.user_loss import Loss
+from eosflow.spectra.tracking import Tracker
+from eosflow.storage.errors import UserError
+
+# Weights in half precision are read in it: in theirs curvature is noise.
+LEAST_PRECISION = torch.float32
+
+
+class Monitor:
+    """Measures a network while a loop of your own trains it, and leaves training as it is.
+
+    `step()` belongs after each `optimizer.step()`. It measures what is due: of the loss of `data`,
+    in evaluation mode (dropout off, batch norm by its running statistics), at the module's own
+    weights, in their precision and on their device. Weights, buffers, gradients, modes and random
+    numbers are afterwards what they were, to the bit. Searches for eigenpairs begin at those of the
+    last look.
+
+    `module`, `loss` and `data` are what `Problem` takes. A `DataLoader` is read anew at each look;
+    other batches are read once. With `data=None` each look is at the batch that `step` is given,
+    `monitor.step((inputs, labels))`. `measure` has the measurements, each due at the multiples of
+    its `every`. Those with `every=0` are taken as often as `budget` allows: that share of the time
+    that training itself takes. `held_out` is what `Accuracy` takes.
+
+    With the loop's `optimizer` each row of eigenvalues of 𝓗 also has the optimizer's own edge:
+    `preconditioned_sharpness`, λ₁ of P^(−½)𝓗P^(−½) with P and weight decay of its state,
+    `edge`, what that is stable below on a quadratic, and `over_edge`, their ratio. Known are SGD,
+    Adam, AdamW, NAdam, RMSprop and Adagrad, also with groups that differ. Of another, and
+    with batch norm, whose loss in training is another function of θ, `no_edge` says so, and λ₁(𝓗)
+    is measured alone. Clipping of gradients is not seen.
+
+    Raises: UserError as `Problem` does, for an optimizer of other parameters, and for measurements
+    that are never due.
+
+    >>> import torch, eosflow
+    >>> _ = torch.manual_seed(0)
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
+    >>> inputs, labels = torch.randn(20, 4), torch.randint(3, (20,))
+    >>> loss, optimizer = torch.nn.CrossEntropyLoss(), torch.optim.SGD(net.parameters(), lr=0.5)
+    >>> measure = [eosflow.TopEigenvalues(k=2, every=10)]
+    >>> monitor = eosflow.Monitor(net, loss, (inputs, labels), optimizer=optimizer, measure=measure)
+    >>> for _ in range(20):
+    ...     optimizer.zero_grad()
+    ...     loss(net(inputs), labels).backward()
+    ...     optimizer.step()
+    ...     monitor.step()
+    >>> frame = monitor.frames["top-eigenvalues"]
+    >>> list(frame["iteration"]), list(frame["edge"])  # 2/η
+    ([10, 20], [4.0, 4.0])
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        loss: str | Loss,
+        data: Data | None = None,
+        *,
+        optimizer: Any = None,
+        measure: Sequence[Measurement] = (),
+        held_out: tuple[Any, Any] | None = None,
+        budget: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.module = _unwrapped(module)
+        self.iteration = 0
+        self._loss, self._data, self._held_out, self._seed = loss, data, held_out, seed
+        self._measures = named(measure, None if held_out is None else len(held_out[1]))
+        self._pace = Pace(self._measures, budget, next(self.module.parameters()).device)
+        self._records: dict[str, list[dict[str, Any]]] = {name: [] for name in self._measures}
+        self._problem: _InPlace | None = None
+        self._generators = _generators(data)
+        if data is not None:
+            self._problem = self._tried(data)
+        self._stability: Stability | None = None
+        self.no_edge = "no optimizer was given"
+        if optimizer is not None:
+            moved = [p for p in self.module.parameters() if p.requires_grad]
+            self._stability = Stability(optimizer, moved)
+            self.no_edge = self._stability.why_not or _other_loss(self.module)
+            if self.no_edge:
+                warnings.warn(f"Monitor: {self.no_edge}; λ₁(𝓗) is measured alone", stacklevel=2)
+
+    @property
+    def frames(self) -> dict[str, pd.DataFrame]:
+        """A frame per measurement, by its name; a row per look."""
+        return {name: pd.DataFrame(records) for name, records in self._records.items()}
+
+    @property
+    def latest(self) -> dict[str, float]:
+        """The newest numbers of all measurements as `name/column`, for any logger."""
+        newest = {name: records[-1] for name, records in self._records.items() if records}
+        return {
+            f"{name}/{column}": number(value)
+            for name, record in newest.items()
+            for column, value in record.items()
+            if not isinstance(value, list)
+        }
+
+    def step(self, batch: tuple[Any, Any] | None = None) -> None:
+        """Count a step of the optimizer, and measure what is due after it.
+
+        `batch` is (inputs, labels) of this step, for a monitor without data of its own.
+        """
+        self.iteration += 1
+        if due := self._pace.due(self.iteration):
+            self._look(due, batch)
+        self._pace.leave()
+
+    def _look(self, due: Sequence[str], batch: tuple[Any, Any] | None) -> None:
+        with undisturbed(self.module, self._generators):
+            problem = self._at(batch)
+            loss = problem.look().loss
+            for name in due:
+                record = {"iteration": self.iteration, "loss": loss}
+                if math.isfinite(loss):  # else training has diverged, and there is nothing more
+                    record |= self._measured(self._measures[name], problem)
+                self._records[name].append(record)
+                self._pace.taken(name)
+            problem.leave()
+
+    def _measured(self, measurement: Measurement, problem: _InPlace) -> dict[str, Any]:
+        if self._stability is not None:
+            rates: Any = self._stability  # all that a measurement takes of an optimizer
+            measurement = measurement.during(rates, self.iteration)
+        measure: Any = measurement.measure
+        arguments = problem.objective, problem.theta, self.iteration, self._seed
+        if measurement.held_out_examples:
+            return dict(measure(*arguments, problem.held_out))
+        found = dict(measure(*arguments))
+        if isinstance(measurement, TopEigenvalues) and measurement.matrix == "hessian":
+            edge = self._stability.now() if self._stability and not self.no_edge else None
+            if edge is not None:
+                found |= problem.over_edge(edge, measurement, found)
+        return found
+
+    def _at(self, batch: tuple[Any, Any] | None) -> _InPlace:
+        """The problem with the data of this look."""
+        if self._data is None and batch is None:
+            raise UserError(
+                "step: neither the monitor nor the step has data. Give the monitor data=(inputs, "
+                "labels), or each step its batch: monitor.step((inputs, labels))."
+            )
+        if self._data is not None:
+            batch = None
+        if self._problem is None:
+            assert batch is not None
+            self._problem = self._tried(batch)
+        elif batch is not None:
+            self._problem.take(batch)
+        elif isinstance(self._data, DataLoader):
+            self._problem.take(self._data)
+        return self._problem
+
+    def _tried(self, data: Data) -> _InPlace:
+        with undisturbed(self.module, self._generators):
+            tried = Problem(self.module, self._loss, data)
+            return _InPlace(self.module, tried, self._held_out)
+
+
+class _InPlace:
+    """𝓛 of the module's own weights, whatever they are by now."""
+
+    def __init__(self, module: nn.Module, tried: Problem, held_out: tuple[Any, Any] | None) -> None:
+        self._module = module
+        self._network = tried.network.reading(module)
+        self._criterion = tried.objective.criterion
+        self._trackers: dict[tuple[str, int], Tracker] = {}
+        self._preconditioned = Tracker()
+        self.theta = self._weights()
+        self._network.start = self.theta
+        objective = tried.objective
+        self.objective = self._objective(objective.inputs, objective.targets)
+        self.held_out: ModuleObjective | None = None
+        if held_out is not None:
+            self.held_out = self._objective(*self._examples(held_out))
+
+    def take(self, data: Data) -> None:
+        """Look at other examples from now on."""
+        self.objective = self._objective(*self._examples(data))
+
+    def look(self) -> ModuleEvaluation:
+        """Read the weights; 𝓛 there, which all measurements of this look share."""
+        self.theta = self._weights()
+        self.objective.seen = None
+        evaluation = self.objective.evaluate(self.theta)
+        evaluation.trackers = self._trackers
+        return evaluation
+
+    def leave(self) -> None:
+        """Let go of what the look held."""
+        self.objective.seen = None
+
+    def over_edge(
+        self, edge: Edge, measurement: TopEigenvalues, found: dict[str, Any]
+    ) -> dict[str, Any]:
+        """λ₁ of S^½(𝓗 + Λ)S^½ and its edge; at no product where that is a shift of λ₁(𝓗)."""
+        if edge.uniform:
+            value = edge.scale * (found["eigenvalue_1"] + edge.decay)
+            residual = found["residual_1"] * abs(found["eigenvalue_1"] * edge.scale)
+            converged = found["converged"]
+        else:
+            evaluation = self.objective.evaluate(self.theta)
+            operator = edge.operator(evaluation.hessian)
+            limits = measurement.tolerance, MAX_PRODUCTS
+            pairs = self._preconditioned.find(operator, self.theta, 1, *limits)
+            value, residual = pairs.values[0].item(), pairs.residuals[0].item()
+            converged = pairs.converged
+        return {
+            "preconditioned_sharpness": value,
+            "preconditioned_residual": residual / abs(value) if value else 0.0,
+            "edge": edge.edge,
+            "over_edge": value / edge.edge,
+            "converged": found["converged"] and converged,
+        }
+
+    def _weights(self) -> Tensor:
+        """θ (P,), in the widest precision among the weights, at least float32."""
+        weights = dict(self._module.named_parameters())
+        theta = self._network.flatten({name: p.detach() for name, p in weights.items()})
+        return theta.to(torch.promote_types(theta.dtype, LEAST_PRECISION))
+
+    def _examples(self, data: Data) -> tuple[Tensor, Tensor]:
+        inputs, labels = examples_of(data, self.theta.device)
+        return inputs.reshape(len(inputs), -1), labels
+
+    def _objective(self, inputs: Tensor, labels: Tensor) -> _Looked:
+        if inputs.is_floating_point():
+            inputs = inputs.to(self.theta.dtype)
+        return _Looked(self._network, self._criterion, inputs, labels)
+
+
+class _Looked(ModuleObjective):
+    """Evaluates one θ once, however many measurements ask."""
+
+    seen: ModuleEvaluation | None = None
+
+    def evaluate(self, theta: Tensor) -> ModuleEvaluation:
+        """𝓛 at θ (P,)."""
+        if self.seen is None or self.seen.theta is not theta:
+            evaluation = super().evaluate(theta)
+            if self.seen is not None:
+                return evaluation
+            self.seen = evaluation
+        return self.seen
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """The module that torch.compile or a parallel wrapper holds: the same weights."""
+    if not isinstance(module, nn.Module):
+        raise UserError(
+            f"module: {type(module).__name__} was given; it must be the torch.nn.Module that the "
+            "loop trains."
+        )
+    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    while True:
+        if isinstance(inner := getattr(module, "_orig_mod", None), nn.Module):
+            module = inner
+        elif isinstance(module, wrappers):
+            module = module.module
+        else:
+            return module
+
+
+def _other_loss(module: nn.Module) -> str:
+    """Why the loss in evaluation mode is not the one that is trained; empty if it nearly is."""
+    for name, layer in module.named_modules():
+        if layer.training and isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            return (
+                f"{name or 'the module'} is batch norm in training mode: the loss that is trained "
+                "is another than that in evaluation mode, which is measured, and has another edge"
+            )
+    return ""
+
+
+def _generators(data: Data | None) -> list[torch.Generator]:
+    """Random streams that reading the data moves on."""
+    if not isinstance(data, DataLoader):
+        return []
+    if data.persistent_workers:
+        raise UserError(
+            "data: this DataLoader has persistent_workers, and reading it would begin the epoch of "
+            "the training loop anew. Give the monitor a loader of its own."
+        )
+    held = (data, data.sampler, data.batch_sampler, getattr(data.batch_sampler, "sampler", None))
+    streams = {id(s): s for part in held if (s := getattr(part, "generator", None)) is not None}
+    return list(streams.values())
