@@ -84,7 +84,7 @@ class MLP:
     ) -> list[Tensor]:
         """a_0 … a_{L−1}, z_L, each (N, d_l), for inputs (N, D).
 
-        `look(l, z)` sees z_l of each hidden layer before φ overwrites it.
+        `look(l, z)` sees z_l of each hidden layer.
         """
         states = [inputs]
         for number, (weight, bias) in enumerate(self.layers(theta), start=1):
@@ -92,7 +92,7 @@ class MLP:
             if number < self.depth:
                 if look is not None:
                     look(number, affine)
-                affine = self.activation.value_(affine)
+                affine = self.activation.value(affine)
             states.append(affine)
         return states
 

@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from eosflow.optimizers.averaging import SWA
 from eosflow.optimizers.base import Optimizer
+from eosflow.optimizers.central_flow import (
+    CentralFlow,
+    CentralFlowRMSprop,
+    CentralFlowScalarRMSprop,
+)
 from eosflow.optimizers.curvature import SharpestNoise, TracePenalty
 from eosflow.optimizers.flow import ExplicitEuler, ExponentialEuler, ExponentialHeun, RungeKutta4
 from eosflow.optimizers.gradient import GradientDescent
@@ -37,5 +42,8 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
         SWA,
         TracePenalty,
         SharpestNoise,
+        CentralFlow,
+        CentralFlowScalarRMSprop,
+        CentralFlowRMSprop,
     )
 }

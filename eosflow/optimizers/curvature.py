@@ -15,12 +15,6 @@ from pydantic import Field
 from eosflow.optimizers.base import State, Step
 from eosflow.optimizers.gradient import Buffers, GradientDescent
 from eosflow.optimizers.subspace import SubspaceOptimizer
-from eosflow.storage.errors import UserError
-
-# Differences, relative to the size of θ, and how far a slope may be from that claimed.
-DIFFERENCE_STEPS = (1e-5, 1e-6, 1e-7, 1e-8)
-SAME_SLOPE = 1e-3
-ROUNDING = 1e-13  # of a curvature, relative to it
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,8 +53,13 @@ class TracePenalty(GradientDescent):
 
         Raises: UserError where PyTorch's third derivatives of the network are wrong.
         """
+        from eosflow.objectives.third_derivatives import check_third_derivatives
+
+        def slope_of(probe: Tensor) -> Tensor:
+            return trace_and_gradient(objective, theta, probe[None])[1]
+
         if self.rho:
-            _check_third_derivatives(objective, theta, seed)
+            check_third_derivatives(objective, theta, seed, self.name, slope_of)
         start = super().init(objective, theta, seed)
         return {**start, "seed": seed, "trace": theta.new_zeros(())}
 
@@ -127,41 +126,6 @@ def trace_and_gradient(
         gradient += slope
         total += value
     return total / len(probes), gradient / len(probes)
-
-
-def _check_third_derivatives(objective: Objective, theta: Tensor, seed: int) -> None:
-    """Compare the gradient of vᵀ𝓗v with differences of products with 𝓗, along it.
-
-    Several steps, for one may go across the kink of a ReLU.
-    """
-    from eosflow.spectra.density import probes
-    from eosflow.spectra.randomness import generator
-
-    signs = probes(len(theta), 1, theta, generator(seed, "check of third derivatives"))
-    gradient = trace_and_gradient(objective, theta, signs)[1]
-    claimed = gradient.norm().item()
-    if not math.isfinite(claimed) or claimed == 0:  # nothing to compare
-        return
-
-    def curvature(at: Tensor) -> float:
-        evaluation = objective.evaluate(at)
-        return float((signs * evaluation.hessian(signs.T).T).sum())
-
-    seen = []
-    for step in DIFFERENCE_STEPS:
-        way = gradient * (step * max(1.0, theta.norm().item()) / claimed)
-        ends, length = (curvature(theta + way), curvature(theta - way)), way.norm().item()
-        seen.append((ends[0] - ends[1]) / (2 * length))
-        rounding = ROUNDING * max(map(abs, ends)) / length  # all there is where nothing is cubic
-        if abs(seen[-1] - claimed) <= SAME_SLOPE * claimed + rounding:
-            return
-    nearest = min(seen, key=lambda slope: abs(slope - claimed))
-    raise UserError(
-        "trace-penalty: PyTorch's third derivatives of this network are wrong. The gradient of the "
-        f"curvature along a random vector is {claimed:.4g} long, but the slope of that curvature "
-        f"along it is {nearest:.4g}. torch.nn.LayerNorm is known for it (PyTorch 2.13): write the "
-        "normalisation with plain operations, x.mean and x.square, or choose another optimizer."
-    )
 
 
 class SharpestNoise(SubspaceOptimizer):

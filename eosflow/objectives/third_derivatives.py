@@ -1,0 +1,150 @@
+"""Products with 𝓗 and third derivatives of 𝓛 at one θ, by plain autograd."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from eosflow.objectives.base import WORKSPACE_BYTES, Evaluation, Objective
+from eosflow.objectives.mlp import MLPObjective
+from eosflow.objectives.module import COPIES, ModuleObjective
+from eosflow.spectra.density import probes
+from eosflow.spectra.randomness import generator
+from eosflow.storage.errors import UserError
+
+# Numbers that the graph of three derivatives holds, in those of one forward pass.
+GRAPH_COPIES = 12
+# Differences that a third derivative is compared with, relative to the size of θ, and how far a
+# slope may be from that claimed.
+DIFFERENCE_STEPS = (1e-5, 1e-6, 1e-7, 1e-8)
+SAME_SLOPE = 1e-3
+ROUNDING = 1e-13  # of a curvature, relative to it
+
+
+class CurvatureGraph:
+    """𝓗v and ∇(uᵀ𝓗v) at the θ (P,) of an evaluation.
+
+    The graph of ∇𝓛 is built once and kept while all examples fit the workspace: for a small network
+    a product then takes a tenth of the time that `Evaluation.hessian` takes. Otherwise examples
+    come in chunks, and products are those of the evaluation.
+    """
+
+    def __init__(self, objective: Objective, evaluation: Evaluation) -> None:
+        self._objective, self._evaluation = objective, evaluation
+        self._theta = evaluation.theta
+        self._chunks = list(_chunks(objective, self._theta))
+        self._kept: tuple[Tensor, Tensor] | None = None
+
+    def hessian(self, block: Tensor, out: Tensor) -> Tensor:
+        """𝓗V for V (P, k), into `out` (P, k). Implements: E1."""
+        closed = isinstance(self._objective, MLPObjective) or block.dtype != self._theta.dtype
+        if closed or len(self._chunks) > 1:
+            return self._evaluation.hessian(block, out)
+        variable, gradient = self._gradient(0)
+        for column in range(block.shape[1]):
+            (image,) = torch.autograd.grad(
+                gradient, variable, block[:, column], retain_graph=True, materialize_grads=True
+            )
+            out[:, column] = image
+        return out
+
+    def third(self, vectors: Tensor) -> Tensor:
+        """∇_θ(u_iᵀ𝓗u_j) for the columns u of (P, k), rows i ≤ j in the order of `pairs` (m, P).
+
+        Implements: T of C2. One gradient, k products with 𝓗 and m = k(k+1)/2 derivatives of those.
+        """
+        count = vectors.shape[1]
+        total = vectors.new_zeros(count * (count + 1) // 2, len(vectors))
+        for number in range(len(self._chunks)):
+            variable, gradient = self._gradient(number)
+            with torch.enable_grad():
+                images = [
+                    torch.autograd.grad(
+                        gradient, variable, column, create_graph=True, materialize_grads=True
+                    )[0]
+                    for column in vectors.T
+                ]
+            for row, (i, j) in enumerate(pairs(count)):
+                if images[j].requires_grad:
+                    (found,) = torch.autograd.grad(
+                        images[j],
+                        variable,
+                        vectors[:, i],
+                        retain_graph=True,
+                        materialize_grads=True,
+                    )
+                    total[row] += found
+        return total
+
+    def _gradient(self, chunk: int) -> tuple[Tensor, Tensor]:
+        """θ as a variable, and ∇𝓛 of a chunk's examples as a function of it."""
+        if self._kept is not None:
+            return self._kept
+        inputs, targets = self._chunks[chunk]
+        network, criterion = self._objective.network, self._objective.criterion
+        with torch.enable_grad():
+            variable = self._theta.detach().requires_grad_()
+            value = criterion.value(network.outputs(variable, inputs), targets).sum()
+            (gradient,) = torch.autograd.grad(
+                value / self._objective.examples, variable, create_graph=True
+            )
+        if len(self._chunks) == 1:
+            self._kept = variable, gradient
+        return variable, gradient
+
+
+def pairs(count: int) -> list[tuple[int, int]]:
+    """(i, j) for 0 ≤ i ≤ j < count, in the order that all of this uses."""
+    return [(i, j) for j in range(count) for i in range(j + 1)]
+
+
+def _chunks(objective: Objective, theta: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Inputs and targets of so many examples that their graph fits the workspace."""
+    if isinstance(objective, ModuleObjective):
+        yield from objective.chunks(theta, columns=GRAPH_COPIES // COPIES)
+        return
+    assert isinstance(objective, MLPObjective)
+    numbers = GRAPH_COPIES * sum(objective.network.dimensions)
+    length = max(1, WORKSPACE_BYTES // (numbers * theta.element_size()))
+    for start in range(0, objective.examples, length):
+        part = slice(start, start + length)
+        yield objective.inputs[part], objective.targets[part]
+
+
+def check_third_derivatives(
+    objective: Objective, theta: Tensor, seed: int, name: str, slope_of: Callable[[Tensor], Tensor]
+) -> None:
+    """Compare ∇(vᵀ𝓗v) = slope_of(v) with differences of products with 𝓗, along it.
+
+    v (P,) is a random vector of signs. Several steps, for one may go across the kink of a ReLU.
+
+    Raises: UserError, in the name of an optimizer, where they do not agree.
+    """
+    signs = probes(len(theta), 1, theta, generator(seed, "check of third derivatives"))[0]
+    gradient = slope_of(signs)
+    claimed = gradient.norm().item()
+    if not math.isfinite(claimed) or claimed == 0:  # nothing to compare
+        return
+
+    def curvature(at: Tensor) -> float:
+        evaluation = objective.evaluate(at)
+        return float((signs * evaluation.hessian(signs[:, None])[:, 0]).sum())
+
+    seen = []
+    for step in DIFFERENCE_STEPS:
+        way = gradient * (step * max(1.0, theta.norm().item()) / claimed)
+        ends, length = (curvature(theta + way), curvature(theta - way)), way.norm().item()
+        seen.append((ends[0] - ends[1]) / (2 * length))
+        rounding = ROUNDING * max(map(abs, ends)) / length  # all there is where nothing is cubic
+        if abs(seen[-1] - claimed) <= SAME_SLOPE * claimed + rounding:
+            return
+    nearest = min(seen, key=lambda slope: abs(slope - claimed))
+    raise UserError(
+        f"{name}: PyTorch's third derivatives of this network are wrong. The gradient of the "
+        f"curvature along a random vector is {claimed:.4g} long, but the slope of that curvature "
+        f"along it is {nearest:.4g}. torch.nn.LayerNorm is known for it (PyTorch 2.13): write the "
+        "normalisation with plain operations, x.mean and x.square, or choose another optimizer."
+    )

@@ -1,0 +1,484 @@
+"""Central flows: C2 by a general solver, third derivatives by differences, flows that are known."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from problems import small_problem
+from safetensors.torch import load, save
+from scipy.optimize import minimize
+from torch import Tensor, nn
+from torch.func import grad, hessian
+
+import eosflow
+from eosflow.networks import NETWORKS
+from eosflow.networks.activations import ACTIVATIONS
+from eosflow.networks.perceptron import MLP
+from eosflow.objectives.base import Objective
+from eosflow.objectives.mlp import MLPObjective
+from eosflow.objectives.module import ModuleObjective
+from eosflow.objectives.third_derivatives import CurvatureGraph, pairs
+from eosflow.optimizers import OPTIMIZERS, central_flow, complementarity
+from eosflow.optimizers.base import Optimizer, Step
+from eosflow.optimizers.batches import FullBatch
+from eosflow.optimizers.central_flow import (
+    CentralFlow,
+    CentralFlowRMSprop,
+    CentralFlowScalarRMSprop,
+)
+from eosflow.optimizers.gradient import GradientDescent
+from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
+from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
+from eosflow.storage.errors import UserError
+from eosflow.storage.settings import from_record, record
+from eosflow.studies.testbeds import cheb, dense
+
+# --- C2: the complementarity problem
+
+
+def symmetric(vector: np.ndarray, size: int) -> np.ndarray:
+    """The symmetric matrix of k(k+1)/2 entries, those off the diagonal over √2, written anew."""
+    found, entries = np.zeros((size, size)), iter(vector)
+    for j in range(size):
+        for i in range(j + 1):
+            value = next(entries)
+            found[i, j] = found[j, i] = value if i == j else value / math.sqrt(2)
+    return found
+
+
+def by_a_general_solver(offset: np.ndarray, operator: np.ndarray) -> np.ndarray:
+    """The least ½⟨X, B[X]⟩ + ⟨A, X⟩ over X = LLᵀ, by quasi-Newton steps in L from four starts."""
+    size = len(offset)
+
+    def entries(x: np.ndarray) -> np.ndarray:
+        rows = [(i, j) for j in range(size) for i in range(j + 1)]
+        return np.array([x[i, j] * (1 if i == j else math.sqrt(2)) for i, j in rows])
+
+    def value(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        half = flat.reshape(size, size)
+        x = entries(half @ half.T)
+        slope = symmetric(operator @ x + entries(offset), size)
+        return x @ operator @ x / 2 + entries(offset) @ x, (2 * slope @ half).ravel()
+
+    generator = np.random.default_rng(0)
+    starts = [generator.normal(size=size * size) for _ in range(4)]
+    found = [minimize(value, s, jac=True, method="BFGS", options={"gtol": 1e-11}) for s in starts]
+    half = min(found, key=lambda result: result.fun).x.reshape(size, size)
+    return half @ half.T
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+@pytest.mark.parametrize("kind", ["inactive", "active", "mixed"])
+def test_the_least_covariance_is_that_of_a_general_solver(size: int, kind: str) -> None:
+    generator = np.random.default_rng(size)
+    count = size * (size + 1) // 2
+    for scale in (1e-3, 1.0, 1e4):
+        forces = generator.normal(size=(count, count + 3))
+        operator = scale * forces @ forces.T
+        turn = np.linalg.qr(generator.normal(size=(size, size)))[0]
+        signs = {
+            "inactive": np.ones(size),
+            "active": -np.ones(size),
+            "mixed": np.where(np.arange(size) % 2, 1.0, -1.0),
+        }[kind]
+        offset = (turn * signs * generator.uniform(0.5, 2, size)) @ turn.T
+        found = complementarity.solve(offset, operator)
+        expected = by_a_general_solver(offset, operator / scale) / scale
+        np.testing.assert_allclose(
+            found.x, expected, atol=1e-6 * max(np.abs(expected).max(), 1e-9 / scale)
+        )
+        assert found.residual < 1e-9
+        assert (np.abs(found.x).max() == 0) == (kind == "inactive")
+        if size == 1:  # x = max(0, −A/B)
+            assert found.x.item() == pytest.approx(max(0.0, -offset.item() / operator.item()))
+
+
+@pytest.mark.parametrize("size", [2, 3, 6, 12])
+def test_the_conditions_hold_also_of_an_operator_that_is_not_symmetric(size: int) -> None:
+    generator = np.random.default_rng(size)
+    count = size * (size + 1) // 2
+    for _ in range(5):
+        forces, turn = generator.normal(size=(2, count, count))
+        operator = forces @ forces.T + turn - turn.T
+        offset = generator.normal(size=(size, size))
+        offset = offset + offset.T
+        found = complementarity.solve(offset, operator)
+        x, slack = found.x, found.slack
+        vector = complementarity.vectorize(x)
+        np.testing.assert_allclose(slack, offset + symmetric(operator @ vector, size), atol=1e-9)
+        scale = np.abs(x).max() + np.abs(slack).max()
+        assert np.linalg.eigvalsh(x)[0] >= -1e-8 * scale
+        assert np.linalg.eigvalsh(slack)[0] >= -1e-7 * scale
+        assert abs(np.trace(x @ slack)) <= 1e-7 * scale**2
+
+
+def test_where_no_force_acts_on_what_grows_the_residual_says_so() -> None:
+    found = complementarity.solve(np.array([[-1.0]]), np.array([[0.0]]))
+    assert found.residual > 0.1
+    free = complementarity.solve(np.array([[1.0]]), np.array([[0.0]]))
+    assert (free.x.item(), free.residual) == (0.0, 0.0)
+
+
+# --- third derivatives
+
+
+def assert_third(objective: Objective, theta: Tensor) -> None:
+    """∇(u_iᵀ𝓗u_j) and 𝓗v against products of the objective and their central differences."""
+    stream = torch.Generator().manual_seed(1)
+    block = torch.randn(2, len(theta), generator=stream, dtype=torch.float64).T
+    evaluation = objective.evaluate(theta)
+    graph = CurvatureGraph(objective, evaluation)
+    exact = evaluation.hessian(block)
+    torch.testing.assert_close(graph.hessian(block, torch.empty_like(block)), exact)
+    found = graph.third(block)
+    assert pairs(2) == [(0, 0), (0, 1), (1, 1)]
+    way = torch.randn(len(theta), generator=stream, dtype=torch.float64)
+
+    def slopes(step: float) -> list[float]:
+        ends = [objective.evaluate(theta + s * step * way).hessian(block) for s in (1, -1)]
+        slope = block.T @ (ends[0] - ends[1]) / (2 * step)
+        return [slope[i, j].item() for i, j in pairs(2)]
+
+    # A step may go across the kink of a ReLU: then a shorter one tells.
+    tries = [slopes(step) for step in (1e-5, 1e-7, 1e-9)]
+    expected = pytest.approx((found @ way).tolist(), rel=1e-3, abs=1e-6)
+    assert any(tried == expected for tried in tries), (tries, expected)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("criterion", ["cross_entropy", "squared_error"])
+def test_third_derivatives_of_an_mlp(activation: str, criterion: str) -> None:
+    given, _ = small_problem(criterion)
+    network = MLP((5, 6, 4), activation)
+    objective = MLPObjective(network, criterion, given.inputs, given.targets)
+    noise = torch.randn(network.parameters, generator=torch.Generator().manual_seed(0)).double()
+    assert_third(objective, network.initialize(0) + 0.1 * noise)
+
+
+# Of every kind of network the smallest that there is, on inputs of this shape.
+SMALL: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
+    "mlp": ({"width": 5, "depth": 3, "activation": "tanh"}, (6,)),
+    "cnn": ({"activation": "tanh"}, (1, 10, 10)),
+    "resnet": ({}, (1, 8, 8)),
+    "lstm": ({"hidden": 3}, (3, 4)),
+    "vit": ({"patch": 2, "width": 4, "depth": 1, "heads": 2}, (1, 4, 4)),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_third_derivatives_of_every_network(name: str) -> None:
+    if name == "bert":
+        from test_bert import problem
+
+        _, objective, theta = problem()
+    else:
+        given, shape = SMALL[name]
+        network = NETWORKS[name](**given).build(shape, 3)
+        stream = torch.Generator().manual_seed(0)
+        inputs = torch.randn(4, math.prod(shape), generator=stream, dtype=torch.float64)
+        labels = torch.arange(4) % 3
+        kind = MLPObjective if name == "mlp" else ModuleObjective
+        objective = kind(network, "cross_entropy", inputs, labels)  # type: ignore[arg-type]
+        theta = network.initialize(0)
+    assert_third(objective, theta)
+
+
+def test_third_derivatives_in_chunks_and_with_a_loss_of_ones_own() -> None:
+    objective = cheb()
+    theta = objective.network.initialize(0).to(objective.inputs)
+    small = ModuleObjective(
+        objective.network, "half_squared_error", objective.inputs, objective.targets, 20000
+    )
+    block = torch.randn(300, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    at = CurvatureGraph(small, small.evaluate(theta))
+    assert len(list(small.chunks(theta, 2))) > 1
+    whole = CurvatureGraph(objective, objective.evaluate(theta))
+    torch.testing.assert_close(at.third(block), whole.third(block))
+    assert_third(small, theta)
+    own, start = cubic(0.3, 1.0)
+    assert_third(own, start + 0.1)
+
+
+# --- flows that are known
+
+
+class Product(nn.Module):
+    """(x_1y, …, x_ky, y) for one row of inputs."""
+
+    def __init__(self, x: list[float], y: float) -> None:
+        super().__init__()
+        self.x, self.y = nn.Parameter(torch.tensor(x)), nn.Parameter(torch.tensor([y]))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.cat([self.x * self.y, self.y]).expand(len(inputs), -1) + 0 * inputs
+
+
+def cubic(v: float, y: float, x: tuple[float, ...] = (0.0,)) -> tuple[Objective, Tensor]:
+    """𝓛 = 1 + ½‖x‖²y² − vy, a quartic whose curvature along x is y², which its own slope raises.
+
+    At x = 0 the flow is dy/dt = v. Gradient descent has a cycle of two at the edge: y² = 2/η, and
+    −x ← x with x² = v/y. The central flow: y grows by v to √(2/η) and stays there, with
+    variance v/y along x: T = ∇(eₓᵀ𝓗eₓ) = 2y e_y, so dy/dt = v − ½X·2y.
+    """
+
+    def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+        return (1 + outputs[:, :-1].square().sum(1) / 2 - v * outputs[:, -1]).mean()
+
+    inputs = torch.zeros(1, len(x) + 1)
+    problem = eosflow.Problem(Product(list(x), y), loss, (inputs, torch.zeros(1)))
+    return problem.objective, problem.theta
+
+
+def walked(
+    objective: Objective, optimizer: Optimizer, theta: Tensor, until: StopCriteria
+) -> tuple[TrainState, list[tuple[float, Tensor, Step]], str]:
+    """The end of a run, (flow time, θ, step) of each of its steps, and how it ended."""
+    seen: list[tuple[float, Tensor, Step]] = []
+
+    def observe(train_state: TrainState, current: Iteration) -> None:
+        if current.step is not None:
+            seen.append((train_state.flow_time, train_state.theta, current.step))
+
+    state = begin(objective, optimizer, FullBatch(), theta, 0)
+    reason = follow(objective, optimizer, FullBatch(), state, until, observe)
+    return state, seen, reason
+
+
+def test_on_a_quartic_it_rests_where_descent_has_its_cycle() -> None:
+    v, eta, start = 0.05, 0.5, 1.2
+    objective, theta = cubic(v, start)
+    optimizer = CentralFlow(learning_rate=eta)
+    arrival = (math.sqrt(2 / eta) - start) / v
+    state, seen, _ = walked(objective, optimizer, theta, StopCriteria(flow_time=2 * arrival))
+    y, edge = math.sqrt(2 / eta), 2 / eta
+    for time, at, step in seen:
+        assert at[1].item() == pytest.approx(min(start + v * time, y), abs=1e-4)
+        if time > arrival + 2 * eta:
+            facts = step.facts
+            assert facts["rank"] == 1
+            assert facts["variance_1"] == facts["variance"] == pytest.approx(v / y, rel=1e-4)
+            assert facts["predicted_loss"] == pytest.approx(1 - v * y + edge * v / y / 2)
+            squared = v**2 + edge**2 * v / y
+            assert facts["predicted_gradient_norm"] == pytest.approx(math.sqrt(squared), rel=1e-4)
+            assert abs(facts["slack"]) < 1e-4
+    assert abs(state.theta[0].item()) < 1e-12
+    # Gradient descent has a cycle there, whose mean square is the variance predicted.
+    theta = torch.tensor([math.sqrt(v / y), y], dtype=torch.float64)
+    _, steps, _ = walked(
+        objective, GradientDescent(learning_rate=eta), theta, StopCriteria(iterations=9)
+    )
+    signs = torch.tensor([[(-1.0) ** n, 1.0] for n in range(9)], dtype=torch.float64)
+    torch.testing.assert_close(torch.stack([at for _, at, _ in steps]), signs * theta)
+    mean = np.mean([objective.evaluate(at).loss for _, at, _ in steps])
+    assert seen[-1][2].facts["predicted_loss"] == pytest.approx(mean)
+
+
+def test_two_directions_at_once_share_what_holds_them() -> None:
+    v, eta = 0.05, 0.5
+    objective, theta = cubic(v, 1.9, (0.0, 0.0))
+    until = StopCriteria(flow_time=6.0)
+    state, seen, _ = walked(objective, CentralFlow(learning_rate=eta), theta, until)
+    assert state.theta[2].item() == pytest.approx(2.0, abs=1e-4)
+    assert seen[-1][2].facts["variance"] == pytest.approx(v / 2, rel=1e-4)
+    assert seen[-1][2].facts["complementarity_residual"] < 1e-6
+
+
+def test_below_the_edge_it_is_the_gradient_flow() -> None:
+    objective = cheb()
+    theta = objective.network.initialize(0).to(objective.inputs)
+    until = StopCriteria(flow_time=40.0)
+    state, seen, _ = walked(objective, CentralFlow(learning_rate=0.1), theta, until)
+    exact, _, _ = walked(objective, ExponentialRosenbrock(tolerance=1e-6), theta, until)
+    gone = (exact.theta - theta).norm()
+    assert (state.theta - exact.theta).norm() <= 1e-3 * gone
+    assert len(seen) < 40  # of which gradient descent takes 400
+    assert all(step.facts["rank"] == 0 for _, _, step in seen)
+    assert all(step.facts["predicted_loss"] == objective.evaluate(at).loss for _, at, step in seen)
+
+
+@pytest.fixture(scope="module")
+def at_edge() -> tuple[Objective, list[tuple[float, Tensor, Step]], TrainState]:
+    """cheb-4 at η = 0.4: through the edge at flow time 288 and on to 320."""
+    objective = cheb()
+    theta = objective.network.initialize(0).to(objective.inputs)
+    until = StopCriteria(flow_time=320.0)
+    state, seen, _ = walked(objective, CentralFlow(learning_rate=0.4), theta, until)
+    return objective, seen, state
+
+
+def test_it_never_passes_the_edge_by_more_than_it_says(
+    at_edge: tuple[Objective, list[tuple[float, Tensor, Step]], TrainState],
+) -> None:
+    objective, seen, _ = at_edge
+    assert seen[-1][2].facts["rank"] >= 1
+    for _, theta, step in seen[:: max(1, len(seen) // 20)]:
+        values = torch.linalg.eigvalsh(dense(objective.evaluate(theta), "hessian"))
+        sharpness = values[-1].item()
+        assert step.facts["sharpness"] == pytest.approx(sharpness, rel=1e-5)
+        assert sharpness <= 5 - step.facts["slack"] + 1e-4
+        assert step.facts["slack"] >= -1e-4
+    assert max(step.facts["complementarity_residual"] for _, _, step in seen) < 1e-9
+    assert all(step.facts["residual"] <= 1e-3 for _, _, step in seen)
+
+
+def test_shorter_steps_go_to_the_same_place(
+    at_edge: tuple[Objective, list[tuple[float, Tensor, Step]], TrainState],
+) -> None:
+    objective, seen, end = at_edge
+    number = next(n for n, (_, _, step) in enumerate(seen) if step.facts["rank"]) + 5
+    time, theta, _ = seen[number]
+    until = StopCriteria(flow_time=end.flow_time - time)
+    errors = []
+    for substeps in (1, 2, 8):
+        # A new search at the edge itself, where λ₁ may lie beyond it by a rounding.
+        state, _, _ = walked(objective, Restart(learning_rate=0.4, substeps=substeps), theta, until)
+        errors.append(state.theta)
+    first, second = ((errors[i] - errors[2]).norm().item() for i in (0, 1))
+    assert second < 0.6 * first < 1e-3 * (end.theta - theta).norm().item() * 20
+
+
+class Restart(CentralFlow):
+    """From a point of the central flow."""
+
+    def init(self, objective: Objective, theta: Tensor, seed: int) -> dict[str, Any]:
+        state = central_flow._CentralFlow.init(self, objective, theta, seed)
+        return {**state, "at_edge": True, "step_size": 1.0}
+
+
+# --- RMSprop, against dense matrices
+
+
+def dense_rmsprop(
+    objective: Objective,
+    theta: Tensor,
+    eta: float,
+    beta: float,
+    scalar: bool,
+    steps: int,
+    parts: int,
+) -> tuple[Tensor, Tensor, list[float]]:
+    """θ, ν and the sharpness at each part of a step: C4 by plain Euler steps, for one direction.
+
+    Dense 𝓗, generalized eigenvectors by LAPACK, third derivatives by torch.func, the force by the
+    closed form for k = 1 from the derivative of 2uᵀPu − uᵀ𝓗u. Time counts steps.
+    """
+    network, criterion = objective.network, objective.criterion
+
+    def loss(parameters: Tensor) -> Tensor:
+        outputs = network.outputs(parameters, objective.inputs)
+        return criterion.value(outputs, objective.targets).mean()
+
+    gradient = grad(loss)(theta)
+    nu = gradient.square().sum().expand(len(theta)) if scalar else gradient.square()
+    dt, sharpness = 1 / parts, []
+    for _ in range(steps * parts):
+        gradient, matrix = grad(loss)(theta), hessian(loss)(theta)
+        p = (nu.sqrt() + 1e-8) / eta
+        values, vectors = scipy.linalg.eigh(matrix.numpy(), np.diag(p.numpy()))
+        u, value = torch.from_numpy(vectors[:, -1].copy()), float(values[-1])
+        assert values[-2] < 1.8
+        sharpness.append(value)
+        t = grad(lambda a, u=u: u @ torch.func.jvp(grad(loss), (a,), (u,))[1])(theta)
+        image = matrix @ u
+        rate, slope = (1 - beta) / beta, 1 / (2 * eta * nu.sqrt())
+        alone = rate * (gradient.square().sum() - nu if scalar else gradient.square() - nu)
+        more = rate * (image @ image if scalar else image.square())
+        drift = 2 * (u.square() * slope * alone).sum() + t @ (gradient / p)
+        gain = 2 * (u.square() * slope * more).sum() + t @ (t / p) / 2
+        x = max(0.0, -(2 - value + dt * drift.item()) / (dt * gain.item()))
+        theta = theta - dt * (gradient + x * t / 2) / p
+        nu = nu + dt * (alone + x * more)
+    return theta, nu, sharpness
+
+
+@pytest.mark.parametrize("scalar", [False, True])
+def test_the_flow_of_rmsprop_is_that_of_dense_matrices(scalar: bool) -> None:
+    objective = cheb()
+    start = objective.network.initialize(0).to(objective.inputs)
+    eta, beta, steps = (0.2, 0.9, 8) if scalar else (5e-4, 0.9, 8)
+    kind = CentralFlowScalarRMSprop if scalar else CentralFlowRMSprop
+    optimizer = kind(learning_rate=eta, beta2=beta, substeps=8)
+    until = StopCriteria(iterations=8 * steps)
+    state, seen, _ = walked(objective, optimizer, start, until)
+    assert any(step.facts["rank"] == 1 for _, _, step in seen)
+    theta, nu, sharpness = dense_rmsprop(objective, start, eta, beta, scalar, steps, 8)
+    gone = (theta - start).norm()
+    assert (state.theta - theta).norm() <= 0.02 * gone
+    mean = state.optimizer["square_mean"]
+    assert isinstance(mean, Tensor)
+    torch.testing.assert_close(mean.expand(len(nu)), nu, rtol=0.05, atol=1e-9)
+    ours = [step.facts["sharpness"] * eta for _, _, step in seen]
+    np.testing.assert_allclose(ours[8:], sharpness[8:], rtol=0.01)
+
+
+# --- in the loop
+
+
+@pytest.mark.parametrize("name", [n for n in OPTIMIZERS if n.startswith("central-flow")])
+def test_a_stored_state_goes_on_to_the_same_bits(name: str) -> None:
+    objective, theta = cubic(0.05, 1.7, (1e-3,))
+    rate = {"central-flow": 0.5}.get(name, 0.05)
+    optimizer = OPTIMIZERS[name](learning_rate=rate)  # type: ignore[call-arg]
+    states: list[tuple[Tensor, dict[str, Any], Step]] = []
+
+    def observe(train_state: TrainState, current: Iteration) -> None:
+        if current.step is not None:
+            states.append((train_state.theta, dict(train_state.optimizer), current.step))
+
+    begun = begin(objective, optimizer, FullBatch(), theta, 0)
+    follow(objective, optimizer, FullBatch(), begun, StopCriteria(iterations=30), observe)
+    for middle in (2, 15, 25):
+        theta, state, _ = states[middle]
+        tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+        numbers = {key: value for key, value in state.items() if key not in tensors}
+        held = load(save({"theta": theta, **tensors}))
+        theta, state = held.pop("theta"), {**held, **json.loads(json.dumps(numbers))}
+        fresh, _ = cubic(0.05, 1.7, (1e-3,))
+        for expected in states[middle:]:
+            step = optimizer.step(fresh, fresh.evaluate(theta), state)
+            assert step is not None
+            assert torch.equal(step.theta, expected[2].theta)
+            assert step.facts == expected[2].facts
+            theta, state = step.theta, dict(step.state)
+
+
+@pytest.mark.parametrize("name", [n for n in OPTIMIZERS if n.startswith("central-flow")])
+def test_settings_survive_their_record_and_facts_are_the_columns(name: str) -> None:
+    optimizer = OPTIMIZERS[name](learning_rate=0.05)  # type: ignore[call-arg]
+    assert from_record(OPTIMIZERS, json.loads(json.dumps(record(optimizer)))) == optimizer
+    objective, theta = cubic(0.05, 1.7, (1e-3,))
+    evaluation = objective.evaluate(theta)
+    step = optimizer.step(objective, evaluation, optimizer.init(objective, theta, 0))
+    assert step is not None
+    assert step.facts.keys() == optimizer.columns(2, 1).keys()
+    assert "0.05" in optimizer.describe()
+
+
+def test_it_lands_on_a_target_loss() -> None:
+    objective, theta = cubic(0.05, 1.7)
+    for goal in (0.91, 0.901):  # 1 − vy, at y = 1.8 below the edge and at 1.98 near it
+        until = StopCriteria(loss=goal, iterations=60)
+        end, _, reason = walked(objective, CentralFlow(learning_rate=0.5), theta, until)
+        assert reason == "target_loss"
+        assert 0.999 * goal <= objective.evaluate(end.theta).loss <= goal
+
+
+def test_a_start_beyond_the_edge_is_refused() -> None:
+    objective, theta = cubic(0.05, 3.0)  # λ₁ = 9
+    with pytest.raises(UserError, match=r"sharpness at the start is 9.*below 0\.2222"):
+        begin(objective, CentralFlow(learning_rate=0.5), FullBatch(), theta, 0)
+    begin(objective, CentralFlow(learning_rate=0.222), FullBatch(), theta, 0)
+
+
+def test_more_directions_than_are_followed_are_refused() -> None:
+    count = central_flow.MOST_DIRECTIONS + 1
+    objective, theta = cubic(0.05, 1.99, (0.0,) * count)
+    optimizer = CentralFlow(learning_rate=0.5)
+    with pytest.raises(UserError, match="smaller learning_rate"):
+        walked(objective, optimizer, theta, StopCriteria(iterations=3))
