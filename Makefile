@@ -31,7 +31,7 @@ test-slurm: .venv/test
 	EOSFLOW_TEST_SLURM=1 $(BIN)/pytest tests/test_slurm.py
 
 docs: .venv/docs
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "The pages are in site: open site/index.html in a browser."
 
 MINUTES ?= 10

@@ -75,7 +75,8 @@ def main() -> None:
     write("lock", {name: runtime[name] for name in runtime.keys() - torch.keys()})
     for extra in ("test", "docs"):
         own = compiled(PROJECT, f"--extra={extra}", pins=pins)
-        write(extra, {name: own[name] for name in own.keys() - runtime.keys()})
+        # Those of the runtime too that are wanted there on other platforms alone.
+        write(extra, {name: own[name] for name in own if own[name] != runtime.get(name)})
     write("peers", compiled(ENVS / "peers.txt", "--no-deps", pins=""))
 
 
