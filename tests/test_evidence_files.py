@@ -235,6 +235,48 @@ def test_a_folder_with_other_files_is_left_alone(results: Path, kept: Path, tmp_
             command()
 
 
+def crafted(folder: Path, name: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    """Change a kept frame, and its checksum with it, as whoever sends a folder may."""
+    change(pd.read_parquet(folder / name)).to_parquet(folder / name)
+    record = read_json(folder / MANIFEST)
+    for entry in record["files"]:
+        entry["sha256"] = sha256(folder / entry["file"])
+    write_json(folder / MANIFEST, record)
+
+
+@pytest.mark.parametrize("name", ["../../../home/mine", "/mine", "..", "a/b", "", "a\n", "-a"])
+def test_no_name_in_kept_evidence_leads_out_of_the_output(
+    kept: Path, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "sent" / "kept"
+    shutil.copytree(kept, folder)
+    crafted(folder, "runs.parquet", lambda runs: runs.assign(experiment=name))
+    before = contents(tmp_path)
+    for use in (lambda: redraw(folder, tmp_path / "deep" / "output"), lambda: keep(folder)):
+        with pytest.raises(UserError, match=r"runs\.parquet is damaged: .* no name of an exp"):
+            use()
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("file", ["../../secret.txt", "/etc/passwd", 5, None, ["a"]])
+def test_a_list_of_kept_files_names_none_outside(kept: Path, tmp_path: Path, file: object) -> None:
+    folder = tmp_path / "kept"
+    shutil.copytree(kept, folder)
+    record = read_json(folder / MANIFEST)
+    record["files"].append({"file": file, "sha256": "0" * 64, "bytes": 0})
+    write_json(folder / MANIFEST, record)
+    with pytest.raises(UserError, match=r"evidence\.json is damaged"):
+        redraw(folder, tmp_path / "output")
+
+
+def test_a_kept_frame_that_unpacks_to_too_much_is_not_read(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "MOST_BYTES", 1000)
+    with pytest.raises(UserError, match="unpacks to more than 1000 bytes"):
+        redraw(kept, tmp_path / "output")
+
+
 @pytest.mark.usefixtures("some_figures")
 def test_an_earlier_redraw_is_replaced_and_what_is_not_kept_not_shown(
     results: Path, tmp_path: Path

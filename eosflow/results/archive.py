@@ -7,6 +7,7 @@ is kept already; `redrawing.redraw` makes them again from these files alone.
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,8 +16,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pyarrow import parquet
 
 from eosflow.datasets.subsets import write_arrays
+from eosflow.datasets.table_files import MOST_BYTES
 from eosflow.results import claims, collect, figures, report, tables
 from eosflow.results.courses import IDENTITY, run_names
 from eosflow.results.figures.examples import COLUMNS
@@ -24,6 +27,8 @@ from eosflow.storage import provenance
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, replacing, sha256, write_json
+from eosflow.storage.foreign import foreign
+from eosflow.storage.paths import inside
 from eosflow.studies import STUDIES
 
 log = logging.getLogger(__name__)
@@ -47,6 +52,12 @@ PARAMETERS = [
     "class",
     *dict.fromkeys(name for ranges in tables.DICE_SPECIFIED.values() for name in ranges),
 ]
+# As the configuration has them, see `workflow.schema`: they name folders and figures.
+EXPERIMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+REMEDY = (
+    "Get the folder anew or, if its tables alone are of an earlier version, make them anew with "
+    "eosflow evidence keep."
+)
 ANEW = "Delete it and start the workflow again."
 LARGE = 5_000_000  # bytes; more does not belong in a repository
 
@@ -162,13 +173,29 @@ def _read(folder: Path) -> Kept:
         with np.load(folder / DICE_EXAMPLES[0], allow_pickle=False) as arrays:
             examples = dict(arrays), read_json(folder / DICE_EXAMPLES[1])
     return Kept(
-        frames={name: pd.read_parquet(folder / f"{name}.parquet") for name in FRAMES},
-        parameters=pd.read_parquet(folder / DICE_PARAMETERS),
+        frames={name: read_frame(folder / f"{name}.parquet") for name in FRAMES},
+        parameters=read_frame(folder / DICE_PARAMETERS),
         examples=examples,
         studies={name: (folder / name).read_bytes() for name in kept.intersection(TABLES)},
         sources={entry["file"]: entry["sha256"] for entry in record["sources"]},
         made={name: by for name, by in record["made"].items() if name not in report.TABLES},
     )
+
+
+def read_frame(path: Path) -> pd.DataFrame:
+    """A kept frame, which anyone may have written.
+
+    Raises: UserError if it is none, unpacks to too much, or holds what is no name of an experiment.
+    """
+    with foreign(lambda why: UserError(f"{path} is damaged: {why}. {REMEDY}")):
+        footer = parquet.read_metadata(path)
+        if footer.num_rows * footer.num_columns * 8 > MOST_BYTES:
+            raise ValueError(f"it unpacks to more than {MOST_BYTES} bytes")
+        frame = pd.read_parquet(path)
+        for name in frame.get("experiment", pd.Series(dtype=str)).unique():
+            if not (isinstance(name, str) and EXPERIMENT.fullmatch(name)):
+                raise ValueError(f"{name!r:.100} is no name of an experiment")
+    return frame
 
 
 def _write(kept: Kept, folder: Path) -> None:
@@ -251,11 +278,11 @@ def _trajectory(results: Path, name: str, sources: dict[str, str]) -> pd.DataFra
     manifest = results / name / "manifest.json"
     try:
         entry = read_json(manifest)["trajectory"]
-    except (FileNotFoundError, ValueError):
+        path = inside(manifest.parent, entry["file"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         raise UserError(
             f"{manifest} is missing or damaged. Start the workflow again: it is made anew."
         ) from None
-    path = manifest.parent / entry["file"]
     sources[path.relative_to(results).as_posix()] = _checked(path, entry["sha256"], ANEW)
     course = pd.read_parquet(path)
     return course[[column for column in TRAJECTORY if column in course]]
@@ -333,17 +360,14 @@ def _files(folder: Path, names: Iterable[str]) -> list[dict[str, Any]]:
 
 def verified(folder: Path, needed: Iterable[str] = NEEDED) -> set[str]:
     """The names of the kept files, after a comparison of each with its checksum."""
-    remedy = (
-        "Get the folder anew or, if its tables alone are of an earlier version, make them anew "
-        "with eosflow evidence keep."
-    )
     try:
         expected = {e["file"]: e["sha256"] for e in read_json(folder / MANIFEST)["files"]}
+        paths = {name: inside(folder, name) for name in (*needed, *expected)}
     except FileNotFoundError:
         raise UserError(f"{folder / MANIFEST} is missing: no evidence is kept there.") from None
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{folder / MANIFEST} is damaged. {remedy}") from None
+        raise UserError(f"{folder / MANIFEST} is damaged. {REMEDY}") from None
     tables_apart = set(OWN_TABLES).difference(needed)
     for name in dict.fromkeys((*needed, *(expected.keys() - tables_apart))):
-        _checked(folder / name, expected.get(name, ""), remedy)
+        _checked(paths[name], expected.get(name, ""), REMEDY)
     return set(expected)

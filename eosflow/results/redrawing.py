@@ -16,11 +16,13 @@ from eosflow.results.archive import (
     OWN_TABLES,
     TABLES,
     copy,
+    read_frame,
     refuse_others,
     verified,
     write_tables,
 )
 from eosflow.storage.errors import UserError
+from eosflow.storage.paths import inside
 from eosflow.studies import STUDIES
 
 log = logging.getLogger(__name__)
@@ -76,7 +78,7 @@ def redraw(folder: Path | str, output: Path | str) -> None:
 def _frames(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The decomposition, the runs and the Dice parameters."""
     decomposition, runs, parameters = (
-        pd.read_parquet(folder / f"{name}.parquet")
+        read_frame(folder / f"{name}.parquet")
         for name in ("decomposition", "runs", "dice-parameters")
     )
     return decomposition, runs, parameters
@@ -91,4 +93,4 @@ def _draw(
 ) -> None:
     for name in tqdm(sorted(names), unit="figure", disable=None):
         figure = figures.draw(name, decomposition, runs, sources[name])
-        figures.save(figure, folder / f"{name}.pdf", folder / f"{name}.png")
+        figures.save(figure, inside(folder, f"{name}.pdf"), inside(folder, f"{name}.png"))
