@@ -18,10 +18,11 @@ from test_columns import entry, hold
 from test_sgd_studies import edge_run
 from test_training import CHILD, assert_same_run, kill_at
 from torch import nn
+from verdicts import AGAINST, FOR
 
 import eosflow
+from eosflow.analysis import claims
 from eosflow.measurements.distance import Distance
-from eosflow.results.claims import CONTRADICTED, HOLDS, NOT_ENOUGH
 from eosflow.runs.train import train
 from eosflow.storage.errors import UserError
 from eosflow.studies import STUDIES
@@ -82,7 +83,7 @@ def test_the_table_of_nudged_sgd_has_a_row_per_run() -> None:
 
 
 def nudged_table(
-    losses: dict[float, float], sharpness: dict[float, float], seeds: int = 5
+    losses: dict[float, float], sharpness: dict[float, float], seeds: int = 6
 ) -> pd.DataFrame:
     """A row per γ and seed; the numbers of a seed are s + 1 times those of the first."""
     rows = []
@@ -110,18 +111,18 @@ def test_nudged_sgd_is_judged_against_sgd_of_the_same_seed() -> None:
     found = judged("nudged-sgd", frame)
     assert float(found.loc["nudged-lower-loss", "measured"]) == 0.5
     assert float(found.loc["nudged-sharper", "measured"]) == 1.5
-    assert float(found.loc["nudged-generalizes", "measured"]) == pytest.approx(0.05)
-    assert found["holds"].to_dict() == {
-        **dict.fromkeys(("nudged-lower-loss", "nudged-sharper", "nudged-faster"), HOLDS),
-        "nudged-generalizes": HOLDS,
-        "pushed-flatter": NOT_ENOUGH,  # it diverged on every seed
-        "pushed-higher-loss": HOLDS,
+    assert float(found.loc["nudged-generalizes", "measured"]) == pytest.approx(5)
+    assert found["verdict"].to_dict() == {
+        "nudged-lower-loss": claims.AS_EXPECTED,
+        **dict.fromkeys(("nudged-sharper", "nudged-faster", "nudged-generalizes"), claims.HOLDS),
+        "pushed-flatter": claims.NOT_RUN,  # it diverged on every seed
+        "pushed-higher-loss": claims.AS_EXPECTED,
     }
-    assert found.loc["pushed-higher-loss", "measured"] == "inf"
+    assert found.loc["pushed-higher-loss", "measured"] == math.inf
     other = judged(
         "nudged-sgd", nudged_table({0.1: 2.0, 1.0: 1.0, 5.0: 0.5}, {0.1: 1.0, 1.0: 2.0, 5.0: 3.0})
     )
-    assert set(other["holds"]) == {CONTRADICTED}
+    assert set(other["verdict"]) <= AGAINST
     assert "pushed-flatter" not in judged("nudged-sgd", frame[frame["gamma"] < 5]).index
 
 
@@ -130,15 +131,15 @@ def test_nudged_sgd_is_drawn_with_every_run_and_its_median(tmp_path: Path) -> No
     nudged_table(losses, dict.fromkeys(losses, 20.0)).to_csv(tmp_path / "table.csv", index=False)
     loss, accuracy, sharpness, distance = STUDIES["nudged-sgd"].draw(tmp_path / "table.csv").axes
     labels = [label.get_text() for label in loss.get_xticklabels()]
-    assert labels == ["γ = 0.1", "γ = 1", "γ = 5\n(5 diverged)", "Dominant"]
+    assert labels == ["γ = 0.1", "γ = 1", "γ = 5\n(6 diverged)", "Dominant"]
     first, bar = loss.lines[:2]
-    assert first.get_ydata() == pytest.approx([0.5 * s for s in range(1, 6)])
-    assert bar.get_ydata().tolist() == [1.5, 1.5]
+    assert first.get_ydata() == pytest.approx([0.5 * s for s in range(1, 7)])
+    assert bar.get_ydata().tolist() == [1.75, 1.75]
     assert [len(axes.lines) for axes in (loss, distance)] == [4 * 2] * 2
     assert [len(axes.lines) for axes in (accuracy, sharpness)] == [4 * 2 * 2 + 2, 4 * 3 * 2 + 3]
 
 
-def minibatch_table(crosses: bool, seeds: int = 5) -> pd.DataFrame:
+def minibatch_table(crosses: bool, seeds: int = 6) -> pd.DataFrame:
     """Parabolas with their least at α = 0.5 or 3, random changes of nothing, at two looks."""
     rows = []
     for seed in range(seeds):
@@ -165,19 +166,19 @@ def test_minibatches_are_judged_per_look_after_the_start() -> None:
         "whole-step-lowers": -1.0,
         "minibatches-sharper": 1.5,
     }
-    assert set(found["holds"]) == {HOLDS}
-    assert set(found["settings"]) == {"mlp, N = 300: learning rate 0.05, batch 25, step 150"}
+    assert set(found["verdict"]) <= FOR
+    assert set(found["settings"]) == {"mlp, N = 300: η = 0.05, batch 25, step 150"}
     other = judged("minibatches", minibatch_table(crosses=False))
-    assert set(other["holds"]) == {CONTRADICTED}
-    assert other.loc["step-fails-to-minimize", "measured"] == "-2.5"
+    assert set(other["verdict"]) <= AGAINST
+    assert other.loc["step-fails-to-minimize", "measured"] == -2.5
 
 
 def test_minibatches_are_drawn(tmp_path: Path) -> None:
     minibatch_table(crosses=True).to_csv(tmp_path / "table.csv", index=False)
     cosines, changes, sharpness = STUDIES["minibatches"].draw(tmp_path / "table.csv").axes
     assert [line.get_ydata().tolist() for line in cosines.lines[:2]] == [[0.4, 0.2]] * 2
-    assert len(changes.lines) == 3 * (5 + 1) + 2
-    assert changes.lines[5].get_ydata() == pytest.approx([-0.1875, -0.25, 0, 2, 6])
+    assert len(changes.lines) == 3 * (6 + 1) + 2
+    assert changes.lines[6].get_ydata() == pytest.approx([-0.1875, -0.25, 0, 2, 6])
     assert set(sharpness.lines[0].get_ydata()) == {15.0}
 
 

@@ -39,7 +39,7 @@ def render(
     text = page.template("studies.html.jinja").render(
         studied=studied,
         headline=headline(studies, frame),
-        verdicts=_counts(row["holds"] for study in studied for row in study["verdicts"]),
+        verdicts=_counts(row["verdict"] for study in studied for row in study["verdicts"]),
         experiments=experiments(frame),
         runs=frame,
         origin=origin,
@@ -83,12 +83,6 @@ def experiments(runs: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _counts(verdicts: Iterable[str]) -> dict[str, int]:
+    """How many there are of each verdict, of those that occur."""
     found = Counter(verdicts)
-    hold, contradicted = found[claims.HOLDS], found[claims.CONTRADICTED]
-    every = found.total()
-    return {
-        "all": every,
-        "hold": hold,
-        "contradicted": contradicted,
-        "open": every - hold - contradicted,
-    }
+    return {verdict: found[verdict] for verdict in claims.VERDICTS if found[verdict]}

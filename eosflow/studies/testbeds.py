@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from eosflow.objectives.module import ModuleObjective
 from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.batches import Batches, FullBatch
 from eosflow.optimizers.flow import ExponentialEuler
-from eosflow.optimizers.loop import StopCriteria, begin, follow
+from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.runs.data import make_objective
 from eosflow.runs.spec import RunSpec
 from eosflow.spectra.eigenpairs import EigenPairs, Operator, random_start, top_eigenpairs
@@ -40,7 +41,9 @@ DICE = RunSpec(
     target_loss=0.02,
 )
 
-SEEDS = (0, 1, 2, 3, 4)
+# Thresholds, learning rates and lengths were settled on seeds 0 to 4: those count for nothing.
+SEEDS = tuple(range(10, 20))
+FULL = FullBatch()
 MAX_PRODUCTS = 300  # block products of one search
 
 
@@ -106,11 +109,15 @@ class Tracker:
 
 
 def at_iterations(
-    objective: Objective, optimizer: Optimizer, start: Tensor, iterations: Iterable[int]
+    objective: Objective,
+    optimizer: Optimizer,
+    start: Tensor,
+    iterations: Iterable[int],
+    batches: Batches = FULL,
+    seed: int = 0,
 ) -> Iterator[Tensor]:
-    """θ (P,) at each of the iterations, in rising order; ends early where the course diverges."""
-    batches = FullBatch()
-    train_state = begin(objective, optimizer, batches, start, seed=0)
+    """θ (P,) at each of the iterations, in rising order; ends early if the course diverges."""
+    train_state = begin(objective, optimizer, batches, start, seed)
     for iteration in iterations:
         until = StopCriteria(iterations=iteration)
         if follow(objective, optimizer, batches, train_state, until, lambda *_: None) == "diverged":
@@ -133,12 +140,22 @@ def looks(
     iterations: range,
     k: int,
 ) -> Iterator[dict[str, Any]]:
-    """The course of an optimizer at each of the iterations; ends early where it diverges."""
+    """The course of an optimizer at each of the iterations; ends early if it diverges.
+
+    `mean_loss` is the mean of the loss of all examples over the steps since the evaluation before.
+    """
     measurement = GradientAlignment(k=k, batches=1)
     train_state = begin(objective, optimizer, batches, start, seed)
+    losses: list[float] = []
+
+    def note(_: TrainState, current: Iteration) -> None:
+        if current.step is not None and current.whole:
+            losses.append(current.evaluation.loss)
+
     for iteration in iterations:
+        losses.clear()
         until = StopCriteria(iterations=iteration)
-        if follow(objective, optimizer, batches, train_state, until, lambda *_: None) == "diverged":
+        if follow(objective, optimizer, batches, train_state, until, note) == "diverged":
             return
         evaluation = objective.evaluate(train_state.theta)
         found = measurement.measure(objective, train_state.theta, iteration, seed)
@@ -146,6 +163,7 @@ def looks(
             "theta": train_state.theta,
             "iteration": iteration,
             "loss": evaluation.loss,
+            "mean_loss": fmean(losses or [evaluation.loss]),
             "sharpness": found["eigenvalue_1"],
             "gradient_share": found["gradient_share"],
             "residual": max(found[f"residual_{m}"] for m in range(1, k + 1)),

@@ -1,4 +1,4 @@
-"""What the source says of gradient descent where the flow sharpens, with its verdicts."""
+"""What is said of gradient descent where the flow sharpens, and the verdicts on it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from eosflow.analysis.claims import Inequality, table
+from eosflow.analysis.claims import Claim, table
 from eosflow.studies.base import FLOW
 
-# λ₁η "hovers at 2 and a little above".
-HOVER = (1.85, 2.15)
+FIGURE = "Cohen et al. 2021, arXiv:2103.00065, Figure 4 (c)"
 
 
 def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts of the study of gradient descent against the flow, from its table.
+    """One verdict per claim, problem and learning rate.
 
-    One row per claim, problem and learning rate. `measured` is the median over the seeds. A run is
-    at the edge from the first look at which λ₁(𝓗) ≥ 2/η; what is said of the time before or after
-    leaves out the seeds in which that never comes. A table without the distance from the flow has
-    no verdict on it.
+    A run is at the edge from the first evaluation at which λ₁(𝓗) ≥ 2/η; claims on the time before
+    or after leave out the seeds in which that never comes. Without a distance from the flow in the
+    table there is no verdict on it.
 
     Returns: the columns of `eosflow.analysis.claims`.
     """
@@ -28,16 +26,16 @@ def judge(frame: pd.DataFrame) -> pd.DataFrame:
     for (problem, found), descent in frame.groupby(["problem", "learning_rate"], sort=False):
         rate = float(str(found))
         flow = frame[(frame["problem"] == problem) & (frame["method"] == FLOW)]
-        end = descent["flow_time"].max()
-        settings = f"{problem}, learning rate {rate:g}, flow time {end:g}"
-        for inequality, measure in CLAIMS.items():
+        steps = descent["iteration"].max()
+        settings = f"{problem}, η = {rate:g}, {steps:,} steps, flow time {steps * rate:g}"
+        for claim, measure in CLAIMS.items():
             if measure is _leaves and "distance" not in frame:
                 continue
             values = [
                 measure(run, flow[flow["seed"] == seed], rate)
                 for seed, run in descent.groupby("seed")
             ]
-            rows.append(inequality.judged(values, settings))
+            rows.append(claim.judged(values, settings))
     return table(rows)
 
 
@@ -45,7 +43,7 @@ Measure = Callable[[pd.DataFrame, pd.DataFrame, float], float | None]
 
 
 def _crossing(run: pd.DataFrame, rate: float) -> int | None:
-    """The place of the first look at the edge; None where there is none."""
+    """The place of the first evaluation at the edge; None if there is none."""
     at_edge = np.flatnonzero(run["sharpness"].to_numpy() * rate >= 2)
     return int(at_edge[0]) if len(at_edge) else None
 
@@ -59,14 +57,10 @@ def _held(run: pd.DataFrame, flow: pd.DataFrame, rate: float) -> float | None:
     return None if first is None else float(run["sharpness"].iloc[first:].mean() * rate)
 
 
-def _before(run: pd.DataFrame, flow: pd.DataFrame, rate: float) -> float | None:
-    first = _crossing(run, rate)
-    return None if not first else float(run["distance"].iloc[:first].max())
-
-
 def _leaves(run: pd.DataFrame, flow: pd.DataFrame, rate: float) -> float | None:
-    before = _before(run, flow, rate)
-    return None if not before else float(run["distance"].iloc[-1] / before)
+    first = _crossing(run, rate)
+    before = run["distance"].iloc[:first].max() if first else 0
+    return float(run["distance"].iloc[-1] / before) if before else None
 
 
 def _rises_before(run: pd.DataFrame, flow: pd.DataFrame, rate: float) -> float | None:
@@ -74,43 +68,65 @@ def _rises_before(run: pd.DataFrame, flow: pd.DataFrame, rate: float) -> float |
     return None if not first else float(run["rises"].iloc[first - 1])
 
 
+def _since(column: str, run: pd.DataFrame, rate: float) -> tuple[float, float] | None:
+    """A column at the crossing and at the end; None for a run that is not past it."""
+    first = _crossing(run, rate)
+    if first is None or first == len(run) - 1:
+        return None
+    return float(run[column].iloc[first]), float(run[column].iloc[-1])
+
+
 def _rises(run: pd.DataFrame, flow: pd.DataFrame, rate: float) -> float | None:
-    return None if _crossing(run, rate) is None else float(run["rises"].iloc[-1])
+    rises, steps = _since("rises", run, rate), _since("iteration", run, rate)
+    return None if not (rises and steps) else 100 * (rises[1] - rises[0]) / (steps[1] - steps[0])
 
 
-CLAIMS: dict[Inequality, Measure] = {
-    Inequality(
+def _falls(run: pd.DataFrame, flow: pd.DataFrame, rate: float) -> float | None:
+    losses = _since("loss", run, rate)
+    return None if losses is None else losses[1] / losses[0]
+
+
+CLAIMS: dict[Claim, Measure] = {
+    Claim(
         "flow-passes",
-        "The flow's sharpness passes 2/η. Measured: its largest λ₁(𝓗) over 2/η.",
-        "> 1",
-        lambda value: value > 1,
+        "The flow's sharpness passes 2/η.",
+        "its largest λ₁(𝓗) over 2/η",
+        above=1,
     ): _flow_passes,
-    Inequality(
+    Claim(
         "descent-is-held",
-        "Gradient descent is held there: λ₁(𝓗)η hovers at 2. Measured: its mean from the first "
-        f"look at the edge on; holds within {HOVER[0]:g} to {HOVER[1]:g}.",
-        "1.88 to 2.07",
-        lambda value: HOVER[0] <= value <= HOVER[1],
+        "Gradient descent is held there: the sharpness hovers just above 2/η.",
+        "mean of λ₁(𝓗)η from the first evaluation at the edge on",
+        "Cohen et al. 2021, arXiv:2103.00065, abstract",
+        "just above 2",
+        within=(1.85, 2.15),
     ): _held,
-    Inequality(
+    Claim(
         "leaves-after",
-        "Gradient descent leaves the flow only after λ₁(𝓗) has crossed 2/η. Measured: its relative "
-        "distance from the flow at the end over the largest before; holds from 5 on.",
-        "(in words)",
-        lambda value: value >= 5,
+        "It leaves the flow only after λ₁(𝓗) has crossed 2/η.",
+        "relative distance from the flow at the end over the largest before",
+        within=(5, np.inf),
     ): _leaves,
-    Inequality(
+    Claim(
         "loss-falls-before",
-        "Before that the loss never rises. Measured: steps that raised it before the last look "
-        "below the edge.",
-        "0",
-        lambda value: value == 0,
+        "Before that the loss never rises.",
+        "steps that raised it",
+        within=(0, 0),
     ): _rises_before,
-    Inequality(
-        "loss-rises-at-the-edge",
-        "At the edge the loss rises in hundreds of steps, and falls all the same. Measured: steps "
-        "that raised it; holds from 100 on.",
-        "hundreds",
-        lambda value: value >= 100,
+    Claim(
+        "loss-not-monotone",
+        "From there on the loss rises in some steps.",
+        "steps that raised it per hundred steps since the crossing",
+        FIGURE,
+        "non-monotonically",
+        above=0,
     ): _rises,
+    Claim(
+        "loss-falls-over-time",
+        "It falls over longer times.",
+        "loss at the end over that at the crossing",
+        FIGURE,
+        "continues to decrease",
+        below=1,
+    ): _falls,
 }

@@ -19,7 +19,7 @@ from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.studies.base import DESCENT, FLOW
-from eosflow.studies.testbeds import DICE, cheb, dice
+from eosflow.studies.testbeds import DICE, SEEDS, cheb, dice
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Problem:
 
 
 # On Dice 2/η is 1200, 800 and 512, where the flow's sharpness goes up to about 1,580.
-CHEB = Problem("cheb-4", seeds=(0, 1, 2, 3, 4), end=720.0, every=24.0, steps=(120, 80, 60))
+CHEB = Problem("cheb-4", seeds=SEEDS, end=720.0, every=24.0, steps=(120, 80, 60))
 SMALL_DICE = Problem("Dice", seeds=(0,), end=3.0, every=0.125, steps=(75, 50, 32))
 PROBLEMS = (CHEB, SMALL_DICE)
 

@@ -13,11 +13,10 @@ from eosflow.objectives.base import Objective
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.spectra.density import saturated
 from eosflow.spectra.randomness import generator
-from eosflow.studies.testbeds import at_iterations, cheb, dense
+from eosflow.studies.testbeds import SEEDS, at_iterations, cheb, dense
 
 log = logging.getLogger(__name__)
 
-SEEDS = (0, 1, 2, 3, 4)
 RATES = (0.1, 0.2, 0.3, 0.4)
 END = 480.0  # flow time, η times the number of steps: the same for all
 EVERY = 48.0

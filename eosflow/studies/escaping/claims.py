@@ -1,43 +1,45 @@
-"""What the source says of SGD without its sharpest direction, with its verdicts."""
+"""What the source's code asks of SGD without its sharpest direction, and the verdicts on it."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from eosflow.analysis.claims import Inequality, table
+from eosflow.analysis.claims import Claim, table
 from eosflow.studies.escaping import ONLY, REMOVED, WHOLE
+
+CODE = "Jastrzębski et al. 2019, github.com/kudkudak/dnn_sharpest_directions"
 
 
 def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts of the study, from its table: ratios of λ₁(𝓗) at the last look of each seed.
+    """One verdict per claim and start: paired ratios of λ₁(𝓗) at the end.
 
     Returns: the columns of `eosflow.analysis.claims`.
     """
-    last = frame["iteration"].max()
-    ends = frame[frame["iteration"] == last].pivot(
-        index="seed", columns="method", values="sharpness"
-    )
-    settings = f"cheb-4, learning rate {frame['learning_rate'].iloc[0]:g}, {last} steps"
-    rows = [
-        inequality.judged((ends[above] / ends[below]).dropna(), settings)
-        for inequality, (above, below) in CLAIMS.items()
-    ]
+    last, rate = frame["iteration"].max(), frame["learning_rate"].iloc[0]
+    rows = []
+    for start, runs in frame[frame["iteration"] == last].groupby("start", sort=False):
+        ends = runs.pivot(index="seed", columns="method", values="sharpness")
+        settings = f"cheb-4, η = {rate:g}, {last} steps from the {start}"
+        for claim, (above, below) in CLAIMS.items():
+            rows.append(claim.judged((ends[above] / ends[below]).dropna(), settings))
     return table(rows)
 
 
-CLAIMS: dict[Inequality, tuple[str, str]] = {
-    Inequality(
+CLAIMS: dict[Claim, tuple[str, str]] = {
+    Claim(
         "removed-is-sharper",
-        "Without the sharpest direction of each step SGD gets to sharper regions. Measured: λ₁(𝓗) "
-        "at the end over that of SGD.",
-        "> 1",
-        lambda value: value > 1,
+        "Without the sharpest direction of each step SGD gets to sharper regions.",
+        "λ₁(𝓗) at the end over that of SGD",
+        CODE,
+        "sharper",
+        above=1,
     ): (REMOVED, WHOLE),
-    Inequality(
+    Claim(
         "only-is-flatter",
-        "With that direction alone it gets to flatter ones. Measured: λ₁(𝓗) of SGD at the end over "
-        "that of the sharpest direction alone.",
-        "> 1",
-        lambda value: value > 1,
-    ): (WHOLE, ONLY),
+        "With that direction alone it gets to flatter ones.",
+        "λ₁(𝓗) at the end over that of SGD",
+        CODE,
+        "flatter",
+        below=1,
+    ): (ONLY, WHOLE),
 }

@@ -11,23 +11,24 @@ from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.batches import Shuffled
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.subspace import BulkSGD, DominantSGD
-from eosflow.studies.escaping import ONLY, REMOVED, WHOLE
-from eosflow.studies.testbeds import cheb, looks
+from eosflow.studies.escaping import CHECKPOINT, INITIALISATION, ONLY, REMOVED, WHOLE
+from eosflow.studies.testbeds import SEEDS, at_iterations, cheb, looks
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """η, the size of the batches, and the steps from the initialisation on.
+    """η, the size of the batches, and the steps of each method, and of SGD to the checkpoint.
 
     The course is looked at every `every` steps, a divisor of `steps`.
     """
 
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    seeds: tuple[int, ...] = SEEDS
     learning_rate: float = 0.2
     batch_size: int = 10
     steps: int = 300
+    before: int = 200
     every: int = 20
 
     def methods(self) -> dict[str, Optimizer]:
@@ -50,20 +51,30 @@ def rows() -> list[dict[str, Any]]:
 
 
 def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
-    """One row per (seed, method, iteration looked at), all with the same batches of a seed.
+    """One row per (seed, start, method, iteration looked at).
+
+    From the initialisation the methods have the same batches of a seed, from the checkpoint, which
+    SGD reaches after `before` steps, each its own.
 
     `loss` is that of all examples, `sharpness` λ₁(𝓗) and `residual` the larger relative residual of
     the first two eigenpairs.
     """
     rows: list[dict[str, Any]] = []
-    batches = Shuffled(size=problem.batch_size)
     iterations = range(0, problem.steps + 1, problem.every)
+    batches = Shuffled(size=problem.batch_size)
+    sgd = GradientDescent(learning_rate=problem.learning_rate)
     for seed in problem.seeds:
-        start = objective.network.initialize(seed).to(objective.inputs)
-        for method, optimizer in problem.methods().items():
-            for look in looks(objective, optimizer, batches, start, seed, iterations, k=2):
-                del look["theta"], look["gradient_share"]
-                place = {"learning_rate": problem.learning_rate, "seed": seed, "method": method}
-                rows.append({**place, **look})
+        first = objective.network.initialize(seed).to(objective.inputs)
+        (later,) = at_iterations(objective, sgd, first, [problem.before], batches, seed)
+        for number, (method, optimizer) in enumerate(problem.methods().items(), 1):
+            # From the checkpoint every method has batches of its own, as in the source's code.
+            for start, theta, stream in (
+                (INITIALISATION, first, seed),
+                (CHECKPOINT, later, 1000 * number + seed),
+            ):
+                for look in looks(objective, optimizer, batches, theta, stream, iterations, k=2):
+                    del look["theta"], look["gradient_share"], look["mean_loss"]
+                    place = {"learning_rate": problem.learning_rate, "seed": seed, "start": start}
+                    rows.append({**place, "method": method, **look})
             log.info("seed %d, %s: λ₁ %.4g", seed, method, rows[-1]["sharpness"])
     return rows

@@ -14,11 +14,10 @@ from eosflow.objectives.base import Objective
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.spectra.density import saturated
 from eosflow.spectra.randomness import generator
-from eosflow.studies.testbeds import at_iterations, cheb, dense
+from eosflow.studies.testbeds import SEEDS, at_iterations, cheb, dense
 
 log = logging.getLogger(__name__)
 
-SEEDS = (0, 1, 2, 3, 4)
 # Ridge regression: n examples of D features, y = Xw + noise of deviation σ.
 EXAMPLES, FEATURES, SIGMA = 40, 20, 0.5
 RIDGES = (0.001, 0.01, 0.1, 1.0, 10.0)

@@ -1,4 +1,4 @@
-"""What the source says of one instability of gradient descent, with its verdicts."""
+"""What is said of one instability of gradient descent, and the verdicts on it."""
 
 from __future__ import annotations
 
@@ -7,49 +7,36 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from eosflow.analysis.claims import (
-    CONTRADICTED,
-    HOLDS,
-    Inequality,
-    table,
-)
+from eosflow.analysis.claims import Claim, Interval, table
 
-TIMES = 5  # "highly variable": at least so many times as in the stable phase
 EDGE = 0.1  # 2/20
 SEEN = 10  # a swing is seen above so many times the largest of the stable phase
+GROWS = "Cohen et al. 2021, arXiv:2103.00065, Figure 4 (b)"
+THROUGH = "Roberts, slide “Passing through instabilities”"
+WOBBLY = "Roberts, slide “Instabilities - wobbly Hessians”"
 
 
 def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts of the study, from its table; `measured` is the median over the seeds.
-
-    The quadratic is exact and has no seeds.
+    """One verdict per claim. The quadratic is exact and has no seeds.
 
     Returns: the columns of `eosflow.analysis.claims`.
     """
     rows = [_quadratic(frame[frame["part"] == "quadratic"])]
     found = frame[frame["part"] != "quadratic"]
-    for inequality, measure in CLAIMS.items():
-        values = [measure(run) for _, run in found.groupby("seed")]
-        rate = found["learning_rate"].iloc[0] if len(found) else np.nan
-        settings = f"cheb-4, learning rate {rate:g}, first instability"
-        rows.append(inequality.judged(values, settings))
+    rate = found["learning_rate"].iloc[0] if len(found) else np.nan
+    settings = f"cheb-4, η = {rate:g}, first instability"
+    for claim, measure in CLAIMS.items():
+        rows.append(claim.judged([measure(run) for _, run in found.groupby("seed")], settings))
     return table(rows)
 
 
-def _quadratic(runs: pd.DataFrame) -> tuple[object, ...]:
-    grows = runs["growth"] > 1
-    stable, unstable = runs.loc[~grows, "learning_rate"], runs.loc[grows, "learning_rate"]
-    right = len(stable) and len(unstable) and (grows == (runs["learning_rate"] > EDGE)).all()
-    return (
-        "diverges-beyond-a-tenth",
-        "On a quadratic with eigenvalues 20 and 1 gradient descent diverges iff η > 0.1. Measured: "
-        "the largest η at which the loss falls and the smallest at which it grows.",
-        f"{EDGE:g}",
-        f"{stable.max():g}, {unstable.min():g}",
-        0,
-        HOLDS if right else CONTRADICTED,
-        "exact, no seeds",
+def _quadratic(runs: pd.DataFrame) -> dict[str, object]:
+    wrong = float(((runs["growth"] > 1) != (runs["learning_rate"] > EDGE)).sum())
+    rates = runs["learning_rate"]
+    settings = (
+        f"exact, no seeds, {len(runs)} learning rates from {rates.min():g} to {rates.max():g}"
     )
+    return QUADRATIC.row(Interval(wrong, wrong, wrong, 1), settings)
 
 
 Measure = Callable[[pd.DataFrame], float | None]
@@ -90,13 +77,13 @@ def _not_quadratic(run: pd.DataFrame) -> float | None:
     return float((scan["loss"] - scan["quadratic_loss"]).abs().max() / span)
 
 
-def _against_stable(column: str, of: Callable[[pd.Series], float]) -> Measure:
-    """A number of the comparisons in the instability over their median in the stable phase."""
+def _against_stable(column: str, of: str) -> Measure:
+    """A statistic of the comparisons in the instability over their median in the stable phase."""
 
     def measure(run: pd.DataFrame) -> float | None:
         course = run[(run["part"] == "course") & run[column].notna()]
         stable = course.loc[course["place"] == "stable", column].median()
-        return float(of(course.loc[course["place"] == "unstable", column]) / stable)
+        return float(course.loc[course["place"] == "unstable", column].agg(of) / stable)
 
     return measure
 
@@ -107,77 +94,91 @@ def _in_top(run: pd.DataFrame) -> float | None:
     return float((course["within"] + course["across"])[largest].iloc[0])
 
 
-_CHANGE = "The Hessian is highly variable through it. Measured: ‖Δ𝓗‖/‖𝓗‖ over ten steps, the"
-_OVER = f"over the median of the stable phase; holds from {TIMES} on."
-
-
-def _much(value: float) -> bool:
-    return value >= TIMES
-
-
-CLAIMS: dict[Inequality, Measure] = {
-    Inequality(
+QUADRATIC = Claim(
+    "diverges-beyond-a-tenth",
+    "On a quadratic with eigenvalues 20 and 1 gradient descent diverges iff η > 0.1.",
+    "learning rates at which it does the other thing",
+    "Cohen et al. 2021, arXiv:2103.00065, Figure 2",
+    f"{EDGE:g}",
+    within=(0, 0),
+)
+_STEP = "𝓛(θ + Δθ)/𝓛(θ) − 1 of one step"
+_CHANGE = "‖Δ𝓗‖/‖𝓗‖ over ten steps over its median in the stable phase"
+_MUCH = (5, np.inf)  # "highly"
+CLAIMS: dict[Claim, Measure] = {
+    Claim(
         "alternates",
-        "While λ₁η > 2, ⟨q₁, θ − θ_ref⟩ alternates in sign. Measured: the share of steps that "
-        f"change its sign, from where it is {SEEN} times as large as ever before; holds from 0.9.",
-        "(in words)",
-        lambda value: value >= 0.9,
+        "While λ₁η > 2, ⟨q₁, θ − θ_ref⟩ alternates in sign.",
+        f"share of steps that do, once it is {SEEN} times as large as ever before",
+        GROWS,
+        "oscillate",
+        within=(0.9, 1),
     ): _alternates,
-    Inequality(
+    Claim(
         "grows",
-        "Its magnitude is ever-increasing. Measured: the share of the same steps in which it "
-        "grows; holds from 0.9.",
-        "(in words)",
-        lambda value: value >= 0.9,
+        "Its magnitude is ever-increasing.",
+        "share of the same steps in which it grows",
+        GROWS,
+        "ever-increasing",
+        within=(0.9, 1),
     ): _grows,
-    Inequality(
-        "step-falls-before",
-        "Before, where λ₁η < 2, the step lowers the loss. Measured: 𝓛(θ + Δθ)/𝓛(θ) − 1.",
-        "< 0",
-        lambda value: value < 0,
+    Claim(
+        "step-falls-before", "Before, the step lowers the loss.", _STEP, THROUGH, "(plot)", below=0
     ): _along_update("stable"),
-    Inequality(
+    Claim(
         "step-rises-in-it",
-        "In it the step goes across the valley and ends higher. Measured: the same.",
-        "> 0",
-        lambda value: value > 0,
+        "In it the step crosses the valley and ends higher.",
+        _STEP,
+        THROUGH,
+        "(plot)",
+        above=0,
     ): _along_update("unstable"),
-    Inequality(
+    Claim(
         "step-falls-after",
-        "After it the step lowers the loss again. Measured: the same.",
-        "< 0",
-        lambda value: value < 0,
+        "After it the step lowers the loss again.",
+        _STEP,
+        THROUGH,
+        "(plot)",
+        below=0,
     ): _along_update("after"),
-    Inequality(
+    Claim(
         "quadratic-before",
-        "Where λ₁η < 2 the loss along the step is quadratic. Measured: the largest distance of 𝓛 "
-        "from its quadratic over α from −1 to 2, relative to the span of 𝓛; holds up to 0.05.",
-        "(a profile)",
-        lambda value: value <= 0.05,
+        "While λ₁η < 2 the loss along the step is quadratic.",
+        "largest distance from the quadratic over α from −1 to 2, over the span of 𝓛",
+        within=(0, 0.05),
     ): _not_quadratic,
-    Inequality("hessian-varies", f"{_CHANGE} largest {_OVER}", "≥ 5", _much): _against_stable(
-        "change", lambda values: float(values.max())
-    ),
-    Inequality(
-        "hessian-varies-throughout", f"{_CHANGE} median {_OVER}", "≥ 5", _much
-    ): _against_stable("change", lambda values: float(values.median())),
-    Inequality(
+    Claim(
+        "hessian-varies",
+        "The Hessian becomes highly variable.",
+        f"the largest {_CHANGE}",
+        WOBBLY,
+        "highly variable",
+        within=_MUCH,
+    ): _against_stable("change", "max"),
+    Claim(
+        "hessian-varies-throughout",
+        "It is so in most of the instability.",
+        f"the median {_CHANGE}",
+        within=_MUCH,
+    ): _against_stable("change", "median"),
+    Claim(
         "in-the-top-directions",
-        "It varies in the directions of largest λ. Measured: the share of ‖Δ𝓗‖² within and across "
-        "the top 5 directions, where the change is largest; holds above 0.5.",
-        "(in words)",
-        lambda value: value > 0.5,
+        "It varies in the directions of largest λ.",
+        "share of ‖Δ𝓗‖² within and across the top 5 directions at the largest change",
+        WOBBLY,
+        "in the directions of largest λ",
+        above=0.5,
     ): _in_top,
-    Inequality(
+    Claim(
         "first-direction-turns",
-        f"The directions turn. Measured: 1 − |⟨v₁(t), v₁(t+10)⟩|, the largest {_OVER}",
-        "≥ 5",
-        _much,
-    ): _against_stable("turned", lambda values: float(values.max())),
-    Inequality(
+        "The first direction turns.",
+        "the largest 1 − |⟨v₁(t), v₁(t+10)⟩| over its median in the stable phase",
+        within=_MUCH,
+    ): _against_stable("turned", "max"),
+    Claim(
         "subspace-turns",
-        f"The same of the top 5 together. Measured: 1 − their overlap, the largest {_OVER}",
-        "≥ 5",
-        _much,
-    ): _against_stable("lost", lambda values: float(values.max())),
+        "The top 5 directions turn together.",
+        "the largest 1 − overlap over its median in the stable phase",
+        within=_MUCH,
+    ): _against_stable("lost", "max"),
 }

@@ -1,4 +1,4 @@
-"""What the source says of Nudged-SGD, with its verdicts."""
+"""What is said of Nudged-SGD, and the verdicts on it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 
 import pandas as pd
 
-from eosflow.analysis.claims import Inequality, table
+from eosflow.analysis.claims import Claim, table
 
 SGD, NUDGED, PUSHED = 1.0, 0.1, 5.0  # γ
+ABSTRACT = "Jastrzębski et al. 2019, arXiv:1807.05031, abstract"
 
 
 def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts of the study of Nudged-SGD, from its table: medians over the seeds.
+    """One verdict per claim and setting, from pairs of a γ and γ = 1, which is SGD.
 
-    Every claim sets a γ beside γ = 1, which is SGD, from the same start and with the same batches.
     A run that diverged has an infinite loss, and no number for the other claims.
 
     Returns: the columns of `eosflow.analysis.claims`.
@@ -24,7 +24,7 @@ def judge(frame: pd.DataFrame) -> pd.DataFrame:
     for settings, runs in frame.groupby(["network", "n", "learning_rate", "batch"], sort=False):
         network, n, rate, batch = settings
         steps = runs["steps"].max()
-        words = f"{network}, N = {n}: learning rate {rate:g}, batch {batch}, {steps} steps"
+        words = f"{network}, N = {n}: η = {rate:g}, batch {batch}, {steps} steps"
         for claim, (gamma, measure) in CLAIMS.items():
             pairs = list(_pairs(runs, gamma))
             if pairs:
@@ -57,53 +57,50 @@ def _sharpness(run: pd.Series, sgd: pd.Series) -> float | None:
 
 
 def _accuracies(column: str) -> Measure:
-    def measure(run: pd.Series, sgd: pd.Series) -> float | None:
-        difference = float(run[column] - sgd[column])
-        return None if math.isnan(difference) else difference
-
-    return measure
+    return lambda run, sgd: 100 * float(run[column] - sgd[column])
 
 
-WORDS = "(in words)"
-CLAIMS: dict[Inequality, tuple[float, Measure]] = {
-    Inequality(
+CLAIMS: dict[Claim, tuple[float, Measure]] = {
+    Claim(
         "nudged-lower-loss",
-        "A smaller step in the sharpest directions ends at a lower loss. Measured: the training "
-        "loss at γ = 0.1 over that of SGD (γ = 1).",
-        "< 1",
-        lambda value: value < 1,
+        "A smaller step in the sharpest directions ends at a lower loss.",
+        "training loss at γ = 0.1 over that of SGD (γ = 1)",
+        below=1,
     ): (NUDGED, _losses),
-    Inequality(
+    Claim(
         "nudged-sharper",
-        "It ends sharper. Measured: λ₁(𝓗) of the last search at γ = 0.1 over that of SGD.",
-        "> 1",
-        lambda value: value > 1,
+        "It leads to sharper solutions.",
+        "λ₁(𝓗) of the last search at γ = 0.1 over that of SGD",
+        ABSTRACT,
+        "sharper",
+        above=1,
     ): (NUDGED, _sharpness),
-    Inequality(
+    Claim(
         "nudged-faster",
-        "It trains faster. Measured: the held-out accuracy early on at γ = 0.1 less that of SGD.",
-        "> 0",
-        lambda value: value > 0,
+        "It can improve training speed.",
+        "held-out accuracy early on at γ = 0.1 less that of SGD, in percentage points",
+        ABSTRACT,
+        "can improve",
+        above=0,
     ): (NUDGED, _accuracies("early_held_out_accuracy")),
-    Inequality(
+    Claim(
         "nudged-generalizes",
-        "It may generalize better. Measured: the held-out accuracy at the end at γ = 0.1 less that "
-        "of SGD.",
-        "> 0",
-        lambda value: value > 0,
+        "It can lead to better generalizing solutions.",
+        "held-out accuracy at the end at γ = 0.1 less that of SGD, in percentage points",
+        ABSTRACT,
+        "can lead to",
+        above=0,
     ): (NUDGED, _accuracies("held_out_accuracy")),
-    Inequality(
+    Claim(
         "pushed-flatter",
-        "A larger step there ends flatter. Measured: λ₁(𝓗) of the last search at γ = 5 over that "
-        "of SGD, of the seeds at which neither diverged.",
-        "< 1",
-        lambda value: value < 1,
+        "A larger step there ends flatter.",
+        "λ₁(𝓗) of the last search at γ = 5 over that of SGD, if neither diverged",
+        below=1,
     ): (PUSHED, _sharpness),
-    Inequality(
+    Claim(
         "pushed-higher-loss",
-        "It trains worse. Measured: the training loss at γ = 5 over that of SGD, infinite where "
-        "γ = 5 diverged.",
-        "> 1",
-        lambda value: value > 1,
+        "It trains worse.",
+        "training loss at γ = 5 over that of SGD, infinite if γ = 5 diverged",
+        above=1,
     ): (PUSHED, _losses),
 }

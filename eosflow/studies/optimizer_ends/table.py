@@ -14,6 +14,8 @@ from eosflow.studies.runs import StudyRun, by_snapshot
 RUN, MEDIAN, SOURCE = "run", "median", "source"
 QUARTILES = {"lower quartile": 0.25, MEDIAN: 0.5, "upper quartile": 0.75}
 EARLY = "early stopping"
+USUAL = "SGD with momentum and weight decay"  # the settings that papers use
+EQUAL_EPOCHS = ", equal epochs"  # of a method whose steps need more than one gradient
 WORDS = {
     "sam": "SAM",
     "adam-sam": "SAM with Adam",
@@ -50,7 +52,8 @@ def table(runs: Sequence[StudyRun]) -> pd.DataFrame:
     for run in runs:
         for name in NEEDED:
             run.measurement(name)
-    rows = [row for run in runs for row in _rows(run)]
+    steps = [_steps(run) for run in runs if _plain(run.spec["optimizer"])]
+    rows = [row for run in runs for row in _rows(run, max(steps, default=0))]
     each = pd.DataFrame(rows)
     return pd.concat([each, _quartiles(each), pd.DataFrame(SOURCES)], ignore_index=True)
 
@@ -72,12 +75,16 @@ def gradients(run: StudyRun, iteration: int) -> float:
     return count
 
 
-def _rows(run: StudyRun) -> list[dict[str, Any]]:
+def _rows(run: StudyRun, epochs: int) -> list[dict[str, Any]]:
+    """The rows of a run, where plain SGD takes so many steps."""
     looks = by_snapshot([run]).rename(columns={"eigenvalue_1": "sharpness"})
     looks = looks.reindex(columns=[*looks.columns, *(n for n in NUMBERS if n not in looks)])
     if "residual_1" in looks:
         looks["residual"] = looks["residual_1"]
-    found = [_row(run, looks.iloc[-1], _method(run.spec["optimizer"], run.settings))]
+    method = _method(run.spec["optimizer"], run.settings)
+    if _steps(run) == epochs and gradients(run, epochs) > epochs:
+        method += EQUAL_EPOCHS
+    found = [_row(run, looks.iloc[-1], method)]
     # Of the start and the end alone there is nothing to choose.
     known = looks["validation_accuracy"].notna().sum()
     if _plain(run.spec["optimizer"]) and known > 2 and run.stopped != "diverged":
@@ -107,11 +114,15 @@ def _row(run: StudyRun, look: pd.Series, method: str) -> dict[str, Any]:
     }
 
 
+def _steps(run: StudyRun) -> int:
+    return int(run.measurement("accuracy")["iteration"].max())
+
+
 def _method(optimizer: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     if _plain(optimizer):
         return f"SGD, η = {settings['learning_rate']:g}"
     if optimizer["name"] == "gradient-descent":
-        return "momentum"
+        return USUAL if optimizer.get("weight_decay") else "momentum"
     return WORDS.get(optimizer["name"], str(optimizer["name"]))
 
 

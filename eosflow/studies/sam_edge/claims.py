@@ -1,28 +1,31 @@
-"""What is said of SAM's sharpness, with its verdicts."""
+"""What is said of SAM's sharpness, and the verdicts on it."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from eosflow.analysis.claims import Inequality, table
+from eosflow.analysis.claims import Claim, table
 
-AT_THE_EDGE = Inequality(
+AT_THE_EDGE = Claim(
     "at-its-own-edge",
-    "SAM is held at λ₁ = (‖g‖/2ρ)(√(1 + 8ρ/(η‖g‖)) − 1), gradient descent (ρ = 0) at 2/η. "
-    "Measured: the median of λ₁(𝓗) over it in the second half; holds within 0.9 to 1.1.",
-    "1 (Long & Bartlett)",
-    lambda value: 0.9 <= value <= 1.1,
+    "SAM is held at λ₁ = (‖g‖/2ρ)(√(1 + 8ρ/(η‖g‖)) − 1), gradient descent (ρ = 0) at 2/η.",
+    "median of λ₁(𝓗) over that in the second half",
+    "Long & Bartlett 2023, arXiv:2309.12488",
+    "1",
+    within=(0.9, 1.1),
 )
-LESS_SHARP = Inequality(
+LESS_SHARP = Claim(
     "less-sharp-than-descent",
-    "SAM ends less sharp than SGD. Measured: λ₁(𝓗) at the end over that of gradient descent.",
-    "0.30 = 18.6/62.9, of other networks",
-    lambda value: value < 1,
+    "SAM ends less sharp.",
+    "λ₁(𝓗) at the end over that of gradient descent",
+    "Roberts, slide “Sharpness - revisited”",
+    "18.6 against 62.9, other networks",
+    below=1,
 )
 
 
 def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts of the study of SAM's edge, from its table: medians over the seeds, per ρ.
+    """One verdict per claim and ρ.
 
     Returns: the columns of `eosflow.analysis.claims`.
     """
@@ -30,11 +33,10 @@ def judge(frame: pd.DataFrame) -> pd.DataFrame:
     end = frame[frame["iteration"] == last].set_index(["rho", "seed"])["sharpness"]
     rows = []
     for radius, runs in frame.groupby("rho"):
-        settings = f"cheb-4, η = 0.3, ρ = {radius:g}, {last} steps"
+        settings = f"cheb-4, η = 0.3, ρ = {radius:g}, {last:,} steps"
         late = runs[runs["iteration"] > last / 2]
         shares = (late["sharpness"] / late["edge"]).groupby(late["seed"]).median()
-        rows.append(AT_THE_EDGE.judged(shares.tolist(), settings))
+        rows.append(AT_THE_EDGE.judged(shares, settings))
         if radius:
-            ratios = (end.loc[radius] / end.loc[0.0]).dropna()
-            rows.append(LESS_SHARP.judged(ratios.tolist(), settings))
+            rows.append(LESS_SHARP.judged((end.loc[radius] / end.loc[0.0]).dropna(), settings))
     return table(rows)

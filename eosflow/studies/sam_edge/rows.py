@@ -8,11 +8,10 @@ from typing import Any
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
 from eosflow.objectives.base import Objective
 from eosflow.optimizers.sharpness import SAM
-from eosflow.studies.testbeds import at_iterations, cheb
+from eosflow.studies.testbeds import SEEDS, at_iterations, cheb
 
 log = logging.getLogger(__name__)
 
-SEEDS = (0, 1, 2, 3, 4)
 RATE = 0.3
 RADII = (0.0, 0.03, 0.1)  # at 0 SAM is gradient descent
 STEPS, EVERY = 2000, 100

@@ -1,4 +1,4 @@
-"""What the source says of schedules and weight decay at the edge, with its verdicts."""
+"""What we expect of schedules and weight decay at the edge, and the verdicts on it."""
 
 from __future__ import annotations
 
@@ -7,29 +7,28 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from eosflow.analysis.claims import Inequality, table
+from eosflow.analysis.claims import Claim, table
 
 BAND = (1.8, 2.2)  # "at 2"
 LAST = 0.25  # of the run
-HOLDS_WITHIN = f"holds within {BAND[0]:g} to {BAND[1]:g}."
 
 
 def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts of the study, from its table; `measured` is the median over the seeds.
+    """One verdict per claim.
 
-    A run is at the edge from the first look at which λ₁(𝓗)η_t ≥ 2; what is said of the time after
-    leaves out the seeds in which that never comes.
+    A run is at the edge from the first evaluation at which λ₁(𝓗)η_t ≥ 2; claims on the time after
+    leave out the seeds in which that never comes.
 
     Returns: the columns of `eosflow.analysis.claims`.
     """
     rows = []
-    for inequality, (case, measure) in CLAIMS.items():
+    for claim, (case, measure) in CLAIMS.items():
         runs = frame[frame["case"] == case]
         if runs.empty:
             continue
-        settings = f"cheb-4, {case}, learning rate {runs['learning_rate'].max():g} at most"
-        settings += f", {runs['iteration'].max()} steps"
-        rows.append(inequality.judged([measure(run) for _, run in runs.groupby("seed")], settings))
+        most, steps = runs["learning_rate"].max(), runs["iteration"].max()
+        settings = f"cheb-4, {case}, η at most {most:g}, {steps:,} steps"
+        rows.append(claim.judged([measure(run) for _, run in runs.groupby("seed")], settings))
     return table(rows)
 
 
@@ -37,13 +36,13 @@ Measure = Callable[[pd.DataFrame], float | None]
 
 
 def _at_edge(run: pd.DataFrame) -> pd.DataFrame:
-    """The looks from the first at the edge on."""
+    """The evaluations from the first at the edge on."""
     beyond = np.flatnonzero(run["sharpness"] * run["learning_rate"] >= 2)
     return run[beyond[0] if len(beyond) else len(run) :]
 
 
 def _median(run: pd.DataFrame) -> float | None:
-    """The median of (λ₁ + weight decay)η_t; None where there is no look."""
+    """The median of (λ₁ + weight decay)η_t; None without an evaluation."""
     products = (run["sharpness"] + run["weight_decay"]) * run["learning_rate"]
     return float(products.median()) if len(run) else None
 
@@ -69,53 +68,43 @@ def _to_constant(run: pd.DataFrame) -> float | None:
     return float(run["loss"].iloc[-1] / run["constant_loss"].iloc[-1])
 
 
-CLAIMS: dict[Inequality, tuple[str, Measure]] = {
-    Inequality(
+ENDS = "λ₁(𝓗) at the end over that at the first evaluation at the edge"
+CLAIMS: dict[Claim, tuple[str, Measure]] = {
+    Claim(
         "below-at-the-drop",
-        "When η is halved, the sharpness is far below the new 2/η. Measured: λ₁(𝓗)η at the first "
-        f"look after; holds below {BAND[0]:g}.",
-        "< 2",
-        lambda value: value < BAND[0],
+        "When η is halved, the sharpness is far below the new 2/η.",
+        "λ₁(𝓗)η at the first evaluation after",
+        below=BAND[0],
     ): ("drop", _at_drop),
-    Inequality(
+    Claim(
         "climbs-to-the-new-edge",
-        "It then climbs to the new 2/η. Measured: the median of λ₁(𝓗)η over the last quarter of "
-        f"the run; {HOLDS_WITHIN}",
-        "2",
-        lambda value: BAND[0] <= value <= BAND[1],
+        "It then climbs to the new 2/η.",
+        "median of λ₁(𝓗)η over the last quarter",
+        within=BAND,
     ): ("drop", _long_after_drop),
-    Inequality(
+    Claim(
         "follows-warm-up",
-        "In a warm-up the sharpness is held at the falling 2/η. Measured: the median of λ₁(𝓗)η "
-        f"from the first look at the edge on; {HOLDS_WITHIN}",
-        "2",
-        lambda value: BAND[0] <= value <= BAND[1],
+        "In a warm-up the sharpness is held at the falling 2/η.",
+        "median of λ₁(𝓗)η from the first evaluation at the edge on",
+        within=BAND,
     ): ("warm-up", _held),
-    Inequality(
-        "warm-up-flattens",
-        "So it falls. Measured: λ₁(𝓗) at the end over that at the first look at the edge.",
-        "< 1",
-        lambda value: value < 1,
-    ): ("warm-up", _falls),
-    Inequality(
+    Claim("warm-up-flattens", "So it falls.", ENDS, below=1): ("warm-up", _falls),
+    Claim(
         "cosine-sharpens",
-        "Where η falls as a cosine, the sharpness rises past the edge of the full η. Measured: "
-        "λ₁(𝓗) at the end over that at the first look at the edge.",
-        "> 1",
-        lambda value: value > 1,
+        "If η falls as a cosine, the sharpness rises past the edge of the full η.",
+        ENDS,
+        above=1,
     ): ("cosine", _falls),
-    Inequality(
+    Claim(
         "decay-shifts-the-edge",
-        "With weight decay the edge is λ₁(𝓗) + decay = 2/η. Measured: the median of that sum "
-        f"times η from the first look at the edge on; {HOLDS_WITHIN}",
-        "2",
-        lambda value: BAND[0] <= value <= BAND[1],
+        "With weight decay the edge is λ₁(𝓗) + decay = 2/η.",
+        "median of that sum times η from the first evaluation at the edge on",
+        within=BAND,
     ): ("weight decay 0.001", _held),
-    Inequality(
+    Claim(
         "large-decay-collapses",
-        "Weight decay 0.01 leaves a constant output. Measured: the loss at the end over that of "
-        "the best constant; holds within 1 % of 1.",
-        "1",
-        lambda value: abs(value - 1) <= 0.01,
+        "Weight decay 0.01 leaves a constant output.",
+        "loss at the end over that of the best constant",
+        within=(0.99, 1.01),
     ): ("weight decay 0.01", _to_constant),
 }

@@ -1,4 +1,4 @@
-"""What the source says of learning rate and batch size, with its verdicts."""
+"""What is said of learning rate and batch size, and the verdicts on it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ from collections.abc import Callable, Iterator
 
 import pandas as pd
 
-from eosflow.analysis.claims import Inequality, table
+from eosflow.analysis.claims import Claim, table
 
-# λ₁ of two settings with the same η/B counts as the same within this factor.
-ALIKE = 1.25
+ALIKE = 1.25  # λ₁ of two settings with the same η/B counts as the same within this factor
+FIGURE = "Jastrzębski et al. 2019, arXiv:1807.05031, Figure 4"
 
 Settings = tuple[float, int]  # learning rate, batch size
 
 
 def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts of the study of learning rates and batch sizes, from its table.
+    """One verdict per claim, network and pair of settings, from ratios of runs with one start.
 
-    One row per claim, network and pair of settings. `measured` is the median over the seeds of a
-    ratio between two runs from the same start. The peak of a run is its largest λ₁(𝓗) after the
-    start, which the runs share. Seeds of which a run diverged are left out.
+    The peak of a run is its largest λ₁(𝓗) after the start. A peak at the end of a run is censored:
+    the true one may come later. Seeds of which a run diverged are left out.
 
     Returns: the columns of `eosflow.analysis.claims`.
     """
@@ -27,8 +26,12 @@ def judge(frame: pd.DataFrame) -> pd.DataFrame:
     for (network, n), runs in frame.groupby(["network", "n"], sort=False):
         for claim, low, high in _pairs(runs):
             first, second = (_seeds(runs, settings) for settings in (low, high))
-            values = [CLAIMS[claim](first[seed], second[seed]) for seed in first if seed in second]
-            words = ", ".join(f"learning rate {rate:g}, batch {size}" for rate, size in (low, high))
+            pairs = [(first[seed], second[seed]) for seed in first if seed in second]
+            words = " against ".join(f"η = {rate:g}, batch {size}" for rate, size in (low, high))
+            if claim is not TEMPERATURE:
+                cut = (sum(map(censored, side)) for side in zip(*pairs, strict=True))
+                words += "; peaks cut off: {}, {}".format(*cut) if pairs else ""
+            values = [CLAIMS[claim](*pair) for pair in pairs]
             rows.append(claim.judged(values, f"{network}, N = {n}: {words}"))
     return table(rows)
 
@@ -44,7 +47,7 @@ def axes(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return runs[runs["batch"] == batch], runs[runs["learning_rate"] == rate]
 
 
-def _pairs(runs: pd.DataFrame) -> Iterator[tuple[Inequality, Settings, Settings]]:
+def _pairs(runs: pd.DataFrame) -> Iterator[tuple[Claim, Settings, Settings]]:
     """Each claim with the two settings it compares: the ends of an axis, or those of equal η/B."""
     rates, batches = axes(runs)
     for claims, axis in ((RATE, rates), (BATCH, batches)):
@@ -65,67 +68,83 @@ def _settings(runs: pd.DataFrame) -> list[Settings]:
 
 
 def _seeds(runs: pd.DataFrame, settings: Settings) -> dict[object, pd.DataFrame]:
-    """The looks at the runs of some settings after the start, by their seeds."""
+    """The runs of some settings from the first evaluation after the start on, by their seeds."""
     chosen = runs[(runs["learning_rate"] == settings[0]) & (runs["batch"] == settings[1])]
     chosen = chosen[(chosen["stopped"] != "diverged") & (chosen["iteration"] > 0)]
     return dict(list(chosen.groupby(["seed", "subset_seed"])))
 
 
-def _peaks(low: pd.DataFrame, high: pd.DataFrame) -> float:
-    return float(low["eigenvalue_1"].max() / high["eigenvalue_1"].max())
+def censored(run: pd.DataFrame) -> bool:
+    """Whether the largest λ₁ is the last, so that the peak may come after the end."""
+    return bool(run["eigenvalue_1"].to_numpy().argmax() == len(run) - 1)
 
 
-def _times(low: pd.DataFrame, high: pd.DataFrame) -> float:
+def _peaks(low: pd.DataFrame, high: pd.DataFrame) -> float | None:
+    """The ratio of the peaks; at most too small if the first is censored, unknown otherwise."""
+    return None if censored(high) else float(low["eigenvalue_1"].max() / high["eigenvalue_1"].max())
+
+
+def _times(low: pd.DataFrame, high: pd.DataFrame) -> float | None:
+    """The ratio of their iterations, likewise."""
     first, second = (run.set_index("iteration")["eigenvalue_1"].idxmax() for run in (low, high))
-    return float(str(first)) / float(str(second))
+    return None if censored(high) else float(str(first)) / float(str(second))
 
 
-def _means(low: pd.DataFrame, high: pd.DataFrame) -> float:
-    return float(low["eigenvalue_1"].mean() / high["eigenvalue_1"].mean())
+def _means(low: pd.DataFrame, high: pd.DataFrame) -> float | None:
+    """The ratio of the means over the flow time that both have."""
+    end = min(run["flow_time"].max() for run in (low, high))
+    within = [run.loc[run["flow_time"] <= end * (1 + 1e-9), "eigenvalue_1"] for run in (low, high)]
+    return float(within[0].mean() / within[1].mean()) if all(map(len, within)) else None
 
 
-WORDS = "(in words)"
+_PEAK = "the peak of λ₁(𝓗) at the smallest η over that at the largest"
+_BATCH = "the peak of λ₁(𝓗) with the largest batch over that with the smallest"
 RATE = (
-    Inequality(
+    Claim(
         "larger-rate-lower-peak",
-        "A larger learning rate η makes the peak of the sharpness lower. Measured: the peak at the "
-        "smallest η over that at the largest.",
-        "> 1",
-        lambda value: value > 1,
+        "A larger learning rate makes the peak of the sharpness smaller.",
+        _PEAK,
+        FIGURE,
+        "smaller",
+        above=1,
     ),
-    Inequality(
+    Claim(
         "larger-rate-earlier-peak",
-        "A larger η makes it come earlier. Measured: the iteration of the peak at the smallest η "
-        "over that at the largest.",
-        "> 1",
-        lambda value: value > 1,
+        "A larger learning rate makes it come earlier.",
+        f"the iteration of {_PEAK}",
+        FIGURE,
+        "earlier",
+        above=1,
     ),
 )
 BATCH = (
-    Inequality(
+    Claim(
         "smaller-batch-lower-peak",
-        "A smaller batch makes the peak of the sharpness lower. Measured: the peak with the "
-        "largest batch over that with the smallest.",
-        "> 1",
-        lambda value: value > 1,
+        "A smaller batch makes the peak of the sharpness smaller.",
+        _BATCH,
+        FIGURE,
+        "smaller",
+        above=1,
     ),
-    Inequality(
+    Claim(
         "smaller-batch-earlier-peak",
-        "A smaller batch makes it come earlier. Measured: the iteration of the peak with the "
-        "largest batch over that with the smallest.",
-        "> 1",
-        lambda value: value > 1,
+        "A smaller batch makes it come earlier.",
+        f"the iteration of {_BATCH}",
+        FIGURE,
+        "earlier",
+        above=1,
     ),
 )
-TEMPERATURE = Inequality(
+TEMPERATURE = Claim(
     "same-temperature",
-    "What counts is η over the batch size. Measured: the mean sharpness of one run over that of "
-    f"another with the same quotient; holds within a factor of {ALIKE:g}.",
-    WORDS,
-    lambda value: 1 / ALIKE <= value <= ALIKE,
+    "What counts is η over the batch size.",
+    "mean λ₁(𝓗) of one run over that of another with the same quotient, over the same flow time",
+    "Roberts, slide “Sharpness”",
+    "temperature λ/B",
+    within=(1 / ALIKE, ALIKE),
 )
-Ratio = Callable[[pd.DataFrame, pd.DataFrame], float]
-CLAIMS: dict[Inequality, Ratio] = {
+Ratio = Callable[[pd.DataFrame, pd.DataFrame], float | None]
+CLAIMS: dict[Claim, Ratio] = {
     RATE[0]: _peaks,
     RATE[1]: _times,
     BATCH[0]: _peaks,

@@ -2,4 +2,7 @@
 
 from eosflow.studies.base import Study
 
-STUDY = Study(__name__, version=1)
+# A method by the name that it has in the table.
+SMALL_STEPS = "small steps"
+
+STUDY = Study(__name__, version=2)

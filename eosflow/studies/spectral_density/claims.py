@@ -1,4 +1,4 @@
-"""What the slides say of the spectrum and of instabilities, with its verdicts."""
+"""What the slides say of the spectrum and of instabilities, and the verdicts on it."""
 
 from __future__ import annotations
 
@@ -6,72 +6,88 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from eosflow.analysis.claims import Inequality, table
+from eosflow.analysis.claims import Claim, table
+from eosflow.studies.base import DESCENT, FLOW
+from eosflow.studies.spectral_density import SMALL_STEPS
+
+INSTABILITIES = "Roberts, slide “Instabilities”"
+WISHART = "Roberts, slide “Sharpness”"
 
 
 def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts of the study of spectra around an instability: medians over the seeds.
+    """One verdict per claim, and per matrix and phase if it is about a spectrum.
 
     Returns: the columns of `eosflow.analysis.claims`.
     """
-    numbers = frame[frame["kind"] == "numbers"]
     rows = []
-    for (matrix, phase), looks in numbers.groupby(["matrix", "phase"], sort=False):
+    numbers = frame[frame["kind"] == "numbers"]
+    for (matrix, phase), found in numbers.groupby(["matrix", "phase"], sort=False):
         settings = f"cheb-4, {'𝓗' if matrix == 'hessian' else 'G'}, {phase} the instability"
-        for inequality, measure in OF_THE_SPECTRUM.items():
-            rows.append(inequality.judged(measure(looks).tolist(), settings))
-    hessian = numbers[numbers["matrix"] == "hessian"]
-    phases = [run.set_index("phase") for _, run in hessian.groupby("seed")]
-    for inequality, column in OF_THE_INSTABILITY.items():
-        values = [_after_over_before(run[column]) for run in phases]
-        rows.append(inequality.judged(values, "cheb-4, 𝓗, after over before"))
+        for claim, measure in OF_THE_SPECTRUM.items():
+            rows.append(claim.judged(measure(found), settings))
+    ends = frame[frame["kind"] == "ends"]
+    start = numbers[(numbers["matrix"] == "hessian") & (numbers["phase"] == "before")]
+    for claim, (column, against) in OF_THE_INSTABILITY.items():
+        by_method = ends.pivot(index="seed", columns="method", values=column)
+        by_method[BEFORE] = start.set_index("seed")[column]
+        settings = f"cheb-4, η = 0.4, gradient descent after an instability against {against}"
+        rows.append(claim.judged((by_method[DESCENT] / by_method[against]).dropna(), settings))
     return table(rows)
 
 
-def _after_over_before(values: pd.Series[float]) -> float | None:
-    if not {"before", "after"} <= set(values.index):
-        return None  # the instability did not come
-    return float(values["after"] / values["before"])
-
-
-def _deviations(looks: pd.DataFrame) -> pd.Series[float]:
-    return (looks["trace"] - looks["trace_exact"]).abs() / looks["trace_error"]
-
-
-OF_THE_SPECTRUM: dict[Inequality, Callable[[pd.DataFrame], pd.Series[float]]] = {
-    Inequality(
-        "largest-at-the-edge",
-        "The eigenvalues follow the Marchenko–Pastur law: the largest lies at its upper edge. "
-        "Measured: λ₁ over the edge of the law of the same mean; holds up to 1.1.",
-        "1",
-        lambda value: value <= 1.1,
-    ): lambda looks: looks["largest"] / looks["edge"],
-    Inequality(
-        "second-moment",
-        "The same of their spread. Measured: the mean square of the eigenvalues over that of the "
-        "law; holds within 0.8 to 1.25.",
-        "1",
-        lambda value: 0.8 <= value <= 1.25,
-    ): lambda looks: looks["second_moment_over_law"],
-    Inequality(
+BEFORE = "its start"
+OF_THE_SPECTRUM: dict[Claim, Callable[[pd.DataFrame], pd.Series[float]]] = {
+    Claim(
+        "bulk-follows-the-law",
+        "Apart from outliers the eigenvalues follow the Marchenko–Pastur law.",
+        "mean squared eigenvalue up to the law's edge over that of the law",
+        WISHART,
+        "Marchenko–Pastur",
+        within=(0.8, 1.25),
+    ): lambda found: found["second_moment_over_law"],
+    Claim(
         "quadrature",
-        "Lanczos quadrature gives the trace. Measured: its distance from Tr in standard errors; "
-        "holds up to 3.",
-        "(check)",
-        lambda value: value <= 3,
-    ): _deviations,
+        "Lanczos quadrature gives the trace.",
+        "its distance from the trace in standard errors",
+        within=(0, 3),
+    ): lambda found: (found["trace"] - found["trace_exact"]).abs() / found["trace_error"],
 }
-OF_THE_INSTABILITY: dict[Inequality, str] = {
-    Inequality(
+_SHARPER, _LOWER = "λ₁(𝓗) over that of", "loss over that of"
+OF_THE_INSTABILITY: dict[Claim, tuple[str, str]] = {
+    Claim(
         "less-sharp",
-        "An instability leads to a less sharp solution. Measured: λ₁(𝓗).",
-        "< 1",
-        lambda value: value < 1,
-    ): "largest",
-    Inequality(
+        "An instability leads to a less sharp solution.",
+        f"{_SHARPER} {BEFORE}",
+        INSTABILITIES,
+        "less-sharp",
+        below=1,
+    ): ("largest", BEFORE),
+    Claim(
+        "less-sharp-than-the-flow",
+        "It is less sharp than the flow is after the same flow time.",
+        f"{_SHARPER} the flow",
+        below=1,
+    ): ("largest", FLOW),
+    Claim(
         "better",
-        "It leads to improved performance. Measured: the loss.",
-        "< 1",
-        lambda value: value < 1,
-    ): "loss",
+        "The loss is lower than at its start.",
+        f"{_LOWER} {BEFORE}",
+        below=1,
+    ): ("loss", BEFORE),
+    Claim(
+        "better-than-small-steps",
+        "The instability leads to improved performance.",
+        f"{_LOWER} small steps from the same start over the same flow time",
+        INSTABILITIES,
+        "improved performance",
+        below=1,
+    ): ("loss", SMALL_STEPS),
+    Claim(
+        "better-than-the-flow",
+        "It is better than the flow over the same flow time.",
+        f"{_LOWER} the flow",
+        INSTABILITIES,
+        "improved performance",
+        below=1,
+    ): ("loss", FLOW),
 }

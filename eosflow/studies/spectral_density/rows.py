@@ -1,4 +1,4 @@
-"""The spectra of 𝓗 and G on cheb-4 before, in and after an instability of gradient descent."""
+"""The spectra of 𝓗 and G on cheb-4 around an instability, and where small steps end instead."""
 
 from __future__ import annotations
 
@@ -11,20 +11,26 @@ from torch import Tensor
 
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
 from eosflow.objectives.base import Objective
+from eosflow.optimizers.base import Optimizer
+from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.gradient import GradientDescent
+from eosflow.optimizers.loop import StopCriteria, begin, follow
+from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.spectra.density import MarchenkoPastur, probes, spectrum
 from eosflow.spectra.randomness import generator
-from eosflow.studies.testbeds import at_iterations, cheb, dense
+from eosflow.studies.base import DESCENT, FLOW
+from eosflow.studies.spectral_density import SMALL_STEPS
+from eosflow.studies.testbeds import SEEDS, at_iterations, cheb, dense
 
 log = logging.getLogger(__name__)
 
-SEEDS = (0, 1, 2, 3, 4)
 RATE = 0.4
+SHORTER = 20  # small steps to one of gradient descent
 LONGEST = 2000  # iterations within which the sharpness crosses 2/η
-LOOK = 10  # iterations between two looks at the sharpness
+EVERY = 10  # iterations between two evaluations of the sharpness
 WITHIN = 60  # iterations from the first rise of the loss to its peak, and on to the end
 PROBES, NODES = 20, 60
-GRID, WIDTH = 400, 0.02  # points of the drawn density; its smoothing, of λ₁ − λ_P
+POINTS = 40  # at which eigenvalues are counted, on each side of 0
 SHARPNESS = TopEigenvalues(k=2, tolerance=1e-3)
 
 
@@ -34,27 +40,54 @@ def rows() -> list[dict[str, Any]]:
 
 
 def study(objective: Objective, seeds: tuple[int, ...], rate: float) -> list[dict[str, Any]]:
-    """One row per (seed, phase, matrix) of kind `numbers`, and of the first seed the density.
+    """Rows of three kinds; of the first seed also the counts.
 
-    Phases: `before` where λ₁(𝓗) crosses 2/η, `in` where the loss then peaks, `after` 60 iterations
-    later. `numbers`: each quantity by Lanczos quadrature, its standard error, and as it is.
-    `density` rows: at `value` the smoothed density of the eigenvalues, its error, and the
-    Marchenko–Pastur density of the same mean.
+    `numbers`, one per (seed, phase, matrix): each quantity by Lanczos quadrature, its standard
+    error, and from all eigenvalues. Phases: `before`, when λ₁(𝓗) crosses 2/η, `in`, when the loss
+    then peaks, `after`, 60 iterations later. `ends`, one per (seed, method): loss and λ₁(𝓗) where
+    gradient descent, small steps and the flow are after the same flow time from `before`. `counts`:
+    how many eigenvalues are above `value`, and how many of the Marchenko–Pastur law.
     """
     rows: list[dict[str, Any]] = []
     for seed in seeds:
-        for phase, (iteration, theta) in phases(objective, seed, rate).items():
+        found = phases(objective, seed, rate)
+        for phase, (iteration, theta) in found.items():
             evaluation = objective.evaluate(theta)
             for matrix in ("hessian", "gauss_newton"):
                 whole = dense(evaluation, matrix)
                 place = {"seed": seed, "phase": phase, "matrix": matrix, "iteration": iteration}
                 place["loss"] = evaluation.loss
-                found = _look(whole, objective.examples, f"{matrix} {phase}", seed)
-                numbers, density = found
+                numbers, counts = _seen(whole, objective.examples, f"{matrix} {phase}", seed)
                 rows.append({"kind": "numbers", **place, **numbers})
                 if seed == seeds[0]:
-                    rows += [{"kind": "density", **place, **row} for row in density]
+                    rows += [{"kind": "counts", **place, **row} for row in counts]
                 log.info("seed %d, %s, %s: λ₁ %.3g", seed, phase, matrix, numbers["largest"])
+        if "after" in found:
+            rows += ends(objective, seed, rate, found)
+    return rows
+
+
+def ends(
+    objective: Objective, seed: int, rate: float, found: dict[str, tuple[int, Tensor]]
+) -> list[dict[str, Any]]:
+    """Where each method is after the flow time that the instability takes, from where it begins."""
+    (first, start), (last, _) = found["before"], found["after"]
+    methods: dict[str, Optimizer] = {
+        DESCENT: GradientDescent(learning_rate=rate),
+        SMALL_STEPS: GradientDescent(learning_rate=rate / SHORTER),
+        FLOW: ExponentialRosenbrock(),
+    }
+    rows = []
+    for method, optimizer in methods.items():
+        train_state = begin(objective, optimizer, FullBatch(), start, seed)
+        until = StopCriteria(flow_time=(last - first) * rate)
+        if method != FLOW:
+            until = StopCriteria(iterations=(last - first) * (SHORTER if method != DESCENT else 1))
+        follow(objective, optimizer, FullBatch(), train_state, until, lambda *_: None)
+        evaluation = objective.evaluate(train_state.theta)
+        largest = torch.linalg.eigvalsh(dense(evaluation, "hessian"))[-1].item()
+        row = {"kind": "ends", "seed": seed, "method": method, "iteration": last}
+        rows.append(row | {"loss": evaluation.loss, "largest": largest})
     return rows
 
 
@@ -62,10 +95,10 @@ def phases(objective: Objective, seed: int, rate: float) -> dict[str, tuple[int,
     """Iteration and θ (P,) of each phase of the first instability; those that come."""
     descent = GradientDescent(learning_rate=rate)
     start = objective.network.initialize(seed).to(objective.inputs)
-    looks = range(0, LONGEST + 1, LOOK)
+    looked_at = range(0, LONGEST + 1, EVERY)
     found: dict[str, tuple[int, Tensor]] = {}
     for iteration, theta in zip(
-        looks, at_iterations(objective, descent, start, looks), strict=False
+        looked_at, at_iterations(objective, descent, start, looked_at), strict=False
     ):
         sharpness = SHARPNESS.measure(objective, theta, iteration, seed)["eigenvalue_1"]
         if sharpness * rate >= 2:
@@ -91,18 +124,31 @@ def phases(objective: Objective, seed: int, rate: float) -> dict[str, tuple[int,
     return found
 
 
-def _look(
+def bulk(values: Tensor, ratio: float) -> MarchenkoPastur | None:
+    """The law whose σ² is the mean of the eigenvalues (P,) up to its own edge; None if σ² ≤ 0.
+
+    Eigenvalues above the edge are outliers and are left out until none is left to leave out.
+    """
+    kept = values
+    while kept.mean() > 0:
+        law = MarchenkoPastur(kept.mean().item(), ratio)
+        inside = kept[kept <= law.edges[1]]
+        if len(inside) == len(kept):
+            return law
+        kept = inside
+    return None
+
+
+def _seen(
     matrix: Tensor, examples: int, purpose: str, seed: int
 ) -> tuple[dict[str, float], list[dict[str, float]]]:
-    """The numbers of a matrix (P, P) by quadrature and as they are; the rows of its density."""
+    """The numbers of a matrix (P, P) by quadrature and from its eigenvalues; its counts."""
     size = len(matrix)
     rows = probes(size, PROBES, matrix, generator(seed, purpose))
     found = spectrum(lambda block, out: torch.mm(matrix, block, out=out), rows, NODES)
     values = torch.linalg.eigvalsh(matrix)
     trace, norm = found.trace(lambda nodes: nodes), found.frobenius_norm()
-    law = MarchenkoPastur(values.mean().item(), size / examples)
-    high = law.edges[1]
-    outliers = found.above(high)
+    law = bulk(values, size / examples)
     numbers = {
         "trace": trace.value,
         "trace_error": trace.error,
@@ -110,22 +156,34 @@ def _look(
         "frobenius_norm": norm.value,
         "frobenius_norm_error": norm.error,
         "frobenius_norm_exact": values.norm().item(),
-        "edge": high,
-        "outliers": outliers.value,
-        "outliers_error": outliers.error,
-        "outliers_exact": float((values > high).sum()),
         "largest": values[-1].item(),
         "smallest": values[0].item(),
-        "second_moment_over_law": values.square().mean().item() / law.second_moment,
     }
-    span = (values[-1] - values[0]).item()
-    grid = torch.linspace(
-        values[0].item() - 0.1 * span, values[-1].item() + 0.1 * span, GRID, dtype=torch.float64
-    )
-    density, errors = found.smoothed(grid, WIDTH * span)
-    columns = {"value": grid, "density": density, "density_error": errors, "law": law.density(grid)}
-    table = [
-        dict(zip(columns, numbers, strict=True))
-        for numbers in zip(*(column.tolist() for column in columns.values()), strict=True)
-    ]
-    return numbers, table
+    if law is not None:
+        high = law.edges[1]
+        outliers, inside = found.above(high), values[values <= high]
+        numbers |= {
+            "edge": high,
+            "outliers": outliers.value,
+            "outliers_error": outliers.error,
+            "outliers_exact": float((values > high).sum()),
+            "largest_inside": inside[-1].item(),
+            "second_moment_over_law": inside.square().mean().item() / law.second_moment,
+        }
+    size_of_side = torch.logspace(-4, 0, POINTS, dtype=torch.float64) * 1.2 * values.abs().max()
+    counts = []
+    for value in [*(-size_of_side.flip(0)).tolist(), 0.0, *size_of_side.tolist()]:
+        above = found.above(value)
+        row = {"value": value, "count": above.value, "count_error": above.error}
+        row["count_exact"] = float((values > value).sum())
+        counts.append(row | ({"law": _above(law, value, size)} if law is not None else {}))
+    return numbers, counts
+
+
+def _above(law: MarchenkoPastur, value: float, size: int) -> float:
+    """How many of `size` eigenvalues of the law are above a value."""
+    low, high = law.edges
+    if value < 0:
+        return float(size)
+    places = torch.linspace(max(low, value), high, 2001, dtype=torch.float64)
+    return size * torch.trapezoid(law.density(places), places).item() if value < high else 0.0

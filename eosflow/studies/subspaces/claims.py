@@ -1,4 +1,4 @@
-"""What the sources say of steps inside and outside of the top subspace, with their verdicts."""
+"""What is said of steps inside and outside of the top subspace, and the verdicts on it."""
 
 from __future__ import annotations
 
@@ -7,27 +7,30 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from eosflow.analysis.claims import Inequality, table
-from eosflow.studies.subspaces import BEFORE, BULK, DESCENT, DOMINANT, NUDGED, PUSHED
+from eosflow.analysis.claims import Claim, table
+from eosflow.studies.subspaces import BEFORE, BULK, DESCENT, DOMINANT, NUDGED, PUSHED, STALE
+
+WINDOW = 200  # steps that a loss at the end is the mean over: at the edge it oscillates
+SONG = "Song et al. 2025, arXiv:2405.16002, abstract"
+NUDGING = "Jastrzębski et al. 2019, arXiv:1807.05031, abstract"
 
 
 def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts of the study, from its table: medians over the seeds.
+    """One verdict per claim.
 
     Returns: the columns of `eosflow.analysis.claims`.
     """
     seeds = [
-        {str(method): course for method, course in runs.groupby("method")}
+        {str(method): run for method, run in runs.groupby("method")}
         for _, runs in frame.groupby("seed")
     ]
     first = frame.loc[frame["method"] == BEFORE, "iteration"].max()
     rate, steps = frame["learning_rate"].iloc[0], frame["iteration"].max() - first
-    settings = f"cheb-4, learning rate {rate:g}, {steps} steps from step {first} on"
-    rows = [
-        inequality.judged([measure(runs) for runs in seeds], settings)
-        for inequality, measure in CLAIMS.items()
-    ]
-    return table(rows)
+    settings = f"cheb-4, η = {rate:g}, {steps} steps from step {first} on"
+    return table(
+        claim.judged([measure(runs) for runs in seeds], settings)
+        for claim, measure in CLAIMS.items()
+    )
 
 
 Runs = dict[str, pd.DataFrame]
@@ -35,8 +38,11 @@ Measure = Callable[[Runs], float]
 
 
 def _loss(run: pd.DataFrame) -> float:
-    """The loss at the end; infinite where the run diverged."""
-    return math.inf if run["diverged"].iloc[-1] else float(run["loss"].iloc[-1])
+    """The mean loss of the last `WINDOW` steps; infinite if the run diverged."""
+    if run["diverged"].iloc[-1]:
+        return math.inf
+    last = run[run["iteration"] > run["iteration"].max() - WINDOW]
+    return float(last["mean_loss"].mean())
 
 
 def _losses(above: str, below: str) -> Measure:
@@ -44,66 +50,75 @@ def _losses(above: str, below: str) -> Measure:
 
 
 def _edge(run: pd.DataFrame) -> float:
-    """The mean of λ₁(𝓗)η over the later half of the looks."""
+    """The mean of λ₁(𝓗)η over the later half of the evaluations."""
     late = run.iloc[len(run) // 2 :]
     return float((late["sharpness"] * late["learning_rate"]).mean())
 
 
-CLAIMS: dict[Inequality, Measure] = {
-    Inequality(
+_MEAN = f"mean loss of the last {WINDOW} steps"
+CLAIMS: dict[Claim, Measure] = {
+    Claim(
         "gradient-is-dominant",
-        "At the edge most of the gradient lies in the top subspace. Measured: its share of ‖∇𝓛‖², "
-        "the mean along gradient descent from the switch on; holds from 0.5 on.",
-        "(in words)",
-        lambda value: value >= 0.5,
+        "At the edge most of the gradient lies in the top subspace.",
+        "its share of ‖∇𝓛‖², mean along gradient descent from the switch on",
+        SONG,
+        "aligned",
+        above=0.5,
     ): lambda runs: float(runs[DESCENT]["gradient_share"].mean()),
-    Inequality(
+    Claim(
         "dominant-is-flat",
-        "Steps within that subspace do not lower the loss. Measured: the loss of Dominant-SGD at "
-        "the end over that at the switch; holds from 0.9 on.",
-        "(in words)",
-        lambda value: value >= 0.9,
+        "Steps within that subspace do not lower the loss.",
+        f"{_MEAN} of Dominant-SGD over that before the switch",
+        SONG,
+        "no further decrease",
+        within=(0.9, math.inf),
     ): _losses(DOMINANT, BEFORE),
-    Inequality(
+    Claim(
+        "stale-subspace-raises",
+        "Found only every ten steps, the subspace is stale and such steps raise the loss.",
+        f"{_MEAN} of Dominant-SGD over that with the subspace of each step",
+        above=1,
+    ): _losses(STALE, DOMINANT),
+    Claim(
         "descent-beats-dominant",
-        "Gradient descent does better than they do. Measured: the loss of Dominant-SGD at the end "
-        "over that of gradient descent.",
-        "> 1",
-        lambda value: value > 1,
+        "Gradient descent does better than Dominant-SGD.",
+        f"{_MEAN} of Dominant-SGD over that of gradient descent",
+        above=1,
     ): _losses(DOMINANT, DESCENT),
-    Inequality(
+    Claim(
         "bulk-learns",
-        "Steps outside of it lower the loss as well as gradient descent. Measured: the loss of "
-        "Bulk-SGD at the end over that of gradient descent; holds up to 1.1.",
-        "(in words)",
-        lambda value: value <= 1.1,
+        "Steps outside of it lower the loss as well as gradient descent.",
+        f"{_MEAN} of Bulk-SGD over that of gradient descent",
+        SONG,
+        "as effective",
+        within=(0, 1.1),
     ): _losses(BULK, DESCENT),
-    Inequality(
+    Claim(
         "bulk-sharpens",
-        "Without the top subspace nothing holds the sharpness at 2/η. Measured: the mean of λ₁(𝓗)η "
-        "over the later half of Bulk-SGD; holds from 3 on.",
-        "far above 2",
-        lambda value: value >= 3,
+        "Without the top subspace nothing holds the sharpness at 2/η.",
+        "mean of λ₁(𝓗)η over the later half of Bulk-SGD",
+        above=3,
     ): lambda runs: _edge(runs[BULK]),
-    Inequality(
+    Claim(
         "nudged-is-lower",
-        "A smaller step in the top subspace gives a lower loss. Measured: the loss of Nudged-SGD "
-        "with γ = 0.1 at the end over that of gradient descent.",
-        "< 1",
-        lambda value: value < 1,
+        "A smaller step in the top subspace trains faster.",
+        f"{_MEAN} of Nudged-SGD, γ = 0.1, over that of gradient descent",
+        NUDGING,
+        "improve training speed",
+        below=1,
     ): _losses(NUDGED, DESCENT),
-    Inequality(
+    Claim(
         "nudged-is-sharper",
-        "It also gives a higher sharpness. Measured: the mean of λ₁(𝓗) over the later half, γ = "
-        "0.1 over gradient descent.",
-        "> 1",
-        lambda value: value > 1,
+        "It leads to sharper solutions.",
+        "mean of λ₁(𝓗) over the later half, γ = 0.1 over gradient descent",
+        NUDGING,
+        "sharper",
+        above=1,
     ): lambda runs: _edge(runs[NUDGED]) / _edge(runs[DESCENT]),
-    Inequality(
+    Claim(
         "pushed-diverges",
-        "A step five times as large in the top subspace diverges. Measured: 1 where γ = 5 does, "
-        "else 0.",
-        "diverges",
-        lambda value: value == 1,
+        "A step five times as large in the top subspace diverges.",
+        "1 if γ = 5 does, else 0",
+        within=(1, 1),
     ): lambda runs: float(runs[PUSHED]["diverged"].iloc[-1]),
 }

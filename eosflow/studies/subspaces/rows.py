@@ -11,8 +11,8 @@ from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.subspace import BulkSGD, DominantSGD, NudgedSGD
-from eosflow.studies.subspaces import BEFORE, BULK, DESCENT, DOMINANT, NUDGED, PUSHED
-from eosflow.studies.testbeds import cheb, looks
+from eosflow.studies.subspaces import BEFORE, BULK, DESCENT, DOMINANT, NUDGED, PUSHED, STALE
+from eosflow.studies.testbeds import SEEDS, cheb, looks
 
 log = logging.getLogger(__name__)
 
@@ -22,15 +22,17 @@ class Problem:
     """η, the steps of gradient descent before and of each method after the switch.
 
     The course is looked at every `every` steps, a divisor of both; the subspace of the top `k`
-    directions is found anew every `search` steps.
+    directions is found anew every `search` steps, as its source does, and for one method every
+    `rarely`.
     """
 
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    seeds: tuple[int, ...] = SEEDS
     learning_rate: float = 0.4
     before: int = 1000
     after: int = 800
     every: int = 40
-    search: int = 10
+    search: int = 1
+    rarely: int = 10
     k: int = 5
 
     def methods(self) -> dict[str, Optimizer]:
@@ -40,6 +42,7 @@ class Problem:
         return {
             DESCENT: GradientDescent(**shared),
             DOMINANT: DominantSGD(**subspace),
+            STALE: DominantSGD(**{**subspace, "every": self.rarely}),
             BULK: BulkSGD(**subspace),
             NUDGED: NudgedSGD(gamma=0.1, **subspace),
             PUSHED: NudgedSGD(gamma=5.0, **subspace),
@@ -57,7 +60,8 @@ def rows() -> list[dict[str, Any]]:
 def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
     """One row per (seed, method, iteration looked at); the methods begin at the switch.
 
-    `sharpness` is λ₁(𝓗), `gradient_share` the share of ‖∇𝓛‖² in the top k directions, `residual`
+    `mean_loss` is the mean of the loss over the steps since the evaluation before, `sharpness`
+    λ₁(𝓗), `gradient_share` the share of ‖∇𝓛‖² in the top k directions, `residual`
     the largest relative residual of an eigenpair. `diverged` says that the method went beyond all
     bounds: its rows end at the last look before.
     """
