@@ -1,5 +1,6 @@
 # make demo   the whole pipeline, small, in minutes; make demo MIRROR=FOLDER adds what FOLDER holds
 # make test   all checks, with as many tests at a time as CORES
+# make generate   the pages that are made of the code, and the keys of what is new
 # make docs   the pages as a web site in site/, with all links between them checked
 # make fuzz   damage and kill a small campaign for ten minutes: nothing may come out wrong (MINUTES=60)
 # make bench  speed and memory against the targets, into results/benchmarks.csv (Linux, 8 GiB, twenty minutes);
@@ -10,7 +11,7 @@ CORES ?= 2
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: bench demo docs fuzz test test-slurm
+.PHONY: bench demo docs fuzz generate test test-slurm
 .DELETE_ON_ERROR:
 
 demo: .venv/runtime
@@ -29,6 +30,9 @@ test: .venv/test
 
 test-slurm: .venv/test
 	EOSFLOW_TEST_SLURM=1 $(BIN)/pytest tests/test_slurm.py
+
+generate: .venv/runtime
+	$(BIN)/python -m eosflow.workflow.generate
 
 docs: .venv/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from eosflow.datasets.dice import Dice
+from eosflow.networks import NETWORKS
+from eosflow.networks.base import NetworkSettings, Shape
 from eosflow.networks.mlp import MLPSettings
 from eosflow.networks.perceptron import MLP
 from eosflow.objectives.base import Objective
@@ -37,6 +39,22 @@ def small_problem(
     objective = MLPObjective(network, criterion, inputs, labels, WORKSPACES[workspace])
     noise = torch.randn(network.parameters, generator=stream, dtype=torch.float64)
     return objective, network.initialize(seed) + 0.1 * noise
+
+
+# Of one input, by what a network reads.
+SHAPES: dict[str, Shape] = {
+    "vectors": (5,),
+    "images": (3, 32, 32),
+    "sequences": (7, 9),
+    "token ids": (3, 7),
+}
+
+
+def small_network(name: str) -> tuple[NetworkSettings, Shape]:
+    """A network of the registry by its example, BERT smaller, and the shape of an input for it."""
+    small = {"layers": 2, "width": 8, "heads": 2, "vocabulary": 9, "positions": 9}
+    settings = NETWORKS[name].example().model_copy(update=small if name == "bert" else {})
+    return settings, SHAPES[settings.reads]
 
 
 def write_noise_subset(path: Path, seed: int) -> Path:

@@ -13,24 +13,27 @@ import torch
 from eosflow.analysis import claims as judged
 from eosflow.datasets.dice import Dice, parameter_table
 from eosflow.measurements import MEASUREMENTS
-from eosflow.measurements.chain_factors import ChainFactors
 from eosflow.measurements.factors import decompose
 from eosflow.networks.module import ModuleNetwork
 from eosflow.networks.perceptron import MLP
 from eosflow.objectives.mlp import MLPObjective
 from eosflow.objectives.module import ModuleObjective
 from eosflow.optimizers import OPTIMIZERS
+from eosflow.optimizers.gradient import GradientDescent
 from eosflow.results import claims, columns
 from eosflow.results.collect import RUN_COLUMNS
 from eosflow.results.courses import IDENTITY
+from eosflow.runs.names import place_of
 from eosflow.runs.train import COLUMNS
+from eosflow.storage.columns import names_of, types_of
 from eosflow.storage.errors import UserError
 from eosflow.studies import STUDIES
 
+pytestmark = pytest.mark.registry
 ROOT = Path(__file__).resolve().parent.parent
 EVIDENCE = sorted((ROOT / "docs" / "reproduction").glob("*/"))
 TRAJECTORY = "EXP/nN/RUN/trajectory.parquet"
-ADD = "describe it in eosflow/results/columns.yaml"
+ADD = "describe it where the file is made, or in eosflow/results/columns.yaml"
 
 
 def entry(path: str, optimizer: str = "") -> columns.File:
@@ -89,32 +92,43 @@ def test_the_decomposition_of_a_chain_and_of_another_network() -> None:
     hold(file, decompose(of_other, other.initialize(0).double()), whole=False)
 
 
-def test_trajectories_of_every_optimizer() -> None:
-    hold(entry(TRAJECTORY), COLUMNS)
-    for name, kind in OPTIMIZERS.items():
-        hold(entry(TRAJECTORY, name), kind.example().columns(1000, 3))
-
-
-def test_measurements() -> None:
-    for name, kind in MEASUREMENTS.items():
-        if name != "decomposition":
-            first = [*IDENTITY, "iteration", "flow_time"]
-            # How many links a chain has is not known beforehand: test_the_factors_of_a_chain.
-            whole = name != "chain-factors"
-            given = {"validation": 1} if name == "accuracy" else {}
-            columns_of = [*first, *kind(**given).columns(3)]
-            hold(entry(f"measurements/{name}.parquet"), columns_of, whole)
-
-
-def test_the_factors_of_a_chain() -> None:
+def problem() -> tuple[MLPObjective, torch.Tensor]:
+    """Six examples, three classes, two affine layers."""
     inputs, labels = torch.randn(6, 4, dtype=torch.float64), torch.arange(6) % 3
-    module = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3))
-    network = ModuleNetwork(module.double(), (4,), lambda module, stream: None)
-    objective = ModuleObjective(network, "cross_entropy", inputs, labels)
-    record = ChainFactors().measure(objective, network.initialize(0).double(), 0, 0)
-    hold(
-        entry("measurements/chain-factors.parquet"), [*IDENTITY, "iteration", "flow_time", *record]
-    )
+    network = MLP((4, 5, 3))
+    objective = MLPObjective(network, "cross_entropy", inputs, labels)
+    return objective, network.initialize(0)
+
+
+def test_the_columns_of_any_trajectory() -> None:
+    hold(entry(TRAJECTORY), COLUMNS)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizers_facts_are_its_columns(name: str) -> None:
+    objective, theta = problem()
+    optimizer = OPTIMIZERS[name].example()
+    state = optimizer.init(objective, theta, 0)
+    step = optimizer.step(objective, objective.evaluate(theta), state)
+    assert step is not None
+    kinds = types_of(optimizer.columns(len(theta), 3))
+    assert step.facts.keys() == kinds.keys()
+    for fact, value in step.facts.items():
+        assert kinds[fact] in ("float64", "int64", "bool")
+        assert isinstance(value, bool) == (kinds[fact] == "bool"), fact
+    hold(entry(TRAJECTORY, name), step.facts)
+
+
+@pytest.mark.parametrize("name", MEASUREMENTS)
+def test_a_measurements_numbers_are_its_columns(name: str) -> None:
+    objective, theta = problem()
+    measurement = MEASUREMENTS[name].example().during(GradientDescent.example(), 0)
+    held_out = [objective] if measurement.held_out_examples else []
+    record = measurement.measure(objective, theta, 0, 0, *held_out)  # type: ignore[call-arg]
+    # What is measured of fewer parameters, layers or outliers than there could be has fewer.
+    assert set(names_of(measurement.columns(3))) <= set(record)
+    frame = entry(f"{place_of(name)}.parquet")
+    hold(frame, [*IDENTITY, "iteration", "flow_time", *record], whole=False)
 
 
 def test_studies() -> None:
@@ -142,9 +156,3 @@ def test_a_column_is_explained_with_the_files_that_have_it() -> None:
 def test_near_misses_are_suggested(given: str, meant: str) -> None:
     with pytest.raises(UserError, match=rf"has a column {given}\. Did you mean .*{meant}"):
         columns.explain(given)
-
-
-def test_the_page_of_columns_is_up_to_date() -> None:
-    assert columns.PAGE.read_text(encoding="utf-8") == columns.page(), (
-        "docs/columns.md is out of date: python -m eosflow.results.columns"
-    )

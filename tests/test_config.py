@@ -53,6 +53,7 @@ def test_the_demo_is_two_experiments_of_four_sizes_and_four_seeds() -> None:
     assert {run.dataset for run in runs.values()} == {"dice", "atrialfibrillation"}
 
 
+@pytest.mark.registry
 @pytest.mark.parametrize("path", sorted(DEMO.parent.glob("*.yaml")), ids=lambda path: path.stem)
 def test_each_config_of_the_project_makes_what_it_selects(path: Path) -> None:
     """Laid over the paper's, and over the adaptive flow's, for which some are meant."""
@@ -223,6 +224,7 @@ def test_the_papers_config_says_what_the_defaults_are() -> None:
     assert brief["dataset"] == {"name": "cifar10"}
 
 
+@pytest.mark.registry
 def test_every_group_of_keys_refuses_an_unknown_one() -> None:
     paths = {name.rpartition(".")[0] for name in all_keys(Config)}
     assert {"", "stop", "figures", "experiments.NAME", "optimizers.adam"} <= paths

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from eosflow.datasets import dice
+from eosflow.datasets import dice, dice_drawing
 from eosflow.datasets.pool import Resources
 
 DATA = Path(__file__).parent / "data"
@@ -32,7 +32,7 @@ def r_references(point: int = 16) -> list[tuple[int, dict[str, list[float]], np.
     return references
 
 
-@pytest.mark.parametrize("point", dice.POINTS)
+@pytest.mark.parametrize("point", dice_drawing.POINTS)
 @pytest.mark.parametrize("number", range(36))
 def test_images_are_those_of_r(number, point):
     """Well within 4 grey levels and 5 % of ink; with cairo 1.16 they are equal, pixel by pixel."""
@@ -51,7 +51,7 @@ def test_the_references_cover_every_class_and_line_end():
 
 def test_the_references_tell_the_plot_characters_apart():
     """With the wrong one the test above would fail on every class that has points."""
-    for first, second in itertools.combinations(dice.POINTS, 2):
+    for first, second in itertools.combinations(dice_drawing.POINTS, 2):
         differing = {
             number
             for (number, _, one), (*_, other) in zip(
@@ -83,7 +83,7 @@ def test_lines_of_the_windows_device_are_those_of_xlib():
     assert differing <= 0.02 * ink
 
 
-@pytest.mark.parametrize("point", dice.POINTS)
+@pytest.mark.parametrize("point", dice_drawing.POINTS)
 def test_the_windows_device_paints_whole_pixels_and_no_point_vanishes(point):
     for class_number in dice.RANGES:
         drawn = dice.parameters(0, class_number, np.arange(1000))

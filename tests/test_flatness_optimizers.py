@@ -31,6 +31,7 @@ from eosflow.optimizers.curvature import SharpestNoise, TracePenalty, trace_and_
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.loop import StopCriteria, TrainState, follow
 from eosflow.runs.train import train
+from eosflow.storage.columns import types_of
 from eosflow.storage.errors import UserError
 from eosflow.storage.settings import from_record, record
 
@@ -312,7 +313,7 @@ def test_a_step_changes_nothing_and_a_stored_state_goes_on_to_the_same_bits(
         assert torch.equal(first.theta, second.theta)
         assert same(first.state, second.state)
         assert first.state.keys() == optimizer.init(objective, theta, 0).keys()
-        assert first.facts.keys() == optimizer.columns(len(theta), 4).keys()
+        assert first.facts.keys() == types_of(optimizer.columns(len(theta), 4)).keys()
     middle = whole[6]
     tensors = {k: v for k, v in middle.optimizer.items() if isinstance(v, Tensor)}
     numbers = {k: v for k, v in middle.optimizer.items() if k not in tensors}

@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import ChainedScheduler, CosineAnnealingLR, Linear
 from eosflow.optimizers.base import Optimizer, State, Step
 from eosflow.optimizers.gradient import GradientDescent, GradientOptimizer
 from eosflow.optimizers.preconditioned import Adam, RMSprop
+from eosflow.storage.columns import types_of
 from eosflow.storage.errors import UserError
 from eosflow.storage.settings import from_record, record, requires
 
@@ -291,7 +292,7 @@ def test_settings_survive_their_record_and_facts_are_the_columns(
     assert requires(type(optimizer)) == ["learning_rate"]
     step = take(optimizer, rosenbrock, start())
     assert step is not None
-    assert step.facts.keys() == optimizer.columns(6, 1).keys()
+    assert step.facts.keys() == types_of(optimizer.columns(6, 1)).keys()
     assert optimizer.products_per_step(1) == 0
     assert not optimizer.follows_flow
 

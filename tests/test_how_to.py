@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +15,12 @@ import pandas as pd
 import pytest
 from project import ROOT, Project
 
+from eosflow.storage.files import read_json
+
 pytestmark = pytest.mark.slow
 
 PAGE = (ROOT / "docs" / "how-to.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 RUN = "results/dice-ce/n6/init0-subset0"
 
 
@@ -22,23 +29,69 @@ def recipe(title: str) -> str:
     return PAGE.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
 
 
-def follow(project: Project, title: str) -> None:
-    """Write the module that a recipe shows, and enter its class in the registry it names."""
-    text = recipe(title)
-    file = re.search(r"`(eosflow/[a-z_/]+\.py)`", text)[1]
-    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
-    (project.root / file).write_text(code)
-    registry, name, table = re.search(
-        r"In `(eosflow/[a-z_/]+\.py)` import `(\w+)` and add it to `(\w+)`", text
-    ).groups()
-    module = file.removesuffix(".py").replace("/", ".")
-    content = (project.root / registry).read_text()
-    first = re.search(r"^from eosflow", content, re.MULTILINE).start()
-    content = content[:first] + f"from {module} import {name}\n" + content[first:]
-    entered = re.sub(rf"({table}: [^\n]*= \{{.*?for \w+ in \(\n)", rf"\1        {name},\n", content,
-                     count=1, flags=re.DOTALL)  # fmt: skip
-    assert entered != content, f"{registry} has no table {table} of the usual form"
-    (project.root / registry).write_text(entered)
+def follow(root: Path, title: str) -> None:
+    """Write the files that a recipe shows, and enter its line where the recipe says."""
+    module, line = recipe(title).split("\n2. In ")
+    one = r"`(eosflow/[a-z_/]+\.(?:py|yaml))`(?:(?!```).)*?```\w+\n(.*?)```"
+    shown = re.findall(one, module, re.DOTALL)
+    assert shown
+    for file, content in shown:
+        (root / file).parent.mkdir(exist_ok=True)
+        (root / file).write_text(content, encoding="utf-8")
+    place, line = re.match(r"`(eosflow/[a-z_/]+\.py)` (.*)", line).groups()
+    content = (root / place).read_text(encoding="utf-8")
+    if imported := re.match(r"import `(\w+)` and add it to `(\w+)`", line):
+        name, table = imported.groups()
+        module = shown[0][0].removesuffix(".py").replace("/", ".")
+        first = re.search(r"^from eosflow", content, re.MULTILINE).start()
+        content = content[:first] + f"from {module} import {name}\n" + content[first:]
+        pattern, new = rf"({table}: [^\n]*= \{{.*?for \w+ in \(\n)", f"        {name},\n"
+    else:
+        name, table = re.match(r'add `("\w+")` to `(\w+)`', line).groups()
+        pattern, new = rf"({table}\b[^\n]*= \()", f"{name}, "
+    entered, count = re.subn(
+        pattern, lambda match: match[1] + new, content, count=1, flags=re.DOTALL
+    )
+    assert count == 1, f"{place} has no table {table} of the usual form"
+    (root / place).write_text(entered, encoding="utf-8")
+
+
+RECIPES = tuple(re.findall(r"^## (Add an? \w+)$", PAGE, re.MULTILINE))
+
+
+def test_after_all_recipes_every_test_of_what_is_registered_passes(tmp_path: Path) -> None:
+    """Six things more, `make generate`, and the tests that go over registries and pages."""
+    things = ("an optimizer", "a network", "a measurement", "a dataset", "a study", "a figure")
+    assert tuple(f"Add {thing}" for thing in things) == RECIPES
+    tree = tmp_path / "tree"
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    for file in subprocess.check_output(command, cwd=ROOT, text=True).splitlines():
+        if (ROOT / file).is_file():
+            (tree / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / file, tree / file)
+    for title in RECIPES:
+        follow(tree, title)
+    generate = re.search(r"^generate:.*\n\t\$\(BIN\)/python (.*)$", MAKEFILE, re.MULTILINE)[1]
+    environment = os.environ | {"PYTHONPATH": str(tree)}
+    marked = [
+        str(f) for f in (tree / "tests").glob("test_*.py") if "mark.registry" in f.read_text()
+    ]
+    tests = ["-m", "pytest", "-q", "-x", "-m", "registry", "-p", "no:cacheprovider", *marked]
+    for arguments in (generate.split(), tests):
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=tree, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    # One run of each was among them: what is new is known, and nothing of what was there has moved.
+    known = read_json(tree / "tests/data/keys.json")
+    assert {"optimizer sign-descent", "network linear", "dataset stripes"} <= known.keys()
+    assert read_json(ROOT / "tests/data/keys.json").items() < known.items()
+    for page, name in (
+        ("columns", "weight_norm"),
+        ("figures", "final-loss"),
+        ("studies", "my-study"),
+    ):
+        assert name in (tree / f"docs/{page}.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -47,7 +100,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def test_add_an_optimizer(project: Project) -> None:
-    follow(project, "Add an optimizer")
+    follow(project.root, "Add an optimizer")
     settings = "optimizers={sign-descent: {learning_rate: 0.01}}"
     options = ("--config", "optimizer=sign-descent", settings, "stop={max_iterations: 30}")
     project.run(f"{RUN}/manifest.json", *options)
@@ -57,7 +110,7 @@ def test_add_an_optimizer(project: Project) -> None:
 
 
 def test_add_a_network(project: Project) -> None:
-    follow(project, "Add a network")
+    follow(project.root, "Add a network")
     project.run(f"{RUN}/decomposition/index.json", "--config", "network=linear",
                 "stop={max_iterations: 40}")  # fmt: skip
     record = json.loads((project.root / RUN / "run.json").read_text())
@@ -71,7 +124,7 @@ def test_add_a_network(project: Project) -> None:
 
 def test_add_a_measurement(project: Project) -> None:
     project.run(f"{RUN}/decomposition/index.json")
-    follow(project, "Add a measurement")
+    follow(project.root, "Add a measurement")
     measured = ("--config", "measure=[decomposition, weight-norm]")
     target = f"{RUN}/measurements/weight-norm/index.json"
     assert project.jobs(target, *measured) == {"measure": 1}  # nothing is trained anew
@@ -102,7 +155,7 @@ def records(folder: Path) -> dict[Path, int]:
 
 
 def test_add_a_dataset(project: Project) -> None:
-    follow(project, "Add a dataset")
+    follow(project.root, "Add a dataset")
     (project.root / "mine.yaml").write_text(
         "select: [mine]\ndatasets: {stripes: {}}\nexperiments: {mine: {dataset: stripes, "
         "criterion: cross_entropy, n: [10], target_loss: 0.3}}\n"
@@ -134,14 +187,8 @@ def test_use_your_own_data(project: Project) -> None:
 
 
 def test_add_a_study(project: Project) -> None:
+    follow(project.root, "Add a study")
     text = recipe("Add a study")
-    files = re.findall(r"`(eosflow/[a-z_/]+my_study/[a-z_.]+)`.*?```\w+\n(.*?)```", text, re.DOTALL)
-    for file, content in files:
-        path = project.root / file
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(content, encoding="utf-8")
-    line = re.search(r"The line is .*?```python\n(.*?)```", text, re.DOTALL)[1]
-    project.edit("eosflow/studies/__init__.py", "_FOLDERS = (\n", f"_FOLDERS = (\n{line}")
     (project.root / "my-study.yaml").write_text(
         re.search(r"```yaml\n(# my-study.yaml.*?)```", text, re.DOTALL)[1]
     )

@@ -1,50 +1,26 @@
-"""Keys that last: what a run is recognised by stays as it is when settings are added.
-
-`python tests/test_keys.py` writes the stored keys anew; that makes every finished run stale.
-"""
+"""Keys that last: what a run is recognised by stays as it is when settings are added."""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
+import pytest
 from problems import small_spec
-from project import ROOT
 from pydantic import Field
 
 from eosflow.networks.mlp import MLPSettings
-from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.batches import Shuffled
-from eosflow.optimizers.gradient import GradientDescent
 from eosflow.runs.spec import RunSpec, Stop
-from eosflow.storage.files import read_json, write_json
-from eosflow.workflow import config, expand
-
-STORED = Path(__file__).parent / "data" / "keys.json"
+from eosflow.storage.files import read_json
+from eosflow.workflow.generate import KEYS, keys
 
 
-def keys() -> dict[str, str]:
-    """Keys of the paper's runs, of those of docs/reproduction.md, of the demo's, and of one run
-    with each optimizer and batch.
-    """
-    paper = ROOT / "config.yaml"
-    found = {f"paper {k}": r.key for k, r in expand.expand(config.load([paper])).items()}
-    for name in ("reproduction", "demo"):
-        runs = expand.expand(config.load([paper, ROOT / "config" / f"{name}.yaml"]))
-        found |= {f"{name} {k}": r.key for k, r in runs.items()}
-    for name in OPTIMIZERS:
-        found[f"optimizer {name}"] = small_spec(optimizer=OPTIMIZERS[name].example()).key
-    plain = GradientDescent.example()
-    found["batch shuffled"] = small_spec(optimizer=plain, batch=Shuffled(size=4)).key
-    return found
-
-
+@pytest.mark.registry
 def test_keys_are_those_of_the_runs_that_are_there() -> None:
-    stored = read_json(STORED)
-    now = keys()
+    stored, now = read_json(KEYS), keys()
     moved = [name for name, key in stored.items() if now.get(name) != key]
     assert moved == [], "finished runs would be trained again"
-    assert list(now) == list(stored), "run `python tests/test_keys.py` to add the new ones"
+    assert now.keys() == stored.keys(), "`make generate` adds the new ones"
 
 
 def test_a_new_setting_at_its_default_changes_no_key() -> None:
@@ -80,7 +56,3 @@ def test_a_record_and_its_brief_are_read_back() -> None:
     for spec in (small_spec(), small_spec(stop=Stop(), batch=Shuffled(size=4))):
         assert RunSpec.from_record(spec.to_record()) == spec
         assert RunSpec.from_record(spec.to_brief()) == spec
-
-
-if __name__ == "__main__":
-    write_json(STORED, keys())

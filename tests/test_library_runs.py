@@ -126,6 +126,7 @@ def test_a_run_of_an_mlp_has_the_numbers_of_the_closed_form(subset: Path, tmp_pa
         np.testing.assert_allclose(run.trajectory[name], expected[name], rtol=1e-6)
 
 
+@pytest.mark.registry
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_of_the_registry_follows_a_module(name: str) -> None:
     kind = getattr(eosflow, OPTIMIZERS[name].__name__)
@@ -139,6 +140,7 @@ def test_every_optimizer_of_the_registry_follows_a_module(name: str) -> None:
     assert after.loss == pytest.approx(run.loss, rel=1e-12)
 
 
+@pytest.mark.registry
 def test_every_measurement_of_the_registry_is_taken_on_the_way() -> None:
     own = eosflow.Problem(mlp(), "cross_entropy", data_of())
     measure = [getattr(eosflow, kind.__name__).example() for kind in MEASUREMENTS.values()]

@@ -14,10 +14,12 @@ from eosflow.measurements import MEASUREMENTS
 from eosflow.measurements.base import Measurement
 from eosflow.measurements.decomposition import Decomposition
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
+from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.runs.data import make_objective
 from eosflow.runs.measure import measure_run
 from eosflow.runs.train import train
+from eosflow.storage.columns import names_of
 from eosflow.storage.damage import note_damage
 from eosflow.storage.files import read_json
 
@@ -27,18 +29,17 @@ def subset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_noise_subset(tmp_path_factory.mktemp("data") / "dice-subset0.npz", seed=0)
 
 
-# What a measurement cannot do without along the flow.
-NEEDED: dict[str, dict[str, Any]] = {"alpha-scan": {"learning_rate": 0.1}}
-
-
 # One with held-out examples takes a file more: tests/test_studies_of_runs.py.
+@pytest.mark.registry
 @pytest.mark.parametrize(
     "name", [n for n, k in MEASUREMENTS.items() if not k.example().held_out_examples]
 )
 def test_online_and_from_a_snapshot_the_numbers_are_the_same(
     name: str, subset: Path, tmp_path: Path
 ) -> None:
-    spec, measurement = small_spec(max_iterations=30), MEASUREMENTS[name](**NEEDED.get(name, {}))
+    spec = small_spec(max_iterations=30)
+    # Along the flow a learning rate must be given.
+    measurement = MEASUREMENTS[name].example().during(GradientDescent.example(), 0)
     train(spec, subset, tmp_path, threads=1)
     measure_run(tmp_path, subset, measurement)
     objective = make_objective(spec, subset, torch.device("cpu"))
@@ -64,7 +65,7 @@ def test_online_and_from_a_snapshot_the_numbers_are_the_same(
     for iteration, numbers in online.items():
         stored = read_json(folder / f"step{iteration:06d}.json")
         assert {key: stored[key] for key in numbers} == numbers
-        assert set(measurement.columns(spec.outputs)) <= set(numbers)
+        assert set(names_of(measurement.columns(spec.outputs))) <= set(numbers)
     # To be looked at changes nothing.
     theta = train(spec, subset, tmp_path / "unseen", threads=1)["snapshots"][-1]["sha256"]
     assert theta == read_json(tmp_path / "manifest.json")["snapshots"][-1]["sha256"]

@@ -14,6 +14,7 @@ from project import ROOT
 from scipy import stats
 from verdicts import AGAINST, FEW
 
+from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.results import columns
 from eosflow.results.page import studied
@@ -91,7 +92,7 @@ def test_the_stop_is_chosen_by_the_examples_kept_apart() -> None:
 
 def test_gradients_are_those_that_the_method_needs() -> None:
     course = pd.DataFrame({"power_iterations": [3, 0, 0, 0, 0, 2, 0, 0, 0, 0]})
-    noise = {"name": "sharpest-noise", "learning_rate": 0.1, "k": 1, "examples": 50}
+    noise = {**record(OPTIMIZERS["sharpest-noise"].example()), "k": 1, "examples": 50}
     counted = {
         "gradient-descent": ({}, 7), "swa": ({}, 7), "sam": ({}, 14), "adam-sam": ({}, 14),
         "sgd-tracer": ({}, 21),
@@ -99,7 +100,7 @@ def test_gradients_are_those_that_the_method_needs() -> None:
     }  # fmt: skip
     for name, (settings, expected) in counted.items():
         one = run("fast", 0, [0.1, 0.2])
-        optimizer = {"name": name, "learning_rate": 0.1, **settings}
+        optimizer = {**record(OPTIMIZERS[name].example()), **settings}
         one = StudyRun({**one.spec, "optimizer": optimizer}, "", course, 1.0, {})
         assert gradients(one, 7) == expected
     one = StudyRun({**run("fast", 0, [0.1]).spec, "optimizer": noise}, "", course, 1.0, {})

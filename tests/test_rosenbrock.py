@@ -25,6 +25,7 @@ from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.flow import ExponentialEuler
 from eosflow.optimizers.loop import LANDING, Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
+from eosflow.storage.columns import types_of
 from eosflow.storage.settings import from_record, record
 
 
@@ -339,7 +340,7 @@ def test_settings_survive_their_record_and_facts_are_the_columns() -> None:
     optimizer = ExponentialRosenbrock(tolerance=0.003)
     assert from_record(OPTIMIZERS, json.loads(json.dumps(record(optimizer)))) == optimizer
     step = run(optimizer, StopCriteria(iterations=1))[1][0]
-    assert step.facts.keys() == optimizer.columns(6, 1).keys()
+    assert step.facts.keys() == types_of(optimizer.columns(6, 1)).keys()
     assert optimizer.describe() == "exponential Rosenbrock of order 3, tolerance 0.003"
     assert optimizer.follows_flow
     assert optimizer.lands_on_target

@@ -30,6 +30,7 @@ from eosflow.optimizers.sharpness import (
     diagonal_fisher,
     penalty_gradient,
 )
+from eosflow.storage.columns import types_of
 from eosflow.storage.settings import from_record, record
 from eosflow.studies.testbeds import cheb
 
@@ -233,7 +234,7 @@ def test_a_step_changes_nothing_and_its_state_is_all_there_is(
         assert torch.equal(first.theta, second.theta)
         assert torch.equal(first.theta, expected.theta)
         assert first.state.keys() == optimizer.init(objective, theta, 0).keys()
-        assert first.facts.keys() == optimizer.columns(6, 1).keys()
+        assert first.facts.keys() == types_of(optimizer.columns(6, 1)).keys()
         theta, state = first.theta, dict(first.state)
     for key, value in middle.state.items():
         assert torch.equal(torch.as_tensor(value), torch.as_tensor(again[key]))

@@ -26,6 +26,7 @@ from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.optimizers.subspace import BulkSGD, DominantSGD, NudgedSGD, SubspaceOptimizer
 from eosflow.runs.train import train
+from eosflow.storage.columns import types_of
 from eosflow.storage.settings import from_record, record
 
 KINDS = (NudgedSGD, DominantSGD, BulkSGD)
@@ -261,7 +262,7 @@ def test_a_step_changes_nothing_and_repeats_to_the_last_bit(optimizer: SubspaceO
         assert torch.equal(first.theta, second.theta)
         assert same(first.state, second.state)
         assert first.facts == second.facts
-        assert first.facts.keys() == optimizer.columns(len(theta), 4).keys()
+        assert first.facts.keys() == types_of(optimizer.columns(len(theta), 4)).keys()
 
 
 @each
@@ -349,7 +350,9 @@ def test_more_directions_than_parameters_are_all_of_them() -> None:
     courses, sights = walked(objective, DominantSGD(learning_rate=0.1, k=5), theta, 1)
     assert courses[-1].theta.tolist() == pytest.approx([0.7, 0.9], rel=1e-12)
     assert sights[0].step is not None
-    assert sights[0].step.facts.keys() == DominantSGD(learning_rate=0.1).columns(2, 1).keys()
+    assert (
+        sights[0].step.facts.keys() == types_of(DominantSGD(learning_rate=0.1).columns(2, 1)).keys()
+    )
 
 
 def test_descriptions() -> None:

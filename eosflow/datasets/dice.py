@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -173,6 +173,10 @@ class Dice(DatasetSettings):
         description="unit: white 1, ink 0; inverted: white 0, ink 1; signed: white 1, ink -1; "
         "standardised: mean 0 and deviation 1 over all pixels of all training images",
     )
+
+    def packages(self) -> Mapping[str, str]:
+        """What draws the images."""
+        return {"cairocffi": "workflow"}
 
     def input_shape(self) -> tuple[int, ...]:
         """(channels, size, size): grey planes, by rows from top to bottom."""

@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,9 +20,6 @@ from eosflow.storage.files import replacing, sha256
 from eosflow.storage.hub import at_hand_or_fetched
 from eosflow.storage.progress import count_progress
 
-if TYPE_CHECKING:
-    from eosflow.datasets.sst import SST
-
 log = logging.getLogger(__name__)
 
 BATCH = 64  # phrases that go through the model together
@@ -32,8 +29,21 @@ EMBEDDING_VERSION = 1  # raise it when the numbers move: older caches are then l
 Vectors = dict[str, NDArray[np.float32]]  # phrase -> (positions, hidden)
 
 
+class Encoder(Protocol):
+    """A model, and what of a phrase goes through it; the settings of `eosflow.datasets.sst`."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def revision(self) -> str | None: ...
+    @property
+    def words(self) -> int: ...
+    @property
+    def tokens(self) -> str: ...
+
+
 def embed_phrases(
-    phrases: Sequence[str], settings: SST, cache: Path, device: str = "auto"
+    phrases: Sequence[str], settings: Encoder, cache: Path, device: str = "auto"
 ) -> NDArray[np.float32]:
     """Word vectors of each phrase, flattened: float32 (n, words · hidden).
 
@@ -58,7 +68,7 @@ def embed_phrases(
     return inputs.reshape(len(phrases), words * hidden)
 
 
-def _cache_key(settings: SST) -> str:
+def _cache_key(settings: Encoder) -> str:
     """A name for what the vectors depend on: the model's files or revision, and the treatment."""
     model = Path(settings.model)
     if model.is_dir():
@@ -83,7 +93,7 @@ def _cached(folder: Path, phrases: Sequence[str]) -> Vectors:
     return vectors
 
 
-def _embed(phrases: Sequence[str], settings: SST, folder: Path, device: str) -> Vectors:
+def _embed(phrases: Sequence[str], settings: Encoder, folder: Path, device: str) -> Vectors:
     """Embed `phrases`, writing to the cache every SHARD batches, so that a stop loses little."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -146,7 +156,7 @@ def load_model(model: str, revision: str | None) -> tuple[Any, Any]:
 
 
 def encode(
-    tokenizer: Any, model: Any, phrases: Sequence[str], settings: SST
+    tokenizer: Any, model: Any, phrases: Sequence[str], settings: Encoder
 ) -> list[NDArray[np.float32]]:
     """Vectors (positions, hidden) of a batch of phrases; each is the same in any batch."""
     words = settings.words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -15,6 +15,7 @@ from eosflow.datasets.base import Archive, DatasetSettings, Facts, Phrases, Prev
 from eosflow.datasets.pool import Pool, Resources
 from eosflow.datasets.token_ids import ROWS, hashed_ids
 from eosflow.storage.errors import UserError, needs
+from eosflow.storage.settings import HubFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -199,6 +200,16 @@ class SST(DatasetSettings):
                 "take tokens: word, or encoder: roberta."
             )
         return self
+
+    def packages(self) -> Mapping[str, str]:
+        """What reads the trees, and the library of the encoder if that is a model."""
+        model = {"transformers": "sst"} if self.encoder == "roberta" else {}
+        return {"nltk": "sst", **model}
+
+    def hub_files(self) -> tuple[HubFile, ...]:
+        """The encoder, if that is a model."""
+        wanted = (HubFile(self.model, self.revision, "model.safetensors"),)
+        return wanted if self.encoder == "roberta" else ()
 
     def input_shape(self) -> tuple[int, ...]:
         """(words, hidden size of the model); (words, 768) if random; (3, words + 2) for token ids.

@@ -13,6 +13,7 @@ from eosflow.datasets.archives import UnfitArchive, read_members
 from eosflow.datasets.base import Archive, DatasetSettings, Facts, Phrases, Preview
 from eosflow.datasets.pool import Pool, Resources
 from eosflow.datasets.token_ids import ROWS, pair_ids
+from eosflow.storage.settings import HubFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,6 +65,14 @@ class SuperGLUE(DatasetSettings):
     def pair(cls, row: Mapping[str, Any]) -> tuple[Any, Any]:
         """The two texts of a published row. Raises: KeyError where it lacks one."""
         raise NotImplementedError
+
+    def packages(self) -> Mapping[str, str]:
+        """The library of the tokenizer."""
+        return {"transformers": "sst"}
+
+    def hub_files(self) -> tuple[HubFile, ...]:
+        """The tokenizer."""
+        return (HubFile(self.model, self.revision, "config.json"),)
 
     def input_shape(self) -> tuple[int, ...]:
         """(3, positions): token ids, attention mask, token types."""

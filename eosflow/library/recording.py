@@ -17,6 +17,7 @@ from eosflow.optimizers.base import Optimizer
 from eosflow.runs.progress import LossProgress
 from eosflow.runs.snapshots import EveryIterations
 from eosflow.runs.train import COLUMNS, row_of
+from eosflow.storage.columns import types_of
 from eosflow.storage.progress import count_progress
 
 # What a measurement with `every=0` looks at, besides the last: the snapshots of a workflow's run.
@@ -37,7 +38,7 @@ class Recorder:
     ) -> None:
         self._problem, self._optimizer = problem, optimizer
         outputs = math.prod(problem.network.output_shape)
-        self._kinds = COLUMNS | optimizer.columns(problem.network.parameters, outputs)
+        self._kinds = COLUMNS | types_of(optimizer.columns(problem.network.parameters, outputs))
         self._rows: list[list[float]] = []
         self._measures = named(measure, None if held_out is None else len(held_out[1]))
         self._records: dict[str, list[dict[str, Any]]] = {name: [] for name in self._measures}

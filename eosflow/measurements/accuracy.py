@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from eosflow.measurements.base import Measurement
+from eosflow.storage.columns import Column, Columns
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,10 +43,35 @@ class Accuracy(Measurement):
         """`held_out`."""
         return self.held_out
 
-    def columns(self, outputs: int) -> tuple[str, ...]:
+    def columns(self, outputs: int) -> Columns:
         """𝓛 and the share of examples whose largest output is that of their class, of each set."""
-        sets = ("", "held_out_", *(("validation_",) if self.validation else ()))
-        return tuple(f"{which}{name}" for which in sets for name in ("loss", "accuracy"))
+        kept_apart = self.validation > 0
+        return (
+            Column("loss", "𝓛", "𝓛(θ) on the run's examples (E0)", "loss"),
+            Column("accuracy", "–", "share of them whose largest output is their class", "share"),
+            Column("held_out_loss", "–", "mean loss on the held-out examples", "loss"),
+            Column(
+                "held_out_accuracy",
+                "–",
+                "share of the held-out examples whose largest output is their class",
+                "share",
+            ),
+            Column(
+                "validation_loss",
+                "–",
+                "mean loss on the held-out examples kept apart, if any are; they are not in "
+                "held_out_loss",
+                "loss",
+                given=kept_apart,
+            ),
+            Column(
+                "validation_accuracy",
+                "–",
+                "share of those whose largest output is their class",
+                "share",
+                given=kept_apart,
+            ),
+        )
 
     def measure(  # type: ignore[override]  # the loss on `held_out_examples` comes with it
         self, objective: Objective, theta: Tensor, iteration: int, seed: int, held_out: Objective

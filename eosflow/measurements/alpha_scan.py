@@ -8,6 +8,7 @@ from pydantic import Field
 
 from eosflow.measurements.base import Measurement
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
+from eosflow.storage.columns import Column, Columns
 from eosflow.storage.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class AlphaScan(Measurement):
     """
 
     name: ClassVar[str] = "alpha-scan"
+    rows: ClassVar[str] = "X is α, the length of the step in those of the optimizer."
 
     alphas: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         (0.25, 0.33, 0.5, 1.0, 2.0, 3.0, 4.0),
@@ -69,11 +71,43 @@ class AlphaScan(Measurement):
             return self
         return self.model_copy(update={"learning_rate": optimizer.rate(iteration)})
 
-    def columns(self, outputs: int) -> tuple[str, ...]:
+    def columns(self, outputs: int) -> Columns:
         """`top_batch_α` and so on, with α as in 0.25; then η, the scale and the eigenpairs."""
-        changes = (name for alpha in self.alphas for name in _names(alpha))
-        rest = ("learning_rate", "top_scale", "batch_size")
-        return (*changes, *rest, *TopEigenvalues(k=2).columns(outputs))
+        alphas = tuple(f"{alpha:g}" for alpha in self.alphas)
+        return (
+            Column(
+                "top_batch_X",
+                "–",
+                "mean change of the loss of B from θ to θ − αη (g_B·v₁) v₁",
+                "loss",
+                each=alphas,
+            ),
+            Column("top_whole_X", "–", "the same of the loss of all examples", "loss", each=alphas),
+            Column(
+                "random_batch_X",
+                "–",
+                "as top_batch_X along a random unit vector",
+                "loss",
+                each=alphas,
+            ),
+            Column(
+                "random_whole_X", "–", "the same of the loss of all examples", "loss", each=alphas
+            ),
+            Column(
+                "step_batch_X",
+                "–",
+                "mean change of the loss of B from θ to θ − αη g_B",
+                "loss",
+                each=alphas,
+            ),
+            Column(
+                "step_whole_X", "–", "the same of the loss of all examples", "loss", each=alphas
+            ),
+            Column("learning_rate", "η", "learning rate of the scan", "flow time"),
+            Column("top_scale", "–", "mean of η (g_B·v₁)²", "loss"),
+            Column("batch_size", "–", "examples per minibatch", "examples", "int64"),
+            *TopEigenvalues(k=2).columns(outputs),
+        )
 
     def measure(
         self, objective: Objective, theta: Tensor, iteration: int, seed: int

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from eosflow.storage.columns import Columns
 from eosflow.storage.settings import Plugin
 
 if TYPE_CHECKING:
@@ -29,12 +30,13 @@ class Measurement(Plugin, ABC):
     """
 
     version: ClassVar[int] = 1
+    rows: ClassVar[str] = ""
 
     every: int = Field(0, description="iterations between two; 0: every snapshot", ge=0)
 
     @abstractmethod
-    def columns(self, outputs: int) -> tuple[str, ...]:
-        """Names of the numbers, as far as they are known before the network is."""
+    def columns(self, outputs: int) -> Columns:
+        """What its numbers mean, for C outputs."""
 
     @property
     def held_out_examples(self) -> int:

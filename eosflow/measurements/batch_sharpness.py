@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from eosflow.measurements.base import Measurement
+from eosflow.storage.columns import Column, Columns
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,9 +39,24 @@ class BatchSharpness(Measurement):
         32, description="examples per batch, those of SGD; all, where there are fewer", ge=1
     )
 
-    def columns(self, outputs: int) -> tuple[str, ...]:
+    def columns(self, outputs: int) -> Columns:
         """The mean, its standard error over the batches, how many there are, and their size."""
-        return ("batch_sharpness", "batch_sharpness_error", "batches", "batch_size")
+        return (
+            Column(
+                "batch_sharpness",
+                "–",
+                "mean of g_Bᵀ𝓗_B g_B / ‖g_B‖² over equal batches B of the examples (C5)",
+                "loss / parameter²",
+            ),
+            Column(
+                "batch_sharpness_error",
+                "–",
+                "its standard error over the batches; 0 where there is one",
+                "loss / parameter²",
+            ),
+            Column("batches", "–", "how many batches", "batches", "int64"),
+            Column("batch_size", "–", "examples per batch", "examples", "int64"),
+        )
 
     def measure(
         self, objective: Objective, theta: Tensor, iteration: int, seed: int

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from eosflow.measurements.base import Measurement
+from eosflow.storage.columns import Column, Columns
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,9 +54,32 @@ class CriticalSharpness(Measurement):
 
     name: ClassVar[str] = "critical-sharpness"
 
-    def columns(self, outputs: int) -> tuple[str, ...]:
+    def columns(self, outputs: int) -> Columns:
         """λ_c, the largest error it can have, the forward passes, and whether it converged."""
-        return ("critical_sharpness", "critical_sharpness_error", "forward_passes", "converged")
+        return (
+            Column(
+                "critical_sharpness",
+                "λ_c",
+                "2/η_c, η_c the shortest step along −∇𝓛 that raises 𝓛 (C6)",
+                "loss / parameter²",
+            ),
+            Column(
+                "critical_sharpness_error",
+                "–",
+                "largest error that λ_c can have",
+                "loss / parameter²",
+            ),
+            Column(
+                "forward_passes",
+                "–",
+                "evaluations of 𝓛 that the search took",
+                "evaluations",
+                "int64",
+            ),
+            Column(
+                "converged", "–", "whether the error is at most 0.001 λ_c", "true or false", "bool"
+            ),
+        )
 
     def measure(
         self, objective: Objective, theta: Tensor, iteration: int, seed: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from eosflow.measurements.base import Measurement
+from eosflow.storage.columns import Column, Columns
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,19 +21,111 @@ class Decomposition(Measurement):
     """
 
     name: ClassVar[str] = "decomposition"
+    rows: ClassVar[str] = (
+        "Networks that are no chain of layers lack the factors, and their layers are submodules "
+        "with parameters."
+    )
     version: ClassVar[int] = 4
 
-    def columns(self, outputs: int) -> tuple[str, ...]:
-        """Those that every network has; the norms of the layers depend on how many there are."""
+    def columns(self, outputs: int) -> Columns:
+        """Of the layers, as many as there are; the five factors of an MLP alone."""
         return (
-            "loss",
-            "m_norm2",
-            "criterion_norm2",
-            "sharpness_hessian",
-            "sharpness_gauss_newton",
-            "sharpness_residual",
-            "overlap",
-            "converged",
+            Column("loss", "𝓛", "𝓛(θ) = E[ℓ(z_L, y)] (E0)", "loss"),
+            Column(
+                "sharpness_hessian",
+                "λ₁(𝓗)",
+                "largest algebraic eigenvalue of 𝓗 = ∇²𝓛 = G + R (E1)",
+                "loss / parameter²",
+            ),
+            Column(
+                "sharpness_gauss_newton",
+                "λ₁(G)",
+                "largest eigenvalue of G = E[Jᵀ H_ℓ J] (E2)",
+                "loss / parameter²",
+            ),
+            Column(
+                "sharpness_residual",
+                "λ₁(R)",
+                "largest algebraic eigenvalue of R = E[Σ_c (∂ℓ/∂z_c) ∇²z_c] (E3)",
+                "loss / parameter²",
+            ),
+            Column(
+                "smallest_eigenvalue_residual",
+                "λ_P(R)",
+                "smallest eigenvalue of R, a Ritz value of the search for λ₁(R) (E3)",
+                "loss / parameter²",
+            ),
+            Column(
+                "m_norm2",
+                "E‖M‖²",
+                "mean over examples of the squared operator norm of M = H_ℓ^{1/2} J (E4)",
+                "loss / parameter²",
+            ),
+            Column("overlap", "ω", "λ₁(G) / E‖M‖², in [1/N, 1] (E5)", "–"),
+            Column(
+                "criterion_norm2",
+                "E‖H_ℓ^{1/2}‖²",
+                "mean largest eigenvalue of ∂²ℓ/∂z_L² (E12)",
+                "loss / output²",
+            ),
+            Column(
+                "layer_norm2_l",
+                "E‖M_l‖²",
+                "(1 + ‖a_{l−1}‖²) ‖B_l‖², mean over examples, l = 1…L (E7)",
+                "loss / parameter²",
+            ),
+            Column(
+                "preactivation_norm2_l",
+                "E‖B_l‖²",
+                "B_L = H_ℓ^{1/2}, B_l = B_{l+1} D_l, l = 1…L (E6)",
+                "loss / output²",
+            ),
+            Column(
+                "activation_norm2_l",
+                "E[1 + ‖a_{l−1}‖²]",
+                "squared length of the layer's input, with the 1 of the bias, l = 1…L (E7)",
+                "activation²",
+            ),
+            Column(
+                "activation_ratio_l",
+                "ρ_l",
+                "E‖M_l‖² / (E[1+‖a_{l−1}‖²] E‖B_l‖²), l = 1…L (E11)",
+                "–",
+            ),
+            Column("activation_growth_l", "γ_l", "E[‖a_l‖²/‖a_{l−1}‖²], l = 1…L−1 (E11)", "–"),
+            Column(
+                "jacobian_norm2_l",
+                "E‖D_l‖²",
+                "D_l = ∂z_{l+1}/∂z_l = W_{l+1} diag φ'(z_l), l = 1…L−1 (E6)",
+                "–",
+            ),
+            Column(
+                "alignment_l",
+                "α_l",
+                "E‖B_{l+1} D_l‖² / (E‖B_{l+1}‖² E‖D_l‖²), l = 1…L−1 (E10)",
+                "–",
+            ),
+            Column("alignment_product", "A_1", "cumulative alignment α_1 α_2 … α_{L−1} (E10)", "–"),
+            Column("residual_hessian", "–", "‖𝓗v − λ₁v‖ / λ₁ of the pair that was found", "–"),
+            Column("residual_gauss_newton", "–", "‖Gv − λ₁v‖ / λ₁ of the pair that was found", "–"),
+            Column("residual_residual", "–", "‖Rv − λ₁v‖ / λ₁ of the pair that was found", "–"),
+            Column(
+                "residual_smallest", "–", "‖Rv − λ_P v‖ / λ₁(R) of the pair that was found", "–"
+            ),
+            Column(
+                "residual_jacobian",
+                "–",
+                "largest relative residual of any ‖D_l‖² of any example; 0 for closed forms",
+                "–",
+            ),
+            Column(
+                "converged",
+                "–",
+                "whether the residuals are at most 10⁻⁴ for 𝓗 and G, 0.002 for R and 10⁻³ for "
+                "‖D_l‖²",
+                "true or false",
+                "bool",
+            ),
         )
 
     def measure(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from eosflow.measurements.base import Measurement
+from eosflow.storage.columns import Column, Columns
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,9 +21,16 @@ class Distance(Measurement):
 
     name: ClassVar[str] = "distance"
 
-    def columns(self, outputs: int) -> tuple[str, ...]:
+    def columns(self, outputs: int) -> Columns:
         """The one number."""
-        return ("distance",)
+        return (
+            Column(
+                "distance",
+                "‖θ − θ₀‖",
+                "distance of the weights from those at the start",
+                "parameter",
+            ),
+        )
 
     def measure(
         self, objective: Objective, theta: Tensor, iteration: int, seed: int

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from eosflow.measurements.base import Measurement
+from eosflow.storage.columns import Column, Columns
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +32,7 @@ class EffectiveParameters(Measurement):
     """
 
     name: ClassVar[str] = "effective-parameters"
+    rows: ClassVar[str] = "Errors are 0 where all eigenvalues are computed."
     version: ClassVar[int] = 2
 
     alpha: float = Field(0.01, description="α of the constant prior", gt=0)
@@ -43,11 +45,38 @@ class EffectiveParameters(Measurement):
     probes: int = Field(10, description="random vectors of the quadrature", ge=2)
     steps: int = Field(60, description="nodes of the quadrature per probe", ge=2)
 
-    def columns(self, outputs: int) -> tuple[str, ...]:
+    def columns(self, outputs: int) -> Columns:
         """N_eff of both kinds, each with its error, which is 0 where it is exact; λ₁(G)."""
-        pairs = ("effective_parameters", "effective_parameters_relative")
-        each = (part for name in pairs for part in (name, f"{name}_error"))
-        return (*each, "sharpness_gauss_newton", "residual_gauss_newton")
+        return (
+            Column(
+                "effective_parameters",
+                "N_eff",
+                "Σ λ/(λ + α) over the eigenvalues of G, α constant",
+                "parameters",
+            ),
+            Column(
+                "effective_parameters_error",
+                "–",
+                "its standard error over the probes",
+                "parameters",
+            ),
+            Column(
+                "effective_parameters_relative", "N_eff", "the same with α = c λ₁(G)", "parameters"
+            ),
+            Column(
+                "effective_parameters_relative_error",
+                "–",
+                "its standard error over the probes",
+                "parameters",
+            ),
+            Column(
+                "sharpness_gauss_newton",
+                "λ₁(G)",
+                "largest eigenvalue of G (E2)",
+                "loss / parameter²",
+            ),
+            Column("residual_gauss_newton", "–", "‖Gv − λ₁v‖ / λ₁ of that pair", "–"),
+        )
 
     def measure(
         self, objective: Objective, theta: Tensor, iteration: int, seed: int

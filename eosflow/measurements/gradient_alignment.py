@@ -9,6 +9,7 @@ from pydantic import Field
 
 from eosflow.measurements.base import Measurement
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
+from eosflow.storage.columns import Column, Columns, counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,11 +39,24 @@ class GradientAlignment(Measurement):
         lt=1,
     )
 
-    def columns(self, outputs: int) -> tuple[str, ...]:
+    def columns(self, outputs: int) -> Columns:
         """The share, the cosines and their mean over m, the baseline; then the eigenpairs."""
-        cosines = (f"cosine_{m}" for m in range(1, self.k + 1))
-        pairs = TopEigenvalues(k=self.k).columns(outputs)
-        return ("gradient_share", *cosines, "cosine", "cosine_random", "batch_size", *pairs)
+        return (
+            Column(
+                "gradient_share", "–", "‖Vᵀ∇𝓛‖² / ‖∇𝓛‖², V the top k eigenvectors of 𝓗", "share"
+            ),
+            Column(
+                "cosine_m",
+                "–",
+                "mean over minibatches B of |g_B·v_m| / ‖g_B‖, m = 1…k",
+                "–",
+                each=counted(self.k),
+            ),
+            Column("cosine", "–", "mean of these over m", "–"),
+            Column("cosine_random", "–", "√(2/(πP)), that of a random direction", "–"),
+            Column("batch_size", "–", "examples per minibatch", "examples", "int64"),
+            *TopEigenvalues(k=self.k).columns(outputs),
+        )
 
     def measure(
         self, objective: Objective, theta: Tensor, iteration: int, seed: int

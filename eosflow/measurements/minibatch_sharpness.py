@@ -8,6 +8,7 @@ from pydantic import Field
 
 from eosflow.measurements.base import Measurement
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
+from eosflow.storage.columns import Column, Columns
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,17 +34,29 @@ class MinibatchSharpness(Measurement):
         lt=1,
     )
 
-    def columns(self, outputs: int) -> tuple[str, ...]:
+    def columns(self, outputs: int) -> Columns:
         """The two sharpnesses, the largest of each one's relative residuals, and the batches."""
         return (
-            "sharpness",
-            "residual",
-            "minibatch_sharpness",
-            "minibatch_residual",
-            "batches",
-            "batch_size",
-            "products",
-            "converged",
+            Column(
+                "sharpness",
+                "λ₁(𝓗)",
+                "largest algebraic eigenvalue of 𝓗 over all examples (E1)",
+                "loss / parameter²",
+            ),
+            Column("residual", "–", "‖𝓗v − λ₁v‖ / λ₁ of that pair", "–"),
+            Column(
+                "minibatch_sharpness",
+                "–",
+                "mean of λ₁(𝓗_B) over equal batches B of the examples",
+                "loss / parameter²",
+            ),
+            Column("minibatch_residual", "–", "largest relative residual of theirs", "–"),
+            Column("batches", "–", "how many batches", "batches", "int64"),
+            Column("batch_size", "–", "examples per batch", "examples", "int64"),
+            Column("products", "–", "products of 𝓗 or 𝓗_B with a block", "products", "int64"),
+            Column(
+                "converged", "–", "whether all residuals met the tolerance", "true or false", "bool"
+            ),
         )
 
     def measure(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from eosflow.measurements.base import Measurement
+from eosflow.storage.columns import Column, Columns
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,22 +23,36 @@ class SpectralDensity(Measurement):
     """
 
     name: ClassVar[str] = "spectral-density"
+    rows: ClassVar[str] = "A is 𝓗 or G. Errors are standard errors over the probes."
 
     matrix: Literal["hessian", "gauss_newton"] = Field("hessian", description="of which matrix")
     probes: int = Field(10, description="random vectors that the spectrum is seen by", ge=2)
     steps: int = Field(60, description="nodes of the quadrature per probe", ge=2)
 
-    def columns(self, outputs: int) -> tuple[str, ...]:
+    def columns(self, outputs: int) -> Columns:
         """Tr A, ‖A‖_F and the number of outliers, each with its error; the edge; the extreme nodes.
 
         Edge and outliers are missing where Tr A ≤ 0, for there the law has no variance.
         """
-        pairs = ("trace", "frobenius_norm", "outliers")
         return (
-            *(part for name in pairs for part in (name, f"{name}_error")),
-            "marchenko_pastur_edge",
-            "smallest",
-            "largest",
+            Column("trace", "Tr A", "mean of vᵀAv over random probes", "loss / parameter²"),
+            Column("trace_error", "–", "its error", "loss / parameter²"),
+            Column(
+                "frobenius_norm", "‖A‖_F", "√(mean of ‖Av‖²) over the probes", "loss / parameter²"
+            ),
+            Column("frobenius_norm_error", "–", "its error", "loss / parameter²"),
+            Column(
+                "outliers", "–", "eigenvalues above the edge, by Lanczos quadrature", "eigenvalues"
+            ),
+            Column("outliers_error", "–", "its error", "eigenvalues"),
+            Column(
+                "marchenko_pastur_edge",
+                "–",
+                "σ²(1 + √(P/(N C)))², σ² = Tr A / P; missing where that is not positive",
+                "loss / parameter²",
+            ),
+            Column("smallest", "–", "smallest node of the quadrature", "loss / parameter²"),
+            Column("largest", "–", "largest node", "loss / parameter²"),
         )
 
     def measure(

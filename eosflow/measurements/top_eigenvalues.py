@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from eosflow.measurements.base import Measurement
+from eosflow.storage.columns import Column, Columns, counted
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -34,12 +35,23 @@ class TopEigenvalues(Measurement):
         lt=1,
     )
 
-    def columns(self, outputs: int) -> tuple[str, ...]:
+    def columns(self, outputs: int) -> Columns:
         """λ_m and ‖Av − λv‖/|λ_1| of each pair, block products, and whether all converged."""
-        numbers = range(1, self.k + 1)
-        values = (f"eigenvalue_{m}" for m in numbers)
-        residuals = (f"residual_{m}" for m in numbers)
-        return (*values, *residuals, "products", "converged")
+        pairs = counted(self.k)
+        return (
+            Column(
+                "eigenvalue_m",
+                "λ_m",
+                "m-th largest algebraic eigenvalue of 𝓗, G or R, m = 1…k (E1 to E3)",
+                "loss / parameter²",
+                each=pairs,
+            ),
+            Column("residual_m", "–", "‖Av − λ_m v‖ / |λ_1| of that pair", "–", each=pairs),
+            Column("products", "–", "products with the block of k vectors", "products", "int64"),
+            Column(
+                "converged", "–", "whether all residuals met the tolerance", "true or false", "bool"
+            ),
+        )
 
     def measure(
         self, objective: Objective, theta: Tensor, iteration: int, seed: int

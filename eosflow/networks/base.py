@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from eosflow.storage.settings import Plugin
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Shape = tuple[int, ...]
+Reads = Literal["vectors", "images", "sequences", "token ids"]
 
 
 class Network(Protocol):
@@ -38,11 +39,13 @@ class Network(Protocol):
 class NetworkSettings(Plugin, ABC):
     """The settings of one kind of network, and a line in `NETWORKS`.
 
-    `shape` is that of one input, such as (3, 32, 32) for colour images; `outputs` is C. All but
+    `shape` is that of one input, such as (3, 32, 32) for colour images; `outputs` is C. `reads`
+    says what an input is: a vector, an image (channels, height, width), a sequence (positions,
+    numbers), or token ids with their mask and types (3, positions). All but
     `build` are asked for while planning, so a module with settings imports torch in `build` alone.
     """
 
-    reads_images: ClassVar[bool] = False  # (channels, height, width)
+    reads: ClassVar[Reads] = "vectors"
 
     def why_not(self, shape: Shape) -> str:
         """Why the network cannot read inputs of this shape, and what to do; empty if it can."""
@@ -52,17 +55,9 @@ class NetworkSettings(Plugin, ABC):
     def parameters(self, shape: Shape, outputs: int) -> int:
         """P."""
 
-    @abstractmethod
-    def activations(self, shape: Shape, outputs: int) -> int:
-        """Numbers that one example leaves in memory on its way forward."""
-
-    @abstractmethod
-    def gradient_operations(self, shape: Shape, outputs: int) -> int:
-        """Floating-point operations of the loss and its gradient, for one example."""
-
-    @abstractmethod
-    def product_operations(self, shape: Shape, outputs: int) -> int:
-        """Floating-point operations of one product with 𝓗, for one example and vector."""
+    def units(self, shape: Shape, outputs: int) -> int:
+        """Numbers per example that are held of all examples at once; 0: these come in parts."""
+        return 0
 
     @abstractmethod
     def describe(self) -> str:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field
-
-from eosflow.networks.base import NetworkSettings, Shape
+from eosflow.networks.base import NetworkSettings, Reads, Shape
+from eosflow.networks.bert_sizes import EXPANSION, ROWS, TYPES, BERTSizes
 from eosflow.storage.errors import needs
+from eosflow.storage.settings import HubFile
 
 if TYPE_CHECKING:
     from eosflow.networks.module import ModuleNetwork
 
-ROWS = 3  # of an input: token ids, attention mask, token types
-TYPES = 2  # token types: the first text of a pair and the second
-EXPANSION = 4  # of a layer's dense part, over its width
 
-
-class BERTSettings(NetworkSettings):
+class BERTSettings(BERTSizes, NetworkSettings):
     """Layers of attention over tokens, a tanh layer on the first token's vector, a dense layer.
 
     The defaults are BERT base, uncased. An input is token ids, their attention mask and token
@@ -28,28 +25,23 @@ class BERTSettings(NetworkSettings):
     """
 
     name: ClassVar[str] = "bert"
+    reads: ClassVar[Reads] = "token ids"
 
-    weights: str | None = Field(
-        None,
-        description="name or folder of pretrained weights; null: drawn by the run's seed",
-        min_length=1,
-    )
-    revision: str | None = Field(
-        None, description="commit of the weights on their hub; null: the newest", min_length=1
-    )
-    layers: int = Field(12, description="layers of attention", ge=1)
-    width: int = Field(768, description="length of a token's vector", ge=1)
-    heads: int = Field(12, description="attention heads of each layer; divide the width", ge=1)
-    vocabulary: int = Field(30522, description="token ids that there are", ge=4)
-    positions: int = Field(512, description="most tokens of an input", ge=2)
+    def packages(self) -> Mapping[str, str]:
+        """The library that the network is of."""
+        return {"transformers": "sst"}
+
+    def hub_files(self) -> tuple[HubFile, ...]:
+        """The pretrained weights, if any."""
+        return (HubFile(self.weights, self.revision, "model.safetensors"),) if self.weights else ()
 
     def why_not(self, shape: Shape) -> str:
         """Empty for token ids (3, positions), no more positions than there are."""
         if len(shape) != 2 or shape[0] != ROWS:
             return (
                 f"an input has the shape {shape}, and this network reads token ids, attention mask "
-                "and token types (3, positions), as boolq, wic, rte and sst with encoder: hashed "
-                "have them. Take another network, such as mlp."
+                "and token types (3, positions), which docs/datasets.md says of datasets of texts "
+                "that have them. Take one of these, or another network, such as mlp."
             )
         if shape[1] > self.positions:
             return (
@@ -70,26 +62,6 @@ class BERTSettings(NetworkSettings):
         attention = 4 * (w * w + w) + 2 * w
         dense = 2 * EXPANSION * w * w + (EXPANSION + 1) * w + 2 * w
         return tables + self.layers * (attention + dense) + w * w + w + (w + 1) * outputs
-
-    def activations(self, shape: Shape, outputs: int) -> int:
-        """Numbers that tables, attention, dense parts and normalisations leave per example."""
-        tokens, w = shape[1], self.width
-        of_token = (9 + 2 * EXPANSION) * w
-        attention = 2 * self.heads * tokens**2
-        return 5 * tokens * w + self.layers * (tokens * of_token + attention) + 3 * w + outputs
-
-    def _multiplications(self, shape: Shape, outputs: int) -> int:
-        tokens, w = shape[1], self.width
-        layer = tokens * (4 + 2 * EXPANSION) * w * w + 2 * tokens**2 * w
-        return self.layers * layer + w * w + w * outputs
-
-    def gradient_operations(self, shape: Shape, outputs: int) -> int:
-        """Three passes, two operations for each multiplication."""
-        return 2 * 3 * self._multiplications(shape, outputs)
-
-    def product_operations(self, shape: Shape, outputs: int) -> int:
-        """Six passes. The gradient's own come once for all vectors."""
-        return 2 * 6 * self._multiplications(shape, outputs)
 
     def describe(self) -> str:
         """Such as `BERT of 12 layers, width 768, 12 heads, from bert-base-uncased`."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from eosflow.networks.base import Shape
+from eosflow.networks.bert_sizes import EXPANSION, TYPES, BERTSizes
 from eosflow.networks.module import ModuleNetwork, plain_layer_norms
 from eosflow.storage.errors import UserError
 from eosflow.storage.hub import at_hand_or_fetched
-
-if TYPE_CHECKING:
-    from eosflow.networks.bert import BERTSettings
 
 DEVIATION = 0.02  # of weights that are drawn; Devlin et al. 2019
 
@@ -24,7 +22,7 @@ class BERTNetwork(ModuleNetwork):
     Raises: UserError where pretrained weights are absent or of another size than the settings.
     """
 
-    def __init__(self, settings: BERTSettings, shape: Shape, outputs: int) -> None:
+    def __init__(self, settings: BERTSizes, shape: Shape, outputs: int) -> None:
         # The library draws weights when it makes a module; nothing else may see that.
         with torch.random.fork_rng(devices=[]):
             model = _pretrained(settings, outputs) if settings.weights else _new(settings, outputs)
@@ -71,10 +69,8 @@ def _dtype(module: nn.Module) -> torch.dtype:
     return next(module.parameters()).dtype
 
 
-def _new(settings: BERTSettings, outputs: int) -> nn.Module:
+def _new(settings: BERTSizes, outputs: int) -> nn.Module:
     from transformers import BertConfig, BertForSequenceClassification
-
-    from eosflow.networks.bert import EXPANSION, TYPES
 
     sizes: dict[str, Any] = {
         "vocab_size": settings.vocabulary,
@@ -99,7 +95,7 @@ _FIXED: dict[str, Any] = {
 }
 
 
-def _pretrained(settings: BERTSettings, outputs: int) -> nn.Module:
+def _pretrained(settings: BERTSizes, outputs: int) -> nn.Module:
     from transformers import BertConfig, BertForSequenceClassification
     from transformers.utils import logging
 
@@ -136,9 +132,8 @@ def _pretrained(settings: BERTSettings, outputs: int) -> nn.Module:
         logging.set_verbosity(level)
 
 
-def _compare(settings: BERTSettings, config: Any) -> None:
+def _compare(settings: BERTSizes, config: Any) -> None:
     """Raises: UserError where the weights are of another network than the settings say."""
-    from eosflow.networks.bert import EXPANSION, TYPES
 
     pairs = {
         "layers": (settings.layers, config.num_hidden_layers),

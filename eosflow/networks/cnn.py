@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -30,27 +31,22 @@ class CNNSettings(images.ImageSettings):
     dense: int = Field(128, description="units of the dense hidden layer", ge=1)
     activation: Activation = Field("relu", description="function between the layers")
 
-    def why_not(self, shape: Shape) -> str:
-        """Empty for images of at least 10 × 10 pixels."""
-        return images.why_not(shape, 10)
+    def least_side(self) -> int:
+        """Two unpadded convolutions and two poolings leave a pixel."""
+        return 10
 
     def _pooled(self, shape: Shape) -> tuple[int, int]:
         height, width = (((side - 2) // 2 - 2) // 2 for side in shape[1:])
         return height, width
 
-    def _layers(self, shape: Shape, outputs: int) -> list[images.Layer]:
-        depth, height, width = shape
+    def parameters(self, shape: Shape, outputs: int) -> int:
+        """P."""
         few, many = self.channels, 2 * self.channels
-        middle = (height - 2) // 2, (width - 2) // 2
-        last = self._pooled(shape)
-        return [
-            images.convolution(depth, few, 3, height, width),
-            images.convolution(few, few, 3, height - 2, width - 2),
-            images.convolution(few, many, 3, *middle),
-            images.convolution(many, many, 3, middle[0] - 2, middle[1] - 2),
-            images.affine(many * last[0] * last[1], self.dense),
-            images.affine(self.dense, outputs),
-        ]
+        widths = [shape[0], few, few, many, many]
+        height, width = self._pooled(shape)
+        convolutions = sum(images.convolution(*pair) for pair in itertools.pairwise(widths))
+        last = images.dense(many * height * width, self.dense) + images.dense(self.dense, outputs)
+        return convolutions + last
 
     def describe(self) -> str:
         """Such as `CNN with 32 and 64 channels, 128 dense units, relu`."""

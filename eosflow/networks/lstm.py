@@ -6,17 +6,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from eosflow.networks.base import NetworkSettings, Shape
+from eosflow.networks.base import NetworkSettings, Reads, Shape
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
     from eosflow.networks.module import ModuleNetwork
-
-# Numbers that a step of one unit leaves: four by the inputs, four by the state before, four gates,
-# the memory, its tanh and the output.
-NUMBERS = 15
 
 
 class LSTMSettings(NetworkSettings):
@@ -30,6 +26,7 @@ class LSTMSettings(NetworkSettings):
     """
 
     name: ClassVar[str] = "lstm"
+    reads: ClassVar[Reads] = "sequences"
 
     hidden: int = Field(200, description="memory cells of each layer", ge=1)
     layers: int = Field(2, description="layers of memory cells", ge=1)
@@ -51,26 +48,6 @@ class LSTMSettings(NetworkSettings):
         """P: W, U and b of four gates per layer, and the dense layer."""
         cells = sum(4 * self.hidden * (width + self.hidden + 1) for width in self._widths(shape))
         return cells + (self.hidden + 1) * outputs
-
-    def activations(self, shape: Shape, outputs: int) -> int:
-        """Numbers that each unit leaves at each position."""
-        return NUMBERS * shape[0] * self.layers * self.hidden + outputs
-
-    def _multiplications(self, shape: Shape, outputs: int) -> tuple[int, int]:
-        """Those of one pass: with the inputs, which are fixed, and with all else."""
-        first, *others = (4 * self.hidden * width * shape[0] for width in self._widths(shape))
-        recurrent = 4 * self.hidden**2 * shape[0] * self.layers
-        return first, sum(others) + recurrent + self.hidden * outputs
-
-    def gradient_operations(self, shape: Shape, outputs: int) -> int:
-        """Three passes over the weights, two over those of the inputs, two operations each."""
-        first, rest = self._multiplications(shape, outputs)
-        return 2 * (2 * first + 3 * rest)
-
-    def product_operations(self, shape: Shape, outputs: int) -> int:
-        """Six passes, two over the weights of the inputs. The gradient's own come once for all."""
-        first, rest = self._multiplications(shape, outputs)
-        return 2 * (2 * first + 6 * rest)
 
     def describe(self) -> str:
         """Such as `LSTM with 2 layers of 200 cells`."""

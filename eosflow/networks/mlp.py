@@ -42,7 +42,7 @@ class MLPSettings(NetworkSettings):
         pairs = itertools.pairwise(self.dimensions(shape, outputs))
         return sum(out * (into + 1) for into, out in pairs)
 
-    def activations(self, shape: Shape, outputs: int) -> int:
+    def units(self, shape: Shape, outputs: int) -> int:
         """Σ_{l≥1} d_l."""
         return sum(self.dimensions(shape, outputs)[1:])
 

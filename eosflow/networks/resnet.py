@@ -30,9 +30,9 @@ class ResNetSettings(images.ImageSettings):
     activation: Activation = Field("relu", description="function before each convolution")
     scale: float = Field(1 / 15, description="variance of the initial weights, over 2/fan-in", gt=0)
 
-    def why_not(self, shape: Shape) -> str:
-        """Empty for images of at least 4 × 4 pixels."""
-        return images.why_not(shape, 4)
+    def least_side(self) -> int:
+        """Two stages halve the image."""
+        return 4
 
     def _stages(self) -> list[tuple[int, int, int]]:
         """(channels in, channels out, stride) of each block."""
@@ -44,16 +44,13 @@ class ResNetSettings(images.ImageSettings):
                 before = width
         return stages
 
-    def _layers(self, shape: Shape, outputs: int) -> list[images.Layer]:
-        depth, height, width = shape
-        layers = [images.convolution(depth, self.channels, 3, height, width)]
+    def parameters(self, shape: Shape, outputs: int) -> int:
+        """P: of each block two convolutions, and a third where the shape changes."""
+        count = images.convolution(shape[0], self.channels)
         for into, out, stride in self._stages():
-            height, width = -(-height // stride), -(-width // stride)
-            layers.append(images.convolution(into, out, 3, height, width))
-            layers.append(images.convolution(out, out, 3, height, width))
-            if stride > 1 or into != out:
-                layers.append(images.convolution(into, out, 1, height, width))
-        return [*layers, images.affine(4 * self.channels, outputs)]
+            count += images.convolution(into, out) + images.convolution(out, out)
+            count += images.convolution(into, out, 1) if stride > 1 or into != out else 0
+        return count + images.dense(4 * self.channels, outputs)
 
     def describe(self) -> str:
         """Such as `ResNet of 32 layers with 16 to 64 channels, relu`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -38,9 +39,17 @@ class ViTSettings(images.ImageSettings):
     depth: int = Field(6, description="blocks", ge=1)
     heads: int = Field(4, description="attention heads of each block, which share the width", ge=1)
 
+    def packages(self) -> Mapping[str, str]:
+        """The library that the network is of."""
+        return {"transformers": "sst"}
+
+    def least_side(self) -> int:
+        """A patch."""
+        return self.patch
+
     def why_not(self, shape: Shape) -> str:
         """Empty for images that whole patches cover, and a width that the heads divide."""
-        if problem := images.why_not(shape, self.patch):
+        if problem := super().why_not(shape):
             return problem
         height, width = shape[1:]
         if height % self.patch or width % self.patch:
@@ -58,19 +67,14 @@ class ViTSettings(images.ImageSettings):
     def _patches(self, shape: Shape) -> tuple[int, int]:
         return shape[1] // self.patch, shape[2] // self.patch
 
-    def _layers(self, shape: Shape, outputs: int) -> list[images.Layer]:
-        """With them what multiplies no weights: the places, the norms, attention itself."""
+    def parameters(self, shape: Shape, outputs: int) -> int:
+        """P: patches, class token and places; per block attention, dense layers and two norms."""
         rows, columns = self._patches(shape)
-        tokens, width = rows * columns + 1, self.width
-        numbers = tokens * width
-        norm = images.Layer(2 * width, 0, numbers)
-        # Scores and the means that they weight; scores and their softmax are twice heads · tokens².
-        attention = images.Layer(0, 2 * tokens * numbers, self.heads * tokens**2 + numbers)
-        block = [norm, *[_each(tokens, width, width)] * 3, attention, _each(tokens, width, width)]
-        block += [norm, _each(tokens, width, WIDER * width), _each(tokens, WIDER * width, width)]
-        places = images.Layer(width + numbers, 0, numbers)
-        first = images.convolution(shape[0], width, self.patch, rows, columns)
-        return [first, places, *block * self.depth, norm, images.affine(width, outputs)]
+        w, norm = self.width, 2 * self.width
+        first = images.convolution(shape[0], w, self.patch) + (rows * columns + 2) * w
+        hidden = images.dense(w, WIDER * w) + images.dense(WIDER * w, w)
+        block = 4 * images.dense(w, w) + hidden + 2 * norm
+        return first + self.depth * block + norm + images.dense(w, outputs)
 
     def describe(self) -> str:
         """Such as `ViT of 6 blocks of width 64, 4 heads, patches of 4 × 4`."""
@@ -83,12 +87,6 @@ class ViTSettings(images.ImageSettings):
         """The network itself. Raises: UserError where `transformers` is not installed."""
         with needs("transformers", "sst", "the network vit"):
             return _network(self, shape, outputs)
-
-
-def _each(tokens: int, into: int, out: int) -> images.Layer:
-    """A dense layer that is applied to each token."""
-    one = images.affine(into, out)
-    return images.Layer(one.parameters, tokens * one.multiplications, tokens * one.numbers)
 
 
 def _network(settings: ViTSettings, shape: Shape, outputs: int) -> ModuleNetwork:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from eosflow.storage.columns import Columns
 from eosflow.storage.settings import Plugin
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Optimizer(Plugin, ABC):
     follows_flow: ClassVar[bool] = False
     lands_on_target: ClassVar[bool] = False
     transient: ClassVar[int] = 10
+    rows: ClassVar[str] = ""
 
     @property
     def rotation_equivariant(self) -> bool:
@@ -81,8 +83,26 @@ class Optimizer(Plugin, ABC):
         return None
 
     @abstractmethod
-    def columns(self, parameters: int, outputs: int) -> dict[str, str]:
-        """The facts of a step and their NumPy types, for P parameters and C outputs."""
+    def columns(self, parameters: int, outputs: int) -> Columns:
+        """The facts of a step, for P parameters and C outputs."""
+
+    def gradients_per_step(self) -> float:
+        """Gradients of a batch that a step needs; a product with a Hessian counts as two.
+
+        Searches for eigenpairs, which the trajectory counts, are left out.
+        """
+        return 1.0
+
+    def edge(self, gradient_norm: float = math.inf) -> float | None:
+        """η times the largest stable λ₁(P⁻¹𝓗) on a quadratic, P = diag(p) of `preconditioner`.
+
+        None where none is known. ‖∇𝓛‖ counts for some.
+        """
+        return None
+
+    def expected_steps(self, flow_time: float) -> float | None:
+        """Steps that so much flow time takes, roughly; None where nothing is known of it."""
+        return None
 
     @abstractmethod
     def products_per_step(self, outputs: int) -> float:

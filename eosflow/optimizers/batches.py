@@ -124,7 +124,7 @@ class Shuffled(Batches):
 
     def why_not(self, network: NetworkSettings, shape: Shape, examples: int) -> str:
         """Also because what is to be augmented are no images."""
-        if self.augments() and not (network.reads_images and len(shape) == 3):
+        if self.augments() and not (network.reads == "images" and len(shape) == 3):
             return (
                 "augment is for images (channels, height, width), which the network "
                 f"{network.name} does not read; take one that does, such as cnn, or augment: none."

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from eosflow.optimizers.base import Optimizer, State, Step
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
+from eosflow.storage.columns import Column, Columns
 from eosflow.storage.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ SHORTEST = 2.0
 class _CentralFlow(Optimizer):
     """dθ/dt = −p⁻¹(∇𝓛 + ½∇⟨Σ, 𝓗⟩) with 𝓗 ⪯ (2/η) diag(p), for an optimizer θ ← θ − η∇𝓛/p."""
 
+    rows: ClassVar[str] = "p is 1 for the central flow of gradient descent."
     follows_flow: ClassVar[bool] = True
     lands_on_target: ClassVar[bool] = True
     transient: ClassVar[int] = 0
@@ -57,7 +59,7 @@ class _CentralFlow(Optimizer):
         return True
 
     @property
-    def edge(self) -> float:
+    def limit(self) -> float:
         """2/η, the largest curvature that is stable in the metric of the optimizer."""
         return 2 / self.learning_rate
 
@@ -65,26 +67,81 @@ class _CentralFlow(Optimizer):
         """The optimizer in words, for the report."""
         return f"{self._title()}, learning rate {self.learning_rate:g}"
 
-    def columns(self, parameters: int, outputs: int) -> dict[str, str]:
-        """The edge, what the flow predicts of the optimizer's oscillation, and how exactly.
+    def columns(self, parameters: int, outputs: int) -> Columns:
+        """The edge, what the flow predicts of the optimizer's oscillation, and how exactly."""
+        return (
+            Column(
+                "sharpness",
+                "λ₁(P⁻¹𝓗)",
+                "largest eigenvalue of P⁻¹𝓗, P = diag(p) (C1, C4)",
+                "loss / parameter²",
+            ),
+            Column(
+                "slack",
+                "–",
+                "2/η less the sharpness; where negative, the step before missed the edge by so "
+                "much (C2)",
+                "loss / parameter²",
+            ),
+            Column(
+                "rank",
+                "–",
+                "how many directions oscillate, the rank of Σ (C2)",
+                "directions",
+                "int64",
+            ),
+            Column(
+                "variance",
+                "Tr Σ",
+                "predicted variance of the oscillation, in all directions (C3)",
+                "parameter²",
+            ),
+            Column(
+                "variance_1",
+                "λ₁(Σ)",
+                "the same along the direction in which it is largest (C3)",
+                "parameter²",
+            ),
+            Column(
+                "predicted_loss",
+                "–",
+                "𝓛 + ½⟨Σ, 𝓗⟩, predicted mean of the optimizer's loss (C3)",
+                "loss",
+            ),
+            Column(
+                "predicted_gradient_norm",
+                "–",
+                "√(‖∇𝓛‖² + ⟨Σ, 𝓗²⟩), predicted root mean square of its gradient's length (C3)",
+                "loss / parameter",
+            ),
+            Column(
+                "residual", "–", "largest ‖P⁻¹𝓗v − λv‖ / λ₁ of the pairs, in the metric of P", "–"
+            ),
+            Column(
+                "complementarity_residual",
+                "–",
+                "how far X is from the solution of C2, relative; 0 below the edge",
+                "–",
+            ),
+            Column(
+                "power_iterations",
+                "–",
+                "block products of the search for eigenpairs, and below the edge those of the flow",
+                "products",
+                "int64",
+            ),
+            Column(
+                "converged",
+                "–",
+                "whether the residual of the pairs met the tolerance",
+                "true or false",
+                "bool",
+            ),
+        )
 
-        `slack` is 2/η less the sharpness; where it is negative, the step before missed the edge by
-        so much. `variance` is Tr Σ, `variance_1` the largest eigenvalue of Σ, `rank` how many
-        directions oscillate.
-        """
-        return {
-            "sharpness": "float64",
-            "slack": "float64",
-            "rank": "int64",
-            "variance": "float64",
-            "variance_1": "float64",
-            "predicted_loss": "float64",
-            "predicted_gradient_norm": "float64",
-            "residual": "float64",
-            "complementarity_residual": "float64",
-            "power_iterations": "int64",
-            "converged": "bool",
-        }
+    def expected_steps(self, flow_time: float) -> float:
+        """At the edge they are of η/substeps."""
+        return 10 + flow_time * self.substeps / self.learning_rate
 
     def products_per_step(self, outputs: int) -> float:
         """Two block products of two vectors, and third derivatives at the price of some more."""
@@ -166,7 +223,7 @@ class _CentralFlow(Optimizer):
         move = Move(found, metric, length)
         held = nothing(evaluation.theta)
         if near := self._near(found):
-            held = edge_force(graph, evaluation, found, near, metric, self.edge, move)
+            held = edge_force(graph, evaluation, found, near, metric, self.limit, move)
             if held.residual > UNSOLVED:
                 return None
         theta = evaluation.theta - move(evaluation.gradient + held.force)
@@ -200,7 +257,7 @@ class _CentralFlow(Optimizer):
             if count > MOST_DIRECTIONS:
                 raise UserError(
                     f"{self.name}: more than {MOST_DIRECTIONS} directions are at the edge of "
-                    f"stability, {self.edge:.4g}, and all their pairs would need a third "
+                    f"stability, {self.limit:.4g}, and all their pairs would need a third "
                     "derivative. Take a smaller learning_rate."
                 )
             more = random_start(basis.shape[1], count, basis, count).T[-1:]
@@ -208,7 +265,7 @@ class _CentralFlow(Optimizer):
 
     def _near(self, found: EigenPairs) -> int:
         """How many of the pairs may reach the edge within a step."""
-        return int((found.values > NEAR * self.edge).sum())
+        return int((found.values > NEAR * self.limit).sum())
 
     def _next_basis(self, found: EigenPairs) -> Tensor:
         """Where the next search begins: one pair less if the last two are far from the edge."""
@@ -220,7 +277,7 @@ class _CentralFlow(Optimizer):
         squared = evaluation.gradient.square().sum().item() + held.squared_norm
         return {
             "sharpness": sharpness,
-            "slack": self.edge - sharpness,
+            "slack": self.limit - sharpness,
             "rank": held.rank,
             "variance": sum(held.variances),
             "variance_1": held.variances[0] if held.variances else 0.0,
@@ -286,10 +343,10 @@ class CentralFlow(_CentralFlow):
         graph = CurvatureGraph(objective, evaluation)
         found = self._search(graph, theta.new_ones(1), cast("Tensor", state["basis"]))
         sharpness = found.values[0].item()
-        if sharpness > self.edge:
+        if sharpness > self.limit:
             raise UserError(
                 f"{self.name}: the sharpness at the start is {sharpness:.4g}, beyond the edge "
-                f"2/learning_rate = {self.edge:.4g}: gradient descent leaves such a place at once "
+                f"2/learning_rate = {self.limit:.4g}: gradient descent leaves such a place at once "
                 f"and has no central flow there. Take a learning_rate below {2 / sharpness:.4g}, "
                 "or start from weights that gradient descent has reached."
             )
@@ -309,19 +366,19 @@ class CentralFlow(_CentralFlow):
         flow = ExponentialRosenbrock(tolerance=self.tolerance)
         longest, here = max_flow_time, found.values[0].item()
         shortest = min(SHORTEST * self.learning_rate, max_flow_time)
-        while here < self.edge and longest >= shortest:
+        while here < self.limit and longest >= shortest:
             taken = flow.step(objective, evaluation, {"step_size": state["step_size"]}, longest)
             if taken is None or taken.evaluation is None:
                 return None
             graph, basis = CurvatureGraph(objective, taken.evaluation), self._next_basis(found)
             ahead = self._search(graph, evaluation.theta.new_ones(1), basis)
             there = ahead.values[0].item()
-            if there <= self.edge:
+            if there <= self.limit:
                 facts = self._facts(evaluation, found, nothing(evaluation.theta))
                 facts["power_iterations"] += ahead.applications + taken.facts["power_iterations"]
                 after = {**state, **taken.state, "basis": self._next_basis(ahead)}
                 return Step(taken.theta, after, taken.step_size, facts, taken.evaluation)
-            share = (self.edge - here) / (there - here)
+            share = (self.limit - here) / (there - here)
             longest = taken.step_size * max(0.1, 0.9 * share)
         return None
 

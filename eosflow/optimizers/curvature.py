@@ -15,6 +15,7 @@ from pydantic import Field
 from eosflow.optimizers.base import State, Step
 from eosflow.optimizers.gradient import Buffers, GradientDescent
 from eosflow.optimizers.subspace import SubspaceOptimizer
+from eosflow.storage.columns import Column, Columns
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,13 +37,26 @@ class TracePenalty(GradientDescent):
     rho: float = Field(description="weight ρ of the trace", ge=0, examples=[0.05])
     probes: int = Field(1, description="random vectors per step", ge=1)
 
-    def columns(self, parameters: int, outputs: int) -> dict[str, str]:
+    def columns(self, parameters: int, outputs: int) -> Columns:
         """Also the estimate of Tr 𝓗 before the step; 0 where ρ is."""
-        return {**super().columns(parameters, outputs), "trace": "float64"}
+        return (
+            *super().columns(parameters, outputs),
+            Column(
+                "trace",
+                "Tr 𝓗",
+                "Hutchinson's estimate on the examples of the step, whose gradient is the "
+                "penalty's; 0 at ρ = 0",
+                "loss / parameter²",
+            ),
+        )
 
     def products_per_step(self, outputs: int) -> float:
         """The estimate's gradient is that of a second derivative: three more gradients a probe."""
         return 1.5 * self.probes
+
+    def gradients_per_step(self) -> float:
+        """Each probe's vᵀ𝓗v has a gradient that costs three, for it is a third derivative."""
+        return 1.0 + 3.0 * self.probes
 
     def vectors_held(self, outputs: int) -> float:
         """Those of gradient descent, a probe and the gradient of the estimate."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, cast
 from pydantic import Field, model_validator
 
 from eosflow.optimizers.base import Optimizer, State, Step
+from eosflow.storage.columns import Column, Columns, counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,17 +101,47 @@ class ExponentialEuler(Optimizer):
             )
         return self
 
-    def columns(self, parameters: int, outputs: int) -> dict[str, str]:
-        """K+1 eigenvalues and how they were found; `power_iterations` counts block products."""
-        pairs = min(outputs + 1, parameters)
-        return {
-            **{f"eigenvalue_{m}": "float64" for m in range(1, pairs + 1)},
-            "residual": "float64",
-            "power_iterations": "int64",
-            "converged": "bool",
-            "rejected_steps": "int64",
-            "negative_dominant": "bool",
-        }
+    def columns(self, parameters: int, outputs: int) -> Columns:
+        """K+1 eigenvalues and how they were found."""
+        pairs = counted(min(outputs + 1, parameters))
+        return (
+            Column(
+                "eigenvalue_m",
+                "λ_m",
+                "tracked eigenvalues of 𝓗 from the largest down, m = 1…K+1 (E15)",
+                "loss / parameter²",
+                each=pairs,
+            ),
+            Column("residual", "–", "largest ‖𝓗v − λv‖ / λ₁ of a tracked pair", "–"),
+            Column(
+                "power_iterations",
+                "–",
+                "products of 𝓗 with the block of all K+1 vectors",
+                "products",
+                "int64",
+            ),
+            Column(
+                "converged", "–", "whether that residual met the tolerance", "true or false", "bool"
+            ),
+            Column(
+                "rejected_steps",
+                "–",
+                "how often the step was halved because it raised the loss",
+                "tries",
+                "int64",
+            ),
+            Column(
+                "negative_dominant",
+                "–",
+                "whether the search met an eigenvalue with −λ > λ₁",
+                "true or false",
+                "bool",
+            ),
+        )
+
+    def expected_steps(self, flow_time: float) -> float:
+        """Most are as long as they may be."""
+        return 10 + flow_time / self.max_step_size
 
     def products_per_step(self, outputs: int) -> float:
         """Little more than one block product of K+1 vectors."""
@@ -235,9 +266,24 @@ class ExplicitEuler(Optimizer):
             f"{self.max_step_size:g}"
         )
 
-    def columns(self, parameters: int, outputs: int) -> dict[str, str]:
-        """The sharpness that set the step; `power_iterations` counts products with 𝓗."""
-        return {"eigenvalue_1": "float64", "power_iterations": "int64"}
+    def columns(self, parameters: int, outputs: int) -> Columns:
+        """The sharpness that set the step."""
+        return (
+            Column(
+                "eigenvalue_1", "λ₁(𝓗)", "sharpness that set the step (E1)", "loss / parameter²"
+            ),
+            Column(
+                "power_iterations",
+                "–",
+                "products of 𝓗 with one vector taken for it",
+                "products",
+                "int64",
+            ),
+        )
+
+    def expected_steps(self, flow_time: float) -> float:
+        """Most are as long as they may be."""
+        return 10 + flow_time / self.max_step_size
 
     def products_per_step(self, outputs: int) -> float:
         """A few products at every tenth step."""

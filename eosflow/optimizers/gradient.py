@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self, cast
 from pydantic import Field, model_validator
 
 from eosflow.optimizers.base import Optimizer, State, Step
+from eosflow.storage.columns import Column, Columns
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,9 +71,17 @@ class GradientOptimizer(Optimizer):
         rate = f"learning rate {self.learning_rate:g}"
         return ", ".join([name, rate, *words, *self._shared_words()])
 
-    def columns(self, parameters: int, outputs: int) -> dict[str, str]:
+    def columns(self, parameters: int, outputs: int) -> Columns:
         """η_t and ‖∇𝓛‖ before clipping and without λθ."""
-        return {"learning_rate": "float64", "gradient_norm": "float64"}
+        return (
+            Column("learning_rate", "η", "learning rate of this step", "flow time"),
+            Column(
+                "gradient_norm",
+                "‖∇𝓛‖",
+                "length of the gradient before clipping and without weight decay",
+                "loss / parameter",
+            ),
+        )
 
     def products_per_step(self, outputs: int) -> float:
         """0: gradients alone."""
@@ -123,9 +132,9 @@ class GradientOptimizer(Optimizer):
     def _words(self) -> list[str]:
         """The optimizer's name in words, then what sets it apart."""
 
-    @abstractmethod
     def _buffers(self) -> tuple[str, ...]:
         """Names of the buffers in the state."""
+        return ()
 
     @abstractmethod
     def _update(

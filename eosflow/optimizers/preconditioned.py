@@ -29,7 +29,7 @@ class Adam(GradientOptimizer):
         False, description="shrink the weights themselves (AdamW) and leave the gradient alone"
     )
 
-    def edge(self) -> float:
+    def edge(self, gradient_norm: float = math.inf) -> float:
         """η times the largest λ₁(P⁻¹𝓗) that is stable on a quadratic: (2 + 2β₁)/(1 − β₁).
 
         That is 38 at β₁ = 0.9. P is held fast; decoupled weight decay is left out of account.
@@ -79,7 +79,7 @@ class RMSprop(GradientOptimizer):
     momentum: float = Field(0.0, description="momentum μ", ge=0, lt=1)
     centered: bool = Field(False, description="divide by the deviation from the mean gradient")
 
-    def edge(self) -> float:
+    def edge(self, gradient_norm: float = math.inf) -> float:
         """η times the largest λ₁(P⁻¹𝓗) that is stable on a quadratic with P held fast: 2 + 2μ.
 
         Source: as of Adam.

@@ -34,6 +34,10 @@ class _SharpnessAware(GradientOptimizer):
         """The second gradient costs about half a product."""
         return 0.5
 
+    def gradients_per_step(self) -> float:
+        """That at θ + ε too."""
+        return 2.0
+
     def vectors_held(self, outputs: int) -> float:
         """Those of the base, the perturbed θ and its gradient."""
         return super().vectors_held(outputs) + 3.0
@@ -106,6 +110,10 @@ class _Tracer(GradientOptimizer):
     def products_per_step(self, outputs: int) -> float:
         """A product with the Hessian of each example."""
         return 1.0
+
+    def gradients_per_step(self) -> float:
+        """Single examples' gradients, whose mean is the gradient, and their Hessians' products."""
+        return 3.0
 
     def vectors_held(self, outputs: int) -> float:
         """Those of the base, G before and after, F, u and the penalty's gradient."""

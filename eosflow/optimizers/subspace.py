@@ -16,6 +16,7 @@ from pydantic import Field
 
 from eosflow.optimizers.base import State, Step
 from eosflow.optimizers.gradient import Buffers, GradientOptimizer
+from eosflow.storage.columns import Column, Columns, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +35,8 @@ class SubspaceOptimizer(GradientOptimizer):
     basis found last. `max_block_products` may end it early; `converged` then says so. How far V is
     from the eigenvectors is about residual · λ_1/(λ_K − λ_{K+1}).
     """
+
+    rows: ClassVar[str] = "Eigenvalues and residual are those of the last search."
 
     momentum: float = Field(0.0, description="momentum μ; 0: none", ge=0, lt=1)
     k: int = Field(5, description="K, how many of the sharpest directions", ge=1)
@@ -54,19 +57,31 @@ class SubspaceOptimizer(GradientOptimizer):
     )
     max_block_products: int = Field(100, description="most block products per search", ge=1)
 
-    def columns(self, parameters: int, outputs: int) -> dict[str, str]:
-        """Also λ_1 … λ_{K+1} and the residual of the last search, and its block products.
-
-        `power_iterations` is 0 in a step without a search.
-        """
-        pairs = min(self.k + 1, parameters)
-        return {
-            **super().columns(parameters, outputs),
-            **{f"eigenvalue_{m}": "float64" for m in range(1, pairs + 1)},
-            "residual": "float64",
-            "converged": "bool",
-            "power_iterations": "int64",
-        }
+    def columns(self, parameters: int, outputs: int) -> Columns:
+        """Also λ_1 … λ_{K+1} and the residual of the last search, and its block products."""
+        pairs = counted(min(self.k + 1, parameters))
+        return (
+            *super().columns(parameters, outputs),
+            Column(
+                "eigenvalue_m",
+                "λ_m",
+                "eigenvalues of 𝓗 over the sample of examples, m = 1…K+1 (E1)",
+                "loss / parameter²",
+                each=pairs,
+            ),
+            Column("residual", "–", "largest ‖𝓗v − λv‖ / λ₁ of those pairs", "–"),
+            Column(
+                "converged", "–", "whether that residual met the tolerance", "true or false", "bool"
+            ),
+            Column(
+                "power_iterations",
+                "–",
+                "products of 𝓗 with the block of K+1 vectors of a search in this step; 0 without "
+                "one",
+                "products",
+                "int64",
+            ),
+        )
 
     def products_per_step(self, outputs: int) -> float:
         """Six block products of K+1 vectors per search: two to five were seen, after the first."""

@@ -1,14 +1,12 @@
 """What each column of each file of the results means: symbol, equation, unit.
 
-`columns.yaml` and, for its table, each study's `words.yaml` hold it.
-`python -m eosflow.results.columns` writes docs/columns.md.
+Optimizers, measurements and studies say it of their own columns, `columns.yaml` of all others.
 """
 
 from __future__ import annotations
 
 import difflib
 import functools
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,40 +14,25 @@ from typing import Any
 
 import yaml
 
+from eosflow.measurements import MEASUREMENTS
+from eosflow.measurements.base import Measurement
+from eosflow.optimizers import OPTIMIZERS
+from eosflow.runs.names import place_of
+from eosflow.storage.columns import Column, Columns
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import write_text
 from eosflow.studies import STUDIES
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "columns.md"
-# Endings that stand for a number in the real name: a layer, an eigenvalue, a loss.
-INDEX = re.compile(r"_[lmX]$")
+# Some numbers of parameters and outputs: what a column means does not depend on them.
+SOME_PARAMETERS, SOME_OUTPUTS = 1000, 3
 HEAD = """# Columns
 
-*Made by `python -m eosflow.results.columns` of `eosflow/results/columns.yaml` and the studies'
-`words.yaml`. In a terminal:
-`eosflow explain COLUMN`.*
+*Made by `make generate` of what optimizers, measurements and studies say of their columns, and of
+`eosflow/results/columns.yaml`. In a terminal: `eosflow explain COLUMN`.*
 
 Symbols, and the numbers of the equations, are those of [method](method.md). A name in `_l`, `_m` or
 `_X` stands for one column per layer, eigenvalue or loss. – is for none: a pure number has no unit.
 "Loss / parameter²" is the unit of a second derivative of the loss along the weights.
 """
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of one file, whose name may end in an index."""
-
-    name: str
-    symbol: str
-    equation: str
-    unit: str
-
-    def is_called(self, given: str) -> bool:
-        """Whether a real column's name is this one, such as `alignment_2` for `alignment_l`."""
-        if given == self.name:
-            return True
-        stem, indexed = INDEX.subn("", self.name)
-        return bool(indexed and re.fullmatch(rf"{re.escape(stem)}_\d+(\.\d+)?", given))
 
 
 @dataclass(frozen=True)
@@ -61,7 +44,7 @@ class File:
     rows: str
     optimizers: tuple[str, ...]
     title: str
-    columns: tuple[Column, ...]
+    columns: Columns
 
     def column(self, name: str) -> Column | None:
         """The column of this name; None where the table does not know it."""
@@ -75,7 +58,48 @@ def files() -> tuple[File, ...]:
     content = yaml.safe_load(text)
     groups = content["groups"]
     studied = [study.words["table"] | {"file": study.data} for study in STUDIES.values()]
-    return tuple(_file(entry, groups) for entry in [*content["files"], *studied])
+    of_runs, of_tables = (
+        [_file(entry, groups) for entry in content["files"] if ("/nN/" in entry["file"]) == part]
+        for part in (True, False)
+    )
+    added = groups["identity"], groups["snapshot"]
+    measured = [kind.example() for kind in MEASUREMENTS.values()]
+    return (
+        *of_runs,
+        *_trajectories(of_runs[0].path),
+        *(_measured(each, content["frames"], added) for each in measured),
+        *of_tables,
+        *(_file(entry, groups) for entry in studied),
+    )
+
+
+def _trajectories(path: str) -> list[File]:
+    """Trajectories by their own columns, each with the optimizers that write them."""
+    found: dict[tuple[str, Columns], list[str]] = {}
+    for kind in OPTIMIZERS.values():
+        columns = kind.example().columns(SOME_PARAMETERS, SOME_OUTPUTS)
+        found.setdefault((kind.rows, columns), []).append(kind.name)
+    return [
+        File(path, "", rows, tuple(names), f"trajectory.parquet of {', '.join(names)}", columns)
+        for (rows, columns), names in found.items()
+    ]
+
+
+def _measured(
+    measurement: Measurement, frames: dict[str, Any], added: tuple[dict[str, Any], ...]
+) -> File:
+    """The frame of a measurement, and the record of a snapshot."""
+    place = place_of(measurement.name)
+    path, also = f"{place}.parquet", f"EXP/nN/RUN/{place}/stepSTEP.json"
+    rows = f"One row per weight snapshot that the measurement takes. {measurement.rows}".strip()
+    own = [_columns(group) for group in (*added, frames.get(path, {}))]
+    columns = (*(each for group in own for each in group), *measurement.columns(SOME_OUTPUTS))
+    return File(path, also, rows, (), path, columns)
+
+
+def _columns(named: dict[str, list[str]]) -> Columns:
+    facts = ((name, *map(str, each)) for name, each in named.items())
+    return tuple(Column(name, symbol, equation, unit) for name, symbol, equation, unit in facts)
 
 
 def _file(entry: dict[str, Any], groups: dict[str, Any]) -> File:
@@ -83,15 +107,13 @@ def _file(entry: dict[str, Any], groups: dict[str, Any]) -> File:
     for group in entry.get("groups", []):
         named |= groups[group]
     named |= entry["columns"]
-    optimizers = tuple(entry.get("optimizers", ()))
-    own = f"{Path(entry['file']).name} of {', '.join(optimizers)}" if optimizers else entry["file"]
     return File(
         path=entry["file"],
         also=entry.get("also", ""),
         rows=entry["rows"],
-        optimizers=optimizers,
-        title=entry.get("title", own),
-        columns=tuple(Column(name, *map(str, facts)) for name, facts in named.items()),
+        optimizers=(),
+        title=entry.get("title", entry["file"]),
+        columns=_columns(named),
     )
 
 
@@ -152,7 +174,3 @@ def page() -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
-
-
-if __name__ == "__main__":
-    write_text(PAGE, page())

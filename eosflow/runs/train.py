@@ -19,6 +19,7 @@ from eosflow.runs.folder import CHECKPOINT, RunFolder
 from eosflow.runs.progress import LossProgress
 from eosflow.runs.session import NAMES, session
 from eosflow.runs.spec import RunSpec
+from eosflow.storage.columns import types_of
 from eosflow.storage.damage import CLEANED, DAMAGED
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import remove_leftovers, write_json
@@ -39,7 +40,7 @@ log = logging.getLogger(__name__)
 
 def columns(spec: RunSpec) -> dict[str, str]:
     """The trajectory's columns with their NumPy types."""
-    return COLUMNS | spec.optimizer.columns(spec.parameters, spec.outputs)
+    return COLUMNS | types_of(spec.optimizer.columns(spec.parameters, spec.outputs))
 
 
 def row_of(train_state: TrainState, current: Iteration, names: dict[str, str]) -> list[float]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -99,12 +100,20 @@ def _unique(values: Any) -> Any:
 UNIQUE = AfterValidator(_unique)
 
 
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a model, by the model's name on the hub or its folder. None: the newest commit."""
+
+    model: str
+    revision: str | None
+    file: str
+
+
 class Plugin(Settings):
     """A name with settings: a dataset, network, optimizer, measurement, … of a registry.
 
     A setting's default may never change: a run's key leaves out what is at its default. A setting
     that must be given has `examples`. `unkeyed` are words that change no number, such as a title.
-    `packages` are those that not every installation has, by name, with the extra that has them.
     """
 
     name: ClassVar[str]
@@ -119,6 +128,10 @@ class Plugin(Settings):
     def packages(self) -> Mapping[str, str]:
         """Packages that these settings need beyond eosflow's own, and the extra that has each."""
         return {}
+
+    def hub_files(self) -> Sequence[HubFile]:
+        """What these settings need of the Hugging Face Hub, or of a folder in its place."""
+        return ()
 
 
 def requires(plugin: type[Plugin]) -> list[str]:

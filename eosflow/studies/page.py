@@ -1,10 +1,9 @@
-"""docs/studies.md, made of the studies' folders: `python -m eosflow.studies.page`."""
+"""docs/studies.md, made of the studies' folders; `make generate` writes it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from eosflow.storage.files import write_text
 from eosflow.studies import STUDIES, Study
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -23,7 +22,3 @@ def section(study: Study) -> str:
     shown = [f"![{study.title}]({picture})"] if (DOCS / picture).exists() else []
     parts = [f"## {study.words['heading']}: `{study.name}`", *shown, study.words["text"].strip()]
     return "\n\n".join(parts)
-
-
-if __name__ == "__main__":
-    write_text(DOCS / "studies.md", page())

@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from eosflow.datasets.links import is_url
-from eosflow.datasets.sst import SST
-from eosflow.datasets.superglue import SuperGLUE
-from eosflow.networks.bert import BERTSettings
 from eosflow.storage.errors import UserError
+from eosflow.storage.settings import Plugin
 from eosflow.workflow import config as configuration
 from eosflow.workflow import gpu, resources
 from eosflow.workflow.plan import Plan
@@ -72,16 +70,10 @@ def _snakemake() -> Finding:
 
 def _packages(plan: Plan) -> Iterator[Finding]:
     """Those that only some configurations need."""
-    data = [run.data for run in plan.runs.values()]
-    trees = [each for each in data if isinstance(each, SST)]
-    read = any(isinstance(each, SuperGLUE) for each in data)
-    encoded = any(each.encoder == "roberta" for each in trees)
-    networks = {run.network.name for run in plan.runs.values()}
     needed = {"torch": "eosflow", "matplotlib": "eosflow[report]", "statsmodels": "eosflow[report]"}
-    if trees:
-        needed |= {"nltk": "eosflow[sst]"}
-    if read or encoded or networks & {"vit", "bert"}:
-        needed |= {"transformers": "eosflow[sst]"}
+    for part in _plugins(plan):
+        needed |= {name: f"eosflow[{extra}]" for name, extra in part.packages().items()}
+    needed.pop("cairocffi", None)  # it is there or not with its C library, see below
     for name, source in needed.items():
         if importlib.util.find_spec(name) is None:
             yield Finding(BAD, name, f"not installed: pip install '{source}'")
@@ -96,6 +88,12 @@ def _packages(plan: Plan) -> Iterator[Finding]:
         yield Finding(
             BAD, "cairo", f"the library is not here, which Table 3 and Dice need: {remedy}"
         )
+
+
+def _plugins(plan: Plan) -> list[Plugin]:
+    """All that the runs are made of, each once."""
+    parts = ((r.data, r.network, r.optimizer, r.batch, r.snapshots) for r in plan.runs.values())
+    return list(dict.fromkeys(part for of_run in parts for part in of_run))
 
 
 def _gpu(config: Mapping[str, Any]) -> Finding:
@@ -146,14 +144,9 @@ def _answer(urls: Iterable[str], name: str) -> Finding:
 
 def _weights(plan: Plan) -> Iterator[Finding]:
     """Where pretrained weights come from, and the tokenizers of texts."""
-    wanted: dict[tuple[str, str | None], str] = {}
-    for run in plan.runs.values():
-        if isinstance(run.data, SuperGLUE):
-            wanted.setdefault((run.data.model, run.data.revision), "config.json")
-        if isinstance(run.network, BERTSettings) and run.network.weights:
-            # The weights come last, for they are the larger file of the same folder.
-            wanted[run.network.weights, run.network.revision] = "model.safetensors"
-    for (model, revision), file in wanted.items():
+    files = dict.fromkeys(each for part in _plugins(plan) for each in part.hub_files())
+    for wanted in files:
+        model, revision, file = wanted.model, wanted.revision, wanted.file
         if Path(model).is_dir():
             there = Path(model, file).exists()
             words = f"{file} {'is' if there else 'is not'} in the folder {model}"

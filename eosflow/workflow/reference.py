@@ -1,28 +1,24 @@
-"""docs/configuration.md, made from the schema: `python -m eosflow.workflow.reference` writes it."""
+"""docs/configuration.md, made from the models of the configuration; `make generate` writes it."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
 from eosflow.datasets import DATASETS
 from eosflow.runs.spec import Stop
-from eosflow.storage.files import write_text
 from eosflow.storage.settings import Plugin, Settings
 from eosflow.workflow.schema import SECTIONS, Choices, Config, Experiment
-
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 
 HEAD = """# Configuration, key by key
 
 `config.yaml` is the paper. Lay files over it with `--configfile` and single values with `--config`;
 how that is done, and what a change makes again, is in [workflow](workflow.md). A wrong key or value
-is refused before any work starts. `python -m eosflow.workflow.reference` writes this page.
+is refused before any work starts. `make generate` writes this page.
 
 `network`, `optimizer`, `batch`, `snapshot` and `measure` name what is used. Its settings are in the
 tables `networks`, `optimizers`, `batches`, `snapshots` and `measurements`, by the same names. What
@@ -129,7 +125,3 @@ def _allowed(rules: Mapping[str, Any]) -> str:
         return "list of " + re.sub("^(text|whole number|number)", lambda m: many[m[0]], items)
     bounds = [f"{sign} {rules[word]:.12g}" for word, sign in _BOUNDS.items() if word in rules]
     return " ".join([_WORDS[rules["type"]], ", ".join(bounds)]).strip()
-
-
-if __name__ == "__main__":
-    write_text(PAGE, page())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from eosflow.datasets.base import DatasetSettings
+from eosflow.networks.base import Reads, Shape
 from eosflow.runs.spec import RunSpec
 from eosflow.storage.errors import UserError
 from eosflow.workflow import gpu
@@ -16,11 +17,18 @@ BASE_MEGABYTES = 700
 # Float64 operations per second that a job reaches on one CPU thread and on a GPU, on the safe side.
 CPU_RATE = 1e10
 GPU_RATE = 5e12
+# How often an example uses a weight, by what the network reads. Of images a quarter of the pixels:
+# the first convolutions see them all, but have few weights.
+WEIGHT_USES: dict[Reads, Callable[[Shape], float]] = {
+    "vectors": lambda shape: 1,
+    "images": lambda shape: max(1, math.prod(shape[1:]) / 4),
+    "sequences": lambda shape: shape[0],
+    "token ids": lambda shape: shape[1],
+}
 # Seen so far, on the safe side: gradient-flow time to the target loss grows in proportion to N.
 FLOW_TIME_PER_EXAMPLE = 0.35
 # For the disk, where the safe side would ask for ten times too much: the largest that was seen.
 SEEN_FLOW_TIME_PER_EXAMPLE = 0.1
-ADAPTIVE_ITERATIONS = 400
 # Single-vector products that the measurements of one snapshot take, at most.
 PRODUCTS_PER_SNAPSHOT = 1000
 # Float64 vectors (P,) that they hold at once: a search of 48 vectors in float32, and another of 9
@@ -28,6 +36,7 @@ PRODUCTS_PER_SNAPSHOT = 1000
 MEASURING_VECTORS = 24 + 20
 # Working memory of an objective, as in `eosflow.objectives.base`, which costs torch.
 WORKSPACE_BYTES = 256 * 2**20
+WORKSPACES = 4
 # A longer run is cut off and goes on from its checkpoint; few clusters allow more at a time.
 MOST_MINUTES = 24 * 60
 
@@ -61,28 +70,23 @@ def device_note(device: str) -> str | None:
 def memory(run: RunSpec) -> int:
     """Megabytes of main memory of a training or measuring job.
 
-    K+1 directions are pushed through the network at once, in a step or in measuring, so that
-    activations count K+1 times; the constants are those of a block product of the Hessian. Networks
-    other than an MLP see so many examples at a time that they fill the workspace, or, where TRACER
-    takes them, that as many copies of θ do, each with its activations.
+    K+1 directions are pushed through a closed form at once, so that its units count K+1 times; the
+    constant is that of a block product of the Hessian. Other networks see so many examples at a
+    time that they, or copies of θ, fill the workspace, and what lies between takes as much again.
     """
     block = run.outputs + 1
     vectors = max(run.optimizer.vectors_held(run.outputs), MEASURING_VECTORS)
     parameters = math.ceil(run.parameters * (vectors + 8))
     dimension = math.prod(run.shape)
-    numbers = run.network.activations(run.shape, run.outputs)
-    activations = 6 * block * numbers * run.n
-    if run.network.name != "mlp":
-        chunk = WORKSPACE_BYTES / 8 * (1 + numbers / run.parameters)
-        activations = min(activations, math.ceil(max(chunk, 6 * numbers)))
+    units = run.network.units(run.shape, run.outputs)
+    activations = 6 * block * units * run.n if units else WORKSPACES * WORKSPACE_BYTES // 8
     return BASE_MEGABYTES + math.ceil(8 * (parameters + run.n * dimension + activations) / 1e6)
 
 
 def training_minutes(run: RunSpec, config: Mapping[str, Any]) -> int:
     """Minutes to allow for training; a run that takes longer goes on when it is retried."""
-    sizes = run.shape, run.outputs
-    products = run.optimizer.products_per_step(run.outputs) * run.network.product_operations(*sizes)
-    step = run.n * (products + 2 * run.network.gradient_operations(*sizes))
+    products = run.optimizer.products_per_step(run.outputs)
+    step = (2 + 2 * products) * gradient_operations(run)
     # With batches: those of a step, and once per epoch all examples, for the loss.
     epoch = run.batch.steps_per_epoch(run.n)
     return _minutes(
@@ -93,7 +97,7 @@ def training_minutes(run: RunSpec, config: Mapping[str, Any]) -> int:
 
 def measuring_minutes(run: RunSpec, config: Mapping[str, Any]) -> int:
     """Minutes to allow for one measurement of all snapshots of a run."""
-    product = run.n * run.network.product_operations(run.shape, run.outputs)
+    product = 2 * gradient_operations(run)
     flow_time = FLOW_TIME_PER_EXAMPLE * run.n
     snapshots = run.snapshots.count(_iterations(run, flow_time), flow_time)
     return _minutes(snapshots * PRODUCTS_PER_SNAPSHOT * product, config)
@@ -121,9 +125,15 @@ def _minutes(operations: float, config: Mapping[str, Any]) -> int:
 
 
 def _iterations(run: RunSpec, flow_time: float) -> float:
-    longest: float | None = getattr(run.optimizer, "max_step_size", None)
-    if run.optimizer.lands_on_target:  # steps as long as the error allows: 14 to 180 were seen
-        return min(ADAPTIVE_ITERATIONS, run.stop.max_iterations)
-    if longest is None:  # nothing is known of how far a step goes
-        return run.stop.max_iterations
-    return min(10 + flow_time / longest, run.stop.max_iterations)
+    expected = run.optimizer.expected_steps(flow_time)
+    most = run.stop.max_iterations
+    return most if expected is None else min(expected, most)
+
+
+def gradient_operations(run: RunSpec) -> float:
+    """Floating-point operations of a gradient over all examples, three passes over each weight.
+
+    A product with the Hessian takes twice as many.
+    """
+    passes = 3 * run.parameters * WEIGHT_USES[run.network.reads](run.shape)
+    return 2.0 * run.n * passes

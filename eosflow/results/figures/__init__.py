@@ -7,6 +7,7 @@ and Matplotlib are imported by `draw` and `save`.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,12 @@ EXTRAS: dict[str, Entry] = {
     "stable-step": Entry("stable_step", None),
     "growth": Entry("growth", None),
 }
+
+# Modules of this package that hold a figure of their own: `KIND`, and the function it names.
+_ADDED: tuple[str, ...] = ()
+for _module in _ADDED:
+    KINDS[_module] = importlib.import_module(f"{__name__}.{_module}").KIND
+    EXTRAS[_module.replace("_", "-")] = Entry(_module, None)
 
 # What is drawn of an experiment that is not the paper's: the last word or words of the name, and
 # the kind. The longest come first, since names are taken apart from their end.

@@ -1,7 +1,7 @@
 """docs/figures.md and its pictures, made from the list of figures and a folder of results.
 
-`python -m eosflow.results.figures.index` writes the page; with a results folder (that of the demo)
-also the pictures of its gallery.
+`make generate` writes the page; `python -m eosflow.results.figures.index RESULTS`, with the results
+of the demo, draws the pictures of its gallery.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from eosflow.results.figures import (
     SUFFIXES,
     Entry,
 )
-from eosflow.storage.files import replacing, write_text
+from eosflow.storage.files import replacing
 from eosflow.studies import STUDIES
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -92,9 +92,8 @@ _HEAD = """# Figures
 Every figure is a pure function of `results/decomposition.parquet` and `results/runs.parquet`
 (figure 5: of a Dice subset; those of the [studies](studies.md): of a study's table). Each is a
 target of its own, as PDF and as PNG; `figure01` to `figure42` carry the paper's numbers, the
-others go beyond it. This page is written from `eosflow/results/figures/kinds.py` by
-`python -m eosflow.results.figures.index`; given the folder of the demo's results, that command
-draws the gallery's pictures too.
+others go beyond it. `make generate` writes this page, and `python -m eosflow.results.figures.index
+results/demo` draws the gallery's pictures of the demo's results.
 
 The paper's text says what its figures 1 to 22 show; their captions were not available here. So
 three things are inferred: which experiment each figure of a group shows (the order is that of its
@@ -176,6 +175,5 @@ def _function(path: str) -> str:
 
 
 if __name__ == "__main__":
-    write_text(DOCS / "figures.md", page())
     for argument in sys.argv[1:]:
         draw_gallery(Path(argument), DOCS / "images")

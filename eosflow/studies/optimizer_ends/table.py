@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from eosflow.optimizers import OPTIMIZERS
+from eosflow.storage.settings import from_record
 from eosflow.studies.optimizer_ends.slides import SOURCES
 from eosflow.studies.runs import StudyRun, by_snapshot
 
@@ -26,10 +28,6 @@ WORDS = {
     "sharpest-noise": "noise along q₁",
     "adam": "Adam",
 }
-# Gradients that a step needs. A product with a Hessian counts as two: SAM takes a second gradient;
-# TRACER single examples' gradients, whose mean is the gradient, and their Hessians' products.
-GRADIENTS = {"sam": 2, "adam-sam": 2, "sgd-tracer": 3, "adam-tracer": 3}
-PROBE_GRADIENTS = 3  # the gradient of vᵀ𝓗v, a third derivative
 NEEDED = ("top-eigenvalues", "accuracy", "effective-parameters")
 NUMBERS = (
     *("iteration", "gradients", "loss", "accuracy", "held_out_loss", "held_out_accuracy"),
@@ -64,10 +62,7 @@ def gradients(run: StudyRun, iteration: int) -> float:
     A search's products are with 𝓗 over its own examples, each twice a gradient over them.
     """
     optimizer = run.spec["optimizer"]
-    per_step = GRADIENTS.get(optimizer["name"], 1)
-    if optimizer["name"] == "trace-penalty":
-        per_step = 1 + PROBE_GRADIENTS * optimizer["probes"]
-    count = float(per_step * iteration)
+    count: float = from_record(OPTIMIZERS, optimizer).gradients_per_step() * iteration
     if "k" in optimizer:
         taken = run.trajectory["power_iterations"].iloc[:iteration].sum()
         batches = min(optimizer["examples"], run.spec["n"]) / run.settings["batch"]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
+from eosflow.networks.mlp import MLPSettings
 from eosflow.objectives.base import Evaluation, Objective, PerExampleGrams
 from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.batches import FullBatch
@@ -138,10 +139,9 @@ def study(
     operations are.
     """
     sizes = spec.shape, spec.outputs
-    block = spec.outputs + 1
-    share = spec.network.gradient_operations(*sizes) / (
-        block * spec.network.product_operations(*sizes)
-    )
+    block, network = spec.outputs + 1, spec.network
+    assert isinstance(network, MLPSettings)  # whose operations are known
+    share = network.gradient_operations(*sizes) / (block * network.product_operations(*sizes))
     flow = Flow(spec, objective)
     exact = flow.reference(times)
     log.info("a gradient counts as %.3f block products", share)
