@@ -20,7 +20,7 @@ from pyarrow import parquet
 
 from eosflow.datasets.subsets import write_arrays
 from eosflow.datasets.table_files import MOST_BYTES
-from eosflow.results import claims, collect, figures, report, tables
+from eosflow.results import claims, collect, figures, paper, report, tables
 from eosflow.results.courses import IDENTITY, run_names
 from eosflow.results.figures.examples import COLUMNS
 from eosflow.storage import provenance
@@ -50,7 +50,7 @@ TRAJECTORY = [
 ]
 PARAMETERS = [
     "class",
-    *dict.fromkeys(name for ranges in tables.DICE_SPECIFIED.values() for name in ranges),
+    *dict.fromkeys(name for ranges in paper.DICE.values() for name in ranges),
 ]
 # As the configuration has them, see `workflow.schema`: they name folders and figures.
 EXPERIMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")

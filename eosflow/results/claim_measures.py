@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from eosflow.results import courses, power_laws
+from eosflow.results import courses, paper, power_laws
 from eosflow.results.courses import IDENTITY, column
 
 # At the paper's rate of 0.009 % one event is expected in this many iterations.
-FEWEST_ITERATIONS = math.ceil(1 / 0.00009)
+FEWEST_ITERATIONS = math.ceil(1 / paper.NEGATIVE_DOMINANT)
 # A sharpness that rises by less needs no explanation.
 RISE = 1.1
 

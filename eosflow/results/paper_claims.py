@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eosflow.results import claim_measures, courses
+from eosflow.results import claim_measures, courses, paper
 from eosflow.results.judging import Claim, Kind
 
 LOST = "(number not transcribed)"  # the paper gives one; only the claim's words are checked
@@ -16,7 +16,7 @@ CLAIMS = (
         "",
         claim_measures.residual_absolute,
         Kind.SEEN,
-        56.74,
+        paper.LARGEST_RESIDUAL,
         at_most=True,
     ),
     Claim(
@@ -26,7 +26,7 @@ CLAIMS = (
         "%",
         claim_measures.residual_share,
         Kind.EVERY,
-        0.099,
+        paper.RESIDUAL_SHARE,
         at_most=True,
     ),
     Claim(
@@ -36,7 +36,7 @@ CLAIMS = (
         "%",
         claim_measures.gauss_newton_close,
         Kind.EVERY,
-        0.101,
+        paper.GAUSS_NEWTON_GAP,
         at_most=True,
     ),
     Claim(
@@ -89,7 +89,7 @@ CLAIMS = (
         "%",
         claim_measures.first_layer_bound,
         Kind.EVERY,
-        0.37,
+        paper.LATER_LAYER_EXCESS,
         at_most=True,
     ),
     Claim(
@@ -161,7 +161,7 @@ CLAIMS = (
         "%",
         claim_measures.negative_dominant,
         Kind.EVERY,
-        0.00009,
+        paper.NEGATIVE_DOMINANT,
         at_most=True,
     ),
     Claim(
@@ -182,6 +182,6 @@ CLAIMS = (
         "",
         claim_measures.determination,
         Kind.MEAN,
-        0.74,
+        min(each.r_squared for each in paper.EXPERIMENTS.values()),
     ),
 )

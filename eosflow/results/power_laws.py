@@ -11,31 +11,12 @@ import statsmodels.api as sm
 from scipy import stats
 from statsmodels.stats.weightstats import DescrStatsW
 
-from eosflow.results import courses
-from eosflow.results.figures import EXPERIMENTS
+from eosflow.results import courses, paper
 
-# Table 2 of Lowell & Kastner 2024: (dataset, criterion) -> a, b, R².
-PAPER: dict[tuple[str, str], tuple[float, float, float]] = {
-    ("dice", "cross_entropy"): (0.0017, 0.23, 0.84),
-    ("cifar10", "cross_entropy"): (0.0004, 0.49, 0.97),
-    ("cifar10", "squared_error"): (0.0004, 0.20, 0.74),
-    ("atrialfibrillation", "cross_entropy"): (0.0026, 0.45, 0.93),
-    ("sst", "cross_entropy"): (0.0001, 0.67, 0.98),
-}
-
-# The experiment of each; no other experiment is the paper's.
-OF_EXPERIMENT = dict(zip(EXPERIMENTS, PAPER, strict=True))
-
-# Its runs: four initialisations of four subsets at each size of its Table 1.
-PAPER_RUNS = {
-    ("dice", "cross_entropy"): 80,
-    ("cifar10", "cross_entropy"): 80,
-    ("cifar10", "squared_error"): 64,
-    ("atrialfibrillation", "cross_entropy"): 80,
-    ("sst", "cross_entropy"): 64,
-}
-# Half the last digit that it prints of a and of b.
-ROUNDING_A, ROUNDING_B = 0.00005, 0.005
+# Table 2: (dataset, criterion) -> a, b, R², and the experiment of each.
+PAPER = {each.key: each.law for each in paper.EXPERIMENTS.values()}
+OF_EXPERIMENT = {name: each.key for name, each in paper.EXPERIMENTS.items()}
+PAPER_RUNS = {each.key: each.runs for each in paper.EXPERIMENTS.values()}
 
 FEWEST_SIZES = 3  # two determine the line and leave nothing to judge it by
 CONFIDENCE = 0.95
@@ -172,8 +153,8 @@ def paper_law(paper: tuple[float, float, float], n: Any) -> tuple[Any, Any, Any]
     a, b, _ = paper
     return (
         a * n**b,
-        (a - ROUNDING_A) * n ** (b - ROUNDING_B),
-        (a + ROUNDING_A) * n ** (b + ROUNDING_B),
+        (a - paper.ROUNDING_A) * n ** (b - paper.ROUNDING_B),
+        (a + paper.ROUNDING_A) * n ** (b + paper.ROUNDING_B),
     )
 
 

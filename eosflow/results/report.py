@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from eosflow.networks.mlp import MLPSettings
-from eosflow.results import argument, claims, courses, explorer, origin, page
+from eosflow.results import argument, claims, courses, explorer, origin, page, paper
 from eosflow.results.figures import (
     EXPERIMENTS,
     EXTRAS,
@@ -27,13 +27,6 @@ from eosflow.storage.files import write_text
 TABLES = ("table1", "table2", "alignment", "table3", "claims")
 # Table 1 of Lowell & Kastner 2024, to say how far from it runs are.
 PAPER_NETWORK = MLPSettings().describe()
-PAPER_SIZES = {
-    "dice-ce": (468, 937, 1875, 3750, 7500),
-    "cifar10-ce": (390, 781, 1562, 3125, 6250),
-    "cifar10-mse": (390, 781, 1562, 3125),
-    "atrialfibrillation-ce": (60, 120, 240, 480, 960),
-    "sst-ce": (461, 922, 1844, 3689),
-}
 FULL_BATCH = "all examples"  # what a run's `batch` says where nothing is drawn
 
 
@@ -150,9 +143,9 @@ def scale(runs: pd.DataFrame) -> str:
     sizes, beyond = [], networks != [PAPER_NETWORK]
     for experiment, rows in runs.groupby("experiment", sort=False):
         found = set(rows["n"])
-        paper = PAPER_SIZES.get(str(experiment), ())
-        beyond |= bool(paper) and not found <= set(paper)
-        of_paper = f" of the paper's {page.span(paper)}" if paper else ""
+        known = paper.EXPERIMENTS.get(str(experiment))
+        beyond |= known is not None and not found <= set(known.sizes)
+        of_paper = f" of the paper's {page.span(known.sizes)}" if known else ""
         count = f"{len(rows)} run{'s' * (len(rows) > 1)}"
         sizes.append(f"{title_of(str(experiment))}, N = {page.span(found)}{of_paper} ({count})")
     kind = "Not the paper's settings" if beyond else "The paper's network and sizes"

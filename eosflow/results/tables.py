@@ -10,25 +10,9 @@ import pandas as pd
 
 from eosflow.datasets import DATASETS
 from eosflow.objectives import CRITERIA
-from eosflow.results import courses, power_laws
+from eosflow.results import courses, paper, power_laws
 from eosflow.storage.files import replacing, write_text
 
-# As the paper prints them (its Table 3); lend counts R's line ends: 0 round, 1 butt, 2 square.
-DICE_SPECIFIED: dict[int, dict[str, tuple[float, float]]] = {
-    1: {"x": (-1, 1), "y": (-1, 1), "cex": (0.1, 1)},
-    2: {"x": (-1, 1), "y": (-1, 1), "cex": (0.1, 1)},
-    3: {"x": (-1, 1), "y": (-1, 1), "lwd": (0.1, 2.5), "lend": (0, 2)},
-    4: {"x": (-1, 1), "y": (-1, 1), "lwd": (0.1, 1), "lend": (0, 2)},
-    5: {"x": (0.2, 1), "y": (0.2, 1), "cex": (0.1, 0.7), "lwd": (0.1, 1), "lend": (0, 2)},
-    6: {
-        "x": (-0.9, 0.9),
-        "y": (-0.9, 0.9),
-        "dx": (0.1, 0.8),
-        "dy": (0.1, 0.8),
-        "lwd": (0.1, 2.5),
-        "lend": (0, 2),
-    },
-}
 # Training losses at which runs of all sizes are compared.
 EQUAL_LOSSES = (0.3, 0.1, 0.03)
 PAPER_LAW = ["paper_law", "paper_law_low", "paper_law_high"]
@@ -149,7 +133,7 @@ def table3(parameters: pd.DataFrame) -> pd.DataFrame:
     `images`. Units: x, y, dx, dy of the axes −1 to 1; cex, lwd and lend as in R.
     """
     rows = []
-    for number, specified in DICE_SPECIFIED.items():
+    for number, specified in paper.DICE.items():
         images = parameters[parameters["class"] == number]
         for name, (low, high) in specified.items():
             values = images[name]

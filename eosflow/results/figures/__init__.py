@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eosflow.results import paper
 from eosflow.results.figures.kinds import KINDS as KINDS
 from eosflow.storage.errors import UserError
 from eosflow.studies import STUDIES, Study
@@ -24,13 +25,7 @@ if TYPE_CHECKING:
 # Raise this when drawings change: the figures, and only they, are then drawn again.
 FIGURES_VERSION = 5
 
-EXPERIMENTS: dict[str, str] = {
-    "dice-ce": "Dice, cross-entropy",
-    "cifar10-ce": "CIFAR-10, cross-entropy",
-    "cifar10-mse": "CIFAR-10, squared error",
-    "atrialfibrillation-ce": "AtrialFibrillation, cross-entropy",
-    "sst-ce": "SST, cross-entropy",
-}
+EXPERIMENTS = {name: each.title for name, each in paper.EXPERIMENTS.items()}
 
 
 def title_of(experiment: str) -> str:
