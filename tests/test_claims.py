@@ -76,7 +76,8 @@ def test_the_sharpness_of_every_iteration_is_judged_from_iteration_10(frames):
     assert row["verdict"] == claims.HOLDS and row["runs"] == COUNTED_BY_RUN
     assert float(row["measured"].removesuffix(" ×")) >= 3
     fallen = verdicts(decomposition, runs.assign(max_sharpness=0.5))
-    assert fallen.loc["sharpness-rises-every-iteration", "verdict"] == claims.CONTRADICTED
+    # That it does not rise in some runs contradicts no claim that it can.
+    assert fallen.loc["sharpness-rises-every-iteration", "verdict"] == claims.CANNOT_TELL
 
 
 BREAKS = {

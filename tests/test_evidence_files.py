@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import synthetic
@@ -435,27 +433,3 @@ def test_the_script_keeps_and_explains_itself(kept: Path, tmp_path: Path) -> Non
     refused = script("redraw", "empty", "out")
     assert refused.returncode == 1 and "Traceback" not in refused.stderr
     assert "error: empty/evidence.json is missing" in refused.stderr
-
-
-def test_the_lines_between_snapshots_miss_as_little_as_the_page_says() -> None:
-    """λ₁(𝓗) at every iteration of the kept runs, beside what the figures draw of it."""
-    folder = ROOT / "docs" / "reproduction" / "data"
-    every = pd.read_parquet(folder / "trajectories.parquet")
-    seen = pd.read_parquet(folder / "decomposition.parquet").query("iteration >= 10")
-    assert every["converged"].all()
-    misses = []
-    for _, snapshots in seen.groupby(courses.IDENTITY):
-        own = every.merge(snapshots[courses.IDENTITY].drop_duplicates())
-        own = own[own["iteration"].between(10, snapshots["iteration"].max())]
-        known = snapshots.sort_values("iteration")
-        log_line = np.interp(
-            own["iteration"], known["iteration"], np.log(known["sharpness_hessian"])
-        )
-        apart = (own["eigenvalue_1"] / np.exp(log_line) - 1).abs()
-        above = own["eigenvalue_1"].max() / known["sharpness_hessian"].max() - 1
-        misses.append((apart[own["iteration"] >= 100].max(), apart.max(), above))
-    assert len(misses) == 22
-    found = [f"{100 * max(column):.1f} %" for column in zip(*misses, strict=True)]
-    text = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
-    said = text.split("The figures join snapshots", 1)[1].split("\n\n", 1)[0]
-    assert re.findall(r"\d+\.\d %", said) == found

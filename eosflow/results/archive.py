@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import infer_dtype
 from pyarrow import parquet
 
 from eosflow.datasets.subsets import write_arrays
@@ -156,7 +157,12 @@ def _add(kept: Kept, results: Path) -> None:
 
 
 def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
-    """By experiment, the paper's first, then size, seeds and iteration."""
+    """By experiment, the paper's first, then size, seeds and iteration; text as such.
+
+    A column of text that is empty in some runs would otherwise be written in another type.
+    """
+    text = [n for n in frame if frame[n].dtype == object and infer_dtype(frame[n]) == "string"]
+    frame = frame.astype(dict.fromkeys(text, "str"))
     order = {name: place for place, name in enumerate(figures.EXPERIMENTS)}
     place = frame["experiment"].map(lambda name: order.get(name, len(order)))
     keys = [*IDENTITY, *(["iteration"] if "iteration" in frame else [])]

@@ -45,7 +45,8 @@ def check(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Check every claim on the finished runs; one row per claim.
 
     Each experiment is judged by itself, see `judging.judged`. `verdict` is contradicted if it is in
-    one experiment, and holds if it does in all that have three runs or more. `measured` is the
+    one experiment, and holds if it does in all that have three runs or more; that something can
+    happen holds if it does in one. `measured` is the
     number of the worst run, `worst_run` its folder; `by_experiment` the verdict of each experiment,
     its mean with the interval, and its worst run; `earlier` the worst number with the snapshots
     before the paper's first, where it differs; `settings` says what networks, optimizers, sizes and
@@ -77,7 +78,7 @@ def _row(claim: Claim, finished: pd.DataFrame, runs: pd.DataFrame) -> dict[str, 
     worst = claim.extreme(found.rows)
     row["measured"] = _number(worst["value"], claim.unit)
     row["worst_run"] = worst["name"]
-    row["verdict"] = NOT_JUDGED if claim.kind is Kind.SEEN else _together(verdicts)
+    row["verdict"] = NOT_JUDGED if claim.kind is Kind.SEEN else _together(claim, verdicts)
     row["by_experiment"] = "; ".join(
         f"{name} {_in_words(verdict, claim)}" for name, verdict in verdicts.items()
     )
@@ -85,12 +86,13 @@ def _row(claim: Claim, finished: pd.DataFrame, runs: pd.DataFrame) -> dict[str, 
     return row
 
 
-def _together(verdicts: dict[str, Verdict]) -> str:
+def _together(claim: Claim, verdicts: dict[str, Verdict]) -> str:
     """The verdict of several experiments; those with too few runs have no say."""
     if all(verdict.count < FEWEST_RUNS for verdict in verdicts.values()):
         return NOT_ENOUGH
     found = {verdict.verdict for verdict in verdicts.values() if verdict.count >= FEWEST_RUNS}
-    return next(one for one in (CONTRADICTED, CANNOT_TELL, HOLDS) if one in found)
+    weightiest = (HOLDS,) if claim.kind is Kind.SOME else (CONTRADICTED,)  # once is enough
+    return next(one for one in (*weightiest, CANNOT_TELL, HOLDS) if one in found)
 
 
 def _in_words(verdict: Verdict, claim: Claim) -> str:

@@ -77,8 +77,8 @@ def judged(claim: Claim, rows: pd.DataFrame, enough: bool = True) -> Verdict:
     Mean: it holds if the 95 % interval of the mean over runs (Student's t, of logarithms for a
     ratio) lies on the claim's side, and is contradicted if it lies on the other. Every: it holds if
     no run is beyond the limit, and is contradicted if the interval of the mean is. Some: it holds
-    if it happened in three runs, and is contradicted if in none. Otherwise, and with fewer than
-    three runs, the experiment cannot tell.
+    if it happened in three runs; that it did not in others contradicts nothing. Otherwise, and
+    with fewer than three runs, the experiment cannot tell.
     """
     values, count = rows["value"], int(rows["count"].sum())
     if "low" in rows:  # a fit, with an interval of its own
@@ -99,7 +99,7 @@ def judged(claim: Claim, rows: pd.DataFrame, enough: bool = True) -> Verdict:
         against = against or (len(rows) == 1 and not sides.all())
         in_favour = sides.all() and enough
     elif claim.kind is Kind.SOME:
-        against, in_favour = not sides.any(), sides.sum() >= FEWEST_RUNS
+        against, in_favour = False, sides.sum() >= FEWEST_RUNS
     else:
         in_favour = clear and claim.holds_at(ends).all()
     verdict = HOLDS if in_favour else CONTRADICTED if against else CANNOT_TELL

@@ -41,8 +41,8 @@ CLAIMS = (
     ),
     Claim(
         "sharpness-rises",
-        "The sharpness can rise: in each experiment at least three runs have their largest λ₁(𝓗) "
-        "above its start. Measured: their ratio.",
+        "The sharpness can rise: three runs of an experiment have their largest λ₁(𝓗) above its "
+        "start. Measured: their ratio.",
         LOST,
         "x",
         claim_measures.sharpness_rises,

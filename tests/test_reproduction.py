@@ -1,0 +1,78 @@
+"""docs/reproduction.md says what the kept tables say, in its numbers and in its words."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from eosflow.analysis.claims import CONTRADICTED
+from eosflow.results import reproduction
+from eosflow.results.judging import FEWEST_RUNS
+
+FLOW = reproduction.DOCS / "reproduction" / "flow"
+
+
+@pytest.fixture(scope="module")
+def flow() -> reproduction.Evidence:
+    return reproduction.Evidence(FLOW)
+
+
+def test_the_page_is_what_the_tables_give() -> None:
+    text = reproduction.PAGE.read_text(encoding="utf-8")
+    assert text == reproduction.page(), "run python -m eosflow.results.reproduction"
+
+
+def test_what_is_said_in_words_is_so(flow: reproduction.Evidence) -> None:
+    sizes = flow.sizes
+    assert (sizes["peaks_at_end"] == sizes["runs"]).all()  # every peak is at the end of its run
+    ce = sizes[sizes["experiment"] == "cifar10-ce"]
+    assert ce["peak"].between(ce["paper_law_low"], ce["paper_law_high"]).all()
+    fibrillation = sizes[sizes["experiment"] == "atrialfibrillation-ce"]
+    assert fibrillation["runs"].eq(16).all() and len(fibrillation) == 5
+    for name in flow.runs["experiment"].unique():  # in every experiment, more than the others
+        for claim in ("alignment-rises", "alignment-rises-most"):
+            assert flow.said(claim, name)["verdict"] == "holds"
+    contradicted = flow.claims.index[flow.claims["verdict"] == CONTRADICTED]
+    assert list(contradicted) == ["norm-not-overlap"]
+    law = flow.laws["atrialfibrillation-ce"]
+    assert law["bend_high"] < 0 and law["b_low"] > law["paper_b"]
+
+
+def test_few_runs_are_never_judged(flow: reproduction.Evidence) -> None:
+    for claim in flow.claims.index:
+        for name in flow.runs["experiment"].unique():
+            said = flow.said(claim, name)
+            if said and int(said["count"]) < FEWEST_RUNS:
+                assert said["verdict"] in ("cannot tell", "")
+
+
+def test_a_number_is_written_without_an_exponent_and_with_its_digits() -> None:
+    assert reproduction.number(0.00051234) == "0.00051"
+    assert reproduction.number(-1234.6, 5) == "−1,234.6"
+    assert reproduction.number(float("nan")) == "–"
+    assert reproduction.number(0.0) == "0"
+
+
+def test_what_a_claim_says_of_an_experiment_is_read_as_it_is_written(
+    flow: reproduction.Evidence,
+) -> None:
+    """Every part of every `by_experiment` is understood."""
+    for claim, text in flow.claims["by_experiment"].items():
+        for part in filter(None, str(text).split("; ")):
+            assert flow.said(str(claim), part.split(" ")[0])["count"], part
+
+
+def test_the_picture_of_each_figure_is_there() -> None:
+    text = reproduction.PAGE.read_text(encoding="utf-8")
+    for name in reproduction.PICTURES:
+        assert f"images/flow-{name}.png" in text
+        assert (reproduction.DOCS / "images" / f"flow-{name}.png").stat().st_size > 10_000
+
+
+def test_choices_are_read_from_their_runs() -> None:
+    table = reproduction.choices()
+    frame = pd.read_csv(reproduction.DOCS / "data" / "choices.csv")
+    runs = frame[(frame["experiment"] == "gain-one") & (frame["n"] == 60)]
+    peaks = runs.groupby(["init_seed", "subset_seed"])["alignment_product"].max()
+    assert len(peaks) == 4
+    assert table.loc["gain-one", "peak_60"] == pytest.approx(peaks.prod() ** 0.25)
