@@ -14,36 +14,16 @@ configfile: "config.yaml"
 
 include: "rules/common.smk"
 include: "rules/datasets.smk"
-include: "rules/training.smk"
-include: "rules/measuring.smk"
-include: "rules/tables.smk"
-include: "rules/studies.smk"
-include: "rules/figures.smk"
-include: "rules/report.smk"
+include: "rules/runs.smk"
+include: "rules/results.smk"
 
 
 # Each by name, not the manifest alone: what is missing is then made again even if the manifest,
-# which comes last, is there. Without selected experiments it is the studies alone.
+# which comes last, is there.
 rule all:
     default_target: True
     input:
-        f"{RESULTS}/manifest.json",
-        STUDIED,
-        DISCARDED,
-        branch(
-            bool(SELECTED),
-            then=[
-                *rules.collect.output,
-                *rules.table1.output,
-                *rules.table2.output,
-                *rules.alignment.output,
-                *rules.table3.output,
-                *rules.claims.output,
-            ],
-        ),
-        expand(rules.figure.output, figure=PLAN.figures),
-        expand(rules.collect_measurement.output, measurement=MEASURED),
-        branch(bool(SELECTED), then=rules.report.output, otherwise=STUDIES_PAGE),
+        ASK.everything,
 
 
 localrules:
@@ -53,11 +33,10 @@ localrules:
     discard,
     collect,
     collect_measurement,
-    table1,
-    table2,
-    table3,
-    claims,
+    tables,
+    study_claims,
     figure,
+    figures,
     report,
     studies_page,
     manifest,

@@ -1,7 +1,3 @@
-# The mirror is not among the params: an archive is the same wherever it comes from.
-MIRROR = ["--mirror={config[mirror]:q}"] if config["mirror"] else []
-
-
 rule fetch:
     output:
         f"{RESULTS}/data/archives/{{archive}}",
@@ -13,71 +9,29 @@ rule fetch:
     conda:
         "../envs/eosflow.yaml"
     params:
-        archive=plain(lambda wildcards: PLAN.data.archive(wildcards.archive)),
-        checksum=lambda wildcards: PLAN.data.checksum(wildcards.archive),
+        archive=plain(lambda wildcards: ASK.data.archive(wildcards.archive)),
     shell:
-        program("fetch.py", *MIRROR)
-        + "--archive-name {params.archive:q} {params.checksum} "
-        "--output {output:q} >> {log:q} 2>&1"
+        job("fetch", "{wildcards.archive:q}")
 
 
+# The rows that runs of a dataset read, or examples of the test split for measurements.
 rule subset:
     input:
-        plain(
-            lambda wildcards: PLAN.data.before_drawing(
-                wildcards.dataset, int(wildcards.seed)
-            )
-        ),
+        plain(lambda wildcards: ASK.before_drawing(wildcards.dataset, wildcards.which)),
     output:
-        npz=f"{RESULTS}/data/subsets/{{dataset}}-subset{{seed}}.npz",
-        facts=f"{RESULTS}/data/subsets/{{dataset}}-subset{{seed}}.json",
+        npz=f"{RESULTS}/data/subsets/{{dataset}}-{{which}}.npz",
+        facts=f"{RESULTS}/data/subsets/{{dataset}}-{{which}}.json",
     log:
-        f"{RESULTS}/logs/subset/{{dataset}}-subset{{seed}}.log",
+        f"{RESULTS}/logs/subset/{{dataset}}-{{which}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/subset/{{dataset}}-subset{{seed}}.tsv"
+        f"{RESULTS}/benchmarks/subset/{{dataset}}-{{which}}.tsv"
     conda:
         "../envs/eosflow.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * PLAN.data.memory(wildcards.dataset),
+        mem_mb=lambda wildcards, attempt: attempt * ASK.data.memory(wildcards.dataset),
         runtime=lambda wildcards, attempt: attempt * 60,
-    params:
-        settings=lambda wildcards: canonical_json(PLAN.data.record(wildcards.dataset)),
-        size=plain(lambda wildcards: PLAN.data.size(wildcards.dataset)),
-        version=SUBSET_VERSION,
-        archive=archives,
     shell:
-        program("subset.py")
-        + "--dataset {wildcards.dataset:q} --settings {params.settings:q} "
-        "--seed {wildcards.seed} --size {params.size} {params.archive} --device cpu "
-        "--output {output.npz:q} >> {log:q} 2>&1"
-
-
-# Examples of the test split, for the measurements that want some.
-rule held_out:
-    input:
-        plain(lambda wildcards: PLAN.data.before_drawing(wildcards.dataset, None)),
-    output:
-        npz=f"{RESULTS}/data/subsets/{{dataset}}-held-out.npz",
-        facts=f"{RESULTS}/data/subsets/{{dataset}}-held-out.json",
-    log:
-        f"{RESULTS}/logs/subset/{{dataset}}-held-out.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/subset/{{dataset}}-held-out.tsv"
-    conda:
-        "../envs/eosflow.yaml"
-    resources:
-        mem_mb=lambda wildcards, attempt: attempt * PLAN.data.memory(wildcards.dataset),
-        runtime=lambda wildcards, attempt: attempt * 60,
-    params:
-        settings=lambda wildcards: canonical_json(PLAN.data.record(wildcards.dataset)),
-        size=plain(lambda wildcards: PLAN.data.size(wildcards.dataset, None)),
-        version=SUBSET_VERSION,
-        archive=archives,
-    shell:
-        program("subset.py")
-        + "--dataset {wildcards.dataset:q} --settings {params.settings:q} "
-        "--size {params.size} {params.archive} --device cpu "
-        "--output {output.npz:q} >> {log:q} 2>&1"
+        job("subset", "{wildcards.dataset:q} {wildcards.which}")
 
 
 rule dice_parameters:
@@ -90,9 +44,5 @@ rule dice_parameters:
         f"{RESULTS}/benchmarks/dice-parameters.tsv"
     conda:
         "../envs/eosflow.yaml"
-    params:
-        settings=lambda _: canonical_json(config["datasets"]["dice"]),
-        version=SUBSET_VERSION,
     shell:
-        program("dice_parameters.py") + "--settings {params.settings:q} "
-        "--output {output.parquet:q} --record {output.record:q} >> {log:q} 2>&1"
+        job("dice_parameters")

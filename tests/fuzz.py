@@ -27,12 +27,12 @@ FRAMES = ("decomposition.parquet", "runs.parquet")
 # Most starts that any damage may take; a damaged subset is deleted by hand, as the message says.
 STARTS = 5
 KINDS = {
-    "run record": "*/n*/*/run.json",
-    "run manifest": "*/n*/*/manifest.json",
-    "trajectory": "*/n*/*/trajectory.parquet",
-    "snapshot": "*/n*/*/snapshots/*.safetensors",
-    "measured snapshot": "*/n*/*/decomposition/step*.json",
-    "index": "*/n*/*/decomposition/index.json",
+    "run record": "runs/*/run.json",
+    "run manifest": "runs/*/manifest.json",
+    "trajectory": "runs/*/trajectory.parquet",
+    "snapshot": "runs/*/snapshots/*.safetensors",
+    "measured snapshot": "runs/*/decomposition-*/step*.json",
+    "index": "runs/*/decomposition-*/index.json",
     "subset": "data/subsets/*.npz",
     "subset record": "data/subsets/*.json",
     "frame": "*.parquet",
@@ -64,14 +64,14 @@ HARMS: tuple[Callable[[Path, random.Random], None], ...] = (flip, flip, cut, rem
 def forget(project: Project, chance: random.Random) -> None:
     """Take away something that is then made again, so that what it is made from is read."""
     if chance.random() < 0.5:
-        shutil.rmtree(chance.choice(sorted(project.results.glob("*/n*/*/decomposition"))))
+        shutil.rmtree(chance.choice(sorted(project.results.glob("runs/*/decomposition-*"))))
     if chance.random() < 0.7:
         (project.results / "decomposition.parquet").unlink()
 
 
 def kill(project: Project, chance: random.Random) -> str:
     """Take a run away and kill everything while it is made again."""
-    shutil.rmtree(chance.choice(sorted(project.results.glob("*/n*/init*"))))
+    shutil.rmtree(chance.choice(sorted(project.results.glob("runs/*"))))
     process = project.start("--cores", "2", *TARGETS)
     time.sleep(chance.uniform(1, 15))
     name = chance.choice(("SIGKILL", "SIGINT"))

@@ -12,10 +12,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from filelock import FileLock
+
+from eosflow.workflow import config
+from eosflow.workflow.plan import Plan
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("Snakefile", "config.yaml", "config", "rules", "scripts", "profiles", "envs", "eosflow")
@@ -61,7 +65,7 @@ class Project:
         (root / "tiny.yaml").write_text(TINY)
         # No configuration reaches the studies, which would take a minute.
         study = "eosflow/studies/edge_of_stability/rows.py"
-        self.edit(study, "seeds=(0, 1, 2, 3, 4), end=720.0", "seeds=(0,), end=24.0")
+        self.edit(study, "seeds=SEEDS, end=720.0", "seeds=(0,), end=24.0")
         self.edit(study, "end=3.0", "end=0.125")
 
     @classmethod
@@ -73,7 +77,7 @@ class Project:
 
     def adopt(self, results: Path) -> None:
         """Put a copy of finished results here, times and all, without Snakemake's notes."""
-        shutil.copytree(results, self.results)
+        shutil.copytree(results, self.results, symlinks=True)
 
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace text in one of the copied files."""
@@ -81,6 +85,12 @@ class Project:
         text = path.read_text()
         assert text.count(old) == 1, f"{file} holds {old!r} {text.count(old)} times"
         path.write_text(text.replace(old, new))
+
+    def home(self, run: str) -> Path:
+        """Where a run of the TINY config really lies."""
+        files = [self.root / "config.yaml", *(self.root / name for name in self.configs)]
+        planned = Plan(config.load(files, {"results_dir": str(self.results)}))
+        return planned.home(run)
 
     def command(self, *arguments: str, tiny: bool = True) -> list[str]:
         # After the rest: an option with several values must not be followed by a target.
@@ -136,6 +146,22 @@ class Project:
         return {rule: int(count) for rule, count in rows if rule not in ("total", "all")}
 
 
+def job_command(results: Path, name: str, *words: str, **changes: Any) -> list[str]:
+    """The command of a job of the workflow, for the paper's config with changes."""
+    changes |= {"results_dir": str(results), "device": "cpu"}
+    planned = Plan(config.load([ROOT / "config.yaml"], changes))
+    planned.write(planned.file)
+    return [sys.executable, str(ROOT / "scripts" / "job.py"), name, planned.file, *words]
+
+
+def run_job(
+    results: Path, name: str, *words: str, **changes: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run one job of the workflow by itself."""
+    command = job_command(results, name, *words, **changes)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
+
+
 def made_once(
     factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
 ) -> Project:
@@ -153,13 +179,14 @@ def made_once(
     return Project.at(folder / "tree")
 
 
-def children(pid: int, script: str) -> list[int]:
-    """Processes below `pid` that run `scripts/<script>` themselves, not a shell that starts it."""
+def children(pid: int, job: str) -> list[int]:
+    """Processes below `pid` that run a job themselves, not a shell that starts it."""
     found = []
     with contextlib.suppress(psutil.NoSuchProcess):
         for process in psutil.Process(pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
-                if any(part.endswith(f"scripts/{script}") for part in process.cmdline()):
+                command = process.cmdline()
+                if job in command and any(part.endswith("scripts/job.py") for part in command):
                     found.append(process.pid)
     return found
 

@@ -7,7 +7,7 @@ the two every factor moves along a straight line in its logarithm.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ import pandas as pd
 from eosflow.results import collect
 from eosflow.results.collect import VERSIONED
 from eosflow.results.power_laws import PAPER
+from eosflow.runs.records import Index, Manifest, Measured, RunRecord, StepRecord
 from eosflow.storage.digests import digest
-from eosflow.storage.files import sha256, write_json
+from eosflow.storage.records import Listed
 
 LAYERS = 6
 START = 3e-4  # A_1 at iteration 10, of every run
@@ -152,7 +153,7 @@ def run(
         "block_products": 2 * length,
         "device": "cpu",
         "threads": 1,
-        "key": f"key-{n}-{init_seed}-{subset_seed}",
+        "key": digest([experiment, n, init_seed, subset_seed]),
         **SPECIFICATION,
         "rejected_steps": 0,
         "unconverged_iterations": 0,
@@ -216,9 +217,9 @@ def mixed(seeds: int = 2, noise: float = 0.01) -> tuple[pd.DataFrame, pd.DataFra
     return decomposition, pd.concat([dice_runs, conv_runs, iris_runs], ignore_index=True)
 
 
-def describe(record: Mapping[str, Any]) -> tuple[str, str, str]:
+def describe(record: RunRecord) -> tuple[str, str, str]:
     """Network, optimizer and batch of a run that `write_run_folder` wrote, in words."""
-    parts = (record["spec"][name] for name in ("network", "optimizer", "batch"))
+    parts = (record.spec[name] for name in ("network", "optimizer", "batch"))
     network, optimizer, batch = (part["words"] for part in parts)
     return network, optimizer, batch
 
@@ -249,12 +250,16 @@ def write_run_folder(
     spec = {name: row[name] for name in (*identity, "target_loss")} | {"dataset": dataset}
     for part, name in (("network", "mlp"), ("optimizer", "exponential-euler"), ("batch", "full")):
         spec[part] = {"name": name, "words": row[part]}
+    versions = {name: row[f"version_{name}"] for name in VERSIONED} | {"commit": None}
+    sitting = {"device": row["device"], "threads": row["threads"], "versions": versions}
     record |= {
         "spec": spec,
+        "trajectory_key": row["key"],
         "status": "finished",
-        "versions": {name: row[f"version_{name}"] for name in VERSIONED} | {"commit": None},
+        "versions": versions,
+        "sittings": [{"from_iteration": 0, **sitting}],
+        "subset": {},
     }
-    write_json(folder / "run.json", record)
     steps = np.arange(row["iterations"])
     trajectory = pd.DataFrame(
         {
@@ -274,10 +279,15 @@ def write_run_folder(
         )
     else:
         trajectory = trajectory.assign(learning_rate=0.01, gradient_norm=1.0)
+    folder.mkdir(parents=True, exist_ok=True)
     trajectory.to_parquet(folder / "trajectory.parquet")
-    entry = {"file": "trajectory.parquet", "sha256": sha256(folder / "trajectory.parquet")}
-    manifest = {"key": row["key"], "trajectory": entry, "snapshots": []}
-    write_json(folder / "manifest.json", manifest)
+    entry = Listed.of(folder, "trajectory.parquet")
+    facts = {"key": row["key"], "stopped": row["stopped"], "trajectory": entry, "snapshots": []}
+    manifest = Manifest.model_validate(facts)
+    manifest.write(folder / "manifest.json")
+    RunRecord.model_validate({**record, "manifest": manifest.model_dump(mode="json")}).write(
+        folder / "run.json"
+    )
     flat = [{key: value for key, value in r.items() if key not in identity} for r in rows]
     write_measurement(folder, "decomposition", flat)
 
@@ -287,8 +297,9 @@ def write_measurement(folder: Path, place: str, rows: list[dict[str, Any]]) -> N
     entries = []
     for values in rows:
         name = f"{step_name(values['iteration'])}.json"
-        path = folder / place / name
-        write_json(path, {**values, "key": "snapshot-key", "version": 1})
-        entries.append({"iteration": values["iteration"], "file": name, "sha256": sha256(path)})
-    index = {"key": "index-key", "of": digest([]), "snapshots": entries}
-    write_json(folder / place / "index.json", index)
+        record = {"flow_time": 0.0, **values, "key": "0" * 16, "version": 1, "made_with": {}}
+        StepRecord.model_validate(record).write(folder / place / name)
+        entries.append(Measured.of(folder / place, name, iteration=values["iteration"]))
+    manifest = Manifest.read(folder / "manifest.json")
+    facts = {"run": manifest.key, "of": manifest.digest, "made_with": [], "snapshots": entries}
+    Index.model_validate(facts).write(folder / place / "index.json")

@@ -28,6 +28,7 @@ from eosflow.optimizers.batches import Shuffled
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.runs.data import make_objective
 from eosflow.runs.measure import measure_run
+from eosflow.runs.names import measured_folder
 from eosflow.runs.train import train
 from eosflow.spectra.randomness import generator
 from eosflow.storage.columns import names_of
@@ -157,7 +158,7 @@ def test_a_scan_takes_the_runs_own_learning_rate(tmp_path: Path) -> None:
     scan = AlphaScan(alphas=(1.0,), batches=1)
     measure_run(tmp_path, subset, scan)
     rates = {
-        step: read_json(tmp_path / "measurements" / "alpha-scan" / f"step{step:06d}.json")
+        step: read_json(tmp_path / measured_folder(scan) / f"step{step:06d}.json")
         for step in (10, 20)
     }
     assert rates[10]["learning_rate"] == 0.05

@@ -1,19 +1,13 @@
 """Records become frames, whatever the network and the optimizer; damaged records are named."""
 
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import synthetic
-from conftest import ROOT
-from problems import small_spec
 
 from eosflow.results import collect
-from eosflow.storage import provenance
-from eosflow.storage.damage import noted
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, write_json
 
@@ -29,13 +23,13 @@ def folders(tmp_path):
     paths = []
     for init in (0, 1):
         rows, row = synthetic.run("dice-ce", 468, init)
-        paths.append(tmp_path / f"init{init}")
+        paths.append(tmp_path / row["key"])
         synthetic.write_run_folder(paths[-1], rows, row)
     return paths
 
 
 def test_collect_reads_back_what_the_runs_wrote(folders):
-    decomposition, runs = collect.collect(folders)
+    decomposition, runs = collect.collect(folders, "decomposition")
     expected, _ = synthetic.frames(["dice-ce"], seeds=2)
     chosen = (expected["n"] == 468) & (expected["subset_seed"] == 0)
     pd.testing.assert_frame_equal(
@@ -47,7 +41,7 @@ def test_collect_reads_back_what_the_runs_wrote(folders):
 
 
 def test_run_rows_sum_up_the_trajectory_and_leave_the_transient_apart(folders):
-    decomposition, runs = collect.collect(folders)
+    decomposition, runs = collect.collect(folders, "decomposition")
     run = runs.iloc[0]
     highest = decomposition[decomposition["init_seed"] == 0].query("iteration >= 10")
     # The trajectory was written with λ₁ = max − iteration/10⁶, and 10⁶ before iteration 10.
@@ -61,7 +55,7 @@ def test_run_rows_sum_up_the_trajectory_and_leave_the_transient_apart(folders):
 
 
 def test_no_runs_give_empty_frames():
-    decomposition, runs = collect.collect([])
+    decomposition, runs = collect.collect([], "decomposition")
     assert len(decomposition) == len(runs) == 0
     assert list(runs.columns) == collect.RUN_COLUMNS
 
@@ -71,7 +65,7 @@ def test_what_an_optimizer_does_not_record_is_no_evidence(tmp_path):
     row |= synthetic.GRADIENT_DESCENT | {"dataset_title": "Iris flowers", "batch": "batches of 8"}
     synthetic.write_run_folder(tmp_path / "gd", rows, row, eigenpairs=False)
     synthetic.write_run_folder(tmp_path / "flow", *synthetic.run("dice-ce", 468))
-    _, runs = collect.collect([tmp_path / "gd", tmp_path / "flow"])
+    _, runs = collect.collect([tmp_path / "gd", tmp_path / "flow"], "decomposition")
     found, flow = runs.to_dict("records")
     counters = ("rejected_steps", "unconverged_iterations", "negative_dominant_iterations")
     assert all(found[name] == 0 for name in counters)
@@ -89,20 +83,25 @@ def test_networks_of_several_kinds_share_a_frame(tmp_path):
     conv = synthetic.without_chains(pd.DataFrame(rows)).to_dict("records")
     synthetic.write_run_folder(tmp_path / "conv", conv, row)
     synthetic.write_run_folder(tmp_path / "chain", *synthetic.run("dice-ce", 468))
-    decomposition, _ = collect.collect([tmp_path / "conv", tmp_path / "chain"])
+    decomposition, _ = collect.collect([tmp_path / "conv", tmp_path / "chain"], "decomposition")
     alignments = decomposition.groupby("experiment")["alignment_1"].count()
     assert alignments["my-conv"] == 0 < alignments["dice-ce"]
     assert decomposition["layer_norm2_3"].notna().all()
     decomposition.to_parquet(tmp_path / "decomposition.parquet")
 
 
-def test_a_run_without_a_decomposition_is_in_the_runs_alone(folders):
+def test_runs_without_a_decomposition_are_in_the_runs_alone(folders):
     shutil.rmtree(folders[1] / "decomposition")
-    decomposition, runs = collect.collect(folders, undecomposed=folders[1:])
-    assert set(decomposition["init_seed"]) == {0}
-    assert runs["init_seed"].tolist() == [0, 1]
-    with pytest.raises(UserError, match=r"index\.json is missing"):
-        collect.collect(folders)
+    decomposition, runs = collect.collect(folders, None)
+    assert decomposition.empty and runs["init_seed"].tolist() == [0, 1]
+    with pytest.raises(UserError, match=r"index\.json \(missing\)"):
+        collect.collect(folders, "decomposition")
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
 
 
 def values(iteration):
@@ -120,56 +119,44 @@ def test_a_measurement_has_a_row_per_snapshot(folders):
     assert frame["iteration"].tolist() == [0, 100, 0, 100]
     assert frame["init_seed"].tolist() == [0, 0, 1, 1] and set(frame["dataset"]) == {"dice"}
     (folders[1] / "measurements/top/step000100.json").write_text("{}")
-    with pytest.raises(UserError, match=r"init1/measurements/top/step000100\.json is not the file"):
+    with pytest.raises(UserError, match=r"measurements/top/step000100\.json"):
         collect.collect_measurement(folders, "measurements/top")
 
 
-def test_the_script_of_a_measurement_writes_frame_and_record(tmp_path):
-    for init in (0, 1):
-        folder = tmp_path / f"dice-ce/n468/init{init}"
-        synthetic.write_run_folder(folder, *synthetic.run("dice-ce", 468, init))
-        synthetic.write_measurement(folder, "measurements/top", [values(0), values(100)])
-        spec = small_spec(n=468, init_seed=init)  # the program knows no other
-        record = read_json(folder / "run.json") | {"spec": spec.to_record(), "key": spec.key}
-        write_json(folder / "run.json", record)
-    output = tmp_path / "measurements" / "top.parquet"
-    record = tmp_path / "provenance" / "measurements" / "top.json"
-    command = [sys.executable, str(ROOT / "scripts" / "collect_measurement.py"), "top"]
-    command += ["--results", str(tmp_path), "--output", str(output), "--record", str(record)]
-    command += ["--runs", "dice-ce/n468/init0", "dice-ce/n468/init1"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert len(pd.read_parquet(output)) == 4
-    provenance.verify(record)
-    assert read_json(record)["runs"]["runs"] == 2
-    flipped = tmp_path / "dice-ce/n468/init1/measurements/top/step000100.json"
-    flipped.write_text(flipped.read_text().replace("2.0", "2.5"))
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1 and "init1/measurements/top/step000100.json" in done.stderr
-    assert noted(flipped.parent) == {"step000100.json"} and flipped.exists()
-
-
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("file", "spoil", "why"),
     [
-        (lambda f: (f / "run.json").unlink(), "run.json is missing"),
-        (lambda f: (f / "run.json").write_text("{"), "run.json is damaged"),
-        (lambda f: (f / "decomposition/step000100.json").unlink(), "step000100.json, which is mis"),
-        (lambda f: (f / "decomposition/step000100.json").write_text("{}"), "changed or damaged"),
-        (
-            lambda f: write_json(f / "run.json", read_json(f / "run.json") | {"status": "running"}),
-            "not finished",
-        ),
-        (
-            lambda f: (f / "run.json").write_text(
-                (f / "run.json").read_text().replace("finished", "finishes")
-            ),
-            "run.json is damaged .*checksum does not match",
-        ),
+        ("run.json", lambda f: f.unlink(), "missing"),
+        ("run.json", lambda f: f.write_text("{"), "record"),
+        ("run.json", lambda f: f.write_text("[" * 10**6), "record"),
+        ("run.json", lambda f: f.write_text('{"key": 1}'), "record"),
+        ("run.json", lambda f: write_json(f, read_json(f) | {"versions": 5}), "record"),
+        ("run.json", lambda f: write_json(f, read_json(f) | {"status": "running"}), "unfinished"),
+        ("run.json", lambda f: f.write_text(f.read_text().replace("ished", "ishes")), "record"),
+        ("manifest.json", lambda f: write_json(f, {"key": "0" * 16}), "record"),
+        ("trajectory.parquet", lambda f: f.write_bytes(f.read_bytes()[:-20]), "size"),
+        ("decomposition/index.json", lambda f: f.write_text("{}"), "record"),
+        ("decomposition/step000100.json", lambda f: f.unlink(), "missing"),
+        ("decomposition/step000100.json", lambda f: f.write_text("{}"), "size"),
+        ("decomposition/step000100.json", flip, "checksum"),
     ],
 )
-def test_missing_and_damaged_records_are_named(folders, spoil, message):
-    spoil(folders[1])
-    with pytest.raises(UserError, match=message) as caught:
-        collect.collect(folders)
-    assert "init1" in str(caught.value)
+def test_what_is_missing_or_damaged_is_named_and_moved_aside(folders, file, spoil, why):
+    path = folders[1] / file
+    spoil(path)
+    with pytest.raises(UserError, match=r"Start the workflow again") as caught:
+        collect.collect(folders, "decomposition")
+    assert f"{path} ({why})" in str(caught.value)
+    damaged = why not in ("missing", "unfinished")
+    assert path.exists() == (why == "unfinished")
+    assert len(list(folders[1].rglob("*.damaged-*"))) == damaged
+    assert not list(folders[0].rglob("*.damaged-*"))
+
+
+def test_all_that_is_damaged_is_named_at_once(folders):
+    names = ["trajectory.parquet", "decomposition/step000000.json", "decomposition/step000100.json"]
+    for name in names:
+        (folders[0] / name).write_text("{}")
+    with pytest.raises(UserError) as caught:
+        collect.collect(folders, "decomposition")
+    assert all(str(folders[0] / name) in str(caught.value) for name in names)

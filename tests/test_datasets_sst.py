@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import shutil
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from project import job_command
 from small_archives import TREES, small_roberta, sst_zip
 
 from eosflow.datasets import embedding, sst
@@ -311,11 +311,17 @@ def test_a_model_without_safetensors_is_refused(tmp_path, settings, weights):
 def test_no_network_and_no_model(tmp_path, settings):
     """As a user without a network meets it: the script's message, status 1, no traceback."""
     settings = settings.model_copy(update={"model": "nobody/no-such-model"})
-    command = [sys.executable, "scripts/subset.py", "--dataset", "sst", "--seed", "0"]
-    command += ["--size", "5", "--settings", json.dumps(record(settings))]
-    archive = sst_zip(tmp_path / "s.zip")
-    command += ["--archive", str(archive), "--sha256", sha256(archive)]
-    command += ["--output", str(tmp_path / "x.npz")]
+    name = SST.facts.archives[0].name
+    (tmp_path / "data" / "archives").mkdir(parents=True)
+    archive = sst_zip(tmp_path / "data" / "archives" / name)
+    given = {key: value for key, value in record(settings).items() if key != "name"}
+    command = job_command(
+        *(tmp_path, "subset", "sst", "subset0"),
+        select=["sst-ce"],
+        checksums={name: sha256(archive)},
+        datasets={"sst": given},
+        experiments={"sst-ce": {"n": [5]}},
+    )
     program = (
         "import sys, runpy; from eosflow.datasets.sst import SST; SST.pool_size = lambda _: 17; "
     )
@@ -326,7 +332,7 @@ def test_no_network_and_no_model(tmp_path, settings):
         env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert result.returncode == 1
     assert "error: the model 'nobody/no-such-model'" in result.stderr

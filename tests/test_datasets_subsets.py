@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT
+from project import ROOT, run_job
 from small_archives import atrial_series, atrial_zip, small_roberta, ts_text
 
 from eosflow.datasets import ARCHIVES, DATASETS, Pool, Resources, configured
@@ -224,7 +221,7 @@ def test_absent_and_damaged_files(tmp_path):
     content = path.read_bytes()
     for damaged in (b"", b"hello", content[:-100], content[: len(content) // 2]):
         path.write_bytes(damaged)
-        with pytest.raises(UserError, match=r"damaged.*scripts/subset\.py"):
+        with pytest.raises(UserError, match=r"damaged.*start the workflow"):
             load_subset(path, 1)
 
 
@@ -359,34 +356,23 @@ def test_labels_of_another_form_are_refused(tmp_path, labels):
         load_subset(path, 200)
 
 
-# --- the scripts --------------------------------------------------------------------------------
+# --- the jobs -----------------------------------------------------------------------------------
 
 
-def run_script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, f"scripts/{name}.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-
-
-def test_the_subset_script(tmp_path):
-    output = tmp_path / "data" / "subsets" / "dice-subset0.npz"
-    arguments = ["--dataset", "dice", "--settings", json.dumps(record(DICE)), "--seed", 0]
-    result = run_script("subset", *arguments, "--size", 200, "--output", output)
+def test_the_job_of_a_subset(tmp_path):
+    output, other = tmp_path / "data" / "subsets" / "dice-subset0.npz", tmp_path / "other.npz"
+    sizes = {"dice-ce": {"n": [200]}}
+    datasets = {"dice": {"image_size": 16, "images_per_class": 100, "point": DICE.point}}
+    changes = {"select": ["dice-ce"], "experiments": sizes, "datasets": datasets}
+    result = run_job(tmp_path, "subset", "dice", "subset0", **changes)
     assert result.returncode == 0, result.stderr
     assert "dice subset 0: 200 of 300" in result.stderr
-    other = tmp_path / "other.npz"
     write_dice(other)
     assert output.read_bytes() == other.read_bytes()
 
-    result = run_script("subset", *arguments, "--size", 500, "--output", output)
-    assert result.returncode == 1
-    assert result.stderr.startswith("error: dice: a subset of 500 was asked for")
-    assert "Traceback" not in result.stderr
-
-    arguments[3] = '{"name": "dices"}'
-    result = run_script("subset", *arguments, "--size", 200, "--output", output)
-    assert result.returncode == 2
-    allowed = "one of dice, cifar10, cifar100, atrialfibrillation, sst, boolq, wic, rte, table"
-    assert allowed in " ".join(result.stderr.split())
+    result = run_job(tmp_path, "subset", "mice", "subset0", **changes)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "mice" in result.stderr
 
 
 def test_messages_and_defects_end_differently(capsys):
@@ -411,12 +397,6 @@ def test_from_address_to_subset_with_the_real_archives(server, real_data, tmp_pa
     sums = f"{sha256(real_data / archive.name)}  {archive.name}\n"
     server.files["SHA256SUMS"] = sums.encode()
     server.faults = ["cut"]
-    path = tmp_path / archive.name
-    arguments = ["--archive-name", archive.name, "--mirror", server.url, "--output", path]
-    result = run_script("fetch", *arguments)
-    assert result.returncode == 0, result.stderr
-    assert len(server.requests) == 2
-
     model = tmp_path / "model"
     settings = {
         "atrialfibrillation": AtrialFibrillation(),
@@ -426,10 +406,19 @@ def test_from_address_to_subset_with_the_real_archives(server, real_data, tmp_pa
     size = {"atrialfibrillation": 960, "cifar10": 6250, "sst": 40}[dataset]
     if dataset == "sst":
         small_roberta(model, ["The Rock is destined to be great"], hidden=768)
+    given = {name: value for name, value in record(settings).items() if name != "name"}
+    experiment = {"dataset": dataset, "criterion": "cross_entropy", "n": [size], "target_loss": 0.1}
+    changes = {
+        "mirror": server.url,
+        "datasets": {dataset: given},
+        "select": ["mine"],
+        "experiments": {"mine": experiment, "sst-ce": {"n": [40]}},
+    }
+    result = run_job(tmp_path, "fetch", archive.name, **changes)
+    assert result.returncode == 0, result.stderr
+    assert len(server.requests) == 2
     output = tmp_path / "data" / "subsets" / f"{dataset}-subset0.npz"
-    arguments = ["--dataset", dataset, "--settings", json.dumps(record(settings)), "--seed", 0]
-    arguments += ["--size", size, "--archive", path, "--output", output, "--device", "cpu"]
-    result = run_script("subset", *arguments)
+    result = run_job(tmp_path, "subset", dataset, "subset0", **changes)
     assert result.returncode == 0, result.stderr
 
     inputs, labels = load_subset(output, size)

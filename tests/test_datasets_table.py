@@ -8,8 +8,6 @@ import math
 import os
 import pickle
 import re
-import subprocess
-import sys
 import zipfile
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import ROOT
+from project import run_job
 from pyarrow import parquet
 
 from eosflow.datasets import Resources, configured, table_files
@@ -240,12 +238,17 @@ def test_settings_go_through_the_config_and_a_record(tmp_path):
             Table(**(good | change))
 
 
-def test_the_subset_script_takes_a_table(tmp_path):
+def test_the_job_of_a_subset_takes_a_table(tmp_path):
     mine = table(npz(tmp_path))
-    output, other = tmp_path / "a.npz", tmp_path / "b.npz"
-    command = [sys.executable, "scripts/subset.py", "--dataset", "my-data", "--seed", "1"]
-    command += ["--settings", json.dumps(record(mine)), "--size", "20", "--output", str(output)]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=120)
+    output, other = tmp_path / "data/subsets/my-data-subset1.npz", tmp_path / "b.npz"
+    given = record(mine)
+    experiment = {"dataset": "my-data", "criterion": "cross_entropy", "n": [20], "target_loss": 0.1}
+    changes = {
+        "datasets": {"my-data": {"kind": given.pop("name"), **given}},
+        "experiments": {"mine": experiment},
+    }
+    done = run_job(tmp_path, "subset", "my-data", "subset1", **changes)
+    assert done.returncode == 0, done.stderr
     write_subset("my-data", mine, 1, 20, NOTHING, other)
     assert output.read_bytes() == other.read_bytes()
 

@@ -11,13 +11,13 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from project import job_command
 from servers import ArchiveServer
 
 from eosflow.datasets import ARCHIVES, Archive
@@ -249,15 +249,15 @@ def test_a_mirror_with_the_official_bytes_is_recognised(archive, server, output)
 
 
 def start_fetch(mirror: str, output: Path, **more: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "scripts/fetch.py", "--archive-name", "AtrialFibrillation.zip"]
-    command += ["--mirror", mirror, "--output", str(output)]
+    results, name = output.parents[2], output.name
+    command = job_command(results, "fetch", name, mirror=mirror)
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, **more)
 
 
 def test_two_jobs_fetch_once(server, tmp_path):
     server.files["AtrialFibrillation.zip"] = CONTENT
     server.faults = ["stall"]  # the first holds the lock until its read times out, or it is woken
-    output = tmp_path / "AtrialFibrillation.zip"
+    output = tmp_path / "data" / "archives" / "AtrialFibrillation.zip"
     jobs = [start_fetch(server.url, output) for _ in range(2)]
     while not server.requests:
         time.sleep(0.01)
@@ -280,7 +280,7 @@ def test_a_disk_that_fills_is_said_and_keeps_what_came(server, tmp_path):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 
-    output = tmp_path / "AtrialFibrillation.zip"
+    output = tmp_path / "data" / "archives" / "AtrialFibrillation.zip"
     job = start_fetch(server.url, output, preexec_fn=limit)
     text = job.communicate(timeout=60)[1]
     assert job.returncode == 1
@@ -296,7 +296,7 @@ def test_a_disk_that_fills_is_said_and_keeps_what_came(server, tmp_path):
 
 
 def test_the_script_ends_with_a_message_and_status_1(tmp_path):
-    job = start_fetch(str(tmp_path), tmp_path / "x.zip")
+    job = start_fetch(str(tmp_path), tmp_path / "data" / "archives" / "AtrialFibrillation.zip")
     text = job.communicate(timeout=60)[1]
     assert job.returncode == 1
     assert "error: AtrialFibrillation.zip could not be fetched" in text

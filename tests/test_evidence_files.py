@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             rows, row = synthetic.run("dice-ce", n, init, noise=noise, stopped=stopped)
             names.append(f"dice-ce/n{n}/init{init}-subset0")
             synthetic.write_run_folder(folder / names[-1], rows, row)
-    decomposition, runs = collect.collect([folder / name for name in names])
+    decomposition, runs = collect.collect([folder / name for name in names], "decomposition")
     tables.write_parquet(decomposition, folder / "decomposition.parquet")
     tables.write_parquet(runs, folder / "runs.parquet")
     dice.write_parameters(DICE, folder / "data" / "dice-parameters.parquet")
@@ -87,9 +88,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     records = [read_json(folder / name / "run.json") for name in names]
     for name, files in origins.items():
-        record = folder / "provenance" / f"{name}.json"
-        made = [folder / file for file in files]
-        provenance.seal(record, made, runs=manifest.of_runs(records))
+        record = f"provenance/{name}.json"
+        provenance.seal(folder, record, files, runs=manifest.of_runs(records))
     return folder
 
 
@@ -384,7 +384,7 @@ def test_another_run_of_the_same_name_is_refused(results: Path, kept: Path, tmp_
     folder, other = tmp_path / "kept", tmp_path / "results"
     shutil.copytree(kept, folder)
     rows, row = synthetic.run("dice-ce", 468)
-    synthetic.write_run_folder(other / "dice-ce/n468/init0-subset0", rows, {**row, "key": "other"})
+    synthetic.write_run_folder(other / "dice-ce/n468/init0-subset0", rows, {**row, "key": "0" * 16})
     before = contents(folder)
     with pytest.raises(UserError, match="n468/init0-subset0 is another run"):
         keep(folder, other)
@@ -404,13 +404,13 @@ def flip(path: Path) -> None:
         ("data/dice-parameters.parquet", flip, r"dice-parameters\.parquet is damaged"),
         ("data/subsets/dice-subset0.npz", flip, r"dice-subset0\.npz is damaged"),
         ("provenance/dice-parameters.json", Path.unlink, r"dice-parameters\.json is missing"),
-        ("dice-ce/n937/init0-subset0/trajectory.parquet", flip, r"n937/.*y\.parquet is damaged"),
+        ("dice-ce/n937/init0-subset0/trajectory.parquet", flip, r"n937/.*y\.parquet \(checksum\)"),
         (
             "dice-ce/n937/init0-subset0/manifest.json",
             Path.unlink,
-            r"n937/.*manifest\.json is missing",
+            r"n937/.*manifest\.json \(missing\)",
         ),
-        ("dice-ce/n937/init0-subset0/decomposition/step000100.json", flip, "is not the file"),
+        ("dice-ce/n937/init0-subset0/decomposition/step000100.json", flip, r"100\.json \(checksum"),
     ],
 )
 def test_unsound_results_are_not_kept(results, tmp_path, name, spoil, message) -> None:
@@ -423,8 +423,9 @@ def test_unsound_results_are_not_kept(results, tmp_path, name, spoil, message) -
 
 def test_the_script_keeps_and_explains_itself(kept: Path, tmp_path: Path) -> None:
     def script(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(ROOT / "scripts" / "evidence.py"), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        command = [sys.executable, "-m", "eosflow.workflow.terminal", "evidence", *arguments]
+        where = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(ROOT)}}
+        return subprocess.run(command, capture_output=True, text=True, **where)
 
     shutil.copytree(kept, tmp_path / "kept")
     done = script("keep", "kept")

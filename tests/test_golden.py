@@ -16,6 +16,7 @@ from problems import small_spec, write_noise_subset
 
 from eosflow.measurements.decomposition import Decomposition
 from eosflow.runs.measure import measure_run
+from eosflow.runs.names import measured_folder
 from eosflow.runs.spec import TRAINING_VERSION
 from eosflow.runs.train import train
 from eosflow.storage.files import read_json, write_json
@@ -33,7 +34,7 @@ def short_run(folder: Path) -> dict[str, Any]:
     train(spec, subset, folder, threads=1)
     measure_run(folder, subset, Decomposition())
     rows = pq.read_table(folder / "trajectory.parquet").to_pydict()
-    last = read_json(folder / "decomposition" / "step000030.json")
+    last = read_json(folder / measured_folder(Decomposition()) / "step000030.json")
     return {
         "training_version": TRAINING_VERSION,
         "decomposition_version": Decomposition.version,

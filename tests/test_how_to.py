@@ -111,7 +111,7 @@ def test_add_an_optimizer(project: Project) -> None:
 
 def test_add_a_network(project: Project) -> None:
     follow(project.root, "Add a network")
-    project.run(f"{RUN}/decomposition/index.json", "--config", "network=linear",
+    project.run(f"{RUN}/measured.json", "--config", "network=linear",
                 "stop={max_iterations: 40}")  # fmt: skip
     record = json.loads((project.root / RUN / "run.json").read_text())
     assert record["spec"]["network"] == {"name": "linear"}
@@ -123,10 +123,10 @@ def test_add_a_network(project: Project) -> None:
 
 
 def test_add_a_measurement(project: Project) -> None:
-    project.run(f"{RUN}/decomposition/index.json")
+    project.run(f"{RUN}/measured.json")
     follow(project.root, "Add a measurement")
     measured = ("--config", "measure=[decomposition, weight-norm]")
-    target = f"{RUN}/measurements/weight-norm/index.json"
+    target = f"{RUN}/measured.json"
     assert project.jobs(target, *measured) == {"measure": 1}  # nothing is trained anew
     project.run(target, *measured)
     record = json.loads(
@@ -137,13 +137,12 @@ def test_add_a_measurement(project: Project) -> None:
     frame = pd.read_parquet(project.results / "measurements/weight-norm.parquet")
     assert set(frame["experiment"]) == {"dice-ce", "mse"}
 
-    # With two beside the decomposition one job takes both, and none anew that is there.
-    before = records(project.root / RUN)
+    # One job takes all, and none anew that is there.
+    before = records(project.home("dice-ce/n6/init0-subset0"))
     more = ("--config", "measure=[decomposition, weight-norm, top-eigenvalues]")
-    target = f"{RUN}/measurements/top-eigenvalues/index.json"
-    assert project.jobs(target, *more) == {"measure_weight_norm_top_eigenvalues": 1}
+    assert project.jobs(target, *more) == {"measure": 1}
     project.run(target, *more)
-    after = records(project.root / RUN)
+    after = records(project.home("dice-ce/n6/init0-subset0"))
     assert before.items() <= after.items()
     assert len(after) == len(before) * 3 // 2  # decomposition and weight norm were there
     assert project.jobs(target, *more) == {}
@@ -194,10 +193,9 @@ def test_add_a_study(project: Project) -> None:
     )
     jobs = project.jobs("studies", "--configfile", "my-study.yaml", tiny=False)
     made = {
-        "subset": 1,
-        "held_out": 1,
+        "subset": 2,
         "train": 2,
-        "study_of_runs": 1,
-        "measure_top_eigenvalues_accuracy": 2,
+        "study": 1,
+        "measure": 2,
     }
     assert jobs == made | {"studies": 1, "studies_page": 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
@@ -20,27 +21,26 @@ from eosflow.measurements.decomposition import Decomposition
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
 from eosflow.results import collect, manifest
 from eosflow.runs import train as training
+from eosflow.runs import whole
 from eosflow.runs.measure import measure_run
-from eosflow.runs.spec import RunSpec
+from eosflow.runs.names import measured_folder
 from eosflow.runs.train import train
-from eosflow.storage import provenance
-from eosflow.storage.digests import canonical_json
+from eosflow.storage import files, provenance
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import (
     read_json,
-    read_sealed,
     remove_leftovers,
     sha256,
     write_json,
     write_text,
 )
-from eosflow.storage.tensors import load_tensors, save_tensors
-from eosflow.workflow.locks import alone_in, measuring_in
-from eosflow.workflow.stale import Stale
+from eosflow.storage.locks import alone_in
+from eosflow.storage.tensors import load_tensors
 
 SPEC = small_spec(max_iterations=60, target_loss=1e-9)
 RUN = str(SPEC.folder)
-PLACE = f"{RUN}/decomposition"
+DECOMPOSED = measured_folder(Decomposition())
+PLACE = f"{RUN}/{DECOMPOSED}"
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +68,9 @@ def results(finished: Path, tmp_path: Path) -> Path:
     return shutil.copytree(finished, tmp_path / "results")
 
 
-def as_before(path: Path, **changes: Any) -> None:
-    """Write a record as a version without checksums did, with changes; None leaves a key out."""
-    record = {k: v for k, v in (read_json(path) | changes).items() if v is not None}
-    write_text(path, canonical_json(record))
-
-
-def reason(results: Path, spec: RunSpec = SPEC) -> str | None:
-    return Stale(str(results), {RUN: spec}).run(RUN)
+def damaged(results: Path) -> list[str]:
+    _, damages = whole.of_run(results / RUN, SPEC.key, deep=True)
+    return [f"{damage.path.name} ({damage.why})" for damage in damages]
 
 
 # Records
@@ -85,7 +80,7 @@ def test_no_flipped_bit_changes_what_a_record_says(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     record = {"n": 468, "status": "finished", "loss": 0.125, "of": [{"file": "a", "sha256": "0f"}]}
     write_json(path, record)
-    assert read_sealed(path) == (record, True)
+    assert read_json(path) == record
     whole = path.read_bytes()
     noticed = 0
     for position in range(len(whole)):
@@ -100,84 +95,88 @@ def test_no_flipped_bit_changes_what_a_record_says(tmp_path: Path) -> None:
     assert noticed > 0.99 * 8 * len(whole)
 
 
-def test_a_record_from_before_checksums_is_read_as_it_is(tmp_path: Path) -> None:
-    write_text(tmp_path / "run.json", '{\n "n": 468\n}\n')
-    assert read_sealed(tmp_path / "run.json") == ({"n": 468}, False)
-    for text in ("null", "[]", "468"):
-        write_text(tmp_path / "run.json", text)
-        with pytest.raises(ValueError, match="holds no record"):
-            read_json(tmp_path / "run.json")
+@pytest.mark.parametrize("text", ['{\n "n": 468\n}\n', "null", "[]", "468", "", "[" * 10**5])
+def test_what_has_no_seal_is_no_record(tmp_path: Path, text: str) -> None:
+    write_text(tmp_path / "run.json", text)
+    with pytest.raises(ValueError, match="checksum"):
+        read_json(tmp_path / "run.json")
+
+
+def test_a_sealed_record_too_deep_or_too_large_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep: Any = []
+    for _ in range(300):
+        deep = [deep]
+    write_json(tmp_path / "deep.json", {"deep": deep})
+    read_json(tmp_path / "deep.json")
+    text = (tmp_path / "deep.json").read_text()
+    lines = text.partition("\n")[2].replace("[", "[" * 1000, 1).replace("]", "]" * 1000, 1)
+    seal = f'{{"{files.CHECKSUM}": "{files.MARK}: {hashlib.sha256(lines.encode()).hexdigest()}",'
+    write_text(tmp_path / "deep.json", f"{seal}\n{lines}")
+    with pytest.raises(ValueError, match="deep"):
+        read_json(tmp_path / "deep.json")
+    write_json(tmp_path / "large.json", {"n": 468})
+    monkeypatch.setattr(files, "LARGEST", 10)
+    with pytest.raises(ValueError, match="larger"):
+        read_json(tmp_path / "large.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("run.json", {"key": "0" * 16}),
+        ("run.json", {"versions": 5}),
+        ("run.json", {"sittings": "many"}),
+        ("manifest.json", {"key": "0" * 16}),
+        ("manifest.json", {"stopped": "somewhere"}),
+        ("manifest.json", {"trajectory": {"file": "../../other.parquet"}}),
+        ("manifest.json", {"snapshots": []}),
+    ],
+)
+def test_a_sealed_record_that_does_not_fit_is_damaged_and_made_again(
+    name: str, changes: dict[str, Any], results: Path, subset: Path
+) -> None:
+    """To the same bits: nothing is taken from a record that does not match."""
+    path = results / RUN / name
+    manifest = read_json(results / RUN / "manifest.json")
+    write_json(path, read_json(path) | changes)
+    assert [line.split()[0] for line in damaged(results)] == [name]
+    train(SPEC, subset, results / RUN, threads=1)
+    assert damaged(results) == []
+    assert read_json(results / RUN / "manifest.json") == manifest
+    assert list(path.parent.glob(f"{name}.damaged-*"))
+
+
+def test_a_manifest_is_made_again_of_the_record_and_trains_nothing(
+    results: Path, subset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = results / RUN / "manifest.json"
+    whole_one = path.read_bytes()
+    path.unlink()
+    monkeypatch.setattr(training, "follow", None)  # calling it would fail
+    train(SPEC, subset, results / RUN, threads=1)
+    assert path.read_bytes() == whole_one
 
 
 def test_the_key_is_that_of_the_specification(results: Path) -> None:
     path = results / RUN / "run.json"
-    spec = read_json(path)["spec"]
-    as_before(path)
-    assert reason(results) is None
-    as_before(path, spec=spec | {"n": 12})
-    assert "its key is not the one that its specification gives" in str(reason(results))
-    with pytest.raises(UserError, match=r"run\.json is damaged: its key is not"):
-        collect.collect([results / RUN])
-    with pytest.raises(UserError, match=r"run\.json is damaged: its key is not"):
+    record = read_json(path)
+    write_json(path, record | {"spec": record["spec"] | {"n": 12}})
+    with pytest.raises(UserError, match="its key is not"):
+        collect.collect([results / RUN], DECOMPOSED)
+    with pytest.raises(UserError, match="its key is not"):
         measure_run(results / RUN, results, Decomposition())
 
 
-@pytest.mark.parametrize("name", ["final_loss", "iterations", "flow_time"])
-def test_an_old_record_must_end_as_its_last_snapshot(name: str, results: Path) -> None:
-    path = results / RUN / "run.json"
-    as_before(path)
-    assert len(collect.collect([results / RUN])[1]) == 1
-    as_before(path, **{name: read_json(path)[name] + 1})
-    with pytest.raises(UserError, match=f"its {name} are not those of its last snapshot"):
-        collect.collect([results / RUN])
-
-
-def test_nothing_is_repaired_from_a_record_that_does_not_match(results: Path, subset: Path) -> None:
-    """The manifest that was whole stays as it is, and the run is made again to the same bits."""
-    folder = results / RUN
-    whole = read_json(folder / "manifest.json")
-    text = (folder / "run.json").read_text()
-    (folder / "run.json").write_text(text.replace('"flow_time": 0.', '"flow_time": 1.'))
-    assert "missing or damaged" in str(reason(results))
-    train(SPEC, subset, folder, threads=1)
-    assert (
-        read_json(folder / "manifest.json") == whole == read_json(folder / "run.json")["manifest"]
-    )
-    assert reason(results) is None
-
-
-def test_an_old_record_restores_a_manifest_only_where_the_snapshots_vouch(
-    results: Path, subset: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    folder = results / RUN
-    whole = read_json(folder / "manifest.json")
-    (folder / "manifest.json").unlink()
-    as_before(folder / "run.json")
-    train(SPEC, subset, folder, threads=1)
-    assert read_json(folder / "manifest.json") == whole
-    assert not read_sealed(folder / "run.json")[1]  # it was not made again
-    wrong = read_json(folder / "run.json")["manifest"]
-    wrong["snapshots"][1]["loss"] += 1
-    as_before(folder / "run.json", manifest=wrong)
-    (folder / "manifest.json").unlink()
-    train(SPEC, subset, folder, threads=1)
-    assert "does not tell of snapshots/step000010.safetensors" in caplog.text
-    assert read_json(folder / "manifest.json") == whole
-
-
 def test_a_damaged_measurement_is_not_adopted(results: Path, subset: Path) -> None:
-    """Neither by its checksum nor, from before there were any, by the index."""
     place = results / PLACE
     path = place / "step000020.json"
-    whole = path.read_bytes()
+    good = path.read_bytes()
     (place / "index.json").unlink()  # as where a measuring job was killed
-    path.write_bytes(whole.replace(b'"loss": 1', b'"loss": 2'))
+    path.write_bytes(good.replace(b'"loss": 1', b'"loss": 2'))
     measure_run(results / RUN, subset, Decomposition())
-    assert path.read_bytes() == whole
-    (place / "index.json").unlink()
-    as_before(path, loss=0.5)
-    measure_run(results / RUN, subset, Decomposition())
-    assert path.read_bytes() == whole
+    assert path.read_bytes() == good
 
 
 # Data
@@ -221,35 +220,21 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_so(
     assert sha256(ours / "trajectory.parquet") == sha256(theirs / "trajectory.parquet")
 
 
-def without_data(folder: Path, file: str | None) -> None:
-    """Make checkpoint and record as a version wrote them that kept no checksum of the rows."""
-    tensors, metadata = load_tensors(folder / "checkpoint.safetensors")
-    del metadata["data"], metadata["sittings"]
-    save_tensors(folder / "checkpoint.safetensors", tensors, metadata)
-    as_before(folder / "run.json", subset={"file": "dice-subset0.npz", "sha256": file})
-
-
-@pytest.mark.parametrize("old", [False, True])
 def test_training_does_not_go_on_with_other_data(
-    old: bool, subset: Path, other_subset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    subset: Path, other_subset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupted(tmp_path, subset, 37, monkeypatch)
-    if old:
-        without_data(tmp_path / RUN, "0" * 64)
     checkpoint = sha256(tmp_path / RUN / "checkpoint.safetensors")
     with pytest.raises(UserError, match=r"trained on until iteration 37\. Put the former file"):
         train(SPEC, other_subset, tmp_path / RUN, threads=1)
     assert sha256(tmp_path / RUN / "checkpoint.safetensors") == checkpoint
-    assert train(SPEC, subset, tmp_path / RUN, threads=1)["stopped"] == "max_iterations"
+    assert train(SPEC, subset, tmp_path / RUN, threads=1).stopped == "max_iterations"
 
 
-@pytest.mark.parametrize("old", [False, True])
 def test_a_run_is_not_measured_on_other_data(
-    old: bool, results: Path, subset: Path, other_subset: Path, tmp_path: Path
+    results: Path, subset: Path, other_subset: Path, tmp_path: Path
 ) -> None:
     folder = results / RUN
-    if old:
-        as_before(folder / "run.json", subset={"file": "x", "sha256": "0" * 64})
     with pytest.raises(UserError, match=r"does not hold the examples that .* was trained on"):
         measure_run(folder, other_subset, TopEigenvalues())
     # More rows, of which the first are the same, are the same data.
@@ -258,29 +243,23 @@ def test_a_run_is_not_measured_on_other_data(
         for name in ("inputs", "labels"):
             longer[name] = np.concatenate([arrays[name], arrays[name][:5]])
     np.savez(tmp_path / "dice-subset0.npz", **longer)
-    assert measure_run(folder, tmp_path / "dice-subset0.npz", TopEigenvalues())["snapshots"]
+    (index,) = measure_run(folder, tmp_path / "dice-subset0.npz", TopEigenvalues())
+    assert index.snapshots
 
 
-@pytest.mark.parametrize("old", [False, True])
 def test_the_decomposition_of_another_run_is_noticed(
-    old: bool, results: Path, subset: Path, tmp_path: Path
+    results: Path, subset: Path, tmp_path: Path
 ) -> None:
     own = sha256(results / PLACE / "index.json")
     other = tmp_path / "init1"
     train(small_spec(max_iterations=60, target_loss=1e-9, init_seed=1), subset, other, threads=1)
     measure_run(other, subset, Decomposition())
     shutil.rmtree(results / PLACE)
-    shutil.copytree(other / "decomposition", results / PLACE)
-    if old:
-        as_before(results / PLACE / "index.json", run=None, of=None)
-    stale = Stale(str(results), {RUN: SPEC})
-    assert (stale.measured(RUN, Decomposition()) is None) == old
-    assert "of other snapshots" in str(stale.vouched(RUN, Decomposition())) or not old
-    with pytest.raises(UserError, match=r"index\.json"):
-        manifest.verify_runs([results / RUN])
-    assert Stale(str(results), {RUN: SPEC}).measured(RUN, Decomposition()) is not None
+    shutil.copytree(other / DECOMPOSED, results / PLACE)
+    with pytest.raises(UserError, match=r"index\.json \(other-snapshots\)"):
+        collect.collect([results / RUN], DECOMPOSED)
     measure_run(results / RUN, subset, Decomposition())
-    manifest.verify_runs([results / RUN])
+    collect.collect([results / RUN], DECOMPOSED)
     assert sha256(results / PLACE / "index.json") == own
 
 
@@ -297,7 +276,7 @@ def test_a_run_says_what_changed_between_its_sittings(
     assert facts["threads"] == [1, 2]
     assert facts["changed"] == [{"run": RUN, "from": [30], "threads": [1, 2]}]
     measure_run(tmp_path / RUN, subset, Decomposition())
-    _, runs = collect.collect([tmp_path / RUN])
+    _, runs = collect.collect([tmp_path / RUN], DECOMPOSED)
     assert runs["changed"].tolist() == ["threads: 1, 2 from iteration 30"]
 
 
@@ -312,13 +291,13 @@ def test_a_measurement_says_what_changed_between_its_snapshots(
     last.unlink()
     torch.set_num_threads(made_with["threads"] + 1)
     try:
-        found = measure_run(results / RUN, subset, Decomposition())["made_with"]
+        (found,) = measure_run(results / RUN, subset, Decomposition())
     finally:
         torch.set_num_threads(made_with["threads"])
-    assert found == [made_with, made_with | {"threads": made_with["threads"] + 1}]
+    assert list(found.made_with) == [made_with, made_with | {"threads": made_with["threads"] + 1}]
     assert "more than one of threads" in caplog.text
     assert read_json(last).keys() == row.keys()
-    frame, _ = collect.collect([results / RUN])
+    frame, _ = collect.collect([results / RUN], DECOMPOSED)
     assert "made_with" not in frame
 
 
@@ -342,21 +321,12 @@ def blocked(hold: Callable[[], Any], want: Callable[[], Any]) -> bool:
     return not free
 
 
-def test_measurements_keep_training_and_each_other_out(tmp_path: Path) -> None:
-    run = tmp_path / RUN
+def test_one_job_at_a_time_works_in_a_run(tmp_path: Path) -> None:
+    def work(name: str = "a") -> Any:
+        return alone_in(tmp_path / name)
 
-    def train_it() -> Any:
-        return alone_in(run)
-
-    def decompose() -> Any:
-        return measuring_in(run, "decomposition")
-
-    def look() -> Any:
-        return measuring_in(run, "measurements/top-eigenvalues")
-
-    assert blocked(train_it, train_it) and blocked(train_it, decompose)
-    assert blocked(decompose, train_it) and blocked(decompose, decompose)
-    assert not blocked(decompose, look)
+    assert blocked(work, work)
+    assert not blocked(work, lambda: work("b"))
 
 
 def test_what_killed_processes_left_is_removed(results: Path, subset: Path) -> None:
@@ -364,7 +334,7 @@ def test_what_killed_processes_left_is_removed(results: Path, subset: Path) -> N
     left = [
         folder / ".checkpoint.abc.partial.safetensors",
         folder / "snapshots" / ".step000020.abc.partial.safetensors",
-        folder / "decomposition" / ".step000020.abc.partial.json",
+        folder / DECOMPOSED / ".step000020.abc.partial.json",
     ]
     for path in left:
         path.write_bytes(b"half")
@@ -373,4 +343,4 @@ def test_what_killed_processes_left_is_removed(results: Path, subset: Path) -> N
     train(SPEC, subset, folder, threads=1)
     measure_run(folder, subset, Decomposition())
     assert [path for path in left if path.exists()] == []
-    assert reason(results) is None
+    assert damaged(results) == []

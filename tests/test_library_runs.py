@@ -33,6 +33,7 @@ from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.batches import BATCHES
 from eosflow.runs.data import load_data
 from eosflow.runs.measure import measure_run
+from eosflow.runs.names import measured_folder
 from eosflow.runs.spec import RunSpec
 from eosflow.runs.train import train
 from eosflow.storage.files import read_json
@@ -99,7 +100,7 @@ def test_a_run_has_the_numbers_of_the_workflow(name: str, tmp_path: Path) -> Non
     frame = run.measurements["top-eigenvalues"]
     assert list(frame["iteration"]) == [0, 4]
     for row in frame.to_dict("records"):
-        place = tmp_path / "run" / "measurements" / "top-eigenvalues"
+        place = tmp_path / "run" / measured_folder(measurement)
         stored = read_json(place / f"step{row['iteration']:06d}.json")
         assert {key: stored[key] for key in row} == row
     record = read_json(tmp_path / "run" / "run.json")

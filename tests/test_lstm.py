@@ -27,6 +27,7 @@ from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.batches import Shuffled
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.runs.measure import measure_run
+from eosflow.runs.names import measured_folder
 from eosflow.runs.train import train
 from eosflow.storage.files import read_json
 from eosflow.storage.tensors import load_tensors
@@ -150,7 +151,8 @@ def assert_learns_phrases(
     run = folder / "run"
     train(spec, subset, run, threads=1)
     measure_run(run, subset, Accuracy(held_out=3))
-    start, end = (read_json(run / f"measurements/accuracy/step{step:06d}.json") for step in (0, 60))
+    place = run / measured_folder(Accuracy(held_out=3))
+    start, end = (read_json(place / f"step{step:06d}.json") for step in (0, 60))
     assert end["loss"] < 0.1 < start["loss"] and end["accuracy"] == 1
     tensors, _ = load_tensors(run / "snapshots/step000060.safetensors")
     built = network.build(data.input_shape(), 2)

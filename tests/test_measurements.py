@@ -18,9 +18,9 @@ from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.runs.data import make_objective
 from eosflow.runs.measure import measure_run
+from eosflow.runs.names import measured_folder
 from eosflow.runs.train import train
 from eosflow.storage.columns import names_of
-from eosflow.storage.damage import note_damage
 from eosflow.storage.files import read_json
 
 
@@ -61,13 +61,13 @@ def test_online_and_from_a_snapshot_the_numbers_are_the_same(
         spec.init_seed,
     )
     follow(objective, spec.optimizer, spec.batch, train_state, StopCriteria(iterations=30), observe)
-    folder = tmp_path / ("decomposition" if name == "decomposition" else f"measurements/{name}")
+    folder = tmp_path / measured_folder(measurement)
     for iteration, numbers in online.items():
         stored = read_json(folder / f"step{iteration:06d}.json")
         assert {key: stored[key] for key in numbers} == numbers
         assert set(names_of(measurement.columns(spec.outputs))) <= set(numbers)
     # To be looked at changes nothing.
-    theta = train(spec, subset, tmp_path / "unseen", threads=1)["snapshots"][-1]["sha256"]
+    theta = train(spec, subset, tmp_path / "unseen", threads=1).snapshots[-1].sha256
     assert theta == read_json(tmp_path / "manifest.json")["snapshots"][-1]["sha256"]
 
 
@@ -107,33 +107,34 @@ def test_top_eigenvalues_of_few_examples_are_those_beyond_their_span_too(matrix:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "again"),
+    ("before", "after", "same"),
     [
-        (TopEigenvalues(k=2), TopEigenvalues(k=3), True),
+        (TopEigenvalues(k=2), TopEigenvalues(k=3), False),
         (TopEigenvalues(k=2), TopEigenvalues(k=2, every=20), False),
-        (Decomposition(), Decomposition(), False),
+        (Decomposition(), Decomposition(), True),
     ],
 )
-def test_only_what_has_changed_is_measured_again(
-    before: Measurement, after: Measurement, again: bool, subset: Path, tmp_path: Path
+def test_other_settings_are_measured_into_another_folder(
+    before: Measurement, after: Measurement, same: bool, subset: Path, tmp_path: Path
 ) -> None:
     train(small_spec(max_iterations=30), subset, tmp_path, threads=1)
     measure_run(tmp_path, subset, before)
     (path,) = tmp_path.rglob("step000020.json")
-    time = path.stat().st_mtime_ns
-    index = measure_run(tmp_path, subset, after)
-    assert (path.stat().st_mtime_ns != time) == again
-    iterations = [entry["iteration"] for entry in index["snapshots"]]
+    known = path.read_bytes()
+    (index,) = measure_run(tmp_path, subset, after)
+    assert (measured_folder(before) == measured_folder(after)) == same
+    assert path.read_bytes() == known
+    iterations = [entry.iteration for entry in index.snapshots]
     assert iterations == ([0, 20] if after.every else [0, 10, 20, 30])
 
 
-def test_what_is_noted_as_damaged_is_measured_again(subset: Path, tmp_path: Path) -> None:
+def test_what_is_damaged_is_moved_aside_and_measured_again(subset: Path, tmp_path: Path) -> None:
     train(small_spec(max_iterations=30), subset, tmp_path, threads=1)
     measure_run(tmp_path, subset, Decomposition())
-    path = tmp_path / "decomposition" / "step000020.json"
+    path = tmp_path / measured_folder(Decomposition()) / "step000020.json"
     whole = path.read_bytes()
     path.write_bytes(whole.replace(b'"loss": ', b'"loss": 1'))  # its key is as it was
-    note_damage(path.parent, [path.name], "a digit more")
     measure_run(tmp_path, subset, Decomposition())
     assert path.read_bytes() == whole
-    assert not (path.parent / "damaged.json").exists()
+    (aside,) = path.parent.glob("*.damaged-*")
+    assert aside.name.startswith(path.name)

@@ -23,6 +23,7 @@ from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.flow import ExponentialEuler
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.runs.measure import measure_run
+from eosflow.runs.names import measured_folder
 from eosflow.runs.spec import RunSpec
 from eosflow.runs.train import train
 from eosflow.storage.files import read_json
@@ -86,10 +87,11 @@ def test_trained_cut_off_taken_up_and_measured(name: str, subset: Path, tmp_path
     losses = trajectory(whole)["loss"]
     assert losses[-1] < losses[0]
 
-    measure_run(whole, subset, Decomposition())
-    measure_run(whole, subset, TopEigenvalues(k=2))
-    record = read_json(whole / "decomposition" / "step000010.json")
-    eigenvalues = read_json(whole / "measurements" / "top-eigenvalues" / "step000010.json")
+    both = Decomposition(), TopEigenvalues(k=2)
+    measure_run(whole, subset, *both)
+    record, eigenvalues = (
+        read_json(whole / measured_folder(each) / "step000010.json") for each in both
+    )
     assert record["sharpness_hessian"] == pytest.approx(eigenvalues["eigenvalue_1"], rel=1e-2)
     assert record["converged"] and 1 / EXAMPLES <= record["overlap"] <= 1
     layers = [record[key] for key in record if key.startswith("layer_norm2_")]

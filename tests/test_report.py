@@ -315,7 +315,7 @@ def test_the_headline_says_of_what_runs_the_results_are(results):
 
 
 def test_a_report_without_runs_says_so(tmp_path):
-    decomposition, runs = collect.collect([])
+    decomposition, runs = collect.collect([], None)
     tables.write_parquet(runs, tmp_path / "runs.parquet")
     tables.write_parquet(decomposition, tmp_path / "decomposition.parquet")
     tables.write_csv(tables.table1(runs), tmp_path / "table1.csv")

@@ -16,6 +16,8 @@ import pytest
 from project import Project, wait_until
 from test_studies_of_runs import Study
 
+from eosflow.runs.records import RunRecord
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sinfo", "squeue", "scancel", "sbatch")
 INSTALL = "apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge"
 # Steps started by slurmd look for their configuration here and nowhere else.
@@ -183,14 +185,18 @@ def test_the_demo_through_the_profile(cluster: None, tmp_path: Path) -> None:
     assert "Nothing to be done" in again
 
 
+def record_of(path: Path) -> str:
+    """The name of the run in a record."""
+    record = RunRecord.readable(path)
+    return str(record.run.folder) if record else ""
+
+
 def test_jobs_of_several_measurements_go_where_the_profile_sends_measuring(
     cluster: None, tmp_path: Path
 ) -> None:
     project = Study(tmp_path / "tree")
     output = project.run("studies", "--workflow-profile", "profiles/slurm", minutes=10)
-    measuring = re.findall(
-        r"^rule measure_accuracy_top_eigenvalues:.*?(?=\n\n|\n\[)", output, re.S | re.M
-    )
+    measuring = re.findall(r"^rule measure:.*?(?=\n\n|\n\[)", output, re.S | re.M)
     assert len(measuring) == 2
     assert all("slurm_partition=gpu" in each for each in measuring), measuring
     assert (project.results / "studies/sgd-grid/table.csv").is_file()
@@ -202,8 +208,13 @@ def test_a_cancelled_job_goes_on_from_its_checkpoint(
     project = Demo(tmp_path / "tree")
     process = project.start(*TABLES, "--workflow-profile", "profiles/slurm")
     run = "dice-ce/n60/init0-subset1"
-    place = project.results / "demo" / run
-    wait_until((place / "checkpoint.safetensors").exists, 240)
+    runs = project.results / "demo" / "runs"
+
+    def begun() -> bool:
+        records = [path for path in runs.glob("*/run.json") if record_of(path) == run]
+        return any(path.with_name("checkpoint.safetensors").exists() for path in records)
+
+    wait_until(begun, 240)
     mine = [number for number, about in jobs_in_queue().items() if run.replace("/", "_") in about]
     assert len(mine) == 1, jobs_in_queue()
     call("scancel", mine[0])

@@ -19,7 +19,7 @@ from eosflow.storage.columns import names_of
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json
 from eosflow.studies.runs import StudyRun, by_snapshot
-from eosflow.workflow import config, grid, plan
+from eosflow.workflow import config, grid, plan, products
 
 # Squared error, of which a large step makes infinity.
 STUDY: dict[str, Any] = {
@@ -90,11 +90,13 @@ def test_the_runs_of_a_study_enter_no_table_of_the_paper() -> None:
     assert (alone.selected, alone.study_runs) == ([], {"sgd-grid": runs})
     assert list(alone.measured_of(runs[0])) == ["accuracy", "top-eigenvalues"]
     assert alone.runs[runs[0]].target_loss is None
-    assert "table1.csv" not in alone.summaries.products
+    assert not {"tables", "report"} & products.products(alone).keys()
     both = plan.Plan(load(select=["dice-ce"]))
     assert [run.experiment for run in map(both.run, both.selected)] == ["dice-ce"]
     assert not [name for name in both.figures if name.startswith("sgd-learning")]
-    assert len(set(both.specifications.values())) == 2
+    made = products.products(both)
+    assert set(made["frame decomposition"].runs) == set(both.selected)
+    assert list(made["study sgd-grid"].runs) == runs
     assert both.runs[runs[0]].key == alone.runs[runs[0]].key
     without = plan.Plan(load(select=["dice-ce"], studies=[]))
     assert list(without.runs) == both.selected
@@ -198,8 +200,8 @@ class Study(Project):
 @pytest.mark.slow
 def test_a_study_from_start_to_end(tmp_path: Path) -> None:
     project = Study(tmp_path / "tree")
-    per_run = {"train": 2, "measure_accuracy_top_eigenvalues": 2, "discard": 2}
-    jobs = {"subset": 1, "held_out": 1, "study_of_runs": 1, "study_claims": 1, "figure": 1}
+    per_run = {"train": 2, "measure": 2, "discard": 2}
+    jobs = {"subset": 2, "study": 1, "study_claims": 1, "figures": 1}
     whole = per_run | jobs | {"studies_page": 1}
     made = project.make("studies")
     assert dict(re.findall(r"^(\w+) +(\d+)$", made.split("total", 1)[0], re.MULTILINE)) == {
@@ -220,7 +222,10 @@ def test_a_study_from_start_to_end(tmp_path: Path) -> None:
     assert "1 study: 1 made of 2 runs of this configuration: dice, N = 12; " in page
     assert 'id="run-sgd-learning-rate-1000-n12-init0-subset0"' in page
     # The run that was cut off could go on from its snapshots; the one that diverged could not.
-    left = [len(list(project.results.glob(f"{name}/*/*/snapshots/*"))) for name in (FINE, WILD)]
+    left = [
+        len(list((project.results / name / "n12/init0-subset0").glob("snapshots/*")))
+        for name in (FINE, WILD)
+    ]
     assert left == [4, 0]
     assert project.jobs("studies") == {}
     content = path.read_bytes()

@@ -12,7 +12,7 @@ from eosflow.results import collect, courses, tables
 
 def test_no_runs_give_tables_without_rows_or_fits():
     with synthetic.described():
-        decomposition, runs = collect.collect([])
+        decomposition, runs = collect.collect([], None)
     assert len(decomposition) == len(runs) == len(tables.table1(runs)) == 0
     assert (tables.table2(decomposition, runs)["note"] == "no finished runs").all()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -18,24 +19,22 @@ from project import ROOT, wait_until
 
 import eosflow.results
 from eosflow.measurements.decomposition import Decomposition
-from eosflow.measurements.top_eigenvalues import TopEigenvalues
 from eosflow.runs import train as training
 from eosflow.runs.measure import measure_run
+from eosflow.runs.names import measured_folder, run_folder
 from eosflow.runs.progress import LossProgress, read_line, seconds_of, time_left
 from eosflow.runs.spec import RunSpec
-from eosflow.storage.damage import CLEANED, DAMAGED
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, write_json
+from eosflow.storage.locks import alone_in, is_held
 from eosflow.workflow import check, resources, terminal
-from eosflow.workflow.clean import discard
-from eosflow.workflow.locks import alone_in, at_work, measuring_in
 from eosflow.workflow.plan import Plan
 from eosflow.workflow.sizes import size_in_words
-from eosflow.workflow.stale import Stale
 from eosflow.workflow.status import CONFIGURATION, Status, run_status
 
 DONE, CUT, WAITING = small_spec(), small_spec(init_seed=1), small_spec(init_seed=2)
 FOLDERS = [str(spec.folder) for spec in (DONE, CUT, WAITING)]
+HOMES = [functools.partial(run_folder, key=spec.key) for spec in (DONE, CUT, WAITING)]
 
 
 class Stop(Exception):
@@ -48,14 +47,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = tmp_path_factory.mktemp("terminal") / "results"
     (results / "data" / "subsets").mkdir(parents=True)
     subset = write_noise_subset(results / "data" / "subsets" / "dice-subset0.npz", seed=0)
-    training.train(DONE, subset, results / FOLDERS[0], threads=1)
-    measure_run(results / FOLDERS[0], subset, Decomposition())
+    training.train(DONE, subset, HOMES[0](results), threads=1)
+    measure_run(HOMES[0](results), subset, Decomposition())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LossProgress, "update", _stop_at_five)
         with pytest.raises(Stop):
-            training.train(CUT, subset, results / FOLDERS[1], threads=1, checkpoint_seconds=0)
+            training.train(CUT, subset, HOMES[1](results), threads=1, checkpoint_seconds=0)
     runs = {str(spec.folder): spec.key for spec in (DONE, CUT, WAITING)}
-    measured = {folder: ["decomposition"] for folder in runs}
+    measured = {folder: {"decomposition": measured_folder(Decomposition())} for folder in runs}
     write_json(results / CONFIGURATION, {"config": {}, "runs": runs, "measurements": measured})
     return results
 
@@ -83,12 +82,12 @@ def log_of(results: Path, folder: str) -> Path:
 def job(results: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Another process that trains the run which was cut off: it holds the run's lock."""
     program = (
-        "import sys, time; from pathlib import Path; from eosflow.workflow.locks import alone_in\n"
+        "import sys, time; from pathlib import Path; from eosflow.storage.locks import alone_in\n"
         "with alone_in(Path(sys.argv[1])): time.sleep(600)"
     )
-    command = [sys.executable, "-c", program, str(results / FOLDERS[1])]
+    command = [sys.executable, "-c", program, str(HOMES[1](results))]
     process = subprocess.Popen(command, cwd=ROOT)
-    wait_until(lambda: at_work(results / FOLDERS[1]) is not None)
+    wait_until(lambda: is_held(HOMES[1](results)))
     yield process
     process.kill()
     process.wait()
@@ -120,10 +119,10 @@ def test_a_time_in_words_is_read_back(seconds: float) -> None:
 
 def test_status_tells_done_from_cut_off_from_waiting(results: Path) -> None:
     done, cut, waiting = Status.of(results).runs
-    record = read_json(results / FOLDERS[0] / "run.json")
+    record = read_json(HOMES[0](results) / "run.json")
     assert (done.state, done.stopped) == ("done", "target_loss")
     assert (done.iteration, done.loss) == (record["iterations"], record["final_loss"])
-    last = sorted((results / FOLDERS[0] / "decomposition").glob("step*.json"))[-1]
+    last = sorted((HOMES[0](results)).glob("decomposition-*/step*.json"))[-1]
     assert done.sharpness == read_json(last)["sharpness_hessian"]
     assert (cut.state, cut.note) == ("interrupted", "goes on from its checkpoint")
     assert waiting.state == "waiting"
@@ -145,13 +144,15 @@ def test_a_run_trains_only_as_long_as_its_job_lives(
     assert (run.state, run.iteration) == ("interrupted", 40)
 
 
-def test_a_job_that_measures_is_told_from_one_that_trains(tmp_path: Path) -> None:
-    with measuring_in(tmp_path / "init0-subset0", "decomposition"):
-        assert at_work(tmp_path / "init0-subset0") == "measuring"
-        assert at_work(tmp_path / "init0-subset1") is None
-    with alone_in(tmp_path / "init0-subset0"):
-        assert at_work(tmp_path / "init0-subset0") == "training"
-    assert at_work(tmp_path / "init0-subset0") is None
+def test_a_job_that_measures_is_told_from_one_that_trains(results: Path) -> None:
+    key, home = DONE.key, HOMES[0](results)
+    with alone_in(home):
+        assert run_status(results, FOLDERS[0], key).state == "measuring"
+        assert run_status(results, FOLDERS[2], WAITING.key).state == "waiting"
+    (home / "manifest.json").unlink()
+    with alone_in(home):
+        assert run_status(results, FOLDERS[0], key).state == "training"
+    assert not is_held(home)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,7 @@ def test_a_job_that_measures_is_told_from_one_that_trains(tmp_path: Path) -> Non
 )
 def test_a_failed_run_says_why(results: Path, log: str, state: str, note: str) -> None:
     log_of(results, FOLDERS[1]).write_text(log)
-    run = run_status(results, FOLDERS[1])
+    run = run_status(results, FOLDERS[1], CUT.key)
     assert (run.state, run.note) == (state, note)
 
 
@@ -189,13 +190,18 @@ def test_status_in_words_and_as_json(results: Path, capsys: pytest.CaptureFixtur
 def test_status_without_a_record_of_the_configuration(results: Path) -> None:
     (results / CONFIGURATION).unlink()
     status = Status.of(results)
-    assert sorted(run.state for run in status.runs) == ["done", "interrupted"]
+    assert {run.run: run.state for run in status.runs} == {
+        FOLDERS[0]: "done",
+        FOLDERS[1]: "interrupted",
+    }
     assert "only runs that have begun are counted" in status.in_words()
 
 
-def test_a_run_of_another_specification_is_waited_for(results: Path) -> None:
-    run = run_status(results, FOLDERS[0], key="0" * 16)
-    assert (run.state, run.note) == ("waiting", "a run of another specification is there")
+def test_a_run_that_the_configuration_does_not_ask_for_is_named(results: Path) -> None:
+    configuration = read_json(results / CONFIGURATION)
+    del configuration["runs"][FOLDERS[0]]
+    write_json(results / CONFIGURATION, configuration)
+    assert Status.of(results).others == (DONE.key,)
 
 
 def test_status_of_nothing_is_refused(tmp_path: Path) -> None:
@@ -203,150 +209,6 @@ def test_status_of_nothing_is_refused(tmp_path: Path) -> None:
         terminal.main(["status", str(tmp_path / "none")])
     with pytest.raises(UserError, match="holds no runs"):
         terminal.main(["status", str(tmp_path)])
-
-
-# clean
-
-
-def every_file(folder: Path) -> dict[str, bytes]:
-    paths = (path for path in folder.rglob("*") if path.is_file())
-    return {str(p.relative_to(folder)): p.read_bytes() for p in paths if "lock" not in p.name}
-
-
-def test_clean_shows_first_and_then_deletes_snapshots_of_finished_runs_alone(
-    results: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    own = results / FOLDERS[0] / "snapshots" / "mine.txt"
-    own.write_text("not the workflow's")
-    before = every_file(results)
-    terminal.main(["clean", str(results), "--keep-tables"])
-    assert every_file(results) == before
-    assert "Nothing was deleted" in capsys.readouterr().out
-    terminal.main(["clean", str(results), "--keep-tables", "--yes"])
-    after = every_file(results)
-    gone = before.keys() - after.keys()
-    listed = read_json(results / FOLDERS[0] / "manifest.json")["snapshots"]
-    assert gone == {f"{FOLDERS[0]}/{entry['file']}" for entry in listed}
-    assert after.keys() - before.keys() == {f"{FOLDERS[0]}/{CLEANED}"}
-    assert all(after[name] == before[name] for name in after.keys() & before.keys())
-    assert Status.of(results).runs[0].note == "its snapshots were deleted"
-
-
-def test_clean_waits_for_what_is_still_to_be_measured(results: Path) -> None:
-    configuration = read_json(results / CONFIGURATION)
-    for names in configuration["measurements"].values():
-        names.append("top-eigenvalues")
-    write_json(results / CONFIGURATION, configuration)
-    before = every_file(results)
-    terminal.main(["clean", str(results), "--keep-tables", "--yes"])
-    assert every_file(results) == before
-
-
-def test_clean_refuses_while_snakemake_or_a_job_works(
-    results: Path, job: subprocess.Popen[bytes]
-) -> None:
-    before = every_file(results)
-    with FileLock(results / ".lock"), pytest.raises(UserError, match="A Snakemake is at work"):
-        terminal.main(["clean", str(results), "--keep-tables", "--yes"])
-    with pytest.raises(UserError, match="A job is at work"):
-        terminal.main(["clean", str(results), "--keep-tables", "--yes"])
-    assert every_file(results) == before
-
-
-def test_after_cleaning_only_a_new_measurement_trains_a_run_again(results: Path) -> None:
-    def reason(*measurements: Decomposition | TopEigenvalues) -> str | None:
-        named = {each.name: each for each in measurements}
-        return Stale(str(results), {FOLDERS[0]: DONE}, lambda _: named).run(FOLDERS[0])
-
-    terminal.main(["clean", str(results), "--keep-tables", "--yes"])
-    assert reason(Decomposition()) is None
-    words = "its snapshots were deleted, and top-eigenvalues is to be measured"
-    assert reason(Decomposition(), TopEigenvalues()) == words
-    kept = (results / FOLDERS[0] / "trajectory.parquet").read_bytes()
-    training.train(DONE, results / "data/subsets/dice-subset0.npz", results / FOLDERS[0], threads=1)
-    assert (results / FOLDERS[0] / "trajectory.parquet").read_bytes() == kept
-    assert not (results / FOLDERS[0] / CLEANED).exists()
-    assert reason(Decomposition(), TopEigenvalues()) is None
-
-
-# snapshots that the configuration does not keep
-
-
-def test_discard_deletes_the_snapshots_and_nothing_else_and_can_be_done_again(
-    results: Path,
-) -> None:
-    place = results / FOLDERS[0]
-    before = every_file(place)
-    listed = [entry["file"] for entry in read_json(place / "manifest.json")["snapshots"]]
-    discard(place, ["decomposition"])
-    after = every_file(place)
-    assert before.keys() - after.keys() == set(listed)
-    assert after.keys() - before.keys() == {CLEANED}
-    assert all(after[name] == before[name] for name in after.keys() & before.keys())
-    assert read_json(place / CLEANED)["snapshots"] == listed
-    discard(place, ["decomposition"])
-    assert every_file(place) == after
-
-
-def test_discard_killed_half_way_goes_on(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place, unlink = results / FOLDERS[0], Path.unlink
-    listed = read_json(place / "manifest.json")["snapshots"]
-
-    def stop_at_second(path: Path, missing_ok: bool = False) -> None:
-        if path.name == Path(listed[1]["file"]).name:
-            raise Stop
-        unlink(path, missing_ok)
-
-    with monkeypatch.context() as patch, pytest.raises(Stop):
-        patch.setattr(Path, "unlink", stop_at_second)
-        discard(place, ["decomposition"])
-    there = [(place / entry["file"]).exists() for entry in listed]
-    assert there == [False, *[True] * (len(listed) - 1)]
-    named = {"decomposition": Decomposition(), "top-eigenvalues": TopEigenvalues()}
-    run = {FOLDERS[0]: DONE}
-    # What is there stands, and a measurement that would miss the first snapshot trains anew.
-    assert Stale(str(results), run, lambda _: {"decomposition": Decomposition()}).run(*run) is None
-    assert "were deleted" in str(Stale(str(results), run, lambda _: named).run(*run))
-    (place / CLEANED).unlink()  # as Snakemake does with what a killed job should have made
-    discard(place, ["decomposition"])
-    assert not (place / "snapshots").exists()
-    assert len(read_json(place / CLEANED)["snapshots"]) == len(listed)
-
-
-@pytest.mark.parametrize("fault", ["to be measured", "failed half-way", "damaged", "of others"])
-def test_discard_deletes_nothing_that_is_still_needed(results: Path, fault: str) -> None:
-    place, measurements = results / FOLDERS[0], ["decomposition"]
-    index = place / "decomposition" / "index.json"
-    if fault == "to be measured":
-        measurements.append("top-eigenvalues")
-    elif fault == "failed half-way":
-        index.unlink()
-    elif fault == "of others":
-        write_json(index, read_json(index) | {"of": "0" * 16})
-    else:
-        (place / "decomposition" / "step000020.json").write_text("{}")
-    before = every_file(place)
-    with pytest.raises(UserError):
-        discard(place, measurements)
-    after = every_file(place)
-    note = f"decomposition/{DAMAGED}"  # the next start of the workflow measures that one again
-    assert after.keys() - before.keys() == ({note} if fault == "damaged" else set())
-    assert before.items() <= after.items()
-
-
-def test_a_run_that_was_cut_off_keeps_its_snapshots(results: Path) -> None:
-    spec = small_spec(max_iterations=3)
-    place, subset = results / str(spec.folder), results / "data/subsets/dice-subset0.npz"
-    training.train(spec, subset, place, threads=1)
-    measure_run(place, subset, Decomposition())
-    before = every_file(place)
-    discard(place, ["decomposition"])
-    assert before.items() <= every_file(place).items()
-    assert read_json(place / CLEANED) == {"snapshots": []}
-    assert run_status(results, str(spec.folder)).note == ""
-    # So that another measurement needs no training.
-    named = {"top-eigenvalues": TopEigenvalues()}
-    assert Stale(str(results), {FOLDERS[0]: spec}, lambda _: named).run(FOLDERS[0]) is None
 
 
 # check
@@ -500,7 +362,7 @@ def test_a_wrong_argument_ends_with_status_1_and_the_version_with_0() -> None:
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def keep(folder: Path) -> None:
+    def keep(*_: Path) -> None:
         raise ModuleNotFoundError("No module", name="statsmodels.api")
 
     archive = types.SimpleNamespace(keep=keep)

@@ -34,13 +34,13 @@ from eosflow.runs import train as training
 from eosflow.runs.data import make_objective
 from eosflow.runs.folder import RunFolder
 from eosflow.runs.measure import measure_run, measure_snapshot
+from eosflow.runs.names import measured_folder
 from eosflow.runs.spec import RunSpec
 from eosflow.runs.train import train
 from eosflow.spectra.eigenpairs import random_start, top_eigenpairs
-from eosflow.storage.damage import DAMAGED
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, sha256
-from eosflow.storage.tensors import DamagedFile, load_tensors
+from eosflow.storage.tensors import DamagedFile, load_tensors, save_tensors
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -131,7 +131,7 @@ def test_single_precision_pairs_leave_the_trajectory_where_it_was(
         manifest = train(small_spec(eigen_dtype=dtype), subset, tmp_path / dtype, threads=1)
         rows[dtype] = trajectory(tmp_path / dtype)
         products[dtype] = rows[dtype]["power_iterations"].sum()
-        last = tmp_path / dtype / manifest["snapshots"][-1]["file"]
+        last = tmp_path / dtype / manifest.snapshots[-1].file
         assert all(tensor.dtype == torch.float64 for tensor in load_file(last).values())
     assert products["float32"] == products["float64"]
     single, double = rows["float32"], rows["float64"]
@@ -290,8 +290,9 @@ def test_a_damaged_checkpoint_is_named_and_not_used(
 def test_a_larger_bound_on_iterations_continues(
     finished: Path, subset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train(small_spec(max_iterations=15), subset, tmp_path, threads=1)
-    assert read_json(tmp_path / "run.json")["stopped"] == "max_iterations"
+    cut_off, longer = tmp_path / "cut-off", tmp_path / "longer"
+    train(small_spec(max_iterations=15), subset, cut_off, threads=1)
+    assert read_json(cut_off / "run.json")["stopped"] == "max_iterations"
     first_iterations = []
     follow = training.follow
 
@@ -300,9 +301,10 @@ def test_a_larger_bound_on_iterations_continues(
         return follow(*arguments)
 
     monkeypatch.setattr(training, "follow", watch)
-    train(small_spec(), subset, tmp_path, threads=1)
+    train(small_spec(), subset, longer, threads=1)
     assert first_iterations == [15]
-    assert_same_run(finished, tmp_path)  # without the snapshot of iteration 15
+    assert_same_run(finished, longer)  # without the snapshot of iteration 15
+    assert read_json(cut_off / "run.json")["stopped"] == "max_iterations"  # it stays as it was
 
 
 def test_a_finished_run_is_not_trained_again(
@@ -325,44 +327,41 @@ def test_a_damaged_snapshot_is_named_and_made_again(
     path.write_bytes(content)
     with pytest.raises(DamagedFile, match="step000010"):
         measure_run(tmp_path, subset, Decomposition())
-    assert (tmp_path / "manifest.json").exists()  # others may be reading it
-    assert read_json(tmp_path / DAMAGED)["files"] == ["snapshots/step000010.safetensors"]
-    train(small_spec(), subset, tmp_path, threads=1)
+    (aside,) = path.parent.glob("*.damaged-*")
+    assert aside.read_bytes() == content and not path.exists()
     assert "step000010" in caplog.text
+    train(small_spec(), subset, tmp_path, threads=1)
     assert_same_run(finished, tmp_path)
-    assert not (tmp_path / DAMAGED).exists()
-    assert measure_run(tmp_path, subset, Decomposition())["snapshots"]
+    assert measure_run(tmp_path, subset, Decomposition())[0].snapshots
 
 
-def test_a_run_of_another_specification_is_kept_aside(
-    subset: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("what", ["weights", "rows", "snapshots", "data"])
+def test_a_checkpoint_with_a_seal_that_does_not_fit_is_not_believed(
+    what: str, finished: Path, subset: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "init0-subset0"
-    train(small_spec(max_iterations=5), subset, folder, threads=1)
-    old = sha256(folder / "trajectory.parquet")
-    spec = small_spec(max_iterations=5, max_step_size=0.1)
-    train(spec, subset, folder, threads=1)
-    (aside,) = [path for path in tmp_path.iterdir() if path != folder]
-    assert aside.name == f"init0-subset0.before-{spec.key[:8]}"
-    assert sha256(aside / "trajectory.parquet") == old
-    assert sha256(folder / "trajectory.parquet") != old
-    assert "max_step_size: 0.1, there 0.2" in caplog.text
-    assert str(aside) in caplog.text
+    train(small_spec(max_iterations=15), subset, tmp_path, threads=1)
+    path = tmp_path / "checkpoint.safetensors"
+    tensors, metadata = load_tensors(path)
+    if what == "weights":
+        tensors["theta"] = tensors["theta"][:-1]
+    elif what == "rows":
+        tensors["rows"] = tensors["rows"].bfloat16()[:, :-1]
+    else:
+        metadata[what] = [] if what == "snapshots" else 5
+    save_tensors(path, tensors, metadata)
+    train(small_spec(), subset, tmp_path, threads=1)
+    assert_same_run(finished, tmp_path)
 
 
-def test_a_finished_run_with_another_target_is_kept_aside(
-    subset: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_another_target_loss_is_another_run_that_goes_on_from_nothing(
+    subset: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "init0-subset0"
-    train(small_spec(target_loss=1.0), subset, folder, threads=1)
-    old = trajectory(folder)
-    train(small_spec(target_loss=1.5), subset, folder, threads=1)
-    (aside,) = [path for path in tmp_path.iterdir() if path != folder]
-    assert len(trajectory(folder)["loss"]) < len(old["loss"])
-    assert (trajectory(aside)["loss"] == old["loss"]).all()
-    names = {f"step{entry['iteration']:06d}.safetensors" for entry in manifest_of(folder)}
-    assert {path.name for path in (folder / "snapshots").iterdir()} == names
-    assert "target_loss: 1.5, there 1.0" in caplog.text
+    first, second = (small_spec(target_loss=loss) for loss in (1.0, 1.5))
+    for spec in (first, second):
+        train(spec, subset, tmp_path / spec.key, threads=1)
+    assert first.trajectory_key == second.trajectory_key and first.key != second.key
+    long, short = (trajectory(tmp_path / spec.key)["loss"] for spec in (first, second))
+    assert len(short) < len(long) and (long[: len(short)] == short).all()
 
 
 def manifest_of(folder: Path) -> list[dict[str, Any]]:
@@ -407,7 +406,7 @@ def test_a_run_that_cannot_lower_its_loss_is_reported_as_diverged(
     monkeypatch.setattr(MLPEvaluation, "__init__", infinite_after_ten)
     manifest = train(small_spec(), subset, tmp_path, threads=1)
     record = read_json(tmp_path / "run.json")
-    assert manifest["stopped"] == record["stopped"] == "diverged"
+    assert manifest.stopped == record["stopped"] == "diverged"
     assert record["iterations"] == 9
     assert math.isfinite(record["final_loss"])
     assert len(trajectory(tmp_path)["loss"]) == 9
@@ -419,22 +418,20 @@ def test_a_subset_of_another_size_is_refused(subset: Path, tmp_path: Path) -> No
 
 
 def test_decomposition_files(finished: Path, subset: Path) -> None:
-    index = measure_run(finished, subset, Decomposition())
+    (index,) = measure_run(finished, subset, Decomposition())
+    place = finished / measured_folder(Decomposition())
     manifest = read_json(finished / "manifest.json")
-    assert [e["iteration"] for e in index["snapshots"]] == [
-        e["iteration"] for e in manifest["snapshots"]
-    ]
-    for entry, source in zip(index["snapshots"], manifest["snapshots"], strict=True):
-        path = finished / "decomposition" / entry["file"]
-        assert sha256(path) == entry["sha256"]
+    for entry, source in zip(index.snapshots, manifest["snapshots"], strict=True):
+        path = place / entry.file
+        assert sha256(path) == entry.sha256
         record = json.loads(path.read_text())
-        assert record["iteration"] == source["iteration"]
+        assert record["iteration"] == entry.iteration == source["iteration"]
         assert record["loss"] == source["loss"]
     rows = trajectory(finished)
-    first = read_json(finished / "decomposition" / "step000000.json")
+    first = read_json(place / "step000000.json")
     assert first["sharpness_hessian"] == pytest.approx(rows["eigenvalue_1"][0], rel=1e-3)
     # One by name gives the same file, and files that are there are not made again.
-    path = finished / "decomposition" / "step000010.json"
+    path = place / "step000010.json"
     before = path.read_bytes()
     path.unlink()
     measure_snapshot(finished, 10, subset, Decomposition())

@@ -31,9 +31,11 @@ def read_members(archive: Path, wanted: Collection[str]) -> dict[str, bytes]:
     folder, is a link or is too large, or where a wanted member is missing or there twice.
     """
     if not os.path.lexists(archive):
-        raise UserError(f"{archive} does not exist; fetch it with scripts/fetch.py")
+        raise UserError(f"{archive} does not exist: start the workflow, which fetches it")
     if not os.path.isfile(archive):  # noqa: PTH113  (this never raises)
-        raise UserError(f"{archive} is no file: move it away, and fetch it with scripts/fetch.py")
+        raise UserError(
+            f"{archive} is no file: move it away and start the workflow, which fetches it"
+        )
     read = _read_zip if archive.suffix == ".zip" else _read_tar
     try:
         with foreign(lambda why: UnfitArchive(f"{archive} is truncated or damaged ({why})")):

@@ -68,8 +68,7 @@ def write_subset(
     facts = dataset.described()
     if facts.archives and resources.archive is None:
         raise UserError(
-            f"{name} is read from {facts.archives[0].name}: fetch it with scripts/fetch.py and "
-            "say with --archive where it is"
+            f"{name} is read from {facts.archives[0].name}, which is not there: fetch it first"
         )
     if seed is None:
         pool, expected = dataset.open_held_out(resources), dataset.held_out_size()
@@ -243,7 +242,7 @@ def load_subset(path: Path | str, n: int) -> tuple[NDArray[np.float64], Targets]
     if record is not None and whole and path.is_file() and sha256(path) != record.get("sha256"):
         raise _damaged(path, f"it is not the file that {path.with_suffix('.json').name} tells of")
     if not path.is_file():
-        raise UserError(f"{path} does not exist; make it with scripts/subset.py")
+        raise UserError(f"{path} does not exist: start the workflow, which draws it")
     with (
         foreign(lambda why: _damaged(path, why)),
         np.load(path, allow_pickle=False) as arrays,
@@ -253,13 +252,13 @@ def load_subset(path: Path | str, n: int) -> tuple[NDArray[np.float64], Targets]
     if not 0 < n <= len(labels) or len(inputs) != len(labels):
         raise UserError(
             f"{path} has {len(labels)} rows, {n} were asked for; ask for 1 to {len(labels)}, or "
-            "make the file again with a larger size"
+            "delete the file and start the workflow again, which draws it anew"
         )
     if labels.dtype.kind not in "iuf" or labels.ndim > (2 if labels.dtype.kind == "f" else 1):
         raise _damaged(path, f"its labels are {labels.dtype} of shape {labels.shape}")
     # The product in float64, once: compact storage must not cost precision at the run.
     values = inputs[:n].astype(np.float64) * scale
-    remedy = "Delete the file, mend its source and make it again with scripts/subset.py."
+    remedy = "Delete the file, mend its source and start the workflow again, which draws it anew."
     _check_finite(path, values, remedy)
     if labels.dtype.kind == "f":
         numbers = labels[:n].astype(np.float64).reshape(n, -1)
@@ -287,12 +286,12 @@ def _check_labels(path: Path, labels: Integers, names: Mapping[str, int] | None)
     if (wrong := np.flatnonzero((labels < 0) | (labels >= max(count, 1)))).size:
         raise UserError(
             f"{path}, row {wrong[0]}: label {labels[wrong[0]]}, expected 0 to {max(count, 1) - 1}; "
-            "delete the file and make it again with scripts/subset.py"
+            "delete the file and start the workflow again, which draws it anew"
         )
 
 
 def _damaged(path: Path, reason: str) -> UserError:
     return UserError(
-        f"{path} is not a subset file or is damaged ({reason}); delete it and make it again with "
-        "scripts/subset.py"
+        f"{path} is not a subset file or is damaged ({reason}); delete it and start the workflow "
+        "again, which draws it anew"
     )

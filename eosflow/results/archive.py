@@ -117,7 +117,8 @@ def _add(kept: Kept, results: Path) -> None:
     folders = {}
     for index in sorted(results.glob("*/n*/init*-subset*/decomposition/index.json")):
         name = index.parents[1].relative_to(results).as_posix()
-        key = collect.finished(index.parents[1])["key"]
+        (run,) = collect.verified([index.parents[1]], ["decomposition"])
+        key = run.key
         if known.get(name, key) != key:
             raise UserError(
                 f"{results / name} is another run than the one of that name that is kept: its "
@@ -128,7 +129,7 @@ def _add(kept: Kept, results: Path) -> None:
     log.info("%s: %d runs, %d of them new", results, len(folders) + len(known), len(folders))
     if folders:
         courses = [_trajectory(results, name, kept.sources) for name in folders]
-        decomposition, runs = collect.collect(folders.values())
+        decomposition, runs = collect.collect(folders.values(), "decomposition")
         identified = [
             course.assign(**{column: run[column] for column in IDENTITY})
             for course, (_, run) in zip(courses, runs.iterrows(), strict=True)

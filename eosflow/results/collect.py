@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ import pandas as pd
 from eosflow.analysis import TRANSIENT
 from eosflow.results.courses import IDENTITY
 from eosflow.results.manifest import changed
-from eosflow.runs.names import place_of
+from eosflow.runs import whole
+from eosflow.runs.records import Index, RunRecord, StepRecord
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json, read_sealed, sha256
 from eosflow.studies.runs import StudyRun
 
 VERSIONED = ("eosflow", "python", "torch", "numpy")
@@ -67,70 +67,62 @@ _LEAST_COLUMNS = [
     "activation_ratio_1",
     "alignment_product",
 ]
-# Keys of a measured snapshot's JSON that are not measured numbers.
-_OWN_KEYS = ("key", "version", "made_with")
 
 
-def describe(record: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Network, optimizer and batch of a run in words, from its run.json.
-
-    Raises: ValueError where the record's key is not that of its specification.
-    """
-    from eosflow.runs.spec import specified
-
-    run: Any = specified(record)
+def describe(record: RunRecord) -> tuple[str, str, str]:
+    """Network, optimizer and batch of a run in words. Raises: UserError if it is not known."""
+    try:
+        run: Any = record.run
+    except ValueError as error:
+        raise UserError(f"The run {record.key} was made by another version: {error}.") from error
     return run.network.describe(), run.optimizer.describe(), run.batch.describe()
 
 
-def _transient(record: Mapping[str, Any]) -> int:
+def _transient(record: RunRecord) -> int:
     from eosflow.optimizers import OPTIMIZERS
 
-    return OPTIMIZERS[record["spec"]["optimizer"]["name"]].transient
+    return OPTIMIZERS[record.spec["optimizer"]["name"]].transient
 
 
-def collect(
-    folders: Iterable[Path | str], undecomposed: Iterable[Path | str] = ()
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def collect(folders: Iterable[Path], place: str | None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read trained and decomposed run folders into two tidy frames: (decomposition, runs).
 
-    `decomposition` has one row per snapshot: `IDENTITY`, then the keys of the decomposition's
+    `place` is the folder of the decomposition below a run's; None leaves it out. `decomposition`
+    has one row per snapshot: `IDENTITY`, then the keys of the decomposition's
     JSON; a column that a run's network does not have is missing there, and there is a column
     `transient` where a run's is not the usual one. `runs` has one row per run
     with `RUN_COLUMNS`, read from run.json and trajectory.parquet; what an optimizer does not
-    record is 0 if it is a count and missing otherwise. Folders in `undecomposed` have no
-    decomposition. Every decomposition is compared with the checksum in its index.
+    record is 0 if it is a count and missing otherwise.
 
-    Raises: UserError where a file is missing, is not what the index says, or the run is unfinished.
+    Raises: UserError as `verified`.
     """
     snapshots: list[dict[str, Any]] = []
     runs: list[dict[str, Any]] = []
-    without = set(map(Path, undecomposed))
-    for folder in map(Path, folders):
-        record = finished(folder)
+    folders = list(folders)
+    for folder, record in zip(folders, verified(folders, [place] if place else []), strict=True):
         identity = _identity(record)
         runs.append({**identity, **_run_row(folder, record)})
-        if folder not in without:
-            rows = measured(folder / "decomposition")
+        if place:
             if (transient := _transient(record)) != TRANSIENT:
                 identity["transient"] = transient
-            snapshots.extend({**identity, **row} for row in rows)
+            snapshots.extend({**identity, **row} for row in measured(folder / place))
     return _decomposition_frame(snapshots), pd.DataFrame(runs, columns=RUN_COLUMNS)
 
 
-def collect_measurement(folders: Iterable[Path | str], place: str) -> pd.DataFrame:
+def collect_measurement(folders: Iterable[Path], place: str) -> pd.DataFrame:
     """One measurement of the runs in `folders`, one row per snapshot, in the order of the folders.
 
-    `place` is the measurement's folder below a run's, such as `measurements/NAME`. Every file is
-    compared with the checksum in its index.
+    `place` is the measurement's folder below a run's.
 
     Returns: `IDENTITY`, `iteration`, `flow_time`, then the other keys of the JSON in the order of
-    their names (`x_2` before `x_10`), without `key` and `version`.
+    their names (`x_2` before `x_10`).
 
-    Raises: UserError as `collect`.
+    Raises: UserError as `verified`.
     """
     rows: list[dict[str, Any]] = []
-    for folder in map(Path, folders):
-        identity = _identity(finished(folder))
+    folders = list(folders)
+    for folder, record in zip(folders, verified(folders, [place]), strict=True):
+        identity = _identity(record)
         rows.extend({**identity, **row} for row in measured(folder / place))
     first = [*IDENTITY, "iteration", "flow_time"]
     names = {name for row in rows for name in row if name not in first}
@@ -142,86 +134,56 @@ def _natural(name: str) -> list[tuple[str, int]]:
     return [(word, int(number or 0)) for word, number in re.findall(r"(\D*)(\d*)", name)]
 
 
-def finished(folder: Path) -> dict[str, Any]:
-    """The run.json of a finished run. Raises: UserError as `collect`."""
-    path = folder / "run.json"
-    record: dict[str, Any] = _read(path)
-    try:
-        describe(record)
-        _check_end(path, record)
-    except (ValueError, KeyError) as error:
+def verified(folders: Iterable[Path], places: Sequence[str]) -> list[RunRecord]:
+    """The records of finished runs, after reading every byte of what is collected of them.
+
+    That is run.json, the manifest, the trajectory, and what is measured in `places`, folders of
+    measurements below a run's.
+
+    Raises: UserError naming all files that are missing or damaged, after moving the damaged aside.
+    """
+    records, damages = [], []
+    for folder in folders:
+        record = RunRecord.readable(folder / "run.json")
+        key = record.key if record else folder.name
+        manifest, found = whole.of_run(folder, key, deep=True, weights=False)
+        if manifest is not None:
+            for place in places:
+                found += whole.of_measurement(folder / place, manifest, deep=True)
+        damages += found
+        if record is not None:
+            records.append(record)
+    for damage in damages:
+        damage.set_aside()
+    if damages:
         raise UserError(
-            f"{path} is damaged: {error}. Start the workflow again: the run is made anew."
-        ) from error
-    if record["status"] != "finished":
-        raise UserError(
-            f"{folder} holds a run that is not finished (status {record['status']!r} in "
-            "run.json). Start the workflow again: the run continues where it was."
+            "These files are missing or damaged:\n  "
+            + "\n  ".join(map(str, damages))
+            + "\nStart the workflow again: what is missing is made anew."
         )
-    return record
-
-
-def _check_end(path: Path, record: Mapping[str, Any]) -> None:
-    """Raise ValueError where a record without a checksum does not end as its last snapshot does."""
-    snapshots = record.get("manifest", {}).get("snapshots")
-    if not snapshots or record["stopped"] == "diverged" or read_sealed(path)[1]:
-        return
-    names = {"iterations": "iteration", "flow_time": "flow_time", "final_loss": "loss"}
-    if wrong := [n for n, there in names.items() if record[n] != snapshots[-1][there]]:
-        raise ValueError(f"its {', '.join(wrong)} are not those of its last snapshot")
-    if record["stopped"] != record["manifest"]["stopped"]:
-        raise ValueError("it tells of two ends")
-
-
-def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
-    spec = record["spec"]
-    return {name: spec[name] for name in IDENTITY} | {"dataset": spec["dataset"]["name"]}
-
-
-def _read(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except FileNotFoundError:
-        raise UserError(
-            f"{path} is missing: the run is not trained and measured, or the file was deleted. "
-            "Start the workflow again, which makes what is missing."
-        ) from None
-    except ValueError as error:
-        raise UserError(
-            f"{path} is damaged ({error}). Delete it and start the workflow again."
-        ) from None
+    return records
 
 
 def measured(folder: Path) -> list[dict[str, Any]]:
-    """The numbers of each snapshot that the index in `folder` lists. Raises: as `collect`."""
-    index = folder / "index.json"
-    rows = []
-    for entry in _read(index)["snapshots"]:
-        path = folder / entry["file"]
-        if not path.is_file():
-            raise UserError(
-                f"{index} lists {path.name}, which is missing. Delete {index} and start the "
-                "workflow again: only what is missing is measured anew."
-            )
-        if sha256(path) != entry["sha256"]:
-            raise UserError(
-                f"{path} is not the file that {index} lists: it was changed or damaged since. "
-                "Delete both and start the workflow again: only this snapshot is measured anew."
-            )
-        row = read_json(path)
-        rows.append({name: value for name, value in row.items() if name not in _OWN_KEYS})
-    return rows
+    """The numbers of each snapshot that the index in `folder` lists; see `verified`."""
+    index = Index.read(folder / "index.json")
+    return [StepRecord.read(folder / entry.file).numbers() for entry in index.snapshots]
 
 
-def _run_row(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    spec, versions = record["spec"], record["versions"]
+def _identity(record: RunRecord) -> dict[str, Any]:
+    spec = record.spec
+    return {name: spec[name] for name in IDENTITY} | {"dataset": spec["dataset"]["name"]}
+
+
+def _run_row(folder: Path, record: RunRecord) -> dict[str, Any]:
+    spec, versions, facts = record.spec, record.versions, record.model_dump()
     steps = pd.read_parquet(folder / "trajectory.parquet")
     later = steps[steps["iteration"] >= _transient(record)]
     # An optimizer that never looks at the lower end of the spectrum says nothing about it.
     looked = "negative_dominant" in steps
     network, optimizer, batch = describe(record)
     return {
-        **{name: record[name] for name in _RECORD_COLUMNS},
+        **{name: facts[name] for name in _RECORD_COLUMNS},
         "dataset_title": spec["dataset"].get("title"),
         "network": network,
         "optimizer": optimizer,
@@ -236,7 +198,7 @@ def _run_row(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         "max_residual": _largest(steps, "residual"),
         **{f"version_{name}": versions[name] for name in VERSIONED},
         "commit": versions["commit"],
-        "changed": _in_words(changed(record)),
+        "changed": _in_words(changed(facts)),
     }
 
 
@@ -266,12 +228,12 @@ def _decomposition_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(columns | {name: pd.Series(dtype=float) for name in _LEAST_COLUMNS})
 
 
-def study_run(folder: Path, names: Iterable[str]) -> StudyRun:
-    """The run in a folder with these measurements, each file compared with its checksum.
+def study_run(folder: Path, measurements: Mapping[str, str]) -> StudyRun:
+    """The run in a folder with these measurements, each by the folder of its records.
 
-    Raises: UserError where a file is missing or damaged, or the run is not finished.
+    Raises: UserError as `verified`.
     """
-    record = finished(folder)
-    found = {name: pd.DataFrame(measured(folder / place_of(name))) for name in names}
-    trajectory = pd.read_parquet(folder / record["manifest"]["trajectory"]["file"])
-    return StudyRun(record["spec"], record["stopped"], trajectory, record["final_loss"], found)
+    (record,) = verified([folder], list(measurements.values()))
+    found = {name: pd.DataFrame(measured(folder / place)) for name, place in measurements.items()}
+    trajectory = pd.read_parquet(folder / "trajectory.parquet")
+    return StudyRun(record.spec, record.stopped or "", trajectory, record.final_loss, found)

@@ -18,19 +18,18 @@ from eosflow.studies import OF_RUNS, Study
 
 
 def render(
-    results: Path, studies: Sequence[str], runs: Mapping[str, Sequence[str]], output: Path
+    results: Path, studies: Sequence[str], runs: Mapping[str, Mapping[str, Path]], output: Path
 ) -> None:
     """Write the page of these studies of a results folder, without the experiments of the paper.
 
-    `runs` are the folders of the runs of each study that is made of runs. Reads the tables,
-    verdicts and figures of the studies, and the records of their runs. The same files give the same
-    page, byte by byte.
+    `runs` are those of each study that is made of runs, by name, and where each lies. Reads the
+    tables, verdicts and figures of the studies, and the records of their runs. The same files give
+    the same page, byte by byte.
 
     Raises: UserError where one of these files is missing or damaged.
     """
-    study_of = {folder: study for study in studies for folder in runs.get(study, ())}
-    folders = [results / folder for folder in study_of]
-    _, frame = collect(folders, undecomposed=folders)
+    study_of = {home: study for study in studies for home in runs.get(study, {}).values()}
+    _, frame = collect(study_of, place=None)
     frame["study"] = list(study_of.values())
     listed = {name: each for name, each in entries([], studies).items() if isinstance(each, Study)}
     pictures = {name: page.picture(results, name, each, frame) for name, each in listed.items()}

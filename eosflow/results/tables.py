@@ -18,6 +18,14 @@ EQUAL_LOSSES = (0.3, 0.1, 0.03)
 PAPER_LAW = ["paper_law", "paper_law_low", "paper_law_high"]
 LINE_ENDS = {"round": 0, "butt": 1, "square": 2}
 
+# Of the tables that are also written as LaTeX.
+CAPTIONS = {
+    "table1": "The experiments and what they cost.",
+    "table2": "Power law of the peak alignment, beside the paper's.",
+    "alignment": "Alignment from one N to the next, at its peak and at equal training loss.",
+    "table3": "Parameters of the Dice images.",
+}
+
 
 def table1(runs: pd.DataFrame) -> pd.DataFrame:
     """The experiments: one row per experiment and N, with what its runs cost.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from eosflow import objectives
 from eosflow.datasets.subsets import load_subset
@@ -20,9 +17,6 @@ from eosflow.objectives.base import Objective
 from eosflow.runs.spec import RunSpec
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import sha256
-
-# Between devices and versions a loss differs in its last digits, between data sets in its first.
-SAME_LOSS = 1e-6
 
 
 @dataclass(frozen=True)
@@ -78,25 +72,3 @@ def make_objective(spec: RunSpec, subset_path: Path, device: torch.device) -> Ob
     Raises: UserError as `load_data`.
     """
     return load_data(spec, subset_path).objective(spec, device)
-
-
-def made_on(
-    known: Mapping[str, Any] | None,
-    now: Mapping[str, Any],
-    objective: Objective,
-    theta: Tensor,
-    loss: float,
-) -> bool:
-    """Whether what was made on the data `known` (as `RunData.record`) may go on with those of now.
-
-    Before version 0.2 only the file's checksum was known, and nothing in a checkpoint. Where that
-    does not decide, the loss at one of the run's own snapshots, θ, does.
-    """
-    known = known or {}
-    if "rows_sha256" in known:
-        return bool(known["rows_sha256"] == now["rows_sha256"])
-    if known.get("sha256") == now["sha256"]:
-        return True
-    evaluation = objective.evaluate(theta)
-    found = evaluation.loss
-    return math.isclose(found, loss, rel_tol=SAME_LOSS)

@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field, ValidationError
 from torch import Tensor
 
+from eosflow.runs import whole
 from eosflow.runs.names import step_name
-from eosflow.runs.spec import RunSpec, specified
-from eosflow.storage.files import read_json, read_sealed, replacing, sha256, write_json
+from eosflow.runs.records import Manifest, RunRecord, Sitting, Snapshot
+from eosflow.runs.spec import RunSpec
+from eosflow.storage.files import readable, replacing, set_aside, write_json
+from eosflow.storage.records import Listed, Record
 from eosflow.storage.tensors import DamagedFile, load_tensors, save_tensors
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.safetensors"
+
+
+class Checkpoint(Record):
+    """What a checkpoint holds beside its tensors; `iteration` is the step to be taken next."""
+
+    trajectory_key: str
+    iteration: int
+    flow_time: float
+    seconds: float
+    snapshots: Annotated[tuple[Snapshot, ...], Field(min_length=1)]
+    data: dict[str, str]
+    sittings: Annotated[tuple[Sitting, ...], Field(min_length=1)]
+    optimizer: dict[str, Any]
+    batch: dict[str, Any]
 
 
 class RunFolder:
@@ -29,144 +48,93 @@ class RunFolder:
         self.path = path
         self.spec = spec
 
-    def read_record(self) -> dict[str, Any] | None:
-        """run.json, or None where there is none or it cannot be believed."""
-        try:
-            record = read_json(self.path / "run.json")
-            if record.get("key") == self.spec.key:
-                specified(record)
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            log.warning("%s/run.json is damaged and will be made again: %s", self.path, error)
-            return None
-        return record
+    def finished(self) -> Manifest | None:
+        """The manifest of the finished run if every byte of it and all snapshots are there.
 
-    def write_record(self, record: dict[str, Any]) -> None:
-        """Write run.json."""
-        write_json(self.path / "run.json", record)
-
-    def set_aside_other(self) -> Path | None:
-        """Rename the folder if this run would write over another; returns where it went.
-
-        Another is one of another trajectory, and one that finished on the same with another
-        target loss or limit, unless this run goes on from its end.
+        Files that are damaged are moved aside. A manifest is made again of run.json.
         """
-        record = self.read_record()
-        if record is None or record["key"] == self.spec.key:
+        record, path = self.record(), self.path / "manifest.json"
+        known = record.manifest if record and record.key == self.spec.key else None
+        if known and readable(path) != known:
+            set_aside(path, "record")
+            write_json(path, known)
+        manifest, damages = whole.of_run(self.path, self.spec.key, deep=True)
+        for damage in damages:
+            damage.set_aside()
+        if damages or whole.deleted(self.path):
             return None
-        same = record["trajectory_key"] == self.spec.trajectory_key
-        if same and (record["status"] != "finished" or self.load_checkpoint() is not None):
-            return None
-        stem = f"{self.path.name}.before-{self.spec.key[:8]}"
-        aside = self.path.with_name(stem)
-        number = 1
-        while aside.exists():
-            number += 1
-            aside = self.path.with_name(f"{stem}-{number}")
-        self.path.rename(aside)
-        self.path.mkdir()
-        log.warning("%s", self._explain_other(record, aside))
-        return aside
+        return manifest
 
-    def _explain_other(self, record: dict[str, Any], aside: Path) -> str:
-        try:
-            other = RunSpec.from_record(record["spec"])
-            knobs = "; ".join(self.spec.differences(other)) or "an older training version"
-        except (KeyError, TypeError, ValueError):
-            knobs = "an older form of specification"
-        return (
-            f"{self.path} held a run of another specification ({knobs}). It was kept as {aside}; "
-            "delete that folder if you do not need it."
-        )
-
-    def finished(self) -> dict[str, Any] | None:
-        """The manifest of a finished run of this very specification whose files are all intact."""
-        record = self.read_record()
-        if record is None or record["status"] != "finished" or record["key"] != self.spec.key:
-            return None
-        manifest: dict[str, Any] = record["manifest"]
-        damaged = self.damaged([manifest["trajectory"], *manifest["snapshots"]])
-        for name in damaged:
-            log.warning("%s/%s is missing or damaged: the run is made again", self.path, name)
-        return None if damaged or not self._vouched(manifest) else manifest
-
-    def _vouched(self, manifest: Mapping[str, Any]) -> bool:
-        """Whether the manifest in run.json may stand for the file beside it.
-
-        By the record's checksum or, in a record from before there were any, by that file itself or
-        by what the snapshots say of themselves under checksums of their own.
-        """
-        if read_sealed(self.path / "run.json")[1]:
-            return True
-        try:
-            if read_json(self.path / "manifest.json") == manifest:
-                return True
-        except (FileNotFoundError, ValueError):
-            log.info("%s/manifest.json is made again from run.json and the snapshots", self.path)
-        for entry in manifest["snapshots"]:
-            facts = load_tensors(self.path / entry["file"])[1]
-            same = all(facts[name] == entry[name] for name in ("iteration", "flow_time", "loss"))
-            if not same or facts["key"] != self.spec.trajectory_key:
-                log.warning("%s/run.json does not tell of %s", self.path, entry["file"])
-                return False
-        return bool(manifest["key"] == self.spec.key)
-
-    def damaged(self, entries: list[dict[str, Any]]) -> list[str]:
-        """Files among `entries` ({file, sha256}) that are missing or differ from their checksum."""
-        return [
-            entry["file"]
-            for entry in entries
-            if not (self.path / entry["file"]).is_file()
-            or sha256(self.path / entry["file"]) != entry["sha256"]
-        ]
+    def record(self) -> RunRecord | None:
+        """run.json, or None."""
+        return RunRecord.readable(self.path / "run.json")
 
     def save_snapshot(
         self, tensors: Mapping[str, Tensor], iteration: int, flow_time: float, loss: float
-    ) -> dict[str, Any]:
+    ) -> Snapshot:
         """Write one weight snapshot; returns its entry for the manifest."""
         facts = {"iteration": iteration, "flow_time": flow_time, "loss": loss}
         name = f"snapshots/{step_name(iteration)}.safetensors"
         save_tensors(self.path / name, tensors, {**facts, "key": self.spec.trajectory_key})
-        return {**facts, "file": name, "sha256": sha256(self.path / name)}
+        return Snapshot.of(self.path, name, **facts)
 
-    def save_checkpoint(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    def save_checkpoint(self, tensors: Mapping[str, Tensor], metadata: Checkpoint) -> None:
         """Write the checkpoint over the last one."""
-        metadata = {**metadata, "trajectory_key": self.spec.trajectory_key}
-        save_tensors(self.path / CHECKPOINT, tensors, metadata)
+        save_tensors(self.path / CHECKPOINT, tensors, metadata.model_dump(mode="json"))
 
-    def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The checkpoint, or None where there is none that this run can continue from."""
-        path = self.path / CHECKPOINT
+    def load_checkpoint(self) -> tuple[dict[str, Tensor], Checkpoint] | None:
+        """The checkpoint, or None if there is none that this run can continue from.
+
+        A run that differs only in where it ends, and was cut off, lends its own.
+        """
+        found = self._load(self.path)
+        if found or (self.path / CHECKPOINT).exists():
+            return found
+        for other in sorted(self.path.parent.glob(f"*/{CHECKPOINT}")):
+            record = RunRecord.readable(other.with_name("run.json"))
+            if record is None or record.trajectory_key != self.spec.trajectory_key:
+                continue
+            if record.stopped == "max_iterations" and (found := self._load(other.parent)):
+                log.info("%s goes on from the end of %s", self.spec.folder, other.parent)
+                for entry in found[1].snapshots:
+                    with replacing(self.path / entry.file) as temporary:
+                        shutil.copyfile(other.parent / entry.file, temporary)
+                return found
+        return None
+
+    def _load(self, folder: Path) -> tuple[dict[str, Tensor], Checkpoint] | None:
+        path = folder / CHECKPOINT
         if not path.exists():
             return None
         try:
             tensors, metadata = load_tensors(path)
-        except DamagedFile as error:
+            checkpoint = Checkpoint.model_validate(metadata)
+        except (DamagedFile, ValidationError) as error:
             log.warning("%s: the run starts from the beginning", error)
+            set_aside(path, "checksum")
             return None
         if (
-            metadata["trajectory_key"] != self.spec.trajectory_key
-            or metadata["iteration"] > self.spec.stop.max_iterations
+            checkpoint.trajectory_key != self.spec.trajectory_key
+            or checkpoint.iteration > self.spec.stop.max_iterations
         ):
             return None
-        damaged = self.damaged(metadata["snapshots"])
-        for name in damaged:
-            log.warning("%s/%s is missing or damaged: the run starts anew", self.path, name)
-        return None if damaged else (tensors, metadata)
+        damages = list(whole.of_files(folder, checkpoint.snapshots, deep=True))
+        for damage in damages:
+            log.warning("%s: the run starts from the beginning", damage)
+            damage.set_aside()
+        return None if damages else (tensors, checkpoint)
 
     def remove_checkpoint(self) -> None:
         """Forget the checkpoint, which a finished run no longer needs."""
         (self.path / CHECKPOINT).unlink(missing_ok=True)
 
-    def save_trajectory(self, kinds: Mapping[str, str], rows: list[list[float]]) -> dict[str, Any]:
+    def save_trajectory(self, kinds: Mapping[str, str], rows: list[list[float]]) -> Listed:
         """Write trajectory.parquet; returns its entry for the manifest.
 
         `kinds` gives each column's NumPy type, in the order of the rows' numbers.
         """
         table = np.array(rows, dtype=np.float64).reshape(-1, len(kinds))
         arrays = {name: table[:, i].astype(kind) for i, (name, kind) in enumerate(kinds.items())}
-        path = self.path / "trajectory.parquet"
-        with replacing(path) as temporary:
+        with replacing(self.path / "trajectory.parquet") as temporary:
             pq.write_table(pa.table(arrays), temporary)
-        return {"file": path.name, "sha256": sha256(path)}
+        return Listed.of(self.path, "trajectory.parquet")

@@ -1,13 +1,35 @@
-"""How a run's files are called and what they are recognised by. Standard library only."""
+"""Where a run lies and how its files are called: the key of what they are is in their names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from eosflow.measurements.base import Measurement
 from eosflow.storage import settings
 from eosflow.storage.digests import digest
+
+RUNS = "runs"  # below the results: the runs, each in a folder called by its key
+
+
+def run_folder(results: Path | str, key: str) -> Path:
+    """The folder of a run, by the key of its specification."""
+    return Path(results, RUNS, key)
+
+
+def index_key(measurement: Measurement) -> str:
+    """Digest of a measurement's settings, its choice of snapshots and its version."""
+    return digest([settings.key_fields(measurement), measurement.version])
+
+
+def measured_folder(measurement: Measurement) -> str:
+    """The folder of a measurement below its run's, by its name and its key."""
+    return f"{measurement.name}-{index_key(measurement)}"
+
+
+def place_of(measurement: str) -> str:
+    """Where people find a measurement below EXP/nN/RUN: `measurements/NAME`, or `decomposition`."""
+    return measurement if measurement == "decomposition" else f"measurements/{measurement}"
 
 
 def step_name(iteration: int) -> str:
@@ -15,23 +37,11 @@ def step_name(iteration: int) -> str:
     return f"step{iteration:06d}"
 
 
-def place_of(measurement: str) -> str:
-    """The folder of a measurement below its run's: `measurements/NAME`, or `decomposition`."""
-    return measurement if measurement == "decomposition" else f"measurements/{measurement}"
+def snapshot_key(sha256: str, measurement: Measurement) -> str:
+    """What the record of a snapshot depends on: its contents and how it is measured.
 
-
-def _how(measurement: Measurement) -> dict[str, Any]:
-    """What changes the numbers of one snapshot: all settings but which snapshots to take."""
-    fields = settings.key_fields(measurement)
-    return {name: value for name, value in fields.items() if name not in ("name", "every")}
-
-
-def index_key(measurement: Measurement) -> str:
-    """What an index of measured snapshots is recognised by: settings, cadence and version."""
-    return digest([settings.key_fields(measurement), measurement.version])
-
-
-def snapshot_key(entry: Mapping[str, Any], measurement: Measurement) -> str:
-    """What the record of a snapshot depends on: its contents and how it is measured."""
-    how = _how(measurement)
-    return digest([entry["sha256"], measurement.version, *([how] if how else [])])
+    Which snapshots are measured (`every`) changes no number of one.
+    """
+    fields: dict[str, Any] = settings.key_fields(measurement)
+    how = {name: value for name, value in fields.items() if name not in ("name", "every")}
+    return digest([sha256, measurement.version, *([how] if how else [])])

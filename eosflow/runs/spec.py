@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from eosflow.datasets import configured
 from eosflow.datasets.base import DatasetSettings
@@ -167,39 +167,6 @@ class RunSpec:
         made = {part: read(values[part]) for part, read in parts.items() if part in values}
         return cls(**{**values, **made, "dataset": name, "data": configured(name, data)})
 
-    def differences(self, other: RunSpec) -> list[str]:
-        """The knobs in which two specifications differ, as `name: mine, there theirs` lines."""
-        mine, theirs = (dict(_leaves(spec.to_record())) for spec in (self, other))
-        absent = "not there"
-        return [
-            f"{name}: {mine.get(name, absent)!r}, there {theirs.get(name, absent)!r}"
-            for name in dict.fromkeys((*mine, *theirs))
-            if mine.get(name, absent) != theirs.get(name, absent)
-        ]
-
-
-def specified(record: Mapping[str, Any]) -> RunSpec:
-    """The specification in a run.json, whose key must be the one that the specification gives.
-
-    Raises: ValueError where it is not, or where this version does not know such a specification.
-    """
-    try:
-        spec = RunSpec.from_record(record["spec"])
-        key = record["key"]
-    except (KeyError, TypeError, AttributeError, ValidationError) as error:
-        raise ValueError(f"its specification cannot be read ({error!r})") from error
-    if key != spec.key:
-        raise ValueError("its key is not the one that its specification gives")
-    return spec
-
 
 def _nameless(written: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in written.items() if key != "name"}
-
-
-def _leaves(value: Any, path: str = "") -> Any:
-    if isinstance(value, Mapping):
-        for key, child in value.items():
-            yield from _leaves(child, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, value

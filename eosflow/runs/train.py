@@ -14,16 +14,16 @@ from torch import Tensor
 
 from eosflow.objectives.input_span import input_span
 from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
-from eosflow.runs.data import load_data, made_on
-from eosflow.runs.folder import CHECKPOINT, RunFolder
+from eosflow.runs.data import load_data
+from eosflow.runs.folder import CHECKPOINT, Checkpoint, RunFolder
 from eosflow.runs.progress import LossProgress
+from eosflow.runs.records import Manifest, RunRecord, Sitting, Snapshot
 from eosflow.runs.session import NAMES, session
 from eosflow.runs.spec import RunSpec
+from eosflow.runs.whole import CLEANED
 from eosflow.storage.columns import types_of
-from eosflow.storage.damage import CLEANED, DAMAGED
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import remove_leftovers, write_json
-from eosflow.storage.tensors import load_tensors
+from eosflow.storage.files import remove_leftovers, set_aside
 
 CHECKPOINT_SECONDS = 120.0
 # The first columns of every trajectory; those of the optimizer follow.
@@ -64,11 +64,11 @@ def train(
     device: str = "cpu",
     threads: int | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
-) -> dict[str, Any]:
+) -> Manifest:
     """Train one run into its folder, continuing from its checkpoint; returns the manifest.
 
     Same specification, device and number of threads: the same trajectory to the last bit, also
-    through any number of interruptions. A run of another specification in the folder is set aside.
+    through any number of interruptions. What is damaged in the folder is moved aside.
 
     Ctrl-C leaves a checkpoint of the iteration it came in, and a line that says so.
 
@@ -81,15 +81,12 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     for place in (folder, folder / "snapshots"):
         remove_leftovers(place)
-    files.set_aside_other()
     manifest = files.finished()
     if manifest is None:
         manifest = _Recorder(spec, files, subset_path, torch.device(device)).run(checkpoint_seconds)
+        (folder / CLEANED).unlink(missing_ok=True)
     else:
-        log.info("%s is finished already", folder)
-    write_json(folder / "manifest.json", manifest)
-    for note in (CLEANED, DAMAGED):
-        (folder / note).unlink(missing_ok=True)
+        log.info("%s is finished already", spec.folder)
     return manifest
 
 
@@ -107,9 +104,8 @@ class _Recorder:
         self._start = self.whole.network.initialize(spec.init_seed).to(self.whole.inputs)
         self._span = input_span(self.whole) if spec.optimizer.rotation_equivariant else None
         self.objective = self._span.objective if self._span else self.whole
-        self._before = files.read_record() or {}
         self.rows: list[list[float]] = []
-        self.snapshots: list[dict[str, Any]] = []
+        self.snapshots: list[Snapshot] = []
         self._latest: TrainState | None = None
         now = session(device)
         self.record: dict[str, Any] = {
@@ -125,10 +121,10 @@ class _Recorder:
         self._seconds = 0.0
         self._final_loss: float | None = None
 
-    def run(self, checkpoint_seconds: float) -> dict[str, Any]:
-        """Train to the end; returns the manifest, which run.json holds too."""
+    def run(self, checkpoint_seconds: float) -> Manifest:
+        """Train to the end; returns the manifest."""
         train_state = self._resume() or self._begin()
-        self.files.write_record(self.record)
+        self._write_record()
         progress = LossProgress(
             str(self.spec.folder),
             self.spec.target_loss,
@@ -166,64 +162,67 @@ class _Recorder:
             progress.close()
         return self._finish(train_state, stopped)
 
+    def _write_record(self) -> None:
+        RunRecord.model_validate(self.record).write(self.files.path / "run.json")
+
     def _begin(self) -> TrainState:
         parts = self.objective, self.spec.optimizer, self.spec.batch
-        theta = self._span.project(self._start) if self._span else self._start
-        return begin(*parts, theta, self.spec.init_seed)
+        return begin(*parts, self._first_theta(), self.spec.init_seed)
+
+    def _first_theta(self) -> Tensor:
+        return self._span.project(self._start) if self._span else self._start
 
     def _resume(self) -> TrainState | None:
-        checkpoint = self.files.load_checkpoint()
-        if checkpoint is None:
+        found = self.files.load_checkpoint()
+        if found is None:
             return None
-        tensors, metadata = checkpoint
-        self._check_data(metadata)
-        self._add_sitting(metadata)
-        log.info("%s continues from iteration %d", self.files.path, metadata["iteration"])
+        tensors, checkpoint = found
+        first, rows = self._first_theta(), tensors.pop("rows", torch.empty(0))
+        theta = tensors.get("theta", rows)
+        fits = (theta.shape, theta.dtype) == (first.shape, first.dtype)
+        if not fits or rows.shape != (checkpoint.iteration, len(self.columns)):
+            set_aside(self.files.path / CHECKPOINT, "other-run")
+            return None
+        self._check_data(checkpoint)
+        self._add_sitting(checkpoint)
+        log.info("%s continues from iteration %d", self.spec.folder, checkpoint.iteration)
         # The last snapshot of a run that was cut off is one only if it would have been anyway.
-        for entry in metadata["snapshots"]:
-            if self._wanted(entry["iteration"], entry["flow_time"]):
+        for entry in checkpoint.snapshots:
+            if self._wanted(entry.iteration, entry.flow_time):
                 self.snapshots.append(entry)
-        self.rows = tensors.pop("rows").tolist()
-        self._seconds = metadata["seconds"]
+        self.rows = rows.tolist()
+        self._seconds = checkpoint.seconds
         device = self.objective.inputs.device
         placed = {name: tensor.to(device) for name, tensor in tensors.items()}
         return TrainState(
             theta=placed["theta"],
-            optimizer=_under("optimizer.", placed) | metadata["optimizer"],
-            batch=_under("batch.", placed) | metadata["batch"],
-            iteration=metadata["iteration"],
-            flow_time=metadata["flow_time"],
+            optimizer=_under("optimizer.", placed) | checkpoint.optimizer,
+            batch=_under("batch.", placed) | checkpoint.batch,
+            iteration=checkpoint.iteration,
+            flow_time=checkpoint.flow_time,
         )
 
-    def _check_data(self, metadata: dict[str, Any]) -> None:
+    def _check_data(self, checkpoint: Checkpoint) -> None:
         """Refuse to go on with other examples than those that the checkpoint was made on."""
-        entry = metadata["snapshots"][0]
-        tensors, _ = load_tensors(self.files.path / entry["file"])
-        theta = self.whole.network.flatten(tensors).to(self.whole.inputs)
-        known = metadata.get("data", self._before.get("subset"))
         now = self.record["subset"]
-        if not made_on(known, now, self.whole, theta, entry["loss"]):
-            checkpoint = self.files.path / CHECKPOINT
+        if checkpoint.data.get("rows_sha256") != now["rows_sha256"]:
             raise UserError(
                 f"{now['file']} does not hold the examples that {self.files.path} was trained on "
-                f"until iteration {metadata['iteration']}. Put the former file back to go on, or "
-                f"delete {checkpoint} to train this run anew on the examples there are now."
+                f"until iteration {checkpoint.iteration}. Put the former file back to go on, or "
+                f"delete {self.files.path} to train this run anew on the examples there are now."
             )
 
-    def _add_sitting(self, metadata: dict[str, Any]) -> None:
+    def _add_sitting(self, checkpoint: Checkpoint) -> None:
         """Note in run.json that the run goes on with other versions, threads or device, if so."""
         (now,) = self.record["sittings"]
-        before = {name: self._before[name] for name in NAMES if name in self._before}
-        known = [{"from_iteration": 0, **before}] if before else []
-        sittings = metadata.get("sittings", known)
-        changed = [n for n in NAMES if sittings and sittings[-1][n] != now[n]]
-        if changed:
+        last = checkpoint.sittings[-1].model_dump()
+        sittings = list(checkpoint.sittings)
+        if changed := [name for name in NAMES if last[name] != now[name]]:
             log.warning(
                 "%s goes on with other %s: the last bits of its numbers may depend on that",
-                *(self.files.path, ", ".join(changed)),
+                *(self.spec.folder, ", ".join(changed)),
             )
-        if changed or not sittings:
-            sittings = [*sittings, {**now, "from_iteration": metadata["iteration"]}]
+            sittings.append(Sitting(**{**now, "from_iteration": checkpoint.iteration}))
         self.record["sittings"] = sittings
 
     def _save_latest(self) -> None:
@@ -235,32 +234,35 @@ class _Recorder:
         self._save_checkpoint(train_state)
         log.warning(
             "%s was interrupted and goes on from iteration %d when it is started again",
-            *(self.files.path, train_state.iteration),
+            *(self.spec.folder, train_state.iteration),
         )
 
     def _save_checkpoint(self, train_state: TrainState) -> None:
         rows = torch.tensor(self.rows, dtype=torch.float64).reshape(-1, len(self.columns))
         tensors = {"theta": train_state.theta, "rows": rows}
-        metadata: dict[str, Any] = {
-            "iteration": train_state.iteration,
-            "flow_time": train_state.flow_time,
-            "seconds": self._seconds,
-            "snapshots": self.snapshots,
-            "data": self.record["subset"],
-            "sittings": self.record["sittings"],
-        }
+        plain: dict[str, dict[str, Any]] = {}
         for part, state in (("optimizer", train_state.optimizer), ("batch", train_state.batch)):
             held = {name: value for name, value in state.items() if isinstance(value, Tensor)}
             tensors |= {f"{part}.{name}": value for name, value in held.items()}
-            metadata[part] = {name: state[name] for name in state if name not in held}
-        self.files.save_checkpoint(tensors, metadata)
+            plain[part] = {name: state[name] for name in state if name not in held}
+        checkpoint = Checkpoint(
+            trajectory_key=self.spec.trajectory_key,
+            iteration=train_state.iteration,
+            flow_time=train_state.flow_time,
+            seconds=self._seconds,
+            snapshots=tuple(self.snapshots),
+            data=self.record["subset"],
+            sittings=self.record["sittings"],
+            **plain,
+        )
+        self.files.save_checkpoint(tensors, checkpoint)
 
     def _wanted(self, iteration: int, flow_time: float) -> bool:
-        last = self.snapshots[-1]["flow_time"] if self.snapshots else -math.inf
+        last = self.snapshots[-1].flow_time if self.snapshots else -math.inf
         return self.spec.snapshots.wanted(iteration, flow_time, last)
 
     def _save_snapshot(self, train_state: TrainState, current: Iteration) -> None:
-        saved = {entry["iteration"] for entry in self.snapshots}
+        saved = {entry.iteration for entry in self.snapshots}
         last = current.step is None
         if train_state.iteration in saved:
             return
@@ -275,27 +277,24 @@ class _Recorder:
         place = (train_state.iteration, train_state.flow_time, loss)
         self.snapshots.append(self.files.save_snapshot(tensors, *place))
 
-    def _finish(self, train_state: TrainState, stopped: str) -> dict[str, Any]:
+    def _finish(self, train_state: TrainState, stopped: str) -> Manifest:
         if stopped == "max_iterations":
             self._save_checkpoint(train_state)  # a larger max_iterations goes on from here
         trajectory = self.files.save_trajectory(self.columns, self.rows)
-        manifest = {
-            "key": self.spec.key,
-            "stopped": stopped,
-            "trajectory": trajectory,
-            "snapshots": self.snapshots,
-        }
+        known = {"key": self.spec.key, "stopped": stopped, "trajectory": trajectory}
+        manifest = Manifest.model_validate({**known, "snapshots": self.snapshots})
         self.record |= {
             "status": "finished",
             "stopped": stopped,
+            "manifest": manifest.model_dump(mode="json"),
             "iterations": train_state.iteration,
             "flow_time": train_state.flow_time,
             "final_loss": self._final_loss,
             "seconds": self._seconds,
             "block_products": self._total("power_iterations"),
-            "manifest": manifest,
         }
-        self.files.write_record(self.record)
+        self._write_record()
+        manifest.write(self.files.path / "manifest.json")
         if stopped != "max_iterations":
             self.files.remove_checkpoint()
         return manifest

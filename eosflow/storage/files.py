@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import tempfile
 import time
@@ -12,9 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# The first line of a record is the checksum of the lines below it. With either word it claims to
-# have one, so that damage to a word does not make it look like a record from before there were any.
+log = logging.getLogger(__name__)
+
+# The first line of a record is its seal: the checksum of the lines below it.
 CHECKSUM, MARK = "checksum", "sha256 of the lines below"
+LARGEST = 100_000_000  # bytes of a record; those of the longest runs have a hundredth of it
 
 
 @contextlib.contextmanager
@@ -83,13 +86,26 @@ def write_json(path: Path | str, record: dict[str, Any]) -> None:
 
 
 def read_json(path: Path | str) -> dict[str, Any]:
-    """The record in the JSON file `path`, compared with its checksum, which is left out.
+    """The record in the JSON file `path`, compared with its seal, which is left out.
 
-    A record without a checksum is one from before there were any: it is read as it is.
-
-    Raises: ValueError where it was changed since it was written, or is no record.
+    Raises: FileNotFoundError; ValueError where it was changed since it was written, or is no
+    record that `write_json` wrote.
     """
-    return read_sealed(path)[0]
+    with Path(path).open("rb") as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise ValueError(f"it is larger than any record, which has at most {LARGEST} bytes")
+    first, _, lines = data.partition(b"\n")
+    if first.removesuffix(b",") != _seal(lines).encode():
+        raise ValueError("its checksum is missing or does not match: it was changed or cut off")
+    try:
+        record = json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested more deeply than any record") from None
+    if not isinstance(record, dict):
+        raise ValueError("it holds no record, which is a JSON object")
+    del record[CHECKSUM]
+    return record
 
 
 def readable(path: Path | str) -> dict[str, Any] | None:
@@ -100,19 +116,22 @@ def readable(path: Path | str) -> dict[str, Any] | None:
         return None
 
 
-def read_sealed(path: Path | str) -> tuple[dict[str, Any], bool]:
-    """As `read_json`, and whether a checksum vouches for the record."""
-    data = Path(path).read_bytes()
-    first, _, lines = data.partition(b"\n")
-    sealed = CHECKSUM.encode() in first or MARK.encode() in first
-    if sealed and first.removesuffix(b",") != _seal(lines).encode():
-        raise ValueError("it was changed since it was written: its checksum does not match")
-    record = json.loads(data)
-    if not isinstance(record, dict):
-        raise ValueError("it holds no record, which is a JSON object")
-    if sealed:
-        del record[CHECKSUM]
-    return record, sealed
+def set_aside(path: Path, why: str) -> Path | None:
+    """Rename a file that cannot be used to `NAME.damaged-WHY`, so that its place is free.
+
+    Returns: where it went; None where nothing is there.
+    """
+    name = f"{path.name}.damaged-{why}"
+    aside, number = path.with_name(name), 1
+    while os.path.lexists(aside):
+        number += 1
+        aside = path.with_name(f"{name}-{number}")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return None
+    log.warning("%s is damaged (%s) and was moved aside to %s", path, why, aside.name)
+    return aside
 
 
 def _seal(lines: bytes) -> str:

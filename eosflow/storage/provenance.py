@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,10 @@ from typing import Any
 
 from eosflow import __version__
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json, sha256, write_json
+from eosflow.storage.files import read_json, set_aside, sha256
+from eosflow.storage.records import Listed, Record
+
+AGAIN = "Start the workflow again: it is made anew."
 
 
 @functools.cache
@@ -50,29 +52,44 @@ def versions(*packages: str) -> dict[str, str | None]:
     }
 
 
+class Origin(Record):
+    """What was made, from which files and runs, and by which program.
+
+    `made` are paths below the results; `made_of` is the digest of all specifications and versions
+    behind them, and `sources` has the checksums of what was read, each by its path.
+    """
+
+    made_of: str
+    made: tuple[Listed, ...]
+    sources: dict[str, str]
+    runs: dict[str, Any] | None
+
+
 def seal(
-    record: Path,
-    made: Sequence[Path],
-    sources: Sequence[Path] = (),
+    results: Path,
+    record: str,
+    made: Sequence[str],
+    made_of: str = "",
+    sources: Sequence[str] = (),
     runs: Mapping[str, Any] | None = None,
     packages: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> Origin:
     """Write down what was made, from which files and runs, and by which program.
 
-    `runs` says of which runs; where it is not given, it is taken from the first record (a .json
-    among `sources`) that has one. Paths of what was made are relative to the record, so that both
-    can be moved together. Returns: the record.
+    All paths are below `results`. `runs` says of which runs; if it is not given, it is taken from
+    the first record (a .json among `sources`) that has one. Returns: the record.
     """
     for source in sources:
-        if runs is None and source.suffix == ".json":
-            runs = read_json(source).get("runs")
-    content = {
-        "made": [entry(path) | {"file": os.path.relpath(path, record.parent)} for path in made],
-        "sources": [entry(path) for path in sources],
-        "runs": runs,
+        if runs is None and source.endswith(".json"):
+            runs = read_json(results / source).get("runs")
+    content = Origin(
+        made_of=made_of,
+        made=tuple(Listed.of(results, name) for name in made),
+        sources={name: sha256(results / name) for name in sources},
+        runs=None if runs is None else dict(runs),
         **program(*packages),
-    }
-    write_json(record, content)
+    )
+    content.write(results / record)
     return content
 
 
@@ -85,46 +102,23 @@ def program(*packages: str) -> dict[str, Any]:
     }
 
 
-def verify(record: Path, *specifications: str | None) -> None:
-    """Compare the files that a record lists with their checksums.
+def verify(results: Path, record: str) -> Origin:
+    """The record, after comparing the files that it lists with their checksums.
 
-    A damaged one is removed, so that the workflow makes it again. If they are made of runs, these
-    must be of one of the `specifications`, if any are named.
-
-    Raises: UserError naming the file.
+    Raises: UserError, after moving aside what is damaged.
     """
     try:
-        files = contents(record)
-        runs = read_json(record).get("runs")
-    except (OSError, ValueError, KeyError):
-        record.unlink(missing_ok=True)
-        raise UserError(
-            f"{record} was damaged and has been removed. Start the workflow again: it is made anew."
-        ) from None
-    asked_for = list(filter(None, specifications))
-    if runs and asked_for and runs.get("specification") not in asked_for:
-        raise UserError(
-            f"{record} tells of other runs than those asked for: another Snakemake has worked here "
-            "meanwhile. Start the workflow again: what is made of these files is made anew."
-        )
-    for path, checksum in files:
-        if path.is_file() and sha256(path) == checksum:
-            continue
-        path.unlink(missing_ok=True)
-        raise UserError(
-            f"{path} is damaged: its contents do not match the checksum in {record}. It has been "
-            "removed. Start the workflow again: it is made anew."
-        )
-
-
-def contents(record: Path) -> list[tuple[Path, str]]:
-    """The files that a record lists, and their checksums."""
-    return [
-        (Path(os.path.normpath(record.parent / each["file"])), each["sha256"])
-        for each in read_json(record)["made"]
-    ]
-
-
-def entry(path: Path) -> dict[str, Any]:
-    """How a file is listed: its path as given, its checksum, its size in bytes."""
-    return {"file": str(path), "sha256": sha256(path), "bytes": path.stat().st_size}
+        origin = Origin.read(results / record)
+    except FileNotFoundError:
+        raise UserError(f"{results / record} is missing. {AGAIN}") from None
+    except ValueError as error:
+        set_aside(results / record, "record")
+        raise UserError(f"{results / record} is damaged: {error}. {AGAIN}") from None
+    for entry in origin.made:
+        if why := entry.wrong(results, deep=True):
+            set_aside(results / entry.file, why)
+            raise UserError(
+                f"{results / entry.file} is damaged ({why}): it is not the file that "
+                f"{results / record} lists. {AGAIN}"
+            )
+    return origin

@@ -12,6 +12,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from eosflow.storage.errors import UserError
@@ -80,5 +81,5 @@ def _checksum(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> str:
     total = hashlib.sha256(json.dumps(sorted(texts.items())).encode())
     for name in sorted(tensors):
         total.update(f"{name} {tuple(tensors[name].shape)}".encode())
-        total.update(tensors[name].numpy().data)
+        total.update(tensors[name].flatten().view(torch.uint8).numpy().data)
     return total.hexdigest()

@@ -15,7 +15,6 @@ from pathlib import Path
 from filelock import FileLock
 
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import readable, write_json
 from eosflow.workflow import resources
 from eosflow.workflow.command_line import plain
 from eosflow.workflow.locks import hold_results
@@ -40,23 +39,12 @@ def begin(plan: Plan, local: bool = True, quiet: bool = False) -> None:
     note = resources.device_note(plan.config["device"]) if local else None
     if note and not quiet:
         print(note, file=sys.stderr)
+    plan.write(plan.file)
     if plan.config["finished_only"]:
         return
-    record_configuration(plan)
+    plan.write(Path(plan.results, CONFIGURATION))
     if not quiet:
         threading.Thread(target=_tell, args=(plan,), daemon=True).start()
-
-
-def record_configuration(plan: Plan) -> None:
-    """Write which runs there are to be, and what is to be measured, for `eosflow status`."""
-    path = Path(plan.results, CONFIGURATION)
-    content = {
-        "config": plan.config,
-        "runs": {folder: run.key for folder, run in plan.runs.items()},
-        "measurements": {folder: list(plan.measured_of(folder)) for folder in plan.runs},
-    }
-    if readable(path) != content:
-        write_json(path, content)
 
 
 def _tell(plan: Plan) -> None:
@@ -70,7 +58,8 @@ def _tell(plan: Plan) -> None:
     while True:
         time.sleep(LOOK_SECONDS)
         now = trained()
-        lines = [run_status(results, folder).line() for folder in sorted(now - known)]
+        new = sorted(now - known)
+        lines = [run_status(results, folder, plan.run(folder).key).line() for folder in new]
         known = now
         if time.monotonic() - told >= STATUS_SECONDS:
             told = time.monotonic()

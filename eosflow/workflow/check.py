@@ -165,9 +165,7 @@ def _disk(plan: Plan) -> Finding:
     Where they are deleted, for those of as many runs as are under way at a time: a job for each
     core. Runs without a target loss end at their limit of iterations, and then keep theirs.
     """
-    left = [
-        run for f, run in plan.runs.items() if not Path(plan.results, f, "manifest.json").exists()
-    ]
+    left = [run for f, run in plan.runs.items() if not (plan.home(f) / "manifest.json").exists()]
     counted, which = left, ""
     remedy = "; keep_snapshots=false deletes them when all is measured"
     if not plan.config["keep_snapshots"]:

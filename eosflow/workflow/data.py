@@ -1,36 +1,41 @@
-"""The datasets of a configuration: their archives, their subset files, and whether those serve."""
+"""The datasets of a plan: their archives, their subset files, and whether those serve."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from eosflow.datasets import ARCHIVES
-from eosflow.datasets.base import DatasetSettings, subset_file
+from eosflow.datasets.base import SUBSET_VERSION, DatasetSettings, subset_file
 from eosflow.storage import settings
 from eosflow.storage.errors import UserError
+from eosflow.storage.files import readable
 from eosflow.workflow import expand, resources
-from eosflow.workflow.stale import Stale
+from eosflow.workflow.plan import Plan
 
 
 class Data:
     """The datasets of one configuration, by the names it gives them."""
 
-    def __init__(self, config: Mapping[str, Any], results: str, stale: Stale) -> None:
-        self._config = config
-        self._results = results
-        self._stale = stale
-        self._sizes = expand.subset_sizes(config)
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._sizes = expand.subset_sizes(plan.config)
+        self._held_out_sizes = expand.held_out_sizes(plan.config)
+
+    def all(self) -> Iterator[tuple[str, int | None]]:
+        """The subsets that runs of the plan use, each by its dataset and its seed."""
+        runs = self._plan.runs.values()
+        yield from dict.fromkeys((run.dataset, run.subset_seed) for run in runs)
+        for dataset in dict.fromkeys(run.dataset for run in runs):
+            if dataset in self._held_out_sizes:
+                yield dataset, None
 
     @functools.cache  # noqa: B019  (there is one in a process)
     def settings(self, dataset: str) -> DatasetSettings:
         """A dataset by its name."""
-        return expand.dataset(self._config, dataset)
-
-    def record(self, dataset: str) -> dict[str, Any]:
-        """A dataset's kind and settings as a record, for its job."""
-        return settings.record(self.settings(dataset))
+        return expand.dataset(self._plan.config, dataset)
 
     def archive(self, name: str) -> str:
         """The name of an archive, if there is such a one. Raises: UserError naming all archives."""
@@ -38,32 +43,21 @@ class Data:
             raise UserError(f"There is no archive {name}; known are {', '.join(ARCHIVES)}.")
         return name
 
-    def checksum(self, archive: str) -> str:
-        """The option that passes on the SHA-256 that the config holds of an archive, if any."""
-        known = self._config["checksums"].get(archive)
-        return f"--sha256 {known}" if known else ""
-
     def archives(self, dataset: str) -> list[str]:
         """The downloads that a dataset is made of."""
         names = [item.name for item in self.settings(dataset).facts.archives]
-        return [f"{self._results}/data/archives/{name}" for name in names]
+        return [f"{self._plan.results}/data/archives/{name}" for name in names]
 
-    def subset(self, dataset: str, seed: int | None) -> str:
-        """A subset file, below the results; None as seed: that of the held-out examples."""
-        return f"data/subsets/{subset_file(dataset, seed)}"
+    def path(self, dataset: str, seed: int | None) -> str:
+        """A subset file; None as seed: that of the held-out examples."""
+        return f"{self._plan.results}/data/subsets/{subset_file(dataset, seed)}"
 
     def size(self, dataset: str, seed: int | None = 0) -> int:
-        """Rows of a dataset's subset files. Raises: UserError where no experiment uses it."""
-        if seed is None:
-            return self._held_out_size(dataset)
-        if dataset not in self._sizes:
-            raise UserError(f"No experiment of the configuration uses the dataset {dataset}.")
-        return self._sizes[dataset]
-
-    def _held_out_size(self, dataset: str) -> int:
-        sizes = expand.held_out_sizes(self._config)
+        """Rows of a dataset's subset files. Raises: UserError where nothing uses it."""
+        sizes = self._held_out_sizes if seed is None else self._sizes
         if dataset not in sizes:
-            raise UserError(f"No measurement of the configuration wants held-out {dataset}.")
+            what = "measurement wants held-out" if seed is None else "experiment uses the dataset"
+            raise UserError(f"No {what} {dataset} of this configuration.")
         return sizes[dataset]
 
     def memory(self, dataset: str) -> int:
@@ -71,15 +65,32 @@ class Data:
         return resources.subset_memory(self.settings(dataset), self.size(dataset))
 
     @functools.cache  # noqa: B019  (there is one in a process)
-    def stale(self, dataset: str, seed: int | None) -> str | None:
+    def why_not(self, dataset: str, seed: int | None) -> str | None:
         """Why a subset must be drawn, or drawn again; None where it serves."""
-        wanted = self.settings(dataset)
-        return self._stale.subset(self.subset(dataset, seed), wanted, self.size(dataset, seed))
+        path, wanted = Path(self.path(dataset, seed)), self.settings(dataset)
+        if not path.exists():
+            return "it is missing"
+        record: dict[str, Any] | None = readable(path.with_suffix(".json"))
+        if record is None:
+            return "its record is missing or damaged"
+        if (record.get("dataset"), record.get("subset_seed")) != (dataset, seed):
+            return "it is the subset of another dataset or seed"
+        if not settings.same(wanted, record.get("settings")):
+            return "its dataset has other settings"
+        rows, size = record.get("size"), self.size(dataset, seed)
+        if not isinstance(rows, int) or rows < size:
+            return f"it has {rows} rows, {size} are needed"
+        if record.get("subset_version") != SUBSET_VERSION:
+            return "it was made by another version"
+        return None
 
     def before_drawing(self, dataset: str, seed: int | None) -> list[str]:
-        """The inputs of drawing a subset: archives, a file of the user's, and a request if any."""
-        reason = self.stale(dataset, seed)
-        target = self.subset(dataset, seed)
-        needed = self.archives(dataset) if reason else []
-        own = self.settings(dataset).sources()
-        return [*needed, *own, *self._stale.request(target, reason)]
+        """The inputs of drawing a subset: archives, if it is to be drawn, or a user's own file."""
+        self.size(dataset, seed)
+        needed = self.archives(dataset) if self.why_not(dataset, seed) else []
+        return [*needed, *self.settings(dataset).sources()]
+
+
+def seed_of(which: str) -> int | None:
+    """The seed in the name of a subset, such as `subset3`; None for `held-out` examples."""
+    return None if which == "held-out" else int(which.removeprefix("subset"))

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import socket
-import stat
 import subprocess
 import tempfile
 import threading
@@ -182,43 +181,25 @@ def _take(device: str) -> BaseFileLock | None:
     job = "" if unique else os.environ.get("SLURM_JOB_ID", "")
     name = "-".join(filter(None, [socket.gethostname(), job, device]))
     file = re.sub(r"[^A-Za-z0-9.-]", "_", name) + ".lock"
-    reasons = []
-    for folder, mode in ((_shared_folder, 0o666), (_own_folder, 0o600)):
-        try:
-            lock = FileLock(folder() / file, timeout=0, mode=mode)
-            lock.acquire()
-        except Timeout:
-            return None
-        except OSError as error:
-            reasons.append(str(error))
-            _warn(f"The locks of all users cannot be used ({error}): GPUs are shared with others.")
-            continue
-        return lock
-    raise UserError(
-        f"No lock for GPU {device} can be made: {'; '.join(reasons)}. Set TMPDIR to a folder that "
-        "is yours, or use device: cpu."
-    )
+    try:
+        lock = FileLock(_folder() / file, timeout=0, mode=0o600)
+        lock.acquire()
+    except Timeout:
+        return None
+    except OSError as error:
+        raise UserError(
+            f"No lock for GPU {device} can be made: {error}. Set TMPDIR to a folder that is yours, "
+            "or use device: cpu."
+        ) from None
+    return lock
 
 
-def _shared_folder() -> Path:
-    """The folder of locks for all users of the machine, in its folder for temporary files.
+def _folder() -> Path:
+    """The folder of this user's locks, in the machine's folder for temporary files.
 
-    Another user may have put something there. A link is not followed, and only a folder of one's
-    own gets other permissions. Raises: OSError where it is of no use.
+    Another user may have put something there: a link is not followed. Raises: OSError where it is
+    another's.
     """
-    folder = Path(tempfile.gettempdir()) / "eosflow-gpus"
-    folder.mkdir(exist_ok=True)
-    with _opened(folder) as descriptor:
-        found = os.fstat(descriptor)
-        if found.st_uid == os.geteuid():
-            os.fchmod(descriptor, 0o1777)
-        elif stat.S_IMODE(found.st_mode) != 0o1777:
-            raise PermissionError(errno.EACCES, "another user has closed it", str(folder))
-    return folder
-
-
-def _own_folder() -> Path:
-    """The same for this user alone. Raises: OSError where it is another's."""
     folder = Path(tempfile.gettempdir()) / f"eosflow-gpus-{os.geteuid()}"
     folder.mkdir(exist_ok=True, mode=0o700)
     with _opened(folder) as descriptor:

@@ -21,7 +21,7 @@ TAKEN = (
     "logs",
     "measurements",
     "provenance",
-    "requests",
+    "runs",
     "studies",
 )
 LONGEST_NAME = 255  # bytes of one name, on all usual file systems

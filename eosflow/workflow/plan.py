@@ -1,7 +1,7 @@
 """One configuration as the rules need it: its runs, and what is to be made of them.
 
-No science and no heavy import: this is run at every start of Snakemake and in each of its jobs.
-`jobs` and `summaries` say what each file is made from.
+No science, no heavy import and, but for `finished_only`, no look at the results: what is there
+already is for `again.py`.
 """
 
 from __future__ import annotations
@@ -9,104 +9,128 @@ from __future__ import annotations
 import difflib
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from eosflow.measurements.base import Measurement
 from eosflow.results import figures
-from eosflow.runs.names import place_of
+from eosflow.runs import whole
+from eosflow.runs.names import measured_folder, place_of, run_folder
 from eosflow.runs.spec import RunSpec
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
+from eosflow.storage.files import read_json, readable, write_json
 from eosflow.studies import JUDGED, OF_RUNS, STUDIES
 from eosflow.workflow import config as configuration
 from eosflow.workflow import expand
-from eosflow.workflow.data import Data
-from eosflow.workflow.products import PAPER
-from eosflow.workflow.run_jobs import RunJobs
-from eosflow.workflow.stale import Stale
-from eosflow.workflow.summary_jobs import SummaryJobs
 
 
 class Plan:
-    """One configuration, expanded. Raises: UserError for a config that cannot be run.
+    """One configuration, expanded; it never changes. Raises: UserError if it cannot be run.
 
-    `runs` are all runs by their folders, `selected` the folders of those that tables, figures and
-    report are made of, and `study_runs` of those of each study; `data` are their datasets,
-    `measurements` what is measured of the selected, by name. `studies` are those to make, `judged`
-    those of them with verdicts, and `stale` says what must be made again. `left_out` are lines on
-    what was asked for and is not made.
+    `runs` are all runs by the folders in which people find them, `EXP/nN/RUN`; `selected` those of
+    them that tables, figures and report are made of, `study_runs` those of each study.
+    `measurements` is what is measured of the selected, by name. `studies` are those to make,
+    `judged` those of them with verdicts. `left_out` says what was asked for and is not made.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], among: Collection[str] | None = None) -> None:
+        """Without the runs that are not `among` those, by their folders."""
         self.config, self.left_out = configuration.available(configuration.clean(config))
         self.results = os.path.normpath(self.config["results_dir"])
         self.runs = expand.expand(self.config)
+        if among is not None:
+            self.runs = {folder: run for folder, run in self.runs.items() if folder in among}
+        elif self.config["finished_only"]:
+            self._leave_out_unfinished()
         # Not selected and so not measured: a study's experiments say what is.
         self.measurements = self._measured_of({}) if self.config["select"] else {}
-        self.studies = list(self.config["studies"])
-        self.stale = Stale(self.results, self.runs, self.measured_of)
-        self.data = Data(self.config, self.results, self.stale)
-        self.jobs, self.summaries = RunJobs(self), SummaryJobs(self)
-        if self.config["finished_only"]:
-            self._leave_out_unfinished()
+        of_runs = {n: name for name, of in expand.of_studies(self.config).items() for n in of}
+        found: dict[str, list[str]] = {name: [] for name in self.config["studies"]}
+        for folder, run in self.runs.items():
+            if run.experiment in of_runs:
+                found[of_runs[run.experiment]].append(folder)
+        # A study that is made of runs, of which none has finished, is left out.
+        self.studies = [name for name, runs in found.items() if runs or name not in OF_RUNS]
+        self.study_runs = {name: found[name] for name in self.studies if name in OF_RUNS}
         self.judged = [name for name in self.studies if name in JUDGED]
+        chosen = set(self.config["select"])
+        self.selected = [folder for folder, run in self.runs.items() if run.experiment in chosen]
         listed = figures.entries(self.config["select"], self.studies)
-        of_runs = bool(self.config["select"])
-        self.figures = {n: each for n, each in listed.items() if of_runs or n in STUDIES}
+        self.figures = {n: each for n, each in listed.items() if self.selected or n in STUDIES}
+
+    @classmethod
+    def read(cls, path: Path | str) -> Self:
+        """The plan that `write` wrote."""
+        record = read_json(path)
+        return cls(record["config"], record["runs"])
+
+    def record(self) -> dict[str, Any]:
+        """The configuration, its runs by their keys, and where what is measured of each lies."""
+        return {
+            "config": self.config,
+            "runs": {folder: run.key for folder, run in self.runs.items()},
+            "measurements": {
+                folder: {name: measured_folder(m) for name, m in self.measured_of(folder).items()}
+                for folder in self.runs
+            },
+        }
+
+    @functools.cached_property
+    def file(self) -> str:
+        """Where the plan is written for its jobs, by the key of what it is."""
+        key = digest([self.config, list(self.runs)])
+        return f"{self.results}/logs/configurations/{key}.json"
+
+    def write(self, path: Path | str) -> None:
+        """Write `record`, if it is not there already."""
+        content = self.record()
+        if readable(path) != content:
+            write_json(path, content)
 
     def _measured_of(self, experiment: Mapping[str, Any]) -> dict[str, Measurement]:
         return {item.name: item for item in expand.measurements(self.config, experiment)}
 
     @functools.cache  # noqa: B019  (there is one in a process)
-    def measured_by(self, experiment: str) -> dict[str, Measurement]:
-        """What is measured of the snapshots of an experiment's runs, by name."""
+    def _measured_by(self, experiment: str) -> dict[str, Measurement]:
         return self._measured_of(self.config["experiments"][experiment])
 
     def measured_of(self, folder: str) -> dict[str, Measurement]:
-        """The same of one run. Raises: as `run`."""
-        return self.measured_by(self.run(folder).experiment)
+        """What is measured of the snapshots of a run, by name. Raises: as `run`."""
+        return self._measured_by(self.run(folder).experiment)
 
-    @functools.cached_property
-    def selected(self) -> list[str]:
-        """The folders of the runs that tables, figures and report are made of."""
-        chosen = set(self.config["select"])
-        return [folder for folder, run in self.runs.items() if run.experiment in chosen]
+    def home(self, folder: str) -> Path:
+        """Where a run really lies: the folder called by its key."""
+        return run_folder(self.results, self.run(folder).key)
 
-    @functools.cached_property
-    def study_runs(self) -> dict[str, list[str]]:
-        """The folders of the runs of each study that is made of runs."""
-        study = {n: name for name, of in expand.of_studies(self.config).items() for n in of}
-        found: dict[str, list[str]] = {name: [] for name in self.studies if name in OF_RUNS}
-        for folder, run in self.runs.items():
-            if run.experiment in study:
-                found[study[run.experiment]].append(folder)
-        return found
+    def damages(self, folder: str) -> tuple[list[whole.Damage], list[whole.Damage]]:
+        """What of a run is missing or damaged, and what of its measurements; planning's look.
+
+        A run whose snapshots were deleted is missing them if a measurement is to be taken.
+        """
+        home, key = self.home(folder), self.run(folder).key
+        manifest, of_run = whole.of_run(home, key)
+        if of_run or manifest is None:
+            return of_run, []
+        measured = [home / measured_folder(each) for each in self.measured_of(folder).values()]
+        rest = [damage for place in measured for damage in whole.of_measurement(place, manifest)]
+        if rest and (gone := whole.deleted(home)):
+            of_run = [whole.Damage(home / name, "missing") for name in sorted(gone)]
+        return of_run, rest
 
     def _leave_out_unfinished(self) -> None:
-        asked = len(self.runs)
-        for folder in list(self.runs):
-            if not self._is_finished(folder):
-                del self.runs[folder]
+        asked = self.runs
+        self.runs = {folder: run for folder, run in asked.items() if not any(self.damages(folder))}
         if not self.runs:
             raise UserError(
-                f"finished_only: none of the {asked} runs of the configuration has finished in "
-                f"{self.results}. Start the workflow without it first."
+                f"finished_only: none of the {len(asked)} runs of the configuration has finished "
+                f"in {self.results}. Start the workflow without it first."
             )
-        self.studies = [name for name in self.studies if self.study_runs.get(name, True)]
-        self.__dict__.pop("study_runs")  # without the studies that have no finished run
         self.left_out.append(
             f"finished_only: tables and figures are made of the {len(self.runs)} runs that have "
-            f"finished, of {asked}."
+            f"finished, of {len(asked)}."
         )
-
-    def _is_finished(self, folder: str) -> bool:
-        """Whether a run is trained and measured, so that no job of it is needed."""
-        measured = self.measured_of(folder)
-        places = ["manifest.json", *(f"{place_of(name)}/index.json" for name in measured)]
-        there = all(Path(self.results, folder, place).exists() for place in places)
-        return there and self._unmeasured(folder) is None
 
     def run(self, folder: str) -> RunSpec:
         """The run of a folder `EXP/nN/RUN`. Raises: UserError naming the nearest there is."""
@@ -120,13 +144,8 @@ class Plan:
                 "those of config.yaml and of the files and values laid over it."
             ) from None
 
-    def subset(self, folder: str) -> str:
-        """The subset file that a run reads."""
-        run = self.run(folder)
-        return f"{self.results}/{self.data.subset(run.dataset, run.subset_seed)}"
-
-    def measurement(self, folder: str, place: str) -> Any:
-        """The measurement whose records lie in `place` below a run's folder.
+    def measurement(self, folder: str, place: str) -> Measurement:
+        """The measurement that people find in `place` below a run's folder.
 
         Raises: UserError where the configuration takes no such measurement of the run.
         """
@@ -139,47 +158,7 @@ class Plan:
             "measured is said with `measure` in the config."
         )
 
-    def files_of_run(self, folder: str) -> list[str]:
-        """The lists that vouch for all that a run's folder holds."""
-        return [f"{folder}/manifest.json", *self.indices(folder)]
-
-    def indices(self, folder: str) -> list[str]:
-        """The lists of all that is measured of a run."""
-        return [f"{folder}/{place_of(name)}/index.json" for name in self.measured_of(folder)]
-
-    @functools.cached_property
-    def specifications(self) -> dict[str | None, str]:
-        """What the runs of the tables, and those of each study, are recognised by."""
-        groups = {PAPER: self.selected, **self.study_runs}
-        return {
-            name: digest(sorted(self.runs[folder].key for folder in folders))
-            for name, folders in groups.items()
-        }
-
-    def settle(self) -> None:
-        """Put times of files in order where only they are not: see `Stale.settle`."""
-        for folder in self.runs:
-            for name, measurement in self.measured_of(folder).items():
-                measured = f"{folder}/{place_of(name)}"
-                files = [f"{measured}/index.json", self.jobs.benchmark(folder, name)]
-                reason = functools.partial(self.stale.vouched, folder, measurement)
-                self.stale.settle(files, [f"{folder}/manifest.json"], reason)
-        for note in self.jobs.discarded(self.runs):
-            folder = str(Path(note).parent)
-            files = [note, f"benchmarks/discard/{folder}.tsv"]
-            reason = functools.partial(self._unmeasured, folder)
-            self.stale.settle(files, self.indices(folder), reason)
-        for product in self.summaries.products.values():
-            reason = functools.partial(self.summaries.outdated, product)
-            self.stale.settle([*product.files, product.benchmark], product.inputs, reason)
-
-    def _unmeasured(self, folder: str) -> str | None:
-        """Why a run is still to be trained or measured; None where it is done."""
-        those = self.measured_of(folder).values()
-        reasons = (self.stale.measured(folder, measurement) for measurement in those)
-        return self.stale.run(folder) or next(filter(None, reasons), None)
-
-    @property
-    def study_figures(self) -> list[str]:
-        """The figures of the studies, by name."""
-        return [name for name in self.figures if name in STUDIES]
+    def discarded(self, folders: Collection[str]) -> list[str]:
+        """The notes of deleted snapshots, one for each run; none where snapshots are kept."""
+        kept = self.config["keep_snapshots"] or self.config["finished_only"]
+        return [] if kept else [f"{self.results}/{folder}/{whole.CLEANED}" for folder in folders]

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from eosflow.runs.names import place_of
+from eosflow.runs.names import RUNS, run_folder
 from eosflow.runs.progress import read_line, seconds_of, time_left
-from eosflow.storage.damage import deleted
+from eosflow.runs.records import Index, RunRecord, StepRecord
+from eosflow.runs.whole import deleted
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import readable
-from eosflow.workflow.locks import at_work, is_held
+from eosflow.storage.locks import is_held
+from eosflow.workflow.locks import WORKING
 
 # Below the results: which runs there are to be; written when Snakemake starts to work.
 CONFIGURATION = "logs/configuration.json"
-DECOMPOSED = ("decomposition",)  # what is measured where nothing is recorded
-RUN_FOLDER = re.compile(r"init\d+-subset\d+")
 TAIL_BYTES = 16384  # of a log
 # In the order in which a run goes through them; the last three are off that way.
 STATES = ("waiting", "training", "trained", "measuring", "done", "interrupted", "failed")
@@ -75,7 +75,7 @@ class RunStatus:
 class Status:
     """All runs of a results folder.
 
-    `others` are run folders that the recorded configuration does not ask for; `recorded` says
+    `others` are the keys of runs that the recorded configuration does not ask for; `recorded` says
     whether there is one, and `working` whether a Snakemake is at work here.
     """
 
@@ -93,23 +93,26 @@ class Status:
                 f"There is no folder {results}. Name a results folder, such as results."
             )
         configuration = readable(results / CONFIGURATION)
-        found = run_folders(results)
-        asked: Mapping[str, Any] = configuration or {"runs": dict.fromkeys(found)}
+        found = known_runs(results)
+        asked: Mapping[str, Any] = configuration or {
+            "runs": {folder: key for key, folder in found.items()}
+        }
         if not asked["runs"]:
             raise UserError(
                 f"{results} holds no runs and no {CONFIGURATION}: start the workflow first."
             )
         measured = asked.get("measurements", {})
         runs = [
-            run_status(results, folder, key, measured.get(folder, DECOMPOSED))
+            run_status(results, folder, key, measured.get(folder, {}))
             for folder, key in asked["runs"].items()
         ]
+        keys = set(asked["runs"].values())
         return cls(
             results=str(results),
             runs=tuple(_with_time_left(runs)),
-            others=tuple(folder for folder in found if folder not in asked["runs"]),
+            others=tuple(key for key in found if key not in keys),
             recorded=configuration is not None,
-            working=is_held(results / ".lock"),
+            working=is_held(results, WORKING),
         )
 
     def record(self) -> dict[str, Any]:
@@ -138,7 +141,7 @@ class Status:
         lines += [run.line() for run in self.runs if every_run or run.state in shown]
         if self.others:
             lines.append(
-                f"{len(self.others)} other runs are here, such as {self.others[0]}, that the "
+                f"{len(self.others)} other runs are here, such as runs/{self.others[0]}, that the "
                 "configuration does not ask for."
             )
         if not self.recorded:
@@ -150,52 +153,49 @@ class Status:
         return "\n".join([*lines, f"Snakemake {at} at work in {self.results}."])
 
 
-def run_folders(results: Path) -> list[str]:
-    """The runs that have begun: `EXP/nN/RUN` with a run.json; those set aside are left out."""
-    found = (path.parent for path in results.glob("*/n*/*/run.json"))
-    return sorted(
-        path.relative_to(results).as_posix() for path in found if RUN_FOLDER.fullmatch(path.name)
-    )
+def known_runs(results: Path) -> dict[str, str]:
+    """The runs that have begun, by key: in which folder EXP/nN/RUN people find each."""
+    found = {}
+    for path in sorted(results.glob(f"{RUNS}/*/run.json")):
+        if record := RunRecord.readable(path):
+            with contextlib.suppress(ValueError):
+                found[record.key] = str(record.run.folder)
+    return found
 
 
 def run_status(
-    results: Path,
-    folder: str,
-    key: str | None = None,
-    measurements: Iterable[str] = DECOMPOSED,
+    results: Path, folder: str, key: str, measured: Mapping[str, str] | None = None
 ) -> RunStatus:
-    """One run. `key` is that of the specification asked for, where that is known."""
-    place = results / folder
-    record = readable(place / "run.json")
-    work = at_work(place)
+    """One run by its key; `measured` are the folders of its measurements, by name."""
+    home = run_folder(results, key)
+    record, busy = RunRecord.readable(home / "run.json"), is_held(home)
     if record is None:
-        return RunStatus(folder, work or "waiting")
-    if key is not None and record.get("key") != key:
-        return RunStatus(folder, work or "waiting", note="a run of another specification is there")
-    target = record.get("spec", {}).get("target_loss")
-    finished = record.get("status") == "finished" and (place / "manifest.json").exists()
-    if not finished:
-        return _unfinished(results, folder, work, target)
-    whole = all((place / place_of(name) / "index.json").exists() for name in measurements)
+        return RunStatus(folder, "training" if busy else "waiting")
+    target = record.spec.get("target_loss")
+    if record.status != "finished" or not (home / "manifest.json").exists():
+        return _unfinished(results, folder, home, "training" if busy else None, target)
+    whole = all((home / place / "index.json").exists() for place in (measured or {}).values())
     return RunStatus(
         folder,
-        state=work or ("done" if whole else "trained"),
-        iteration=record.get("iterations"),
-        loss=record.get("final_loss"),
+        state="measuring" if busy else "done" if whole else "trained",
+        iteration=record.iterations,
+        loss=record.final_loss,
         target_loss=target,
-        sharpness=_last_sharpness(place),
-        seconds=record.get("seconds"),
-        stopped=record.get("stopped"),
-        note="its snapshots were deleted" if deleted(place) else "",
+        sharpness=_last_sharpness(home, (measured or {}).get("decomposition")),
+        seconds=record.seconds,
+        stopped=record.stopped,
+        note="its snapshots were deleted" if deleted(home) else "",
     )
 
 
-def _unfinished(results: Path, folder: str, work: str | None, target: float | None) -> RunStatus:
+def _unfinished(
+    results: Path, folder: str, home: Path, work: str | None, target: float | None
+) -> RunStatus:
     lines = _tail(results / "logs" / "train" / f"{folder}.log")
     seen = next((seen for line in reversed(lines) if (seen := read_line(line))), None)
     failure = None if work else _failure(lines)
     state = work or ("failed" if failure else "interrupted")
-    goes_on = (results / folder / "checkpoint.safetensors").exists()
+    goes_on = (home / "checkpoint.safetensors").exists()
     note = "" if work else failure or ("goes on from its checkpoint" if goes_on else "begins anew")
     if seen is None:
         return RunStatus(folder, state, target_loss=target, note=note)
@@ -226,13 +226,13 @@ def _failure(lines: list[str]) -> str | None:
     return None
 
 
-def _last_sharpness(place: Path) -> float | None:
+def _last_sharpness(home: Path, place: str | None) -> float | None:
     """λ₁(𝓗) at the last snapshot that was decomposed."""
-    index = readable(place / "decomposition" / "index.json")
-    if not index or not index.get("snapshots"):
+    index = Index.readable(home / place / "index.json") if place else None
+    if place is None or index is None or not index.snapshots:
         return None
-    record = readable(place / "decomposition" / index["snapshots"][-1]["file"]) or {}
-    value = record.get("sharpness_hessian")
+    record = StepRecord.readable(home / place / index.snapshots[-1].file)
+    value = record.numbers().get("sharpness_hessian") if record else None
     return None if value is None else float(value)
 
 

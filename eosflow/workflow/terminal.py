@@ -73,6 +73,10 @@ def parser() -> Parser:
     clean.add_argument("--yes", action="store_true", help="delete; without it nothing is")
     clean.set_defaults(run=_clean)
 
+    verify = commands.add_parser("verify", help="read every byte, and say what is damaged")
+    _results(verify)
+    verify.set_defaults(run=_verify)
+
     _add_evidence(commands.add_parser("evidence", help="finished results as a few small files"))
 
     check = commands.add_parser("check", help="whether a configuration can be run here")
@@ -141,6 +145,21 @@ def _redraw(given: argparse.Namespace) -> None:
     from eosflow.results import redrawing
 
     redrawing.redraw(given.folder, given.output)
+
+
+def _verify(given: argparse.Namespace) -> None:
+    from eosflow.workflow.verify import verify
+
+    count = 0
+    for line in verify(given.results):
+        print(line, flush=True)
+        count += 1
+    if count:
+        raise UserError(
+            f"{count} files of {given.results} are damaged or missing. Delete those that are "
+            "there and start the workflow again: they are made anew."
+        )
+    print(f"All files of {given.results} are as they were written.")
 
 
 def _check(given: argparse.Namespace) -> None:

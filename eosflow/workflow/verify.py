@@ -1,0 +1,49 @@
+"""Read every byte of a results folder and say what is damaged. Nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from eosflow.runs import whole
+from eosflow.runs.names import RUNS
+from eosflow.runs.records import RunRecord
+from eosflow.storage.errors import UserError
+from eosflow.storage.files import readable, sha256
+from eosflow.storage.provenance import Origin
+
+
+def verify(results: Path) -> Iterator[str]:
+    """A line for each file that is not as it was written.
+
+    Raises: UserError where there is no such folder.
+    """
+    if not results.is_dir():
+        raise UserError(f"There is no folder {results}. Name a results folder, such as results.")
+    for home in sorted(path for path in (results / RUNS).glob("*") if path.is_dir()):
+        yield from _run(home)
+    for npz in sorted((results / "data" / "subsets").glob("*.npz")):
+        record = readable(npz.with_suffix(".json"))
+        if record is None:
+            yield f"{npz.with_suffix('.json')} (missing or damaged)"
+        elif record.get("sha256") != sha256(npz):
+            yield f"{npz} (checksum)"
+    for record_file in sorted((results / "provenance").rglob("*.json")):
+        try:
+            made = Origin.read(record_file).made
+        except ValueError as error:
+            yield f"{record_file} ({error})"
+            continue
+        yield from map(str, whole.of_files(results, made, deep=True))
+
+
+def _run(home: Path) -> Iterator[str]:
+    record = RunRecord.readable(home / "run.json")
+    if record is not None and record.status == "running":
+        return  # what is unfinished is checked when it goes on
+    manifest, damages = whole.of_run(home, home.name, deep=True)
+    yield from map(str, damages)
+    if manifest is None:
+        return
+    for index in sorted(home.glob("*/index.json")):
+        yield from map(str, whole.of_measurement(index.parent, manifest, deep=True))

@@ -1,0 +1,187 @@
+MEASURED = [f"{RESULTS}/{folder}/measured.json" for folder in PLAN.selected]
+
+
+rule collect:
+    input:
+        MEASURED,
+    output:
+        decomposition=f"{RESULTS}/decomposition.parquet",
+        runs=f"{RESULTS}/runs.parquet",
+        record=f"{RESULTS}/provenance/collect.json",
+    log:
+        f"{RESULTS}/logs/collect.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/collect.tsv"
+    conda:
+        "../envs/eosflow.yaml"
+    shell:
+        job("collect", "decomposition")
+
+
+# The frame of a measurement beyond the decomposition: one row per snapshot of every run.
+rule collect_measurement:
+    input:
+        MEASURED,
+    output:
+        parquet=f"{RESULTS}/measurements/{{measurement}}.parquet",
+        record=f"{RESULTS}/provenance/measurements/{{measurement}}.json",
+    log:
+        f"{RESULTS}/logs/measurements/{{measurement}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/measurements/{{measurement}}.tsv"
+    conda:
+        "../envs/eosflow.yaml"
+    shell:
+        job("collect", "{wildcards.measurement}")
+
+
+rule tables:
+    input:
+        rules.collect.output,
+        rules.dice_parameters.output,
+    output:
+        csv=report(
+            expand(f"{RESULTS}/{{table}}.csv", table=ASK.tables),
+            caption="captions/table.rst",
+            category="Tables",
+        ),
+        latex=expand(f"{RESULTS}/{{table}}.tex", table=ASK.latex),
+        record=f"{RESULTS}/provenance/tables.json",
+    log:
+        f"{RESULTS}/logs/tables.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tables.tsv"
+    conda:
+        "../envs/eosflow.yaml"
+    shell:
+        job("tables")
+
+
+# Of problems of its own, so that nothing of the configuration enters, or of runs.
+rule study:
+    input:
+        plain(lambda wildcards: ASK.before_study(wildcards.study)),
+    output:
+        csv=f"{RESULTS}/studies/{{study}}/table.csv",
+        record=f"{RESULTS}/provenance/studies/{{study}}/table.json",
+    log:
+        f"{RESULTS}/logs/studies/{{study}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/studies/{{study}}.tsv"
+    wildcard_constraints:
+        study="|".join(ASK.every_study),
+    conda:
+        "../envs/eosflow.yaml"
+    threads: 1
+    shell:
+        KEEP_MEMORY + job("study", "{wildcards.study} --threads {threads}")
+
+
+# The verdicts on what the study's source says, from its table.
+rule study_claims:
+    input:
+        rules.study.output,
+    output:
+        csv=f"{RESULTS}/studies/{{study}}/claims.csv",
+        record=f"{RESULTS}/provenance/studies/{{study}}/claims.json",
+    log:
+        f"{RESULTS}/logs/studies/{{study}}-claims.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/studies/{{study}}/claims.tsv"
+    wildcard_constraints:
+        study="|".join(ASK.judged),
+    conda:
+        "../envs/eosflow.yaml"
+    shell:
+        job("study_claims", "{wildcards.study}")
+
+
+# One figure by its name.
+rule figure:
+    input:
+        plain(lambda wildcards: ASK.before_figures(wildcards.figure)),
+    output:
+        pdf=f"{RESULTS}/figures/{{figure}}.pdf",
+        png=f"{RESULTS}/figures/{{figure}}.png",
+        record=f"{RESULTS}/provenance/figures/{{figure}}.json",
+    log:
+        f"{RESULTS}/logs/figures/{{figure}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/figures/{{figure}}.tsv"
+    conda:
+        "../envs/eosflow.yaml"
+    shell:
+        job("figure", "{wildcards.figure}")
+
+
+# All figures of the paper, or of the studies, in one process: its libraries take longer to load than
+# most figures to draw. The record lists those of the figures.
+rule figures:
+    input:
+        plain(lambda wildcards: ASK.before_figures(*ASK.figures(wildcards.group))),
+    output:
+        f"{RESULTS}/provenance/figures-of-{{group}}.json",
+    log:
+        f"{RESULTS}/logs/figures-{{group}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/figures-{{group}}.tsv"
+    conda:
+        "../envs/eosflow.yaml"
+    shell:
+        job("figures", "{wildcards.group}")
+
+
+rule report:
+    input:
+        plain(lambda _: ASK.before("report")),
+    output:
+        html=report(f"{RESULTS}/report.html", category="The whole on one page"),
+        record=f"{RESULTS}/provenance/report.json",
+    log:
+        f"{RESULTS}/logs/report.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/report.tsv"
+    conda:
+        "../envs/eosflow.yaml"
+    shell:
+        job("report")
+
+
+# The studies on a page of their own; the report has them beside the experiments.
+rule studies_page:
+    input:
+        plain(lambda _: ASK.before("studies")),
+    output:
+        html=report(f"{RESULTS}/studies.html", category="The studies on one page"),
+        record=f"{RESULTS}/provenance/studies.json",
+    log:
+        f"{RESULTS}/logs/studies-page.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/studies-page.tsv"
+    conda:
+        "../envs/eosflow.yaml"
+    shell:
+        job("studies_page")
+
+
+rule manifest:
+    input:
+        plain(lambda _: ASK.before("manifest")),
+        PLAN.discarded(PLAN.runs),
+    output:
+        f"{RESULTS}/manifest.json",
+        f"{RESULTS}/provenance/manifest.json",
+    log:
+        f"{RESULTS}/logs/manifest.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/manifest.tsv"
+    conda:
+        "../envs/eosflow.yaml"
+    shell:
+        job("manifest")
+
+
+# Alone: `snakemake studies --configfile config/studies-demo.yaml`
+rule studies:
+    input:
+        ASK.of_studies,
