@@ -22,6 +22,7 @@ from eosflow.workflow import config
 from eosflow.workflow.plan import Plan
 
 ROOT = Path(__file__).resolve().parent.parent
+HANGS = 1800.0  # seconds after which what should end is taken to hang, also on a busy machine
 PARTS = ("Snakefile", "config.yaml", "config", "rules", "scripts", "profiles", "envs", "eosflow")
 
 # A network and images so small that a run takes a second; `mse` is a second experiment.
@@ -125,7 +126,7 @@ class Project:
         *arguments: str,
         status: int | None = 0,
         tiny: bool = True,
-        minutes: float = 5,
+        minutes: float = HANGS / 60,
         **environment: str,
     ) -> str:
         """Run Snakemake to its end and return what it printed; None as status allows any."""
@@ -134,7 +135,7 @@ class Project:
         assert status is None or process.returncode == status, output
         return output
 
-    def make(self, *targets: str, status: int | None = 0, minutes: float = 5) -> str:
+    def make(self, *targets: str, status: int | None = 0, minutes: float = HANGS / 60) -> str:
         """What a user does: Snakemake on two cores."""
         return self.run(*targets, "--cores", "2", status=status, minutes=minutes)
 
@@ -191,7 +192,7 @@ def children(pid: int, job: str) -> list[int]:
     return found
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 240.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = HANGS) -> None:
     """Poll; fails where the condition does not come true in time."""
     end = time.monotonic() + seconds
     while not condition():

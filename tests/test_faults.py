@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from project import Project, children, made_once, wait_until
+from project import HANGS, Project, children, made_once, wait_until
 
 from eosflow.storage.files import read_json
 
@@ -115,7 +115,7 @@ def waits_for(project: Project, orphan: int, log: Path) -> None:
         wait_until(lambda: "another process works in" in text_of(log))
     finally:
         os.kill(orphan, signal.SIGCONT)
-    output, _ = second.communicate(timeout=240)
+    output, _ = second.communicate(timeout=HANGS)
     assert second.returncode == 0, output
 
 
@@ -131,7 +131,7 @@ def test_sigkill_of_a_training_job(
 ) -> None:
     for pid in training_of(in_the_middle, LONG):
         os.kill(pid, signal.SIGKILL)
-    output, _ = in_the_middle.communicate(timeout=120)
+    output, _ = in_the_middle.communicate(timeout=HANGS)
     assert in_the_middle.returncode == 1, output
     finished = times(project, "dice-ce/*/*/manifest.json")
     project.make(*TABLES)
@@ -169,7 +169,7 @@ def test_ctrl_c(
     project: Project, in_the_middle: subprocess.Popen[str], undisturbed: Project
 ) -> None:
     os.killpg(in_the_middle.pid, signal.SIGINT)  # the terminal sends it to the whole group
-    output, _ = in_the_middle.communicate(timeout=60)
+    output, _ = in_the_middle.communicate(timeout=HANGS)
     assert in_the_middle.returncode != 0, output
     assert "Traceback" not in output
     assert f"{LONG} was interrupted and goes on from iteration" in output
@@ -190,7 +190,7 @@ def test_finished_only_beside_a_campaign(
         assert pd.read_csv(project.results / "table1.csv")["runs"].sum() == 2
     finally:
         os.kill(training, signal.SIGCONT)
-    output, _ = in_the_middle.communicate(timeout=120)
+    output, _ = in_the_middle.communicate(timeout=HANGS)
     assert in_the_middle.returncode == 0, output
     same_as(project, undisturbed)
 
@@ -240,7 +240,7 @@ def test_two_invocations_at_once(
         os.kill(training, signal.SIGCONT)
     assert "Another Snakemake is working in results" in second
     assert "Traceback" not in second
-    output, _ = in_the_middle.communicate(timeout=120)
+    output, _ = in_the_middle.communicate(timeout=HANGS)
     assert in_the_middle.returncode == 0, output
     same_as(project, undisturbed)
     assert "Nothing to be done" in project.make(*TABLES)
@@ -259,7 +259,7 @@ def test_sigkill_of_a_decomposition_job(trained: Project, undisturbed: Project) 
     process, folder = decomposing(trained)
     for pid in children(process.pid, "measure"):
         os.kill(pid, signal.SIGKILL)
-    output, _ = process.communicate(timeout=600)
+    output, _ = process.communicate(timeout=HANGS)
     done = {path: path.stat().st_mtime_ns for path in folder.glob("step*.json")}
     assert process.returncode == 1, output
     assert not (folder / "index.json").exists()

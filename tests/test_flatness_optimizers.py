@@ -360,7 +360,7 @@ def test_the_snapshots_of_swa_hold_the_mean(tmp_path: Path) -> None:
         spec = small_spec(optimizer=optimizer, target_loss=None, every=1)
         spec = dataclasses.replace(spec, stop=spec.stop.model_copy(update={"max_iterations": 9}))
         manifest = train(spec, subset, tmp_path / name, threads=1)
-        places = [tmp_path / name / entry["file"] for entry in manifest["snapshots"]]
+        places = [tmp_path / name / entry.file for entry in manifest.snapshots]
         network = spec.network.build(spec.shape, spec.outputs)
         return [network.flatten(load(place.read_bytes())) for place in places]
 

@@ -315,8 +315,8 @@ def blocked(hold: Callable[[], Any], want: Callable[[], Any]) -> bool:
     waiting = threading.Thread(target=take)
     with hold():
         waiting.start()
-        free = had.wait(0.3)
-    waiting.join(10)
+        free = had.wait(2)
+    waiting.join(600)
     assert had.is_set()
     return not free
 

@@ -148,9 +148,9 @@ def _polynomial(points: pd.DataFrame, degree: int) -> Any:
     return sm.OLS(points["y"], np.vander(points["x"], degree + 1, increasing=True)).fit()
 
 
-def paper_law(paper: tuple[float, float, float], n: Any) -> tuple[Any, Any, Any]:
+def paper_law(law: tuple[float, float, float], n: Any) -> tuple[Any, Any, Any]:
     """The paper's a·N^b at N, and the lowest and highest that its rounding of a and b allows."""
-    a, b, _ = paper
+    a, b, _ = law
     return (
         a * n**b,
         (a - paper.ROUNDING_A) * n ** (b - paper.ROUNDING_B),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from eosflow.runs import whole
@@ -22,12 +22,10 @@ def verify(results: Path) -> Iterator[str]:
         raise UserError(f"There is no folder {results}. Name a results folder, such as results.")
     for home in sorted(path for path in (results / RUNS).glob("*") if path.is_dir()):
         yield from _run(home)
-    for npz in sorted((results / "data" / "subsets").glob("*.npz")):
-        record = readable(npz.with_suffix(".json"))
-        if record is None:
-            yield f"{npz.with_suffix('.json')} (missing or damaged)"
-        elif record.get("sha256") != sha256(npz):
-            yield f"{npz} (checksum)"
+    subsets = (results / "data" / "subsets").glob("*.npz")
+    archives = (path.with_suffix("") for path in (results / "data" / "archives").glob("*.json"))
+    yield from _data({path: path.with_suffix(".json") for path in sorted(subsets)})
+    yield from _data({path: path.with_name(f"{path.name}.json") for path in sorted(archives)})
     for record_file in sorted((results / "provenance").rglob("*.json")):
         try:
             made = Origin.read(record_file).made
@@ -37,9 +35,20 @@ def verify(results: Path) -> Iterator[str]:
         yield from map(str, whole.of_files(results, made, deep=True))
 
 
+def _data(records: Mapping[Path, Path]) -> Iterator[str]:
+    """Files that are not as the records beside them say."""
+    for path, beside in records.items():
+        record = readable(beside)
+        if record is None:
+            yield f"{beside} (missing or damaged)"
+        elif not path.is_file() or sha256(path) != record.get("sha256"):
+            yield f"{path} (missing or damaged)"
+
+
 def _run(home: Path) -> Iterator[str]:
     record = RunRecord.readable(home / "run.json")
-    if record is not None and record.status == "running":
+    begun = not any((home / name).exists() for name in ("run.json", "manifest.json"))
+    if begun or (record is not None and record.status == "running"):
         return  # what is unfinished is checked when it goes on
     manifest, damages = whole.of_run(home, home.name, deep=True)
     yield from map(str, damages)
