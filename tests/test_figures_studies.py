@@ -80,12 +80,17 @@ def test_descent_is_drawn_beside_the_flow_with_the_edge_of_each_learning_rate(
     figure = STUDIES["edge-of-stability"].draw(tmp_path / "study.csv")
     assert len(figure.axes) == 6
     sharpness, loss, distance = figure.axes[3:]
-    assert sharpness.get_title().startswith("Dice: sharpness")
+    assert sharpness.get_title() == "Dice, 2 seeds"
+    assert "sharpness" in sharpness.get_ylabel() and distance.get_xlabel() == "flow time"
     edges = {line.get_ydata()[0] for line in sharpness.lines if line.get_linestyle() == "--"}
     assert edges == {20.0, 10.0, 5.0}
     curves = [line.get_xydata().tolist() for line in sharpness.lines if len(line.get_xdata()) == 3]
-    assert curves == [[[0.0, 10.0], [1.0, 11.0], [2.0, 12.0]]] * 4  # the first seed alone
-    assert (len(loss.lines), len(distance.lines)) == (4, 3)
+    thin = [[[0.0, 10.0 + seed], [1.0, 11.0 + seed], [2.0, 12.0 + seed]] for seed in (0, 1)]
+    thick = [[0.0, 10.5], [1.0, 11.5], [2.0, 12.5]]
+    assert curves == [*thin, thick] * 4
+    assert (len(loss.lines), len(distance.lines)) == (4 * 3, 3 * 3)
+    named = [text.get_text() for text in distance.get_legend().get_texts()]
+    assert named == ["η = 0.1", "η = 0.2", "η = 0.4"]
 
 
 def test_each_optimizer_is_drawn_with_its_edge_and_each_schedule_with_its_moving_one(

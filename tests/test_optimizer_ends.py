@@ -14,6 +14,7 @@ from project import ROOT
 from scipy import stats
 from verdicts import AGAINST, FEW
 
+from eosflow.analysis import claims
 from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.results import columns
@@ -142,11 +143,13 @@ def test_the_slides_numbers_stand_beside_cells_that_were_not_run() -> None:
 def test_table_3_is_configured_with_as_many_gradients_for_each(small: bool) -> None:
     files = ["config.yaml", "config/tables.yaml", *(["config/tables-small.yaml"] if small else [])]
     runs = expand.expand(config.load([ROOT / name for name in files])).values()
-    assert len(runs) == (6 if small else 45)  # the small one leaves augmentation out
+    seeds = 1 if small else claims.FEWEST_SEEDS
+    assert len(runs) == seeds * 6 * (2 if small else 3)  # the small one leaves augmentation out
     taken = {"gradient-descent": 1, "sam": 2, "sgd-tracer": 3}
     for one in runs:
-        steps = one.stop.max_iterations
-        assert steps * taken[one.optimizer.name] == (300 if small else 78_000)
+        steps, epochs = one.stop.max_iterations, one.experiment.endswith("-epochs")
+        gradients = 1 if epochs else taken[one.optimizer.name]
+        assert steps * gradients == (300 if small else 78_000)
         assert cast("GradientDescent", one.optimizer).cosine_steps == steps
         assert one.snapshots.wanted(0, 0.0, 0.0)
         assert not any(one.snapshots.wanted(step, 0.0, 0.0) for step in range(1, steps))
@@ -165,18 +168,20 @@ def test_table_4_is_configured_as_the_augmented_part_of_table_3(small: bool) -> 
     third = ["config.yaml", "config/tables.yaml"]
     files = [*third, "config/tables-vit.yaml", *(["config/tables-vit-small.yaml"] if small else [])]
     runs = expand.expand(config.load([ROOT / name for name in files])).values()
-    assert {one.experiment for one in runs} == {f"augmented-{o}" for o in ("sgd", "sam", "tracer")}
+    kinds = ("sgd", "sam", "tracer", "sam-epochs", "tracer-epochs", "usual")
+    assert {one.experiment for one in runs} == {f"augmented-{kind}" for kind in kinds}
     assert {record(one.batch)["augment"] for one in runs} == {"crop-and-flip"}
     taken = {"gradient-descent": 1, "sam": 2, "sgd-tracer": 3}
     for one in runs:
         steps = one.stop.max_iterations
-        assert steps * taken[one.optimizer.name] == (1_200 if small else 78_000)
+        gradients = 1 if one.experiment.endswith("-epochs") else taken[one.optimizer.name]
+        assert steps * gradients == (1_200 if small else 78_000)
         assert cast("GradientDescent", one.optimizer).cosine_steps == steps
         assert not any(one.snapshots.wanted(step, 0.0, 0.0) for step in range(1, steps))
     if small:
-        assert len(runs) == 3
+        assert len(runs) == len(kinds)
         return
-    assert len(runs) == 15
+    assert len(runs) == claims.FEWEST_SEEDS * len(kinds)
     assert {one.parameters for one in runs} == {313_892}
     convolutional = expand.expand(config.load([ROOT / name for name in third]))
     same = {one.folder: one for one in convolutional.values()}
@@ -190,11 +195,12 @@ def test_table_5_is_configured_with_as_many_gradients_for_each(small: bool) -> N
     files = ["config.yaml", "config/tables-bert.yaml", *own]
     loaded = config.load([ROOT / name for name in files])
     runs = expand.expand(loaded).values()
-    assert len(runs) == (3 if small else 45)
+    assert len(runs) == (5 if small else claims.FEWEST_SEEDS * 3 * 5)
     taken = {"adam": 1, "adam-sam": 2, "adam-tracer": 3}
     for one in runs:
         steps = one.stop.max_iterations
-        assert steps * taken[one.optimizer.name] == (300 if small else 3600)
+        gradients = 1 if one.experiment.endswith("-epochs") else taken[one.optimizer.name]
+        assert steps * gradients == (300 if small else 3600)
         assert cast("GradientDescent", one.optimizer).cosine_steps == steps
         given = loaded["experiments"][one.experiment]["measurements"]["accuracy"]
         assert given["held_out"] == (1000 if small else one.data.held_out_size())
@@ -208,7 +214,7 @@ def test_adam_stands_beside_adam_tracer_with_as_many_gradients() -> None:
     whole = [ROOT / "config.yaml", ROOT / "config" / "ends-adam.yaml"]
     loaded = config.load(whole)
     runs = expand.expand(loaded).values()
-    assert [one.experiment for one in runs] == ["ends-adam"] * 5 + ["ends-adam-tracer"] * 5
+    assert [one.experiment for one in runs] == ["ends-adam"] * 6 + ["ends-adam-tracer"] * 6
     assert {one.stop.max_iterations for one in runs} == {600, 200}
     # So that the rows may stand in one table with those of the demo.
     demo = config.load([ROOT / "config.yaml", ROOT / "config" / "studies-demo.yaml"])

@@ -24,6 +24,7 @@ from eosflow.results import (
     explorer,
     figures,
     origin,
+    paper,
     report,
     studies_page,
     tables,
@@ -42,6 +43,7 @@ STUDIES = {
             "method": ["gradient flow"] * 2 + ["gradient descent"] * 6,
             "learning_rate": [None, None, 0.1, 0.1, 0.2, 0.2, 0.3, 0.3],
             "flow_time": [0.0, 1.0] * 4,
+            "iteration": [0, 10] * 4,
             "loss": 1.0,
             "sharpness": [1.0, 30.0] * 4,
             "rises": 0,
@@ -287,13 +289,13 @@ def test_what_has_no_logarithm_stays_a_gap_in_the_chart():
 
 def test_the_verdicts_of_a_study_are_in_the_page(page):
     assert "What gradient descent does where the flow sharpens" in page.text
-    assert "made, learning rate 0.2, flow time 1" in page.text
+    assert "made, η = 0.2, " in page.text
 
 
 def test_the_papers_sizes_are_those_of_the_paper() -> None:
     settings = config.load([Path(__file__).parent.parent / "config.yaml"])
     sizes = {name: tuple(each["n"]) for name, each in settings["experiments"].items()}
-    assert sizes == report.PAPER_SIZES
+    assert sizes == {name: each.sizes for name, each in paper.EXPERIMENTS.items()}
 
 
 def test_the_headline_says_of_what_runs_the_results_are(results):

@@ -160,5 +160,5 @@ def test_verdicts_on_subspaces(tmp_path: Path) -> None:
     loss, edge = STUDIES["subspaces"].draw(tmp_path / "table.csv").axes
     curves = [line.get_xydata().tolist() for line in loss.lines if len(line.get_xdata()) == 3]
     assert [1800.0, 1.1] in [curve[-1] for curve in curves]
-    assert len(curves) == 4  # all but γ = 5
+    assert len(curves) == 5  # all but γ = 5
     assert 2 in [line.get_ydata()[0] for line in edge.lines if line.get_linestyle() == "--"]

@@ -158,12 +158,12 @@ def paper_law(law: tuple[float, float, float], n: Any) -> tuple[Any, Any, Any]:
     )
 
 
-def _paper_interval(dataset: str, criterion: str, paper: tuple[float, float, float]) -> Any:
+def _paper_interval(dataset: str, criterion: str, law: tuple[float, float, float]) -> Any:
     """The usual 95 % interval of the paper's b, as if its runs were independent.
 
     The paper prints none; it follows from b, R² and the number of runs.
     """
-    _, b, r_squared = paper
+    _, b, r_squared = law
     freedom = PAPER_RUNS[(dataset, criterion)] - 2
     error = b * np.sqrt((1 / r_squared - 1) / freedom)
     return stats.t.interval(CONFIDENCE, freedom, loc=b, scale=error)
@@ -195,8 +195,8 @@ def fits(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         points = chosen["n"], chosen["alignment"]
         seeds = chosen["subset_seed"], chosen["init_seed"]
         law = None if why_not(*points) else fit(*points, *seeds)
-        paper = paper_fit(experiment, dataset, criterion)
-        known = (*paper, *_paper_interval(dataset, criterion, paper)) if paper else [np.nan] * 5
+        law = paper_fit(experiment, dataset, criterion)
+        known = (*law, *_paper_interval(dataset, criterion, law)) if law else [np.nan] * 5
         rows.append(
             {
                 "dataset": dataset,

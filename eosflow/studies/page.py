@@ -1,4 +1,4 @@
-"""docs/studies.md, made of the studies' folders; `make generate` writes it."""
+"""docs/studies.md, made of the studies' folders and their recorded tables."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from eosflow.studies import STUDIES, Study
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FRAME = Path(__file__).with_name("page.md")
+RECORDED = DOCS / "data" / "studies"  # tables of real runs, by the study's name
 
 
 def page() -> str:
@@ -17,8 +18,31 @@ def page() -> str:
 
 
 def section(study: Study) -> str:
-    """One study: its heading, its picture if there is one, its text."""
-    picture = f"images/{study.name}.png"
-    shown = [f"![{study.title}]({picture})"] if (DOCS / picture).exists() else []
-    parts = [f"## {study.words['heading']}: `{study.name}`", *shown, study.words["text"].strip()]
+    """One study: its heading, its picture, its text, and the verdicts on its recorded table."""
+    import pandas as pd
+
+    parts = [f"## {study.words['heading']}: `{study.name}`"]
+    picture, table = f"images/{study.name}.png", RECORDED / f"{study.name}.csv"
+    if (DOCS / picture).exists():
+        parts.append(f"![{study.title}]({picture})")
+    parts.append(study.words["text"].strip())
+    if not study.judged:
+        return "\n\n".join(parts)
+    if not table.exists():
+        parts.append("Verdicts: **not run** since they come from intervals.")
+        return "\n\n".join(parts)
+    verdicts = study.judge(pd.read_csv(table))
+    lines = ["| statement | on | source | median | 95 % | seeds | verdict |", "|---" * 7 + "|"]
+    for row in verdicts.to_dict("records"):
+        says = f": {row['says']}" if row["says"] else ""
+        cells = (
+            *(row["statement"], row["settings"], f"{row['source']}{says}", f"{row['measured']:g}"),
+            *(f"{row['low']:g} to {row['high']:g}", row["seeds"], f"**{row['verdict']}**"),
+        )
+        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+    looks = int(verdicts["looks"].iloc[0])
+    parts += [
+        f"{looks} verdicts, made from [its table](data/studies/{study.name}.csv):",
+        "\n".join(lines),
+    ]
     return "\n\n".join(parts)

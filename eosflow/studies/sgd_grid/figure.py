@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from eosflow.analysis import style
+from eosflow.analysis import seeds, style
 from eosflow.studies.sgd_grid.claims import axes as split
 
 SHARPNESS = r"$\lambda_1(\mathcal{H})$"
 WORDS = {"learning_rate": "learning rate", "batch": "batch"}
+_GREYS = ("#111111", "#666666", "#aaaaaa")  # batch sizes; a colour is a learning rate
 SYMBOLS = {"learning_rate": "$\\eta$", "batch": "$B$"}
 
 
@@ -28,31 +27,30 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
     groups = list(frame.groupby(["network", "n"], sort=False))
     figure, panels, _ = style.panels(3 * len(groups), 3, title, share_x=False)
     for row, ((network, n), runs) in enumerate(groups):
+        shades = seeds.colors(runs["learning_rate"])  # the same in all panels
         beside = panels[3 * row : 3 * row + 3]
         for axes, chosen, name in zip(beside, split(runs), WORDS, strict=False):
             fixed = "batch" if name == "learning_rate" else "learning_rate"
-            _courses(axes, chosen, name)
+            _courses(axes, chosen, name, shades)
             value = f"{SYMBOLS[fixed]} = {chosen[fixed].iloc[0]:g}"
             axes.set_title(f"{network}, N = {n}: by {WORDS[name]}, {value}")
-        _against_quotient(beside[2], runs)
+        _against_quotient(beside[2], runs, shades)
     handles = [
         Line2D([], [], color=style.INK, lw=1.6, label=f"{SHARPNESS}, median over the seeds"),
-        Line2D([], [], color=style.INK, lw=0.4, label=f"{SHARPNESS}, one run"),
+        Line2D([], [], color=style.INK, lw=seeds.THIN, label=f"{SHARPNESS}, one run"),
         Line2D([], [], color=style.INK, lw=1.0, ls=":", label=r"$\lambda_2(\mathcal{H})$, median"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 
-def _courses(axes: Axes, runs: pd.DataFrame, name: str) -> None:
+def _courses(axes: Axes, runs: pd.DataFrame, name: str, shades: dict[float, str]) -> None:
     values = sorted(runs[name].unique())
-    colors = mpl.colormaps["viridis"](np.linspace(0.85, 0.0, len(values)))
-    for value, color in zip(values, colors, strict=True):
+    for value in values:
+        color = shades[value] if name == "learning_rate" else _GREYS[values.index(value) % 3]
         chosen = runs[(runs[name] == value) & (runs["iteration"] > 0)]
-        for _, run in chosen.groupby(["seed", "subset_seed"]):
-            axes.plot(run["iteration"], run["eigenvalue_1"], color=color, lw=0.4)
+        seeds.lines(axes, chosen, "iteration", "eigenvalue_1", color)
         median = chosen.groupby("iteration")[["eigenvalue_1", "eigenvalue_2"]].median()
-        axes.plot(median.index, median["eigenvalue_1"], color=color, lw=1.6)
         axes.plot(median.index, median["eigenvalue_2"], color=color, lw=1.0, ls=":")
         # Named at its end: a legend would lie on the thin lines.
         axes.annotate(
@@ -69,7 +67,7 @@ def _courses(axes: Axes, runs: pd.DataFrame, name: str) -> None:
     style.log_axis(axes)
 
 
-def _against_quotient(axes: Axes, runs: pd.DataFrame) -> None:
+def _against_quotient(axes: Axes, runs: pd.DataFrame, shades: dict[float, str]) -> None:
     """The mean λ₁ of each run after its start, against η over the batch size."""
     later = runs[runs["iteration"] > 0]
     means = later.groupby(["learning_rate", "batch", "seed", "subset_seed"])["eigenvalue_1"].mean()
@@ -78,7 +76,15 @@ def _against_quotient(axes: Axes, runs: pd.DataFrame) -> None:
         chosen = found[found["learning_rate"] == rate]
         quotient = chosen["learning_rate"] / chosen["batch"]
         label = rf"$\eta$ = {rate:g}"
-        axes.plot(quotient, chosen["eigenvalue_1"], marker, ms=3, mfc="none", label=label)
+        axes.plot(
+            quotient,
+            chosen["eigenvalue_1"],
+            marker,
+            ms=3,
+            mfc="none",
+            color=shades[rate],
+            label=label,
+        )
     axes.set_title("mean of each run")
     axes.set_xlabel("learning rate $\\eta$ / batch size $B$")
     axes.set_ylabel(SHARPNESS)

@@ -1,59 +1,56 @@
-"""The drawing of the study of spectra around an instability, from its table."""
+"""The drawing of the spectra around an instability."""
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.ticker import SymmetricalLogLocator
 
 from eosflow.analysis import style
 
 MATRICES = {"hessian": r"$\mathcal{H}$", "gauss_newton": r"$G$"}
 PHASES = ("before", "in", "after")
-FLOOR = 1e-4  # densities below this are not drawn
+LINEAR = 1e-2  # the horizontal axis is linear up to here
 
 
 def draw(frame: pd.DataFrame, title: str) -> Figure:
-    """The density of the eigenvalues of 𝓗 and G before, in and after an instability.
+    """How many eigenvalues of 𝓗 and G lie above x before, in and after an instability.
 
-    frame: with rows of kind `density` (value, density, density_error, law) and `numbers`
-    (edge, largest).
+    frame: with rows of kind `counts` (value, count, count_error, count_exact, law) and `numbers`.
     """
     count = len(MATRICES) * len(PHASES)
     figure, panels, _ = style.panels(count, 3, title, share_x=False)
-    drawn = frame[frame["seed"] == frame["seed"].min()]
+    counts = frame[frame["kind"] == "counts"]
     places = [(matrix, phase) for matrix in MATRICES for phase in PHASES]
     for axes, (matrix, phase) in zip(panels, places, strict=True):
-        chosen = drawn[(drawn["matrix"] == matrix) & (drawn["phase"] == phase)]
-        axes.set_title(f"{phase} the instability: {MATRICES[matrix]}")
-        axes.set_xlabel("eigenvalue")
+        chosen = counts[(counts["matrix"] == matrix) & (counts["phase"] == phase)]
+        axes.set_title(f"{MATRICES[matrix]}, {phase} the instability")
+        axes.set_xlabel("x")
+        axes.set_ylabel("eigenvalues above x")
         if len(chosen):
             _draw(axes, chosen)
     handles = [
-        Line2D([], [], color=style.FIRST, lw=1.2, label="Lanczos quadrature"),
-        Patch(color=style.FIRST, alpha=0.25, label="± 2 standard errors"),
-        Line2D([], [], color=style.SECOND, lw=1.2, label="Marchenko–Pastur, same mean"),
-        Line2D([], [], color=style.SECOND, lw=0.8, ls="--", label="its upper edge"),
-        Line2D([], [], color=style.INK, marker="v", ls="none", ms=4, label="λ₁"),
+        Line2D([], [], color=style.INK, lw=1.0, label="counted"),
+        Line2D([], [], color=style.FIRST, marker="o", ms=2.5, lw=0.8, label="Lanczos quadrature"),
+        Line2D(
+            [], [], color=style.SECOND, lw=1.2, ls="--", label="Marchenko–Pastur, σ² of the bulk"
+        ),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 
 def _draw(axes: Axes, rows: pd.DataFrame) -> None:
-    curve = rows[rows["kind"] == "density"]
-    (numbers,) = rows[rows["kind"] == "numbers"].to_dict("records")
-    value, density = curve["value"].to_numpy(), curve["density"].to_numpy()
-    error = 2 * curve["density_error"].to_numpy()
-    low, high = np.clip(density - error, FLOOR, None), np.clip(density + error, FLOOR, None)
-    axes.fill_between(value, low, high, color=style.FIRST, alpha=0.25, lw=0)
-    axes.plot(value, np.where(density > FLOOR, density, np.nan), color=style.FIRST, lw=1.2)
-    law = curve["law"].to_numpy()
-    axes.plot(value, np.where(law > 0, law, np.nan), color=style.SECOND, lw=1.2)
-    axes.axvline(numbers["edge"], color=style.SECOND, lw=0.8, ls="--")
-    axes.plot([numbers["largest"]], [2 * FLOOR], "v", color=style.INK, ms=4)
-    axes.set_ylim(bottom=FLOOR)
-    style.log_axis(axes)
+    axes.step(rows["value"], rows["count_exact"], where="post", color=style.INK, lw=1.0)
+    look = {"fmt": "o", "ms": 2, "elinewidth": 0.7, "color": style.FIRST}
+    error = 2 * rows["count_error"]
+    axes.errorbar(rows["value"], rows["count"], error, errorevery=2, markevery=2, **look)
+    if rows["law"].notna().any():
+        axes.plot(rows["value"], rows["law"], color=style.SECOND, lw=1.2, ls="--")
+    axes.set_xscale("symlog", linthresh=LINEAR)
+    axes.xaxis.set_major_locator(SymmetricalLogLocator(base=100, linthresh=LINEAR))
+    axes.set_yscale("symlog", linthresh=1)
+    axes.set_ylim(0, 450)
+    axes.set_yticks([0, 1, 10, 100, 300], ["0", "1", "10", "100", "300"])

@@ -7,12 +7,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from eosflow.analysis import style
-from eosflow.studies.subspaces import BEFORE, BULK, DESCENT, DOMINANT, NUDGED
+from eosflow.studies.subspaces import BEFORE, BULK, DESCENT, DOMINANT, NUDGED, STALE
 
 COLORS = {
     BEFORE: style.INK,
     DESCENT: style.INK,
     DOMINANT: style.FIRST,
+    STALE: "#cc79a7",
     BULK: "#f3b28a",
     NUDGED: "#009e73",
 }
@@ -34,7 +35,7 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
         for method, color in COLORS.items():
             run = runs[runs["method"] == method]
             axes.plot(run["iteration"], run[name], color=color, lw=_width(method))
-        axes.set_title(label)
+        axes.set_ylabel(label)
         axes.set_xlabel("iteration")
     style.log_axis(panels[0])
     panels[1].axhline(2, color=style.MUTED, lw=0.8, ls="--")
@@ -43,7 +44,7 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
         for method, color in COLORS.items()
         if method != BEFORE
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 
