@@ -195,8 +195,9 @@ def fits(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         points = chosen["n"], chosen["alignment"]
         seeds = chosen["subset_seed"], chosen["init_seed"]
         law = None if why_not(*points) else fit(*points, *seeds)
-        law = paper_fit(experiment, dataset, criterion)
-        known = (*law, *_paper_interval(dataset, criterion, law)) if law else [np.nan] * 5
+        printed = paper_fit(experiment, dataset, criterion)
+        interval = _paper_interval(dataset, criterion, printed) if printed else ()
+        known = (*printed, *interval) if printed else [np.nan] * 5
         rows.append(
             {
                 "dataset": dataset,
