@@ -54,7 +54,7 @@ class RunData:
 def load_data(spec: RunSpec, subset_path: Path, rows: int | None = None) -> RunData:
     """The run's rows, or the first `rows` of the file.
 
-    Raises: UserError where the subset holds inputs of another size.
+    Raises: UserError if the subset holds inputs of another size.
     """
     inputs, targets = load_subset(subset_path, rows or spec.n)
     dimension = int(np.prod(spec.shape))

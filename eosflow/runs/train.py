@@ -72,7 +72,7 @@ def train(
 
     Ctrl-C leaves a checkpoint of the iteration it came in, and a line that says so.
 
-    Raises: UserError where the subset cannot serve the run, or is not the one that the checkpoint
+    Raises: UserError if the subset cannot serve the run, or is not the one that the checkpoint
     was made on.
     """
     if threads is not None:

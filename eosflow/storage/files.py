@@ -78,7 +78,7 @@ def write_text(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, record: dict[str, Any]) -> None:
     """Write a record to `path` atomically as indented JSON, with a checksum in its first line.
 
-    Raises: ValueError where a number is not finite: JSON has no word for it.
+    Raises: ValueError if a number is not finite: JSON has no word for it.
     """
     lines = json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False)[1:]
     lines = lines.removeprefix("\n") + "\n"
@@ -88,7 +88,7 @@ def write_json(path: Path | str, record: dict[str, Any]) -> None:
 def read_json(path: Path | str) -> dict[str, Any]:
     """The record in the JSON file `path`, compared with its seal, which is left out.
 
-    Raises: FileNotFoundError; ValueError where it was changed since it was written, or is no
+    Raises: FileNotFoundError; ValueError if it was changed since it was written, or is no
     record that `write_json` wrote.
     """
     with Path(path).open("rb") as file:
@@ -109,7 +109,7 @@ def read_json(path: Path | str) -> dict[str, Any]:
 
 
 def readable(path: Path | str) -> dict[str, Any] | None:
-    """As `read_json`; None where there is no record that can be read and believed."""
+    """As `read_json`; None if there is no record that can be read and believed."""
     try:
         return read_json(path)
     except (OSError, ValueError):
@@ -119,7 +119,7 @@ def readable(path: Path | str) -> dict[str, Any] | None:
 def set_aside(path: Path, why: str) -> Path | None:
     """Rename a file that cannot be used to `NAME.damaged-WHY`, so that its place is free.
 
-    Returns: where it went; None where nothing is there.
+    Returns: where it went; None if nothing is there.
     """
     name = f"{path.name}.damaged-{why}"
     aside, number = path.with_name(name), 1

@@ -22,7 +22,7 @@ AGAIN = "Start the workflow again: it is made anew."
 def commit() -> str | None:
     """The commit of the source tree this package is run from, with `+changes` if it was edited.
 
-    None where it is installed elsewhere than in a clone, or where git is missing.
+    None if it is installed elsewhere than in a clone, or where git is missing.
     """
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():

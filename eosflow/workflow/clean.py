@@ -15,9 +15,9 @@ from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json
 from eosflow.storage.locks import alone_in, is_held
 from eosflow.storage.paths import inside
-from eosflow.workflow.jobs import write_manifest
 from eosflow.workflow.locks import alone_at
 from eosflow.workflow.plan import Plan
+from eosflow.workflow.result_jobs import write_manifest
 from eosflow.workflow.sizes import size_in_words
 from eosflow.workflow.status import CONFIGURATION
 
@@ -60,7 +60,7 @@ class Freeable:
 def freeable(results: Path) -> Freeable:
     """The snapshots of runs that are finished and measured, and nothing that is not known.
 
-    Raises: UserError where there are no runs, or it is not known what is to be measured of them.
+    Raises: UserError if there are no runs, or it is not known what is to be measured of them.
     """
     wanted = _wanted(results)
     found = Freeable(results)
@@ -99,7 +99,7 @@ def _wanted(results: Path) -> dict[str, set[str]]:
 
 
 def why_not(home: Path, places: Collection[str]) -> str:
-    """Why the snapshots of a run must stay; empty where they need not.
+    """Why the snapshots of a run must stay; empty if they need not.
 
     Every byte of its records, its trajectory and of what is measured in `places` is read.
     """
@@ -124,7 +124,7 @@ def _there(home: Path) -> list[Snapshot]:
 def clean(results: Path) -> Freeable:
     """Delete what `freeable` finds, note it in each run's folder, and list the results anew.
 
-    Raises: UserError where a Snakemake or one of its jobs is at work there.
+    Raises: UserError if a Snakemake or one of its jobs is at work there.
     """
     with alone_at(results):
         found = freeable(results)
@@ -150,7 +150,7 @@ def discard(home: Path, places: Sequence[str]) -> None:
     Killed at any moment, it is done again from the start. A run that was cut off keeps its
     snapshots, for it goes on from them; the note in its folder then lists none.
 
-    Raises: UserError, before anything is deleted, where a measurement is missing or damaged.
+    Raises: UserError, before anything is deleted, if a measurement is missing or damaged.
     """
     with alone_in(home):
         reason = why_not(home, places)

@@ -53,7 +53,7 @@ class Data:
         return f"{self._plan.results}/data/subsets/{subset_file(dataset, seed)}"
 
     def size(self, dataset: str, seed: int | None = 0) -> int:
-        """Rows of a dataset's subset files. Raises: UserError where nothing uses it."""
+        """Rows of a dataset's subset files. Raises: UserError if nothing uses it."""
         sizes = self._held_out_sizes if seed is None else self._sizes
         if dataset not in sizes:
             what = "measurement wants held-out" if seed is None else "experiment uses the dataset"
@@ -66,7 +66,7 @@ class Data:
 
     @functools.cache  # noqa: B019  (there is one in a process)
     def why_not(self, dataset: str, seed: int | None) -> str | None:
-        """Why a subset must be drawn, or drawn again; None where it serves."""
+        """Why a subset must be drawn, or drawn again; None if it serves."""
         path, wanted = Path(self.path(dataset, seed)), self.settings(dataset)
         if not path.exists():
             return "it is missing"

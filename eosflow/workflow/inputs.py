@@ -63,7 +63,7 @@ class Inputs:
         return [self.data.path(run.dataset, seed) for seed in seeds]
 
     def before_one_snapshot(self, folder: str, place: str, step: str) -> list[str]:
-        """The same of one snapshot. Raises: UserError where the run has no such snapshot."""
+        """What one snapshot waits for. Raises: UserError if the run has no such snapshot."""
         measurement = self._plan.measurement(folder, place)
         home = self._plan.home(folder)
         manifest = Manifest.readable(home / "manifest.json")
@@ -88,7 +88,7 @@ class Inputs:
     def before_study(self, study: str) -> list[str]:
         """The runs of a study that is made of runs.
 
-        Raises: UserError where the configuration has no runs of it.
+        Raises: UserError if the configuration has no runs of it.
         """
         runs = self._plan.study_runs.get(study)
         if study in OF_RUNS and not runs:
@@ -130,7 +130,7 @@ class Inputs:
     def before(self, product: str) -> list[str]:
         """The records of what a page, or the manifest, is made of.
 
-        Raises: UserError where the configuration has no such page.
+        Raises: UserError if the configuration has no such page.
         """
         if product not in self.products:
             what = "no studies" if product == "studies" else "no experiment in `select`"

@@ -147,7 +147,7 @@ class Plan:
     def measurement(self, folder: str, place: str) -> Measurement:
         """The measurement that people find in `place` below a run's folder.
 
-        Raises: UserError where the configuration takes no such measurement of the run.
+        Raises: UserError if the configuration takes no such measurement of the run.
         """
         measured = self.measured_of(folder)
         for name, measurement in measured.items():
@@ -159,6 +159,6 @@ class Plan:
         )
 
     def discarded(self, folders: Collection[str]) -> list[str]:
-        """The notes of deleted snapshots, one for each run; none where snapshots are kept."""
+        """The notes of deleted snapshots, one for each run; none if snapshots are kept."""
         kept = self.config["keep_snapshots"] or self.config["finished_only"]
         return [] if kept else [f"{self.results}/{folder}/{whole.CLEANED}" for folder in folders]

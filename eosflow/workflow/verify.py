@@ -16,7 +16,7 @@ from eosflow.storage.provenance import Origin
 def verify(results: Path) -> Iterator[str]:
     """A line for each file that is not as it was written.
 
-    Raises: UserError where there is no such folder.
+    Raises: UserError if there is no such folder.
     """
     if not results.is_dir():
         raise UserError(f"There is no folder {results}. Name a results folder, such as results.")

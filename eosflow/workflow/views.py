@@ -23,7 +23,7 @@ _FILES = ("run.json", "trajectory.parquet", "snapshots", CLEANED)
 def update(plan: Plan, folder: str, trained: bool, measured: bool) -> None:
     """Make the view of one run; `trained` and `measured` say whether it is whole.
 
-    Raises: UserError where links cannot be made.
+    Raises: UserError if links cannot be made.
     """
     home, view = plan.home(folder), Path(plan.results, folder)
     links: dict[Path, Path | None] = {view / name: home / name for name in _FILES}

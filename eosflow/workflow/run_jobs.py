@@ -1,0 +1,108 @@
+"""The jobs that make data and runs; each imports what it needs."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from pathlib import Path
+from typing import Any
+
+from eosflow.runs.names import measured_folder
+from eosflow.storage.locks import alone_in
+from eosflow.workflow import gpu, views
+from eosflow.workflow.job import Job
+
+
+def fetch(job: Job) -> None:
+    """ARCHIVE: fetch an archive from its official host or a mirror, and verify it."""
+    from eosflow.datasets import ARCHIVES, download
+
+    (name,), config = job.words, job.plan.config
+    output = job.root / "data" / "archives" / name
+    download.fetch(ARCHIVES[name], output, config["mirror"], config["checksums"].get(name))
+
+
+def subset(job: Job) -> None:
+    """DATASET WHICH: draw a subset of a dataset, `subset3`, or examples of its test split."""
+    from eosflow.datasets import Resources
+    from eosflow.datasets.download import verified
+    from eosflow.datasets.subsets import write_subset
+    from eosflow.workflow.data import Data, seed_of
+
+    dataset, which = job.words
+    seed = seed_of(which)
+    data, checksums = Data(job.plan), job.plan.config["checksums"]
+    settings = data.settings(dataset)
+    archives = [job.root / "data" / "archives" / each.name for each in settings.facts.archives]
+    resources = Resources(
+        archive=archives[-1] if archives else None,
+        cache=job.root / "data" / "embeddings",
+        device="cpu",
+    )
+    with contextlib.ExitStack() as held:
+        for archive, path in zip(settings.facts.archives, archives, strict=True):
+            held.enter_context(verified(archive, path, checksums.get(archive.name)))
+        size, output = data.size(dataset, seed), Path(data.path(dataset, seed))
+        write_subset(dataset, settings, seed, size, resources, output)
+
+
+def dice_parameters(job: Job) -> None:
+    """Write the drawn parameters of every Dice image, the source of Table 3."""
+    from eosflow.datasets import dice
+    from eosflow.workflow import expand
+
+    name = "dice-parameters"
+    settings: Any = expand.dataset(job.plan.config, "dice")
+    dice.write_parameters(settings, job.root / job.products[name].made[0])
+    job.seal(name, "pyarrow")
+
+
+def train(job: Job) -> None:
+    """EXP/nN/RUN: train a run, or continue it from its checkpoint."""
+    (folder,) = job.words
+    home = job.plan.home(folder)
+    # A cluster ends a job so. As Ctrl-C does, it leaves a checkpoint.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with alone_in(home), gpu.lease(job.plan.config["device"], job.gpus) as device:
+        from eosflow.runs.train import train  # after the lease, which decides what torch sees
+
+        train(job.plan.run(folder), _subset_of(job, folder), home, device, job.threads)
+        views.update(job.plan, folder, trained=True, measured=False)
+
+
+def measure(job: Job) -> None:
+    """EXP/nN/RUN: take all measurements of a run; with PLACE and STEP, one of one snapshot."""
+    folder, *one = job.words
+    home, measured = job.plan.home(folder), list(job.plan.measured_of(folder).values())
+    with alone_in(home), gpu.lease(job.plan.config["device"], job.gpus) as device:
+        import torch  # after the lease, which decides what torch sees
+
+        from eosflow.runs.measure import measure_run, measure_snapshot
+
+        torch.set_num_threads(job.threads)
+        subset = _subset_of(job, folder)
+        if one:
+            place, step = one
+            wanted = job.plan.measurement(folder, place)
+            measure_snapshot(home, int(step), subset, wanted, device)
+        else:
+            measure_run(home, subset, *measured, device=device)
+        whole = not any(map(any, job.plan.damages(folder)))
+        views.update(job.plan, folder, trained=True, measured=whole)
+
+
+def _subset_of(job: Job, folder: str) -> Path:
+    from eosflow.workflow.data import Data
+
+    run = job.plan.run(folder)
+    return Path(Data(job.plan).path(run.dataset, run.subset_seed))
+
+
+def discard(job: Job) -> None:
+    """EXP/nN/RUN: delete the weight snapshots of a run of which all is measured."""
+    from eosflow.workflow.clean import discard
+
+    (folder,) = job.words
+    places = [measured_folder(each) for each in job.plan.measured_of(folder).values()]
+    discard(job.plan.home(folder), places)
+    views.update(job.plan, folder, trained=True, measured=True)
