@@ -16,7 +16,7 @@ import eosflow
 from eosflow.workflow import generate, status, terminal
 
 ROOT = Path(__file__).resolve().parent.parent
-OWN = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")
+OWN = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 PAGES = sorted([*(ROOT / name for name in OWN), *(ROOT / "docs").glob("*.md")])
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
