@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 N, D, C = 7, 6, 3
 
@@ -61,12 +62,89 @@ class Cells(nn.Module):
 
 
 class Fused(nn.Module):
-    def __init__(self) -> None:
+    """A recurrent layer as PyTorch has it, the last state read out."""
+
+    def __init__(self, kind: type[nn.RNNBase] = nn.LSTM) -> None:
         super().__init__()
-        self.lstm, self.last = nn.LSTM(D, 4, batch_first=True), nn.Linear(4, C)
+        torch.manual_seed(0)
+        self.lstm, self.last = kind(D, 4, batch_first=True), nn.Linear(4, C)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(self.lstm(x)[0][:, -1])
+
+
+class Checkpointed(nn.Module):
+    """A layer whose states are computed again on the way back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(D, 5), nn.Linear(5, C)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.clone().requires_grad_() if torch.is_grad_enabled() else x
+        inner = checkpoint(lambda z: torch.tanh(self.first(z)), x, use_reentrant=False)
+        return self.last(inner)
+
+
+class Rotary(nn.Module):
+    """Pairs of numbers turned in the complex plane, by a buffer or by a parameter."""
+
+    def __init__(self, trained: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(D, D), nn.Linear(D, C)
+        turn = torch.polar(torch.ones(D // 2), torch.arange(D / 2) + 0.5)
+        if trained:
+            self.turn: Tensor = nn.Parameter(turn)
+        else:
+            self.register_buffer("turn", turn)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pairs = self.first(x).unflatten(-1, (-1, 2))
+        turned = torch.view_as_real(torch.view_as_complex(pairs) * self.turn)
+        return self.last(torch.tanh(turned.flatten(-2)))
+
+
+class Tokens(nn.Module):
+    """Outputs (N, T, C) of words (N, T)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words, self.mixed, self.last = nn.Embedding(9, 3), nn.Linear(6, 4), nn.Linear(4, 2 * C)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed = torch.tanh(self.mixed(self.words(x).flatten(1)))
+        return self.last(mixed).unflatten(1, (2, C))
+
+
+class Named(nn.Module):
+    """Two inputs by name, one of whole numbers and one of truth values, and logits by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words, self.last = nn.Embedding(9, 3), nn.Linear(3, C)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        vectors = torch.tanh(self.words(ids)) * mask[..., None]
+        return {"logits": self.last(vectors.sum(1) / mask.sum(1, keepdim=True))}
+
+
+class Padded(nn.Module):
+    """A table of vectors with a row of padding, which PyTorch never moves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words = nn.Embedding(9, 2, padding_idx=0)
+        with torch.no_grad():
+            self.words.weight[0] = 0.3
+        self.last = nn.Linear(4, C)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.tanh(self.words(x).flatten(1)))
 
 
 class Block(nn.Module):
@@ -113,4 +191,6 @@ def sampled(module: nn.Module) -> nn.Module:
 
 
 images, sequences = data_of(1, 5, 5), data_of(2, D)
+ignored = torch.where(torch.arange(N) > 4, -100, data_of()[1])
+labels_of_tokens = torch.stack([data_of()[1], ignored], 1)
 words = torch.randint(0, 9, (N, 2), generator=torch.Generator().manual_seed(0)), data_of()[1]

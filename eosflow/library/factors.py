@@ -7,11 +7,15 @@ from typing import Any
 
 import pandas as pd
 
+from eosflow.library.memory import refuse_beyond
 from eosflow.library.problem import Problem
 from eosflow.measurements.chain import chain_factors
 from eosflow.measurements.factors import JACOBIAN_TOLERANCE
 from eosflow.measurements.factors import decompose as decompose_objective
 from eosflow.networks.chain import Chain, no_chain
+from eosflow.networks.trial import first_line
+from eosflow.objectives.base import Objective
+from eosflow.objectives.mlp import MLPObjective
 from eosflow.storage.errors import UserError
 
 # What a frame of links calls the columns of the record, and in which order.
@@ -67,6 +71,7 @@ def decompose(problem: Problem) -> Sharpness:
     ['0', '2']
     """
     objective, theta = problem.objective, problem.theta
+    _refuse_memory(objective)
     record = decompose_objective(objective, theta)
     norms = [record.pop(name) for name in [n for n in record if n.startswith("layer_norm2_")]]
     sharpness = Sharpness(record)
@@ -80,19 +85,32 @@ def decompose(problem: Problem) -> Sharpness:
     sharpness.links, sharpness.no_chain = pd.DataFrame(), ""
     try:
         chain = Chain(problem.network, theta, objective.inputs[:1])
+        factors = chain_factors(chain, objective, theta)
     except UserError as error:
         sharpness.no_chain = str(error)
-        return sharpness
-    try:
-        factors = chain_factors(chain, objective, theta)
-    except RuntimeError as error:
-        sharpness.no_chain = no_chain(f"its links cannot be differentiated one by one ({error})")
-        return sharpness
-    sharpness |= factors
-    converged = factors["residual_jacobian"] <= JACOBIAN_TOLERANCE
-    sharpness["converged"] = record["converged"] and converged
-    sharpness.links = _frame(chain, factors)
+    except (RuntimeError, NotImplementedError) as error:
+        reason = f"its links cannot be differentiated one by one ({first_line(error)})"
+        sharpness.no_chain = no_chain(reason)
+    else:
+        sharpness |= factors
+        converged = factors["residual_jacobian"] <= JACOBIAN_TOLERANCE
+        sharpness["converged"] = record["converged"] and converged
+        sharpness.links = _frame(chain, factors)
+    problem.network.check_again()
     return sharpness
+
+
+def _refuse_memory(objective: Objective) -> None:
+    """Raises: UserError where the Jacobian of one example is larger than the machine's memory."""
+    if isinstance(objective, MLPObjective):
+        return  # no Jacobian is made
+    numbers = objective.per_example_numbers()
+    refuse_beyond(
+        numbers * objective.inputs.element_size(),
+        f"The factors of one example with {objective.network.parameters} parameters",
+        "Factors need the Jacobian of all outputs of an example: take a model with fewer outputs "
+        "or parameters. eosflow.eigenpairs and eosflow.trace need no Jacobian.",
+    )
 
 
 def _frame(chain: Chain, factors: dict[str, Any]) -> pd.DataFrame:

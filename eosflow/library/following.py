@@ -110,6 +110,7 @@ def follow(
         stopped = loop.follow(*parts, train_state, until, recorder.observe)
     finally:
         shown.close()
+    problem.network.check_again()
     return Run(
         trajectory=recorder.trajectory(),
         measurements=recorder.frames(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Sequence
@@ -12,14 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from eosflow.library.data import Data
 from eosflow.library.measuring import named, number
 from eosflow.library.pace import Pace
-from eosflow.library.problem import Data, Problem, examples_of
+from eosflow.library.problem import Problem, examples_of
 from eosflow.library.torch_edges import Edge, Stability
 from eosflow.library.undisturbed import undisturbed
 from eosflow.measurements.base import Measurement
 from eosflow.measurements.top_eigenvalues import MAX_PRODUCTS, TopEigenvalues
-from eosflow.objectives.module import ModuleEvaluation, ModuleObjective
+from eosflow.networks.module import to_like
+from eosflow.objectives.criteria import Criterion
+from eosflow.objectives.reverse import ReverseEvaluation, ReverseObjective
 from eosflow.objectives.user_loss import Loss
 from eosflow.spectra.tracking import Tracker
 from eosflow.storage.errors import UserError
@@ -175,33 +179,40 @@ class Monitor:
     def _tried(self, data: Data) -> _InPlace:
         with undisturbed(self.module, self._generators):
             tried = Problem(self.module, self._loss, data)
-            return _InPlace(self.module, tried, self._held_out)
+            return _InPlace(self.module, tried, self._loss, self._held_out)
 
 
 class _InPlace:
     """𝓛 of the module's own weights, whatever they are by now."""
 
-    def __init__(self, module: nn.Module, tried: Problem, held_out: tuple[Any, Any] | None) -> None:
-        self._module = module
-        self._network = tried.network.reading(module)
-        self._criterion = tried.objective.criterion
+    def __init__(
+        self,
+        module: nn.Module,
+        tried: Problem,
+        loss: str | Loss,
+        held_out: tuple[Any, Any] | None,
+    ) -> None:
+        # The widest precision among the weights, at least float32.
+        dtypes = [LEAST_PRECISION, *(p.dtype for p in module.parameters() if p.requires_grad)]
+        dtype = functools.reduce(torch.promote_types, dtypes).to_real()
+        self._network = tried.network.reading(module, dtype)
+        self._loss = loss
         self._trackers: dict[tuple[str, int], Tracker] = {}
         self._preconditioned = Tracker()
-        self.theta = self._weights()
-        self._network.start = self.theta
-        objective = tried.objective
-        self.objective = self._objective(objective.inputs, objective.targets)
-        self.held_out: ModuleObjective | None = None
+        self.theta = self._network.start
+        first = tried.objective
+        self.objective = self._objective(first.inputs, first.targets, first.criterion)
+        self.held_out: ReverseObjective | None = None
         if held_out is not None:
-            self.held_out = self._objective(*self._examples(held_out))
+            self.held_out = self._over(held_out)
 
     def take(self, data: Data) -> None:
         """Look at other examples from now on."""
-        self.objective = self._objective(*self._examples(data))
+        self.objective = self._over(data)
 
-    def look(self) -> ModuleEvaluation:
+    def look(self) -> ReverseEvaluation:
         """Read the weights; 𝓛 there, which all measurements of this look share."""
-        self.theta = self._weights()
+        self.theta = self._network.start = self._network.weights()
         self.objective.seen = None
         evaluation = self.objective.evaluate(self.theta)
         evaluation.trackers = self._trackers
@@ -234,28 +245,19 @@ class _InPlace:
             "converged": found["converged"] and converged,
         }
 
-    def _weights(self) -> Tensor:
-        """θ (P,), in the widest precision among the weights, at least float32."""
-        weights = dict(self._module.named_parameters())
-        theta = self._network.flatten({name: p.detach() for name, p in weights.items()})
-        return theta.to(torch.promote_types(theta.dtype, LEAST_PRECISION))
+    def _over(self, data: Data) -> _Looked:
+        return self._objective(*examples_of(data, self._network, self._loss))
 
-    def _examples(self, data: Data) -> tuple[Tensor, Tensor]:
-        inputs, labels = examples_of(data, self.theta.device)
-        return inputs.reshape(len(inputs), -1), labels
-
-    def _objective(self, inputs: Tensor, labels: Tensor) -> _Looked:
-        if inputs.is_floating_point():
-            inputs = inputs.to(self.theta.dtype)
-        return _Looked(self._network, self._criterion, inputs, labels)
+    def _objective(self, inputs: Tensor, targets: Tensor, criterion: Criterion) -> _Looked:
+        return _Looked(self._network, criterion, to_like(inputs, self.theta), targets)
 
 
-class _Looked(ModuleObjective):
+class _Looked(ReverseObjective):
     """Evaluates one θ once, however many measurements ask."""
 
-    seen: ModuleEvaluation | None = None
+    seen: ReverseEvaluation | None = None
 
-    def evaluate(self, theta: Tensor) -> ModuleEvaluation:
+    def evaluate(self, theta: Tensor) -> ReverseEvaluation:
         """𝓛 at θ (P,)."""
         if self.seen is None or self.seen.theta is not theta:
             evaluation = super().evaluate(theta)

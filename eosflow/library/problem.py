@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import itertools
+import warnings
+from typing import Any, get_args
 
 import torch
+from scipy.sparse.linalg import LinearOperator
 from torch import Tensor, nn
 
+from eosflow.library.data import Data, read
+from eosflow.library.labels import criterion_for, one_of
+from eosflow.networks.inputs import packed, signature_of
+from eosflow.networks.module import ACTIVATION_MODULES
+from eosflow.networks.perceptron import MLP
 from eosflow.networks.user_module import UserModule
-from eosflow.objectives import CRITERIA, OF_CLASSES
-from eosflow.objectives.criteria import Criterion, criterion_of
-from eosflow.objectives.module import ModuleObjective
-from eosflow.objectives.user_loss import Loss, user_criterion
+from eosflow.objectives.base import Evaluation, Matrix, Objective
+from eosflow.objectives.criteria import LOSSES, Criterion
+from eosflow.objectives.mlp import MLPObjective
+from eosflow.objectives.reverse import ReverseObjective
+from eosflow.objectives.user_loss import Loss
 from eosflow.storage.errors import UserError
 
-Data = tuple[Any, Any] | Iterable[Any]
+PRECISIONS = (None, torch.float64, torch.float32)
+# Below so many parameters a search in float32 saves nothing.
+SMALL = 4096
 
 
 class Problem:
-    """𝓛(θ) = E[ℓ(f(x; θ), y)], the training loss of your own network.
+    """𝓛(θ) = E[ℓ(f(x; θ), y)] + (λ/2)‖θ‖², the training loss of your own network.
 
-    `module` is any `torch.nn.Module` whose outputs are a row per example. A copy of it in float64
-    is used, on its device, in its mode and from its weights; yours stays as it is. Parameters
-    without `requires_grad` are held fast. `criterion` is a name (`cross_entropy`, `squared_error`,
-    `mean_squared_error`, `half_squared_error`) or a loss of (outputs, labels) that is the mean over
-    the examples. `data` is (inputs, labels), with labels classes (N,) or numbers (N, C), or batches
-    of such pairs, which are read once, in their order.
+    `module` is any `torch.nn.Module` whose outputs, or `logits`, are a row per example. A copy of
+    it is used, on its device, in its mode and from its weights; yours stays as it is. Parameters
+    without `requires_grad`, and padding rows of embeddings, are frozen. `criterion` is a name
+    (`cross_entropy`, `squared_error`, `mean_squared_error`, `half_squared_error`) or a loss of
+    (outputs, labels) that is a mean over the examples, weighted or not: Σ wᵢℓᵢ/Σ wᵢ. `data` is
+    (inputs, labels), or batches of such pairs, which are read once, in their order; inputs are a
+    tensor, several, or a mapping of keyword inputs, and a batch may be a mapping with `labels`.
+
+    `dtype`: None searches in float32 where that saves time and certifies by float64 products;
+    torch.float32 uses no float64 at all; torch.float64 uses nothing else. `weight_decay` is λ: part
+    of 𝓛 and 𝓗, not of G and R.
 
     Raises: UserError, with the remedy, for what would give a wrong number: outputs that are no
     fixed, twice differentiable function of single examples, a loss that is no mean over them,
@@ -48,165 +63,202 @@ class Problem:
     True
     """
 
-    def __init__(self, module: nn.Module, criterion: str | Loss, data: Data) -> None:
-        if not isinstance(module, nn.Module):
+    def __init__(
+        self,
+        module: nn.Module,
+        criterion: str | Loss,
+        data: Data,
+        *,
+        dtype: torch.dtype | None = None,
+        weight_decay: float = 0.0,
+    ) -> None:
+        module = _plain(module)
+        if dtype not in PRECISIONS:
             raise UserError(
-                f"module: {type(module).__name__} was given; it must be a torch.nn.Module. Put "
-                "a function into the forward of one."
+                f"dtype: {dtype} was given; allowed: None, torch.float32, torch.float64."
             )
+        if not weight_decay >= 0:
+            raise UserError(f"weight_decay: {weight_decay} was given; it must be at least 0.")
+        self.dtype = dtype
+        precision = dtype or torch.float64
         device = next((p.device for p in module.parameters()), torch.device("cpu"))
-        inputs, labels = examples_of(data, device)
-        self.network = UserModule(module, inputs)
+        given, labels = read(data, device, precision)
+        rows, layout = packed(given, precision)
+        self.network = UserModule(module, rows, layout, precision)
         self._name = type(module).__name__
-        flat = inputs.reshape(len(inputs), -1)
-        self.objective = ModuleObjective(
-            self.network, self._criterion(criterion, flat, labels), flat, labels
-        )
+        self._loss = criterion
+        flat = rows.reshape(len(rows), -1)
+        found, targets = _criterion(criterion, self.network, flat, labels)
+        self.objective = _objective(self.network, found, flat, targets, weight_decay)
+        if self.network.part_single:
+            warnings.warn(
+                f"{self._name} computes part in float32, whatever it is given: its numbers are "
+                "good to about 4 digits.",
+                stacklevel=2,
+            )
 
     @property
     def theta(self) -> Tensor:
-        """The module's own weights θ (P,), float64."""
+        """The module's own weights θ (P,)."""
         return self.network.start
 
     @property
     def loss(self) -> float:
         """𝓛 at the module's own weights."""
-        return self.objective.evaluate(self.theta).loss
+        return self.evaluation.loss
 
-    def objective_of(self, data: Data) -> ModuleObjective:
+    @property
+    def evaluation(self) -> Evaluation:
+        """𝓛, its gradient and products with its curvature at the module's own weights."""
+        return self.objective.evaluate(self.theta)
+
+    @property
+    def search_dtype(self) -> torch.dtype:
+        """The precision that eigenpairs are searched in."""
+        if self.dtype is not None:
+            return self.dtype
+        return torch.float32 if len(self.theta) >= SMALL else torch.float64
+
+    def product(self, matrix: Matrix, vectors: Tensor) -> Tensor:
+        """𝓗V, GV or RV for V (P,) or (P, k), in its precision.
+
+        >>> import torch, eosflow
+        >>> line = torch.nn.Linear(2, 1, bias=False)
+        >>> data = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0], [1.0]])
+        >>> problem = eosflow.Problem(line, "half_squared_error", data)
+        >>> problem.product("hessian", torch.eye(2).double()).tolist()  # of E[x xᵀ]
+        [[2.0, 0.0], [0.0, 0.5]]
+        """
+        one_of("matrix", matrix, get_args(Matrix))
+        size = len(self.theta)
+        if vectors.ndim not in (1, 2) or len(vectors) != size:
+            raise UserError(
+                f"vectors: shape {tuple(vectors.shape)} was given; it must be ({size},) or "
+                f"({size}, k)."
+            )
+        block = vectors.detach().reshape(size, -1).to(self.theta.device)
+        return self.evaluation.product(matrix, block).reshape(vectors.shape)
+
+    def operator(self, matrix: Matrix = "hessian") -> LinearOperator:
+        """𝓗, G or R at the module's own weights as a scipy LinearOperator (P, P).
+
+        >>> import torch, eosflow
+        >>> from scipy.sparse.linalg import eigsh
+        >>> line = torch.nn.Linear(3, 1)
+        >>> problem = eosflow.Problem(line, "squared_error", (torch.eye(3), torch.ones(3, 1)))
+        >>> round(float(eigsh(problem.operator("hessian"), k=1)[0][0]), 6)
+        2.666667
+        """
+        one_of("matrix", matrix, get_args(Matrix))
+        evaluation, like = self.evaluation, self.theta
+
+        def apply(block: Any) -> Any:
+            given = torch.as_tensor(block, dtype=like.dtype, device=like.device)
+            images = evaluation.product(matrix, given.reshape(len(like), -1))
+            return images.reshape(given.shape).cpu().numpy()
+
+        shape = (len(like), len(like))
+        kind = str(like.dtype).removeprefix("torch.")
+        return LinearOperator(shape, matvec=apply, matmat=apply, rmatvec=apply, dtype=kind)
+
+    def objective_of(self, data: Data) -> Objective:
         """The same loss of the same network over other examples."""
-        inputs, labels = examples_of(data, self.theta.device)
-        flat = inputs.reshape(len(inputs), -1)
-        return ModuleObjective(self.network, self.objective.criterion, flat, labels)
+        rows, targets, found = examples_of(data, self.network, self._loss)
+        return ReverseObjective(self.network, found, rows, targets)
 
     def __repr__(self) -> str:
-        return (
+        text = (
             f"Problem: {self._name}, {self.network.parameters} parameters, "
             f"{self.objective.criterion.name}, {self.objective.examples} examples"
         )
+        return f"{text}, computes part in float32" if self.network.part_single else text
 
-    def _criterion(self, criterion: str | Loss, inputs: Tensor, labels: Tensor) -> Criterion:
-        if isinstance(criterion, str):
-            if criterion not in CRITERIA:
-                raise UserError(
-                    f"criterion: {criterion!r} was given; allowed: {', '.join(CRITERIA)}, or a "
-                    "loss of (outputs, labels)."
-                )
-            _check_labels(criterion, labels, self.network.output_shape)
-            return criterion_of(criterion)
-        if not callable(criterion):
-            raise UserError(
-                f"criterion: {type(criterion).__name__} was given; it must be a name "
-                f"({', '.join(CRITERIA)}) or a loss of (outputs, labels)."
-            )
-        return user_criterion(
-            criterion, self.network.output_shape, _outputs(self.network, inputs), labels
+
+def examples_of(
+    data: Data, network: UserModule, loss: str | Loss
+) -> tuple[Tensor, Tensor, Criterion]:
+    """Inputs (N, D) as the network reads them, and targets with the criterion that they are for.
+
+    Raises: UserError for examples of another kind than those that the network was tried on.
+    """
+    given, labels = read(data, network.start.device, network.dtype)
+    rows, layout = packed(given, network.dtype)
+    if (layout.names, layout.shapes) != (network.layout.names, network.layout.shapes):
+        raise UserError(
+            f"data: inputs {signature_of(layout)} were given; the others are "
+            f"{signature_of(network.layout)}."
         )
+    flat = rows.reshape(len(rows), -1)
+    criterion, targets = _criterion(loss, network, flat, labels)
+    return flat, targets, criterion
 
 
-def _outputs(network: UserModule, inputs: Tensor) -> Tensor:
-    """z (N, C), a few examples at a time."""
-    with torch.no_grad():
-        rows = [network.outputs(network.start, part) for part in torch.split(inputs, 256)]
-    return torch.cat(rows)
+def _criterion(
+    loss: str | Loss, network: UserModule, inputs: Tensor, labels: Tensor
+) -> tuple[Criterion, Tensor]:
+    def outputs(part: slice) -> Tensor:
+        with torch.no_grad():
+            return network.outputs(network.start, inputs[part])
+
+    causal = type(network.module).__name__.endswith(("ForCausalLM", "LMHeadModel"))
+    return criterion_for(loss, network, outputs, labels, causal)
 
 
-def examples_of(data: Data, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Inputs (N, …) and labels (N, …), real numbers as float64 and whole ones as int64."""
-    inputs, labels = (_settled(tensor, device) for tensor in _read(data))
-    return inputs, labels
-
-
-def _read(data: Data) -> tuple[Tensor, Tensor]:
-    """Inputs and labels, with as many rows."""
-    if isinstance(data, Tensor):
-        raise UserError("data: one tensor was given; it must be (inputs, labels), or batches.")
-    pair = data if _is_pair(data) else _joined(data)
-    inputs, labels = (torch.as_tensor(part) for part in pair)
-    if inputs.ndim == 0 or labels.ndim == 0 or len(inputs) != len(labels):
+def _plain(module: Any) -> nn.Module:
+    """The module itself, out of what spreads it over devices."""
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        inner: nn.Module = module.module
+        return inner
+    if isinstance(module, dict):
         raise UserError(
-            f"data: inputs of shape {tuple(inputs.shape)} and labels of shape "
-            f"{tuple(labels.shape)} were given; both must have a row per example."
+            "module: a state_dict was given. Load it into the module that it is of, and give that: "
+            "module.load_state_dict(...)."
         )
-    if not len(inputs):
-        raise UserError("data: there are no examples.")
-    return inputs, labels
-
-
-def _is_pair(data: Any) -> bool:
-    """Whether it is (inputs, labels), and not two batches."""
-    return (
-        isinstance(data, tuple | list) and len(data) == 2 and all(hasattr(p, "shape") for p in data)
-    )
-
-
-def _joined(data: Data) -> tuple[Tensor, Tensor]:
-    pairs = []
-    try:
-        for batch in data:
-            if not _is_pair(batch):
-                raise UserError(
-                    f"data: a batch is {type(batch).__name__}; each must be a pair (inputs, "
-                    "labels) of tensors. Turn it into one: data=[(b['x'], b['y']) for b in loader]."
-                )
-            pairs.append([torch.as_tensor(part) for part in batch])
-    except TypeError as error:
+    if not isinstance(module, nn.Module):
         raise UserError(
-            f"data: {type(data).__name__} was given; it must be (inputs, labels), or batches of "
-            "such pairs, such as a torch.utils.data.DataLoader."
-        ) from error
-    if not pairs:
-        raise UserError("data: there are no batches. An iterator that was used up gives none.")
-    if any(part.ndim == 0 for part in pairs[0]):
-        raise UserError(
-            "data: single examples were given. Give batches: "
-            "torch.utils.data.DataLoader(dataset, batch_size=100)."
+            f"module: {type(module).__name__} was given; it must be a torch.nn.Module. Put "
+            "a function into the forward of one."
         )
-    try:
-        inputs, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
-    except RuntimeError as error:
-        raise UserError(
-            f"data: the batches do not go together: {error}. Inputs must be of one shape; pad them."
-        ) from error
-    return inputs, labels
+    return module
 
 
-def _settled(tensor: Tensor, device: torch.device) -> Tensor:
-    """Real numbers as float64, whole ones as int64, on the device, without a history."""
-    if tensor.is_complex():
-        raise UserError("data: complex numbers were given; split them into two real ones.")
-    kind = torch.float64 if tensor.is_floating_point() else torch.int64
-    settled = tensor.detach().to(device=device, dtype=kind)
-    if not settled.isfinite().all():
-        raise UserError("data: some numbers are not finite. Take those examples out.")
-    return settled
+def _objective(
+    network: UserModule, criterion: Criterion, inputs: Tensor, targets: Tensor, decay: float
+) -> Objective:
+    """In closed form for a plain MLP, by reverse mode for any other module."""
+    closed = _mlp(network)
+    if closed is not None and criterion.name in LOSSES:
+        return MLPObjective(closed, criterion.name, inputs, targets, weight_decay=decay)
+    return ReverseObjective(network, criterion, inputs, targets, weight_decay=decay)
 
 
-def _check_labels(criterion: str, labels: Tensor, shape: tuple[int, ...]) -> None:
-    """Raises: UserError where a criterion by name cannot compare outputs with these labels."""
-    count = torch.Size(shape).numel()
-    given = f"labels of shape {tuple(labels.shape)}, {labels.dtype}, were given"
-    if len(shape) > 1:
-        raise UserError(
-            f"The module puts out shape {shape} per example, and {criterion} is defined for a row "
-            "of numbers. Flatten the outputs, or give a loss of (outputs, labels)."
-        )
-    if labels.is_floating_point():
-        if criterion in OF_CLASSES:
-            raise UserError(
-                f"{given}; {criterion} compares classes, whole numbers (N,). Use labels.long(), or "
-                "squared_error for numbers."
-            )
-        if labels[0].numel() != count:
-            raise UserError(f"{given}; there are {count} outputs, so they must be (N, {count}).")
-        return
-    if labels.ndim != 1:
-        raise UserError(
-            f"{given}; classes must be (N,). Use labels.argmax(1) for one-hot rows, or "
-            "labels.double() for numbers."
-        )
-    if labels.min() < 0 or labels.max() >= count:
-        raise UserError(
-            f"labels from {labels.min()} to {labels.max()} were given; with {count} outputs the "
-            f"classes are 0 to {count - 1}. Use labels.double() if they are numbers."
-        )
+def _mlp(network: UserModule) -> MLP | None:
+    """The MLP that the module is: affine layers with one activation between them; None if none."""
+    if not network.layout.single or not network.layout.dtypes[0].is_floating_point:
+        return None
+    if type(network.module) is not nn.Sequential or len(network.layout.shape) != 1:
+        return None
+    layers = list(network.module)
+    affine = [layer for layer in layers[::2] if type(layer) is nn.Linear]
+    between = layers[1::2]
+    if not between or len(affine) != len(between) + 1 or len(affine) != len(layers[::2]):
+        return None
+    if any(layer.bias is None for layer in affine) or any(
+        _hooked(m) for m in (network.module, *layers)
+    ):
+        return None
+    named = [
+        name
+        for name, make in ACTIVATION_MODULES.items()
+        if all(repr(layer) == repr(make()) and type(layer) is make for layer in between)
+    ]
+    if not named or len({id(layer) for layer in affine}) < len(affine):
+        return None
+    sizes = [affine[0].in_features, *(layer.out_features for layer in affine)]
+    closed = MLP(tuple(sizes), named[0])
+    whole = sum(a * b + b for a, b in itertools.pairwise(sizes))
+    return closed if network.parameters == whole else None
+
+
+def _hooked(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)

@@ -1,46 +1,187 @@
-"""The largest eigenvalues and eigenvectors of the curvature of a problem."""
+"""Eigenvalues and eigenvectors at the ends of the spectrum of a problem's curvature."""
 
 from __future__ import annotations
 
-from typing import get_args
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args, overload
 
+import pandas as pd
+import torch
+from torch import Tensor
+
+from eosflow.library.labels import one_of
+from eosflow.library.memory import refuse_beyond
 from eosflow.library.problem import Problem
-from eosflow.objectives.base import Matrix
-from eosflow.spectra.eigenpairs import EigenPairs, random_start, top_eigenpairs
+from eosflow.library.shown import Shown
+from eosflow.objectives.base import Evaluation, Matrix
+from eosflow.spectra.eigenpairs import random_start
+from eosflow.spectra.search import BEYOND, WHICH, Found, Which, search
 from eosflow.storage.errors import UserError
 
-# Relative to the first eigenvalue. An eigenvalue apart from the others is off by its square.
-TOLERANCE = 1e-4
-MAX_PRODUCTS = 500  # block products with k vectors
+MAX_PRODUCTS = 2500  # with single vectors
 
 
-def eigenpairs(problem: Problem, k: int = 5, matrix: Matrix = "hessian") -> EigenPairs:
+@dataclass(frozen=True)
+class EigenPairs:
+    """k eigenpairs of a symmetric matrix A, in the order asked for.
+
+    `values` (k,) float64; `vectors` (P, k) orthonormal; `residuals` (k,) = ‖Av − λv‖: some
+    eigenvalue lies within each of its value. `converged` (k,) says of which the residual is at most
+    tolerance · |λ| or rounding; `products` with single vectors were taken.
+    """
+
+    values: Tensor
+    vectors: Tensor
+    residuals: Tensor
+    converged: Tensor
+    products: int
+
+
+@overload
+def eigenpairs(
+    problem: Problem, k: int = ..., matrix: Matrix = ..., *, which: Which = ...,
+    tolerance: float = ..., groups: None = ..., progress: bool = ...,
+) -> EigenPairs: ...  # fmt: skip
+@overload
+def eigenpairs(
+    problem: Problem, k: int = ..., matrix: Matrix = ..., *, which: Which = ...,
+    tolerance: float = ..., groups: Literal["layer"], progress: bool = ...,
+) -> pd.DataFrame: ...  # fmt: skip
+def eigenpairs(
+    problem: Problem,
+    k: int = 5,
+    matrix: Matrix = "hessian",
+    *,
+    which: Which = "largest",
+    tolerance: float = 1e-4,
+    groups: Literal["layer"] | None = None,
+    progress: bool = False,
+) -> EigenPairs | pd.DataFrame:
     """The k largest algebraic eigenpairs of 𝓗, G or R at the problem's weights (E1–E3).
 
-    Returns: `values` (k,) descending, `vectors` (P, k) orthonormal, `residuals` (k,) = ‖Av − λv‖,
-    and `converged`, whether each of them is at most 10⁻⁴ |λ_1|. Some eigenvalue lies within each
-    residual of its value, converged or not.
+    `which`: largest, smallest (the most negative first), or magnitude (the largest |λ|). A pair has
+    converged at ‖Av − λv‖ ≤ tolerance · |λ|. With groups="layer", those of each layer's own
+    diagonal block, as a frame. `progress` shows the search on stderr. Interrupted, it returns what
+    it has, with a warning and nothing converged.
 
-    Raises: UserError for a matrix that there is not, or more pairs than parameters.
+    Returns: see `EigenPairs`; or a frame with `group, parameters, m, eigenvalue, residual,
+    converged`.
+
+    Raises: UserError for a matrix that there is not, more pairs than parameters, or more memory
+    than the machine has.
 
     >>> import torch, eosflow
     >>> line = torch.nn.Linear(2, 1, bias=False)
     >>> data = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0], [1.0]])
-    >>> pairs = eosflow.eigenpairs(eosflow.Problem(line, "half_squared_error", data), k=2)
+    >>> problem = eosflow.Problem(line, "half_squared_error", data)
+    >>> pairs = eosflow.eigenpairs(problem, k=2)
     >>> [round(value, 6) for value in pairs.values.tolist()]  # of E[x xᵀ]
     [2.0, 0.5]
-    >>> pairs.converged
+    >>> bool(pairs.converged.all())
     True
     """
-    if matrix not in get_args(Matrix):
-        raise UserError(f"matrix: {matrix!r} was given; allowed: {', '.join(get_args(Matrix))}.")
-    size = problem.network.parameters
+    one_of("matrix", matrix, get_args(Matrix))
+    one_of("which", which, WHICH)
+    if groups not in (None, "layer"):
+        raise UserError(f"groups: {groups!r} was given; allowed: None, 'layer'.")
+    if not 0 < tolerance < 1:
+        raise UserError(f"tolerance: {tolerance} was given; it must be between 0 and 1.")
+    size = len(problem.theta)
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= size:
         raise UserError(f"k: {k!r} was given; it must be 1 to {size}, the number of parameters.")
-    evaluation = problem.objective.evaluate(problem.theta)
-    return top_eigenpairs(
-        lambda block, out: evaluation.product(matrix, block, out),
-        random_start(size, k, problem.theta),
-        TOLERANCE,
-        MAX_PRODUCTS,
-    )
+    evaluation = problem.evaluation
+    request = _Request(problem, evaluation, matrix, which, tolerance, progress)
+    if groups is None:
+        pairs = request.pairs(slice(0, size), k, "eigenpairs")
+        problem.network.check_again()
+        return pairs
+    frames = []
+    named = zip(problem.network.group_names, problem.network.groups, strict=True)
+    for name, group in named:
+        width = group.stop - group.start
+        found = request.pairs(group, min(k, width), name or "module")
+        frames.append(
+            pd.DataFrame(
+                {
+                    "group": name or "module",
+                    "parameters": width,
+                    "m": range(1, len(found.values) + 1),
+                    "eigenvalue": found.values.tolist(),
+                    "residual": found.residuals.tolist(),
+                    "converged": found.converged.tolist(),
+                }
+            )
+        )
+    problem.network.check_again()
+    return pd.concat(frames, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """Pairs of which matrix, at which end, and how well."""
+
+    problem: Problem
+    evaluation: Evaluation
+    matrix: Matrix
+    which: Which
+    tolerance: float
+    progress: bool
+
+    def pairs(self, group: slice, k: int, title: str) -> EigenPairs:
+        """The pairs of the diagonal block of these parameters.
+
+        Searched in the problem's search precision; a product in its own certifies them, and the
+        search goes on in that where they are not good enough.
+        """
+        problem, size = self.problem, group.stop - group.start
+        fast, exact = problem.search_dtype, problem.theta.dtype
+        refuse_beyond(
+            self._bytes(size, k),
+            f"{k} eigenpairs of {size} parameters",
+            "Ask for fewer, or take dtype=torch.float32.",
+        )
+        with Shown(title, self.tolerance, self.progress) as shown:
+            start = random_start(size, 1, problem.theta).T.to(fast)
+            apply, observe = self._apply(group), shown.seen
+            target = self.tolerance / (2 if fast != exact else 1)
+            found = search(apply, start, k, self.which, target, MAX_PRODUCTS, observe=observe)
+            taken = found.products
+            if not found.interrupted:
+                start = found.rows.to(exact)
+                found = search(
+                    apply, start, k, self.which, self.tolerance, MAX_PRODUCTS, trusted=True,
+                    observe=observe,
+                )  # fmt: skip
+                taken += found.products
+        return self._result(found, taken)
+
+    def _result(self, found: Found, taken: int) -> EigenPairs:
+        done = found.converged
+        if found.interrupted:
+            warnings.warn(
+                f"The search was interrupted after {taken} products: these are the best pairs so "
+                "far, with nothing certified.",
+                stacklevel=4,
+            )
+            done = torch.zeros_like(done)
+        return EigenPairs(found.values, found.rows.T, found.residuals, done, taken)
+
+    def _apply(self, group: slice) -> Callable[[Tensor], Tensor]:
+        size = len(self.problem.theta)
+
+        def apply(rows: Tensor) -> Tensor:
+            if group == slice(0, size):
+                out = torch.empty_like(rows)
+                self.evaluation.product(self.matrix, rows.T, out.T)
+                return out
+            whole = rows.new_zeros(len(rows), size)
+            whole[:, group] = rows
+            return self.evaluation.product(self.matrix, whole.T).T[:, group].contiguous()
+
+        return apply
+
+    def _bytes(self, size: int, k: int) -> int:
+        """What the search holds: its basis, and vectors around a product."""
+        return (3 * k + BEYOND + 6) * size * self.problem.search_dtype.itemsize

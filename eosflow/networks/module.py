@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from eosflow.networks.base import Shape
 from eosflow.spectra.randomness import generator
 from eosflow.storage.errors import UserError
 
+T = TypeVar("T")
 # initialize(module, stream): draw all parameters of a module anew, in place.
 Initialize = Callable[[nn.Module, torch.Generator], None]
 
@@ -50,9 +52,11 @@ class ModuleNetwork:
             if parameter.requires_grad
         }
         self._names = list(named)
-        self._shapes = [tuple(parameter.shape) for parameter in named.values()]
-        self._sizes = [parameter.numel() for parameter in named.values()]
+        self._shapes = {name: tuple(parameter.shape) for name, parameter in named.items()}
+        self._complex = {name for name, p in named.items() if p.is_complex()}
+        self._sizes = [self.flat(name, p.detach()).numel() for name, p in named.items()]
         self.parameters = sum(self._sizes)
+        self._counted: int | None = None
         self.group_names: list[str] = []
         self.groups = self._grouped()
 
@@ -76,13 +80,23 @@ class ModuleNetwork:
 
     def named(self, theta: Tensor) -> dict[str, Tensor]:
         """Views of θ (P,) by the names that the module gives its parameters."""
-        parts = torch.split(theta, self._sizes)
-        views = (part.view(shape) for part, shape in zip(parts, self._shapes, strict=True))
-        return dict(zip(self._names, views, strict=True))
+        parts = zip(self._names, torch.split(theta, self._sizes), strict=True)
+        return {name: self.shaped(name, part) for name, part in parts}
+
+    def flat(self, name: str, parameter: Tensor) -> Tensor:
+        """What θ holds of a parameter, as a vector; a complex number is two."""
+        parameter = torch.view_as_real(parameter) if parameter.is_complex() else parameter
+        return parameter.reshape(-1)
+
+    def shaped(self, name: str, part: Tensor) -> Tensor:
+        """The parameter from what θ holds of it; the inverse of `flat`."""
+        if name in self._complex:
+            return torch.view_as_complex(part.view(*self._shapes[name], 2))
+        return part.view(self._shapes[name])
 
     def flatten(self, named: dict[str, Tensor]) -> Tensor:
         """θ (P,) from the tensors of a snapshot; the inverse of `named`."""
-        return torch.cat([named[name].reshape(-1) for name in self._names])
+        return torch.cat([self.flat(name, named[name]) for name in self._names])
 
     def initialize(self, seed: int) -> Tensor:
         """θ (P,) float64 on the CPU, from a stream of its own for each seed."""
@@ -111,6 +125,10 @@ class ModuleNetwork:
         fast = dict(self.module.named_buffers())
         fast |= {name: p for name, p in self.module.named_parameters() if not p.requires_grad}
         return {name: to_like(tensor, theta) for name, tensor in fast.items()} | self.named(theta)
+
+    def run(self, theta: Tensor, work: Callable[[], T]) -> T:
+        """work(), which differentiates outputs at θ; a module may need its parameters for it."""
+        return work()
 
     def numbers(self) -> int:
         """Numbers that all submodules together put out for one example."""
@@ -160,9 +178,11 @@ def plain_layer_norms(module: nn.Module) -> None:
 
 
 def to_like(tensor: Tensor, theta: Tensor) -> Tensor:
-    """The tensor on the device of θ, real numbers in its dtype and whole ones, such as words, as
-    they are.
+    """The tensor on the device of θ, real and complex numbers in its precision, others as they
+    are.
     """
+    if tensor.is_complex():
+        return tensor.to(theta.device, theta.dtype.to_complex())
     return tensor.to(theta) if tensor.is_floating_point() else tensor.to(theta.device)
 
 
@@ -181,10 +201,10 @@ def refuse(module: nn.Module) -> None:
                 ".eval() on the module, or set p=0."
             )
     for name, parameter in module.named_parameters():
-        if not parameter.is_floating_point():
+        if not (parameter.is_floating_point() or parameter.is_complex()):
             raise UserError(
                 f"The network cannot be used: its parameter {name} is {parameter.dtype}. "
-                "Parameters must be real numbers; make it a buffer."
+                "Parameters must be real or complex numbers; make it a buffer."
             )
 
 

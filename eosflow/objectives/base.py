@@ -65,7 +65,10 @@ class Evaluation(ABC):
 
 
 class Objective(ABC):
-    """𝓛(θ) = E[ℓ(z, y)] over N examples: network, criterion and data (E0).
+    """𝓛(θ) = E[ℓ(z, y)] + (λ/2)‖θ‖² over N examples: network, criterion and data (E0).
+
+    λ = `weight_decay`, 0 in all that the workflow runs. It is part of 𝓛, its gradient and 𝓗, and
+    no part of G or R: 𝓗 = G + R + λI.
 
     inputs (N, D); targets (N,) classes 0 … C−1, int64, or (N, C) numbers for a criterion that
     compares outputs with them. Both on the device and inputs of the dtype that θ will have.
@@ -85,6 +88,7 @@ class Objective(ABC):
         inputs: Tensor,
         targets: Tensor,
         workspace_bytes: int = WORKSPACE_BYTES,
+        weight_decay: float = 0.0,
     ) -> None:
         """Raises: ValueError for an unknown criterion, or one that the targets do not fit."""
         self.network = network
@@ -93,6 +97,7 @@ class Objective(ABC):
         self.inputs = inputs
         self.targets = targets
         self._workspace_bytes = workspace_bytes
+        self.weight_decay = weight_decay
 
     @property
     def examples(self) -> int:

@@ -25,6 +25,13 @@ class Criterion:
     gradient: Callable[[Tensor, Tensor], Tensor]
     hessian: Callable[..., Tensor]
     hessian_product: Callable[..., Tensor]
+    sum_of: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    def total(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Σ ℓ over the examples, a number; by `sum_of` where that is cheaper than `value`."""
+        if self.sum_of is not None:
+            return self.sum_of(outputs, targets)
+        return self.value(outputs, targets).sum()
 
     def check(self, targets: Tensor) -> None:
         """Raises: ValueError where these targets cannot be the criterion's."""

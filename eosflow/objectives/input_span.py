@@ -46,12 +46,13 @@ class InputSpan:
 
 
 def input_span(objective: Objective) -> InputSpan | None:
-    """For an MLP whose inputs have more dimensions than there are examples; None elsewhere.
+    """For an MLP whose inputs have more dimensions than there are examples; None otherwise.
 
     Made once for an objective: Q costs about 4DN² operations, up to those of a few products with 𝓗.
     """
     if not isinstance(objective, MLPObjective):
         return None
-    if objective.inputs.shape[1] <= objective.examples:
+    # Weight decay acts outside the span too.
+    if objective.inputs.shape[1] <= objective.examples or objective.weight_decay:
         return None
     return objective.scratch("input span", lambda: InputSpan(objective))

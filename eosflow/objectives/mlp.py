@@ -60,8 +60,9 @@ class MLPObjective(Objective):
         inputs: Tensor,
         targets: Tensor,
         workspace_bytes: int = WORKSPACE_BYTES,
+        weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(network, criterion, inputs, targets, workspace_bytes)
+        super().__init__(network, criterion, inputs, targets, workspace_bytes, weight_decay)
         self._buffers: dict[tuple[int, torch.dtype], Tensor] = {}
         self._inputs = {inputs.dtype: inputs}
 
@@ -77,7 +78,8 @@ class MLPObjective(Objective):
     def batch(self, rows: Tensor) -> MLPObjective:
         """The same loss over the examples `rows` (n,) int64 alone."""
         data = self.inputs[rows], self.targets[rows]
-        return MLPObjective(self.network, self.criterion.name, *data, self._workspace_bytes)
+        room, decay = self._workspace_bytes, self.weight_decay
+        return MLPObjective(self.network, self.criterion.name, *data, room, decay)
 
     def per_example_grams(self, theta: Tensor, start: int, stop: int) -> PerExampleGrams:
         """M_l M_lᵀ = (1 + ‖a_{l−1}‖²) B_l B_lᵀ, layer by layer. Implements: E6–E7."""
@@ -189,6 +191,9 @@ class MLPEvaluation(Evaluation):
         self.loss = objective.criterion.value(outputs, targets).sum().item() / objective.examples
         self.accuracy = accuracy(outputs, targets)
         self._backward()
+        if decay := objective.weight_decay:
+            self.loss += decay / 2 * theta.square().sum().item()
+            self.gradient.add_(theta, alpha=decay)
 
     def _forward(self) -> None:
         passes, activation = self._passes, self.objective.network.activation
@@ -231,6 +236,8 @@ class MLPEvaluation(Evaluation):
         length = self.objective.chunk_size(len(rows), block.dtype)
         for start in range(0, self.objective.examples, length):
             self._chunk_product(matrix, theta, passes.rows(start, length), rows, result)
+        if self.objective.weight_decay and matrix == "hessian":
+            result.add_(rows, alpha=self.objective.weight_decay)
         return result.T
 
     def _in_precision(self, dtype: torch.dtype) -> tuple[Tensor, _Passes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 
 import torch
@@ -34,8 +35,9 @@ class ModuleObjective(Objective):
         inputs: Tensor,
         targets: Tensor,
         workspace_bytes: int = WORKSPACE_BYTES,
+        weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(network, criterion, inputs, targets, workspace_bytes)
+        super().__init__(network, criterion, inputs, targets, workspace_bytes, weight_decay)
         self._numbers = network.numbers()
 
     def evaluate(self, theta: Tensor) -> ModuleEvaluation:
@@ -55,7 +57,8 @@ class ModuleObjective(Objective):
         """The same loss over the examples `rows` (n,) int64 alone."""
         chosen = rows.to(self.inputs.device)
         data = self.inputs[chosen], self.targets[chosen]
-        return ModuleObjective(self.network, self.criterion, *data, self._workspace_bytes)
+        kind, decay = type(self), self.weight_decay
+        return kind(self.network, self.criterion, *data, self._workspace_bytes, decay)
 
     def room(self, theta: Tensor) -> int:
         """Examples, each with one tangent, that fit the workspace in θ's dtype; at least one."""
@@ -106,14 +109,19 @@ class ModuleEvaluation(Evaluation):
             with torch.enable_grad():
                 variable = theta.detach().requires_grad_()
                 outputs = objective.network.outputs(variable, inputs)
-                value = objective.criterion.value(outputs, targets).sum()
-                (gradient,) = torch.autograd.grad(value, variable)
+                value = objective.criterion.total(outputs, targets)
+                (gradient,) = objective.network.run(
+                    variable, functools.partial(torch.autograd.grad, value, variable)
+                )
             self.gradient += gradient
             total += value.item()
             correct += accuracy(outputs.detach(), targets) * len(inputs)
         self.gradient /= objective.examples
         self.loss = total / objective.examples
         self.accuracy = correct / objective.examples
+        if decay := objective.weight_decay:
+            self.loss += decay / 2 * theta.square().sum().item()
+            self.gradient.add_(theta, alpha=decay)
 
     def product(self, matrix: Matrix, block: Tensor, out: Tensor | None = None) -> Tensor:
         """𝓗V, GV or RV for V (P, k), all columns at once: what they share is computed once.
@@ -130,6 +138,8 @@ class ModuleEvaluation(Evaluation):
             apply = self._linear(matrix, theta, inputs, targets)
             result += vmap(apply, chunk_size=room)(rows)
         result /= self.objective.examples
+        if self.objective.weight_decay and matrix == "hessian":
+            result.add_(rows, alpha=self.objective.weight_decay)
         return result.T
 
     def _linear(
@@ -158,7 +168,7 @@ class ModuleEvaluation(Evaluation):
             outputs = outputs_of(parameters)
             if matrix == "residual":
                 return (fixed * outputs).sum()
-            return criterion.value(outputs, targets).sum()
+            return criterion.total(outputs, targets)
 
         def second(vector: Tensor) -> Tensor:
             product: Tensor = jvp(grad(value), (theta,), (vector,))[1]

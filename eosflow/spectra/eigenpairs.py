@@ -61,7 +61,7 @@ class EigenPairs:
         gain = torch.where(distance > 0, RELAXATION / distance, 0.0)[:, None]
         keep = 1 - gain * values[:, None]
         if previous is not None:
-            left, _, right = torch.linalg.svd(_inner(previous.T, self.vectors.T))
+            left, _, right = torch.linalg.svd(inner(previous.T, self.vectors.T))
             keep = keep + DRIFT
             turn = (left @ right).T.to(start) * -DRIFT
         rows, vectors, images = start.T, self.vectors.T, self.images.T
@@ -149,10 +149,10 @@ class _Basis:
         self.products = 0
         self.smallest = float("inf")
         rows = workspace.vectors[: self.k]
-        rank = _orthonormalize(start.T, out=rows)
+        rank = orthonormalize(start.T, out=rows)
         if rank < self.k:
             rows[rank:] = random_start(size, self.k - rank, like=start).T
-            _orthonormalize(rows)
+            orthonormalize(rows)
         self._append(self.k)
 
     def _append(self, count: int) -> None:
@@ -162,7 +162,7 @@ class _Basis:
         self._operator(vectors[old:new].T, images[old:new].T)
         self.applications += 1
         self.products += count
-        cross = _inner(images[old:new], vectors[:new])  # [count, m]
+        cross = inner(images[old:new], vectors[:new])  # [count, m]
         small = cross.new_empty(new, new)
         small[:old, :old] = self._small
         small[old:] = cross
@@ -213,8 +213,8 @@ class _Basis:
             torch.add(image, vector, alpha=-pairs.values[index].item(), out=row)
         basis = space.vectors[: self._used]
         for _ in range(2):  # once is not enough when a residual lies almost in the basis
-            rows.addmm_(_inner(rows, basis).to(rows), basis, alpha=-1)
-            rows = rows[: _orthonormalize(rows)]
+            rows.addmm_(inner(rows, basis).to(rows), basis, alpha=-1)
+            rows = rows[: orthonormalize(rows)]
         if len(rows) == 0:
             return False
         self._append(len(rows))
@@ -228,7 +228,7 @@ class _Basis:
             padded[: len(self._previous)] = self._previous
             keep = torch.linalg.qr(torch.cat([keep, padded], dim=1)).Q
         for rows in (self._workspace.vectors, self._workspace.images):
-            _transform(rows[: self._used], keep.T.to(rows))
+            transform(rows[: self._used], keep.T.to(rows))
         self._small = keep.T @ self._small @ keep
         self._current = keep.T @ self._current
         self._used = keep.shape[1]
@@ -242,7 +242,7 @@ def parts(rows: Tensor, columns: int = COLUMNS) -> Iterator[slice]:
         yield slice(start, start + length)
 
 
-def _inner(rows: Tensor, others: Tensor) -> Tensor:
+def inner(rows: Tensor, others: Tensor) -> Tensor:
     """Scalar products (w, v) of long rows (w, P) and (v, P), in float64.
 
     Sums of millions of products in float32 would be good to four digits only.
@@ -253,14 +253,14 @@ def _inner(rows: Tensor, others: Tensor) -> Tensor:
     return total
 
 
-def _transform(rows: Tensor, matrix: Tensor, out: Tensor | None = None) -> None:
+def transform(rows: Tensor, matrix: Tensor, out: Tensor | None = None) -> None:
     """Write matrix (r, w) · rows (w, P) to the first r rows of `out`, by default of `rows`."""
     out = rows if out is None else out
     for part in parts(rows):
         out[: len(matrix), part] = matrix @ rows[:, part]
 
 
-def _orthonormalize(rows: Tensor, out: Tensor | None = None) -> int:
+def orthonormalize(rows: Tensor, out: Tensor | None = None) -> int:
     """Orthonormal basis of the span of rows (w, P), in the first r of `out`; returns r ≤ w.
 
     Without `out` the rows are overwritten.
@@ -271,7 +271,7 @@ def _orthonormalize(rows: Tensor, out: Tensor | None = None) -> int:
     """
     rank = len(rows)
     for _ in range(3):
-        gram = _inner(rows[:rank], rows[:rank])
+        gram = inner(rows[:rank], rows[:rank])
         norms = gram.diagonal().sqrt()
         scale = torch.where(norms > 0, 1 / norms, 0.0)
         values, vectors = torch.linalg.eigh(gram * scale[:, None] * scale[None, :])
@@ -279,7 +279,7 @@ def _orthonormalize(rows: Tensor, out: Tensor | None = None) -> int:
         if not keep.any():
             return 0
         matrix = (vectors[:, keep] * scale[:, None] / values[keep].sqrt()).T
-        _transform(rows[:rank], matrix.to(rows), out)
+        transform(rows[:rank], matrix.to(rows), out)
         rows = rows if out is None else out
         rank = len(matrix)
         if values[keep][0] > 0.1:

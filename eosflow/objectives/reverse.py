@@ -1,0 +1,159 @@
+"""The loss of any module by reverse mode alone: products from a gradient's graph that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.func import jacrev, vmap
+
+from eosflow.networks.module import to_like
+from eosflow.objectives.base import Matrix, PerExampleGrams
+from eosflow.objectives.criteria import square_root
+from eosflow.objectives.module import ModuleEvaluation, ModuleObjective
+
+# Chunks of the workspace whose graphs are kept between products; beyond, each product makes them.
+KEPT_CHUNKS = 4
+# Between a Jacobian of one example alone and among others: rounding.
+SAME_JACOBIAN = 1e-6
+
+Product = Callable[[Tensor], Tensor]
+
+
+class ReverseObjective(ModuleObjective):
+    """𝓛 of a module that forward mode or `torch.func` may not take, see `ModuleObjective`.
+
+    Every derivative is plain reverse mode, which recurrent layers, custom functions, gradient
+    checkpointing and outputs that look at their inputs' values all have.
+    """
+
+    def evaluate(self, theta: Tensor) -> ReverseEvaluation:
+        """Loss, accuracy and gradient at θ (P,)."""
+        return ReverseEvaluation(self, theta)
+
+    def per_example_grams(self, theta: Tensor, start: int, stop: int) -> PerExampleGrams:
+        """M_l M_lᵀ from the Jacobians of single examples. Implements: E4."""
+        inputs = to_like(self.inputs[start:stop], theta)
+        with torch.no_grad():
+            outputs = self.network.outputs(theta, inputs)
+        targets = self.targets[start:stop].to(theta.device)
+        roots = square_root(self.criterion.hessian(outputs, targets))
+        m = roots @ self._jacobians(theta, inputs)
+        grams = [m[..., group] @ m[..., group].mT for group in self.network.groups]
+        return PerExampleGrams(outputs, torch.stack(grams))
+
+    def _jacobians(self, theta: Tensor, inputs: Tensor) -> Tensor:
+        """∂z/∂θ (n, C, P) of each example: of all at once where that gives what one alone does."""
+        first = self._jacobian(theta, inputs[:1])
+
+        def outputs_of(parameters: Tensor, example: Tensor) -> Tensor:
+            return self.network.outputs(parameters, example[None])[0]
+
+        if self.scratch("maps", lambda: [True])[0]:
+            try:
+                together: Tensor = vmap(jacrev(outputs_of), in_dims=(None, 0))(theta, inputs)
+                if (together[0] - first).norm() <= SAME_JACOBIAN * first.norm():
+                    return together
+            except (RuntimeError, NotImplementedError, ValueError, TypeError):
+                pass  # torch.func cannot take this module: example by example, then
+            self.scratch("maps", lambda: [True])[0] = False
+        rest = [self._jacobian(theta, example[None]) for example in inputs[1:]]
+        return torch.stack([first, *rest])
+
+    def _jacobian(self, theta: Tensor, example: Tensor) -> Tensor:
+        """∂z/∂θ (C, P) of one example, a row at a time."""
+        with torch.enable_grad():
+            variable = theta.detach().requires_grad_()
+            (outputs,) = self.network.outputs(variable, example)
+
+            def rows() -> list[Tensor]:
+                return [_grad(z, variable, retain=True) for z in outputs]
+
+            return torch.stack(self.network.run(variable, rows))
+
+
+class ReverseEvaluation(ModuleEvaluation):
+    """𝓛 of a module at one θ, see `Evaluation`; its products go column by column."""
+
+    objective: ReverseObjective
+    _graphs: tuple[tuple[Matrix, torch.dtype], list[Product]] | None = None
+
+    def product(self, matrix: Matrix, block: Tensor, out: Tensor | None = None) -> Tensor:
+        """𝓗V, GV or RV for V (P, k), in the block's precision.
+
+        Implements: E1 as the derivative of ∇𝓛·v; E2 as Jᵀ H_ℓ J v, J v as the derivative of Jᵀu in
+        u; E3 as E1 of Σ_c g_c z_c with g = ∂ℓ/∂z frozen. The graph of what is differentiated is
+        kept for the next product with the same matrix where it fits.
+        """
+        rows = block.T.contiguous()
+        result = torch.empty_like(rows) if out is None else out.T
+        result.zero_()
+        for product in self._products(matrix, block.dtype):
+            for row, total in zip(rows, result, strict=True):
+                total += product(row)
+        result /= self.objective.examples
+        if self.objective.weight_decay and matrix == "hessian":
+            result.add_(rows, alpha=self.objective.weight_decay)
+        return result.T
+
+    def _products(self, matrix: Matrix, dtype: torch.dtype) -> Iterator[Product]:
+        """v ↦ the product with the sum over a chunk of examples, of each chunk."""
+        if self._graphs is not None and self._graphs[0] == (matrix, dtype):
+            yield from self._graphs[1]
+            return
+        self._graphs = None
+        theta = self.theta.to(dtype)
+        keep = self.objective.examples <= KEPT_CHUNKS * self.objective.room(theta)
+        kept: list[Product] = []
+        for inputs, targets in self.objective.chunks(theta):
+            product = self._product(matrix, theta, inputs, targets)
+            if keep:
+                kept.append(product)
+            yield product
+        if keep:
+            self._graphs = (matrix, dtype), kept
+
+    def _product(self, matrix: Matrix, theta: Tensor, inputs: Tensor, targets: Tensor) -> Product:
+        network, criterion = self.objective.network, self.objective.criterion
+        variable = theta.detach().requires_grad_()
+        with torch.enable_grad():
+            outputs = network.outputs(variable, inputs)
+            if matrix == "gauss_newton":
+                seed = torch.zeros_like(outputs, requires_grad=True)
+                back = network.run(variable, lambda: _grad(outputs, variable, seed, graph=True))
+            elif matrix == "residual":
+                fixed = criterion.gradient(outputs.detach(), targets)
+                total = (fixed * outputs).sum()
+            else:
+                total = criterion.total(outputs, targets)
+            if matrix != "gauss_newton":
+                slope = network.run(variable, lambda: _grad(total, variable, graph=True))
+
+        def second(vector: Tensor) -> Tensor:
+            return network.run(variable, lambda: _grad(slope, variable, vector, retain=True))
+
+        def gauss_newton(vector: Tensor) -> Tensor:
+            tangent = network.run(variable, lambda: _grad(back, seed, vector, retain=True))
+            weighted = criterion.hessian_product(outputs.detach(), tangent[None], targets)[0]
+            return network.run(variable, lambda: _grad(outputs, variable, weighted, retain=True))
+
+        return gauss_newton if matrix == "gauss_newton" else second
+
+
+def _grad(
+    value: Tensor,
+    variable: Tensor,
+    vector: Tensor | None = None,
+    *,
+    graph: bool = False,
+    retain: bool = False,
+) -> Tensor:
+    """The derivative of value · vector; zeros where it does not depend on the variable."""
+    if not value.requires_grad:
+        return torch.zeros_like(variable)
+    (found,) = torch.autograd.grad(
+        value, variable, vector, create_graph=graph, retain_graph=graph or retain,
+        materialize_grads=True,
+    )  # fmt: skip
+    return found
