@@ -26,6 +26,9 @@ from eosflow.spectra.lanczos import top_vectors
 # Up to this many rows the Gram matrix of a layer's inputs is solved whole.
 EXACT_PATCH_ROWS = 640
 
+# Independent searches for each norm that is not solved whole.
+STARTS = 2
+
 # g(z, x): one example's outputs as a function of the variable x (flat); its z is given.
 Map = Callable[[Tensor, Tensor], Tensor]
 
@@ -151,13 +154,13 @@ class _Chunk:
 
     def _of_theta(self, link: Link) -> tuple[Map, Callable[[Tensor], Tensor]]:
         """z_l as a function of θ_l, and where: T_l is its Jacobian."""
-        now = [self.held[name] for name in link.theta]
-        point = torch.cat([part.reshape(-1) for part in now])
+        network = self.chain.network
+        now = [network.flat(name, self.held[name]) for name in link.theta]
+        point = torch.cat(now)
 
         def ahead(z: Tensor, x: Tensor) -> Tensor:
-            parts = torch.split(x, [part.numel() for part in now])
-            pairs = zip(link.theta, parts, now, strict=True)
-            held = {**self.held, **{name: a.reshape(b.shape) for name, a, b in pairs}}
+            parts = zip(link.theta, torch.split(x, [part.numel() for part in now]), strict=True)
+            held = {**self.held, **{name: network.shaped(name, part) for name, part in parts}}
             return self.chain.run(link, held, z).reshape(-1)
 
         return ahead, lambda z: point
@@ -202,17 +205,22 @@ class _Chunk:
             rows = vmap(lambda one: vmap(lambda e: first(one, e))(eye))(z)
             return _gram_norms(rows)
         apply = vmap(lambda one, v: second(one, first(one, v)))
-        start = random_start(few, 1, self.root).T.expand(len(z), few).clone()
-        top = top_vectors(
-            lambda v, which: apply(z[which], v), start, JACOBIAN_TOLERANCE / 2, JACOBIAN_STEPS
-        )
-        # A row of zeros, of a map that is 0, stays one.
-        lengths = top.vectors.norm(dim=1, keepdim=True)
-        vectors = top.vectors / lengths.clamp(min=torch.finfo(lengths.dtype).tiny)
-        images = apply(z, vectors)
-        values: Tensor = (vectors * images).sum(1).clamp(min=0)
-        apart = (images - values[:, None] * vectors).norm(dim=1)
-        self.worst = max(self.worst, ratio(apart, values).max().item())
+        values = torch.zeros(len(z), dtype=self.root.dtype, device=z.device)
+        # A single start that has little of the top vector ends at its neighbour, now and then.
+        for seed in range(STARTS):
+            start = random_start(few, 1, self.root, seed).T.expand(len(z), few).clone()
+            top = top_vectors(
+                lambda v, which: apply(z[which], v), start, JACOBIAN_TOLERANCE / 2, JACOBIAN_STEPS
+            )
+            # A row of zeros, of a map that is 0, stays one.
+            lengths = top.vectors.norm(dim=1, keepdim=True)
+            vectors = top.vectors / lengths.clamp(min=torch.finfo(lengths.dtype).tiny)
+            images = apply(z, vectors)
+            found = (vectors * images).sum(1).clamp(min=0)
+            apart = (images - found[:, None] * vectors).norm(dim=1)
+            self.worst = max(self.worst, ratio(apart, found).max().item())
+            # Within the tolerance the first start's number stays.
+            values = torch.where(found > values * (1 + JACOBIAN_TOLERANCE), found, values)
         return values
 
 
