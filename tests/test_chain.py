@@ -302,20 +302,21 @@ def test_what_is_no_chain_has_all_but_the_factors(module: nn.Module, words: str)
         Chain(network, theta, torch.ones(1, 4, dtype=torch.float64))
 
 
-def test_a_search_that_ends_at_a_neighbour_is_found_out() -> None:
-    """Of D = diag(s) with two near singular values, from a start without the first."""
-    few = 80
+def test_a_search_that_ends_at_a_neighbour_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ‖D‖² with two near singular values, from a first start without the larger one."""
+    few, stream = 80, torch.Generator().manual_seed(0)
     scales = torch.linspace(0.1, 0.9, few, dtype=torch.float64)
     scales[0], scales[2] = 1.0, 0.997
-    start = chains.random_start(few, 1, scales)[:, 0]
+    start = chains.random_start(few, 1, scales)
+    basis = torch.linalg.qr(torch.cat([start, torch.eye(few).double()], 1)).Q
+    rest = torch.cat([basis[:, :1], basis[:, 2:]], 1)
+    mixed = torch.linalg.qr(torch.randn(few - 1, few - 1, generator=stream).double()).Q
+    vectors = torch.cat([basis[:, 1:2], rest @ mixed], 1)
 
     class Symmetric(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            # The first singular vector is orthogonal to the first start, to all but 1e-9.
-            basis = torch.linalg.qr(torch.cat([start[:, None], torch.eye(few).double()], 1)).Q
-            turn = torch.cat([basis[:, 1:2], basis[:, :1], basis[:, 2:]], 1)
-            self.weight = nn.Parameter((turn * scales) @ turn.T)
+            self.weight = nn.Parameter((vectors * scales) @ vectors.T)
 
         def forward(self, x: Tensor) -> Tensor:
             return x @ self.weight
@@ -323,7 +324,10 @@ def test_a_search_that_ends_at_a_neighbour_is_found_out() -> None:
     module = nn.Sequential(nn.Linear(few, few), Symmetric(), nn.Linear(few, 2)).double()
     network = ModuleNetwork(module, (few,), glorot_uniform)
     theta = network.flatten(dict(module.named_parameters())).detach()
-    inputs, targets = torch.randn(2, few).double(), torch.randn(2, 2).double()
+    inputs, targets = torch.ones(2, few).double(), torch.ones(2, 2).double()
     objective = ModuleObjective(network, "squared_error", inputs, targets)
-    record = chain_factors(Chain(network, theta, inputs[:1]), objective, theta)
-    assert record["jacobian_norm2_1"] == pytest.approx(1.0, rel=1e-3)
+    chain = Chain(network, theta, inputs[:1])
+    assert chain_factors(chain, objective, theta)["jacobian_norm2_1"] == pytest.approx(1, rel=1e-5)
+    monkeypatch.setattr(chains, "STARTS", 1)
+    neighbour = chain_factors(chain, objective, theta)["jacobian_norm2_1"]
+    assert neighbour == pytest.approx(0.997**2, rel=1e-5)
