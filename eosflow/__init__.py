@@ -20,6 +20,8 @@ __version__ = "0.2.0"
 
 _LIBRARY = (
     "SGD",
+    "Density",
+    "EigenPairs",
     "Monitor",
     "Problem",
     "Run",
@@ -28,6 +30,8 @@ _LIBRARY = (
     "decompose",
     "eigenpairs",
     "follow",
+    "spectral_density",
+    "trace",
 )
 _REGISTRIES = {
     "eosflow.optimizers": "OPTIMIZERS",

@@ -21,6 +21,9 @@ from eosflow.spectra.search import BEYOND, WHICH, Found, Which, search
 from eosflow.storage.errors import UserError
 
 MAX_PRODUCTS = 2500  # with single vectors
+# What the vectors of a search may take; of a large model a few are held, and it restarts often.
+VECTOR_BYTES = 2 * 2**30
+LEAST_BEYOND = 3
 
 
 @dataclass(frozen=True)
@@ -145,14 +148,18 @@ class _Request:
         with Shown(title, self.tolerance, self.progress) as shown:
             start = random_start(size, 1, problem.theta).T.to(fast)
             apply, observe = self._apply(group), shown.seen
+            room = self._capacity(size, k, fast), self._capacity(size, k, exact)
             target = self.tolerance / (2 if fast != exact else 1)
-            found = search(apply, start, k, self.which, target, MAX_PRODUCTS, observe=observe)
+            found = search(
+                apply, start, k, self.which, target, MAX_PRODUCTS, capacity=room[0],
+                observe=observe,
+            )  # fmt: skip
             taken = found.products
             if not found.interrupted:
                 start = found.rows.to(exact)
                 found = search(
                     apply, start, k, self.which, self.tolerance, MAX_PRODUCTS, trusted=True,
-                    observe=observe,
+                    capacity=room[1], observe=observe,
                 )  # fmt: skip
                 taken += found.products
         return self._result(found, taken)
@@ -182,6 +189,12 @@ class _Request:
 
         return apply
 
+    def _capacity(self, size: int, k: int, dtype: torch.dtype) -> int:
+        """Vectors that the search holds."""
+        fitting = VECTOR_BYTES // (size * dtype.itemsize)
+        return max(k + LEAST_BEYOND, min(2 * k + BEYOND, fitting))
+
     def _bytes(self, size: int, k: int) -> int:
-        """What the search holds: its basis, and vectors around a product."""
-        return (3 * k + BEYOND + 6) * size * self.problem.search_dtype.itemsize
+        """What the search holds: its basis, the pairs, and vectors around a product."""
+        dtype = self.problem.theta.dtype
+        return (self._capacity(size, k, dtype) + 2 * k + 6) * size * dtype.itemsize

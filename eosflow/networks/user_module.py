@@ -59,6 +59,11 @@ class UserModule(ModuleNetwork):
         rows = torch.linspace(0, len(inputs) - 1, count).round().long().to(inputs.device)
         self._few = inputs[rows].reshape(count, -1)
         self.start = self.weights()
+        # One copy of the weights is enough.
+        own = dict(copied.named_parameters())
+        for name, value in self.named(self.start).items():
+            if name not in {*self._padding, *self._complex}:
+                own[name].data = value
         self.output_shape, self.part_single, self._first = tried(self, self._few)
 
     def initialize(self, seed: int) -> Tensor:

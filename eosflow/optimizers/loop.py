@@ -85,13 +85,14 @@ def follow(
     """Go on from `course`, which is changed on the way, until the run ends; returns why.
 
     `observe` is called once per iteration, before the course moves on, and once at the end. With
-    batches the target loss is looked at once per epoch, for it takes the whole objective. Returns
-    `target_loss`, `flow_time`, `max_iterations` or `diverged`.
+    batches a target loss is looked at once per epoch, for it takes the whole objective, which is
+    else evaluated at the end alone. Returns `target_loss`, `flow_time`, `max_iterations` or
+    `diverged`.
     """
     epoch = batches.steps_per_epoch(objective.examples)
     evaluation: Evaluation | None = None
     while True:
-        if train_state.iteration % epoch == 0 or train_state.iteration >= until.iterations:
+        if _due(train_state, until, epoch):
             evaluation = evaluation or objective.evaluate(train_state.theta)
             if not math.isfinite(evaluation.loss):
                 return "diverged"
@@ -123,6 +124,14 @@ def follow(
         train_state.flow_time += step.step_size
         train_state.iteration += 1
         evaluation = step.evaluation if whole else None
+
+
+def _due(train_state: TrainState, until: StopCriteria, epoch: int) -> bool:
+    """Whether the run may end here, or its step needs the whole objective."""
+    if train_state.iteration % epoch:
+        return train_state.iteration >= until.iterations
+    wanted = epoch == 1 or math.isfinite(until.loss)
+    return wanted or bool(_ended(train_state, until))
 
 
 def _landed(
@@ -172,8 +181,10 @@ def _shape(objective: Objective) -> tuple[int, ...]:
 
 
 def _reached(train_state: TrainState, evaluation: Evaluation, until: StopCriteria) -> str:
-    if evaluation.loss <= until.loss:
-        return "target_loss"
+    return "target_loss" if evaluation.loss <= until.loss else _ended(train_state, until)
+
+
+def _ended(train_state: TrainState, until: StopCriteria) -> str:
     # The last step is as long as the room left; adding it up may miss the end by a rounding.
     if train_state.flow_time >= until.flow_time * (1 - 1e-12):
         return "flow_time"
