@@ -77,9 +77,9 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "poolformer": ("images", {"hidden_sizes": [4], "depths": [1], "num_encoder_blocks": 1,
                               "patch_sizes": [3], "strides": [2], "padding": [1]}),
     "resnet": ("images", {**STAGES, "embedding_size": 4}),
-    "swin": ("images", {"hidden_size": None, "num_attention_heads": None,
-                        "num_hidden_layers": None, "embed_dim": 4, "depths": [1], "num_heads": [2], "window_size": 2,
-                        "patch_size": 2}),
+    "swin": ("images", {"hidden_size": None, "num_attention_heads": None, "patch_size": 2,
+                        "num_hidden_layers": None, "embed_dim": 4, "depths": [1],
+                        "num_heads": [2], "window_size": 2}),
     "vit": ("images", {}),
 }  # fmt: skip
 

@@ -212,7 +212,7 @@ class _InPlace:
 
     def look(self) -> ReverseEvaluation:
         """Read the weights; 𝓛 there, which all measurements of this look share."""
-        self.theta = self._network.start = self._network.weights()
+        self.theta = self._network.weights()
         self.objective.seen = None
         evaluation = self.objective.evaluate(self.theta)
         evaluation.trackers = self._trackers
