@@ -45,7 +45,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 import eosflow
-from eosflow.library import factors, following, problem, spectrum
+from eosflow.library import density, factors, following, problem, spectrum
 from eosflow.objectives.reverse import ReverseEvaluation
 
 # Name: module, criterion, data, and the loss as torch has it, over all examples.
@@ -435,8 +435,28 @@ def test_the_package_imports_nothing_until_it_is_used() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [problem, spectrum, factors, following], ids=lambda m: m.__name__
+    "module", [density, factors, following, problem, spectrum], ids=lambda m: m.__name__
 )
 def test_the_examples_in_the_docstrings_run(module: Any) -> None:
     failed, tried = doctest.testmod(module)
     assert tried > 0 and failed == 0
+
+
+def test_density_and_trace_are_those_of_the_dense_matrix() -> None:
+    own = eosflow.Problem(Forward(), "cross_entropy", data_of())
+    values = torch.linalg.eigvalsh(own.product("hessian", torch.eye(len(own.theta)).double()))
+    found = eosflow.spectral_density(own, probes=200, steps=30)
+    bumps = torch.exp(-((found.grid - values[:, None]) / found.width).square() / 2)
+    exact = (bumps / (found.width * (2 * torch.pi) ** 0.5)).mean(0)
+    apart = (found.density - exact).abs()
+    assert (apart <= 5 * found.errors + 1e-3 * exact.max()).all()
+    area = torch.trapezoid(found.density, found.grid)
+    assert area.item() == pytest.approx(1, abs=1e-3)
+    assert found.nodes.shape == found.weights.shape == (200, 30)
+    for matrix in ("hessian", "gauss_newton"):
+        dense = own.product(matrix, torch.eye(len(own.theta)).double())  # type: ignore[arg-type]
+        estimate = eosflow.trace(own, matrix, probes=200)  # type: ignore[arg-type]
+        assert abs(estimate.value - dense.trace().item()) <= 4 * estimate.error
+    for wrong in ({"probes": 1}, {"steps": 0}, {"matrix": "hesian"}):
+        with pytest.raises(eosflow.UserError, match="|".join(wrong)):
+            eosflow.spectral_density(own, **wrong)  # type: ignore[arg-type]

@@ -110,7 +110,8 @@ def trace(
     >>> import torch, eosflow
     >>> line = torch.nn.Linear(2, 1, bias=False)
     >>> data = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0], [1.0]])
-    >>> eosflow.trace(eosflow.Problem(line, "half_squared_error", data)).value  # of E[x xᵀ]
+    >>> found = eosflow.trace(eosflow.Problem(line, "half_squared_error", data))
+    >>> round(found.value, 6)  # of E[x xᵀ]
     2.5
     """
     found = _spectrum(problem, matrix, probes, 1, seed, progress)
