@@ -80,16 +80,16 @@ def test_files_named_by_their_path_exist(page: Path) -> None:
         assert (ROOT / path).exists(), f"{page.name} names {path}"
 
 
-def test_the_readme_example_runs() -> None:
+def test_the_readme_example_prints_what_the_readme_says() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    ((example, printed),) = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", text, re.DOTALL)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", example]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    sharpness, alignment = map(float, done.stdout.split())
-    assert sharpness > 0
-    assert alignment > 0
+    expected = [float(line) for line in printed.split()]
+    # Gradient descent oscillates about its edge, where rounding decides the last digit.
+    assert [float(line) for line in done.stdout.split()] == pytest.approx(expected, rel=0.02)
 
 
 def test_the_example_of_the_library_page_runs() -> None:
