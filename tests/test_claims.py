@@ -123,6 +123,25 @@ def test_an_experiment_contradicts(frames, name):
     assert "dice-ce holds, 16 runs" in row["by_experiment"]
 
 
+def test_runs_of_one_size_are_judged_together_where_there_are_six():
+    rows = [
+        synthetic.run("atrialfibrillation-ce", n, init, subset, noise=0.01 * init)
+        for n in (240, 480)
+        for init in range(4)
+        for subset in range(2)
+    ]
+    runs = pd.DataFrame([row for _, row in rows])
+    decomposition = pd.DataFrame([snapshot for more, _ in rows for snapshot in more])
+    small = decomposition["n"] == 240
+    norm, overlap = decomposition["m_norm2"].copy(), decomposition["overlap"].copy()
+    decomposition.loc[small, "overlap"] = norm[small]
+    decomposition.loc[small, "m_norm2"] = overlap[small]
+    row = verdicts(decomposition, runs).loc["norm-not-overlap"]
+    assert row["verdict"] == claims.CONTRADICTED
+    assert "atrialfibrillation-ce N = 240 contradicted, 8 runs" in row["by_experiment"]
+    assert "atrialfibrillation-ce N = 480 holds, 8 runs" in row["by_experiment"]
+
+
 def test_what_the_authors_saw_is_set_beside_ours_and_not_judged(frames):
     decomposition = frames[0].assign(sharpness_residual=1e3)
     row = verdicts(decomposition, frames[1]).loc["residual-absolute"]

@@ -27,8 +27,9 @@ RISE = 1.1
 class Evidence:
     """One number per run, per experiment or per fit: `experiment`, `name`, `count`, `value`.
 
-    `count` is how many runs the number is of. A number of several runs has its interval in `low`
-    and `high`, or NaN if it has none. `enough` is false if agreement would prove nothing.
+    Those of a run also have its `n`. `count` is how many runs the number is of. A number of several
+    runs has its interval in `low` and `high`, or NaN if it has none. `enough` is false if agreement
+    would prove nothing.
     """
 
     rows: pd.DataFrame
@@ -38,7 +39,7 @@ class Evidence:
 
 def _of_runs(frame: pd.DataFrame, values: pd.Series, *notes: str) -> Evidence:
     """A number of each run in `frame`; runs without one are left out, and counted."""
-    named = frame[["experiment"]].assign(name=courses.run_names(frame), count=1, value=values)
+    named = frame[["experiment", "n"]].assign(name=courses.run_names(frame), count=1, value=values)
     known = named.dropna(subset="value").reset_index(drop=True)
     return Evidence(known, _joined(*notes, _left_out(len(named) - len(known))))
 

@@ -44,13 +44,13 @@ COLUMNS = [
 def check(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Check every claim on the finished runs; one row per claim.
 
-    Each experiment is judged by itself, see `judging.judged`. `verdict` is contradicted if it is in
-    one experiment, and holds if it does in all that have three runs or more; that something can
-    happen holds if it does in one. `measured` is the
-    number of the worst run, `worst_run` its folder; `by_experiment` the verdict of each experiment,
-    its mean with the interval, and its worst run; `earlier` the worst number with the snapshots
-    before the paper's first, where it differs; `settings` says what networks, optimizers, sizes and
-    how many runs of each experiment were looked at.
+    Runs of one size are judged together, see `judging.judged`, and all of an experiment if no size
+    has six. `verdict` is contradicted if it is anywhere, and holds if it does everywhere; that
+    something can happen holds if it does once. `measured` is the number of the worst run,
+    `worst_run` its folder; `by_experiment` the verdicts, each with its median, the interval and its
+    worst run; `earlier` the worst number with the snapshots before the paper's first, where it
+    differs; `settings` says what networks, optimizers, sizes and how many runs of each experiment
+    were looked at.
 
     Returns: `COLUMNS`, all text except `runs`.
     """
@@ -73,8 +73,9 @@ def _row(claim: Claim, finished: pd.DataFrame, runs: pd.DataFrame) -> dict[str, 
     row["settings"] = _settings(found, runs)
     if found.rows.empty:
         return row
-    groups = found.rows.groupby("experiment", sort=False)
-    verdicts = {str(name): judged(claim, rows, found.enough) for name, rows in groups}
+    verdicts = {
+        name: judged(claim, rows, found.enough) for name, rows in _groups(found.rows).items()
+    }
     worst = claim.extreme(found.rows)
     row["measured"] = _number(worst["value"], claim.unit)
     row["worst_run"] = worst["name"]
@@ -82,12 +83,25 @@ def _row(claim: Claim, finished: pd.DataFrame, runs: pd.DataFrame) -> dict[str, 
     row["by_experiment"] = "; ".join(
         f"{name} {_in_words(verdict, claim)}" for name, verdict in verdicts.items()
     )
-    row["earlier"] = _earlier(claim, finished, runs, verdicts)
+    row["earlier"] = _earlier(claim, finished, runs, found)
     return row
 
 
+def _groups(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The runs that are judged together: those of one size, if a size has enough, or all."""
+    groups: dict[str, pd.DataFrame] = {}
+    for experiment, together in rows.groupby("experiment", sort=False):
+        by_size = dict(list(together.groupby("n"))) if "n" in together else {}
+        large = {n: part for n, part in by_size.items() if len(part) >= FEWEST_RUNS}
+        if len(by_size) > 1 and large:
+            groups |= {f"{experiment} N = {n}": part for n, part in large.items()}
+        else:
+            groups[str(experiment)] = together
+    return groups
+
+
 def _together(claim: Claim, verdicts: dict[str, Verdict]) -> str:
-    """The verdict of several experiments; those with too few runs have no say."""
+    """The verdict of several groups; those with too few runs have no say."""
     if all(verdict.count < FEWEST_RUNS for verdict in verdicts.values()):
         return NOT_ENOUGH
     found = {verdict.verdict for verdict in verdicts.values() if verdict.count >= FEWEST_RUNS}
@@ -97,28 +111,29 @@ def _together(claim: Claim, verdicts: dict[str, Verdict]) -> str:
 
 def _in_words(verdict: Verdict, claim: Claim) -> str:
     """Such as `holds, 17 runs: 1.9 × [1.7, 2.2], worst 1.5 ×`."""
-    mean, worst = (_number(value, claim.unit) for value in (verdict.mean, verdict.extreme))
+    median, extreme = (_number(value, claim.unit) for value in (verdict.median, verdict.extreme))
     ends = [_number(end, claim.unit).split()[0] for end in (verdict.low, verdict.high)]
     exact = np.isnan(verdict.low) or verdict.low == verdict.high
     interval = "" if exact else f" [{ends[0]}, {ends[1]}]"
     said = "" if claim.kind is Kind.SEEN else f"{verdict.verdict}, "
     which = "largest" if claim.kind is Kind.SOME else "worst"
-    several = f", {which} {worst}" if worst != mean else ""
-    return f"{said}{verdict.count} run{'s' * (verdict.count > 1)}: {mean}{interval}{several}"
+    several = f", {which} {extreme}" if extreme != median else ""
+    return f"{said}{verdict.count} run{'s' * (verdict.count > 1)}: {median}{interval}{several}"
 
 
-def _earlier(
-    claim: Claim, finished: pd.DataFrame, runs: pd.DataFrame, verdicts: dict[str, Verdict]
-) -> str:
+def _earlier(claim: Claim, finished: pd.DataFrame, runs: pd.DataFrame, found: Evidence) -> str:
     """The worst number of each experiment from its runs' start on, where it is another."""
-    groups = claim.measure(courses.after_transient(finished), runs).rows.groupby(
-        "experiment", sort=False
+    later, before = (
+        {
+            str(name): float(claim.extreme(rows)["value"])
+            for name, rows in evidence.rows.groupby("experiment", sort=False)
+        }
+        for evidence in (found, claim.measure(courses.after_transient(finished), runs))
     )
-    before = {str(name): float(claim.extreme(rows)["value"]) for name, rows in groups}
     return "; ".join(
         f"{name} {_number(value, claim.unit)}"
         for name, value in before.items()
-        if name not in verdicts or value != verdicts[name].extreme
+        if value != later.get(name)
     )
 
 

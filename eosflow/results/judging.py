@@ -1,33 +1,34 @@
-"""One type of claim: a number of each run, what side of a limit it should lie on, and the verdict.
+"""The paper's claims: a number of each run, on which side of a limit it should lie, the verdict.
 
-A verdict comes from the runs of one experiment. It is one of three: the claim holds, it is
-contradicted, or these runs cannot tell.
+A verdict comes from runs of one experiment. It is one of three: the claim holds, it is
+contradicted, or these runs cannot tell. The interval behind it is that of the studies' claims.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
 import pandas as pd
 
-from eosflow.analysis.claims import CANNOT_TELL, CONTRADICTED, HOLDS
-from eosflow.results import courses, power_laws
+from eosflow.analysis import claims
+from eosflow.analysis.claims import CANNOT_TELL, CONTRADICTED, FEWEST_SEEDS, HOLDS
+from eosflow.results import courses
 from eosflow.results.claim_measures import Evidence
 
 NOT_JUDGED = "not judged"  # what the authors saw, and no law
 
-# An experiment with fewer runs neither holds nor contradicts.
-FEWEST_RUNS = 3
+# Fewer neither hold nor contradict: below six runs the sign test has no 95 % interval.
+FEWEST_RUNS = FEWEST_SEEDS
 ROUNDING = 1e-9  # a number that is constant must not count as risen
 
 
 class Kind(Enum):
     """What a claim says of the runs of an experiment."""
 
-    MEAN = "the mean over runs is on the claim's side"
+    USUAL = "the median over runs is on the claim's side"
     EVERY = "every run is on the claim's side"
     SOME = "some runs are on the claim's side"
     SEEN = "the largest that the authors saw"
@@ -48,6 +49,15 @@ class Claim:
     # The snapshots that it is judged by.
     times: Callable[[pd.DataFrame], pd.DataFrame] = courses.paper_times
 
+    @property
+    def inequality(self) -> claims.Claim:
+        """The claim on the median over runs, as the studies judge theirs."""
+        within = (-math.inf, self.limit + ROUNDING) if self.at_most else (-math.inf, math.inf)
+        above = -math.inf if self.at_most else self.limit
+        return claims.Claim(
+            self.name, self.statement, "", "LK24", self.paper, above=above, within=within
+        )
+
     def holds_at(self, values: pd.Series) -> pd.Series:
         """Whether each number is on the claim's side."""
         return values <= self.limit + ROUNDING if self.at_most else values > self.limit
@@ -61,56 +71,51 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one experiment says of a claim: its mean with a 95 % interval, and its extreme run."""
+    """What some runs say of a claim: their median with its 95 % interval, and the extreme run."""
 
     verdict: str
     count: int
-    mean: float
+    median: float
     low: float
     high: float
     extreme: float
 
 
 def judged(claim: Claim, rows: pd.DataFrame, enough: bool = True) -> Verdict:
-    """What the numbers of one experiment say of a claim, by its kind.
+    """What the numbers of some runs say of a claim, by its kind.
 
-    Mean: it holds if the 95 % interval of the mean over runs (Student's t, of logarithms for a
-    ratio) lies on the claim's side, and is contradicted if it lies on the other. Every: it holds if
-    no run is beyond the limit, and is contradicted if the interval of the mean is. Some: it holds
-    if it happened in three runs; that it did not in others contradicts nothing. Otherwise, and
-    with fewer than three runs, the experiment cannot tell.
+    Usual: the 95 % interval of the median over runs, by the sign test, lies on the claim's side or
+    on the other. Every: it holds if no run is beyond the limit, and is contradicted if the interval
+    is. Some: it holds if it happened in six runs; that it did not in others contradicts nothing.
+    Otherwise, and with fewer than six runs, they cannot tell.
     """
     values, count = rows["value"], int(rows["count"].sum())
+    found = claims.interval(values)
     if "low" in rows:  # a fit, with an interval of its own
-        mean, low, high = (float(rows[name].iloc[0]) for name in ("value", "low", "high"))
-    else:
-        mean, low, high = _interval(values, logarithmic=claim.unit == "x")
-    numbers = count, mean, low, high, float(claim.extreme(rows)["value"])
-    ends = pd.Series([low, high])
+        median, low, high = (float(rows[name].iloc[0]) for name in ("value", "low", "high"))
+        found = claims.Interval(median, low, high, count)
+    return Verdict(
+        _verdict(claim, rows, found, enough),
+        count,
+        found.median,
+        found.low,
+        found.high,
+        float(claim.extreme(rows)["value"]),
+    )
+
+
+def _verdict(claim: Claim, rows: pd.DataFrame, found: claims.Interval, enough: bool) -> str:
     if claim.kind is Kind.SEEN:
-        return Verdict(NOT_JUDGED, *numbers)
-    if count < FEWEST_RUNS:
-        return Verdict(CANNOT_TELL, *numbers)
-    sides = claim.holds_at(values)
-    clear = ends.notna().all()
-    against = clear and not claim.holds_at(ends).any()
-    if claim.kind is Kind.EVERY:
-        # A rate of all runs of an experiment is one number, which has no interval.
-        against = against or (len(rows) == 1 and not sides.all())
-        in_favour = sides.all() and enough
-    elif claim.kind is Kind.SOME:
-        against, in_favour = False, sides.sum() >= FEWEST_RUNS
-    else:
-        in_favour = clear and claim.holds_at(ends).all()
-    verdict = HOLDS if in_favour else CONTRADICTED if against else CANNOT_TELL
-    return Verdict(verdict, *numbers)
-
-
-def _interval(values: pd.Series, logarithmic: bool) -> tuple[float, float, float]:
-    """The mean over runs and its 95 % interval, which one run does not have."""
-    numbers = (np.log(values) if logarithmic else values).to_numpy(float).reshape(-1, 1)
-    mean = float(numbers.mean())
-    (half,) = power_laws.half_widths(numbers)
-    ends = np.array([mean, mean - half, mean + half])
-    mean, low, high = np.exp(ends) if logarithmic else ends
-    return float(mean), float(low), float(high)
+        return NOT_JUDGED
+    if int(rows["count"].sum()) < FEWEST_RUNS:
+        return CANNOT_TELL
+    sides = claim.holds_at(rows["value"])
+    if claim.kind is Kind.SOME:
+        return HOLDS if sides.sum() >= FEWEST_RUNS else CANNOT_TELL
+    verdict = CANNOT_TELL if math.isnan(found.low) else claim.inequality.verdict(found)
+    if claim.kind is Kind.USUAL:
+        return verdict
+    # A rate of all runs of an experiment is one number, which has no interval.
+    if verdict == CONTRADICTED or (len(rows) == 1 and not sides.all()):
+        return CONTRADICTED
+    return HOLDS if sides.all() and enough else CANNOT_TELL

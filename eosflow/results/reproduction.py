@@ -25,10 +25,10 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "reproduction.md"
 PICTURES = ("power-law", "figure01", "figure06", "figure07", "figure08")
 MARKS = {"holds": "✓", "contradicted": "✗", "cannot tell": "?"}
-# How claims.csv writes an experiment's number: the mean, its interval, the worst or largest run.
+# How claims.csv writes what some runs say: their median, its interval, the worst or largest run.
 _JUDGED = re.compile(
-    r"^(?P<name>[\w-]+) (?:(?P<verdict>[a-z ]+), )?(?P<count>\d+) runs?: (?P<mean>[^\[,]+?)"
-    r"(?: (?P<interval>\[[^\]]+\]))?(?:, (?:worst|largest) (?P<worst>.+))?$"
+    r"^(?P<name>[\w-]+) (?:N = (?P<n>\d+) )?(?:(?P<verdict>[a-z ]+), )?(?P<count>\d+) runs?: "
+    r"(?P<median>[^\[,]+?)(?: (?P<interval>\[[^\]]+\]))?(?:, (?:worst|largest) (?P<worst>.+))?$"
 )
 
 
@@ -69,29 +69,46 @@ class Evidence:
         rising = grown[(grown["n"] == n) & (grown["sharpness_gauss_newton"] > RISE)]
         return _span(100 * np.log(rising["m_norm2"]) / np.log(rising["sharpness_gauss_newton"]))
 
-    def said(self, claim: str, experiment: str) -> dict[str, str]:
-        """What claims.csv says of an experiment: verdict, count, mean, interval, worst."""
-        for part in str(self.claims.loc[claim, "by_experiment"]).split("; "):
-            found = _JUDGED.match(part)
-            if found and found["name"] == experiment:
-                return {name: value or "" for name, value in found.groupdict().items()}
-        return {}
+    def said(self, claim: str, experiment: str) -> list[dict[str, str]]:
+        """What claims.csv says of an experiment, by size or once: verdict, count, median, …"""
+        parts = str(self.claims.loc[claim, "by_experiment"]).split("; ")
+        found = [match.groupdict("") for part in parts if (match := _JUDGED.match(part))]
+        return [said for said in found if said["name"] == experiment]
+
+    def worst(self, claim: str, experiment: str) -> str:
+        """The number of the run furthest from a claim."""
+        numbers = [said["worst"] or said["median"] for said in self.said(claim, experiment)]
+        return max(numbers, key=_value)
 
     def cell(self, claim: str, experiment: str) -> str:
-        """Mark and number of an experiment: of a bound its worst run, else the mean."""
+        """Marks and numbers of an experiment: of a bound the worst run, else the median."""
         said = self.said(claim, experiment)
         if not said:
             return "–"
-        bound = str(self.claims.loc[claim, "paper"]).startswith("≤")
-        number = said["worst"] or said["mean"] if bound else f"{said['mean']} {said['interval']}"
-        return f"{MARKS.get(said['verdict'], '')} {number}".strip()
+        marks = [MARKS.get(one["verdict"], "") for one in said]
+        if str(self.claims.loc[claim, "paper"]).startswith("≤"):
+            mark = next((one for one in ("✗", "?", "✓") if one in marks), "")
+            odd = [one["n"] for one in said if MARKS.get(one["verdict"], "") == mark != "✓"]
+            where = f" at {', '.join(odd)}" if len(said) > 1 and any(odd) else ""
+            return f"{mark} {self.worst(claim, experiment)}{where}".strip()
+        if len(said) == 1:
+            return f"{marks[0]} {said[0]['median']} {said[0]['interval']}".strip()
+        if len(set(marks)) == 1:
+            ordered = sorted((one["median"] for one in said), key=_value)
+            return f"{marks[0]} {ordered[0].split()[0]} to {ordered[-1]}"
+        each = zip(marks, said, strict=True)
+        return ", ".join(f"{mark} {one['median']} at {one['n']}" for mark, one in each)
 
     def earlier(self, claim: str, experiment: str) -> str:
         """The worst number with the snapshots before the paper's first."""
         parts = (part.split(" ", 1) for part in str(self.claims.loc[claim, "earlier"]).split("; "))
         found = {part[0]: part[1] for part in parts if len(part) == 2}
-        said = self.said(claim, experiment)
-        return found.get(experiment) or said["worst"] or said["mean"]
+        return found.get(experiment) or self.worst(claim, experiment)
+
+
+def _value(text: str) -> float:
+    """The number that a text such as `38.3 %` begins with."""
+    return float(text.split()[0])
 
 
 def _span(values: pd.Series) -> str:
