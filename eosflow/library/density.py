@@ -139,10 +139,11 @@ def _spectrum(
         dtype = theta.dtype
     bar = count_progress("products", count * steps, "") if progress else None
 
-    def apply(block: Tensor, out: Tensor) -> None:
+    def apply(block: Tensor, out: Tensor) -> Tensor:
         evaluation.product(matrix, block, out)
         if bar is not None:
             bar.update(block.shape[1])
+        return out
 
     try:
         found = spectrum(apply, rows.to(dtype), steps)

@@ -121,7 +121,7 @@ class _Tracer(GradientOptimizer):
 
     def _buffers(self) -> tuple[str, ...]:
         # Each subclass has a whole optimizer behind this one.
-        return (*super()._buffers(), "fisher")  # type: ignore[safe-super]
+        return (*super()._buffers(), "fisher")
 
     def _gradient(
         self, objective: Objective, evaluation: Evaluation, state: State

@@ -159,12 +159,12 @@ def choices() -> pd.DataFrame:
     runs = later.groupby(keys)
     peak = np.log(runs["alignment_product"].max())
     rise = runs["sharpness_hessian"].max() / runs["sharpness_hessian"].first()
-    means = np.exp(peak.groupby(["experiment", "n"]).mean()).unstack()
+    means: pd.DataFrame = np.exp(peak.groupby(["experiment", "n"]).mean()).unstack()
     rises = rise.groupby(["experiment", "n"]).median().unstack()
-    table = means.rename(columns=lambda n: f"peak_{n}").join(
+    table: pd.DataFrame = means.rename(columns=lambda n: f"peak_{n}").join(
         rises.rename(columns=lambda n: f"rise_{n}")
     )
-    sizes = sorted(means.columns)
+    sizes = sorted(map(int, means.columns))
     table["exponent"] = np.log(means[sizes[1]] / means[sizes[0]]) / np.log(sizes[1] / sizes[0])
     return table
 

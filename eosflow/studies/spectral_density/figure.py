@@ -44,9 +44,15 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
 
 def _draw(axes: Axes, rows: pd.DataFrame) -> None:
     axes.step(rows["value"], rows["count_exact"], where="post", color=style.INK, lw=1.0)
-    look = {"fmt": "o", "ms": 2, "elinewidth": 0.7, "color": style.FIRST}
-    error = 2 * rows["count_error"]
-    axes.errorbar(rows["value"], rows["count"], error, errorevery=2, markevery=2, **look)
+    axes.errorbar(
+        *(rows["value"], rows["count"], 2 * rows["count_error"]),
+        fmt="o",
+        ms=2,
+        elinewidth=0.7,
+        color=style.FIRST,
+        errorevery=2,
+        markevery=2,
+    )
     if rows["law"].notna().any():
         axes.plot(rows["value"], rows["law"], color=style.SECOND, lw=1.2, ls="--")
     axes.set_xscale("symlog", linthresh=LINEAR)
