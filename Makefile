@@ -3,7 +3,8 @@
 # make generate   the pages that are made of the code, and the keys of what is new
 # make docs   the pages as a web site in site/, with all links between them checked
 # make fuzz   damage and kill a small campaign for ten minutes: nothing may come out wrong (MINUTES=60)
-# make bench  speed and memory against the targets, into results/benchmarks.csv (Linux, 8 GiB, twenty minutes);
+# make bench  speed and memory against the targets, into results/benchmarks.csv, and the library against its peers,
+#             into results/benchmarks-library.csv (Linux, 8 GiB, half an hour);
 #             make bench LARGE=--large adds CIFAR-10 at N = 1562 and the peer's first steps, twenty minutes more
 # make test-slurm   the demo on a SLURM cluster that it starts on this machine (needs root)
 PYTHON ?= python3
@@ -46,6 +47,8 @@ fuzz: .venv/test
 bench: .venv/test
 	MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_MMAP_THRESHOLD_=100000000000 \
 		$(BIN)/python benchmarks/bench.py $(LARGE)
+	MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_MMAP_THRESHOLD_=100000000000 \
+		$(BIN)/python benchmarks/library.py
 
 # Made again only when the dependencies change. All that pip fetches is compared with its SHA-256 in
 # envs/, but torch: its builds differ with the accelerator, and the one that pip finds is taken, or

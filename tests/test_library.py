@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
@@ -460,3 +461,16 @@ def test_density_and_trace_are_those_of_the_dense_matrix() -> None:
     for wrong in ({"probes": 1}, {"steps": 0}, {"matrix": "hesian"}):
         with pytest.raises(eosflow.UserError, match="|".join(wrong)):
             eosflow.spectral_density(own, **wrong)  # type: ignore[arg-type]
+
+
+def test_tables_and_arrays_are_the_tensors_they_hold() -> None:
+    inputs, labels = data_of()
+    table = pd.DataFrame(inputs.numpy(), columns=list("abcdef"))
+    own = eosflow.Problem(Forward(), "cross_entropy", (table, pd.Series(labels.numpy())))
+    assert torch.equal(own.objective.inputs, inputs.double())
+    assert torch.equal(own.objective.targets, labels)
+    with pytest.raises(eosflow.UserError, match="one DataFrame was given"):
+        eosflow.Problem(Forward(), "cross_entropy", table)
+    words_ = pd.DataFrame({"a": ["x"] * N})
+    with pytest.raises(eosflow.UserError, match="Encode words"):
+        eosflow.Problem(Forward(), "cross_entropy", (words_, labels))

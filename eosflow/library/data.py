@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
@@ -171,7 +172,7 @@ def _cat(parts: list[Any]) -> Tensor:
 
 def _tensor(part: Any) -> Tensor:
     if hasattr(part, "to_numpy"):
-        part = part.to_numpy()
+        part = np.array(part.to_numpy())  # a copy that may be written to
     try:
         tensor: Tensor = torch.as_tensor(part)
     except (TypeError, ValueError, RuntimeError) as error:
