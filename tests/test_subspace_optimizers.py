@@ -20,13 +20,16 @@ from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.base import Objective
 from eosflow.objectives.module import ModuleObjective
 from eosflow.optimizers import OPTIMIZERS
+from eosflow.optimizers.augmentation import crop_and_flip
 from eosflow.optimizers.base import Optimizer, State
 from eosflow.optimizers.batches import Batches, FullBatch, Shuffled
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.optimizers.subspace import BulkSGD, DominantSGD, NudgedSGD, SubspaceOptimizer
 from eosflow.runs.train import train
+from eosflow.spectra.randomness import generator
 from eosflow.storage.columns import types_of
+from eosflow.storage.errors import UserError
 from eosflow.storage.settings import from_record, record
 
 KINDS = (NudgedSGD, DominantSGD, BulkSGD)
@@ -181,6 +184,66 @@ def test_with_fewer_examples_it_is_that_of_the_first_of_them() -> None:
         assert known == pytest.approx(expected.tolist(), rel=1e-8)
 
 
+def test_by_magnitude_it_is_that_of_the_largest_absolute_eigenvalues(
+    dense: tuple[Tensor, Tensor],
+) -> None:
+    objective, theta = small_problem("cross_entropy")
+    values, vectors = dense
+    order = values.abs().argsort(descending=True)
+    assert (values[order[:6]] < 0).any()  # else the two would be the same
+    optimizer = DominantSGD(learning_rate=0.1, k=5, which="magnitude", eigen_tolerance=1e-7)
+    courses, sights = walked(objective, optimizer, theta, 1)
+    assert sights[0].step is not None
+    known = [sights[0].step.facts[f"eigenvalue_{m}"] for m in range(1, 7)]
+    assert known == pytest.approx(values[order[:6]].tolist(), rel=1e-6)
+    top, gradient = vectors[:, order[:5]], sights[0].evaluation.gradient
+    moved = courses[1].theta - courses[0].theta
+    torch.testing.assert_close(moved, -0.1 * top @ (top.T @ gradient), rtol=1e-5, atol=1e-9)
+
+
+def test_fresh_examples_are_others_at_each_search_and_the_same_again() -> None:
+    objective, theta = small_problem("cross_entropy")
+    still = BulkSGD(learning_rate=1e-12, k=2, examples=6, every=1, eigen_tolerance=1e-8)
+    fresh = still.model_copy(update={"sample": "fresh"})
+    seen = [
+        [step.facts["eigenvalue_1"] for current in walked(*each)[1] if (step := current.step)]
+        for each in ((objective, one, theta, 4) for one in (still, fresh, fresh))
+    ]
+    first, once, again = seen
+    assert first == pytest.approx([first[0]] * 4, rel=1e-6)
+    assert once == again and len({f"{value:.6g}" for value in once}) == 4
+    largest = [
+        torch.linalg.eigvalsh(dense_hessian(objective.batch(rows), "cross_entropy", theta))[-1]
+        for rows in (
+            torch.randperm(13, generator=generator(0, f"examples of search {search}"))[:6]
+            for search in range(4)
+        )
+    ]
+    assert once == pytest.approx([value.item() for value in largest], rel=1e-6)
+
+
+def test_fresh_augmented_examples_are_cropped_and_flipped_and_need_images() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 3)).double()
+    network = ModuleNetwork(module, (3, 8, 8), lambda module, stream: None)
+    inputs = torch.rand(9, 192, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    objective = ModuleObjective(network, "cross_entropy", inputs, torch.arange(9) % 3)
+    theta = network.initialize(0).double()
+    optimizer = DominantSGD(
+        learning_rate=0.1, k=1, examples=5, sample="fresh-augmented", eigen_tolerance=1e-8
+    )
+    _, sights = walked(objective, optimizer, theta, 1)
+    rows = torch.randperm(9, generator=generator(0, "examples of search 0"))[:5]
+    changed = crop_and_flip(inputs[rows].reshape(5, 3, 8, 8), rows, 9, 0, 0).reshape(5, 192)
+    part = ModuleObjective(network, "cross_entropy", changed, (torch.arange(9) % 3)[rows])
+    whole = part.evaluate(theta).hessian(torch.eye(len(theta), dtype=torch.float64))
+    assert sights[0].step is not None
+    largest = torch.linalg.eigvalsh(whole)[-1].item()
+    assert sights[0].step.facts["eigenvalue_1"] == pytest.approx(largest, rel=1e-6)
+    plain, start_ = small_problem("cross_entropy")
+    with pytest.raises(UserError, match="fresh-augmented"):
+        walked(plain, optimizer, start_, 1)
+
+
 def test_a_search_cut_short_says_so() -> None:
     objective, theta = start()
     optimizer = BulkSGD(learning_rate=0.1, eigen_tolerance=1e-9, max_block_products=2)
@@ -236,6 +299,7 @@ ALL: list[SubspaceOptimizer] = [
     NudgedSGD(learning_rate=0.05, gamma=0.1, momentum=0.5, k=3, every=4),
     NudgedSGD(learning_rate=0.05, gamma=0.1, k=3, examples=8, weight_decay=0.1),
     DominantSGD(learning_rate=0.05, k=2),
+    NudgedSGD(learning_rate=0.05, k=2, examples=8, every=2, sample="fresh", which="magnitude"),
     BulkSGD(learning_rate=0.05, k=2, every=3, momentum=0.5, clip_norm=0.5, drop_at=(3,)),
 ]
 each = pytest.mark.parametrize("optimizer", ALL, ids=lambda item: item.describe())

@@ -1,7 +1,7 @@
 """SGD whose step is changed in the subspace of the sharpest directions alone.
 
-V (P, K) are the top K eigenvectors of 𝓗, of the whole loss or of a fixed sample of the examples,
-never of a batch. They are found at the first step and every so many steps after it.
+V (P, K) are the top K eigenvectors of 𝓗, of the whole loss or of a sample of the examples, never of
+a batch. They are found at the first step and every so many steps after it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import dataclasses
 import math
 from abc import abstractmethod
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from pydantic import Field
 
 from eosflow.optimizers.base import State, Step
 from eosflow.optimizers.gradient import Buffers, GradientOptimizer
 from eosflow.storage.columns import Column, Columns, counted
+from eosflow.storage.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from eosflow.objectives.base import Evaluation, Objective
-    from eosflow.spectra.eigenpairs import EigenPairs
 
 
 class SubspaceOptimizer(GradientOptimizer):
@@ -48,6 +48,14 @@ class SubspaceOptimizer(GradientOptimizer):
         description="the first so many examples have the 𝓗 whose directions they are; all, where "
         "there are fewer",
         ge=1,
+    )
+    sample: Literal["first", "fresh", "fresh-augmented"] = Field(
+        "first",
+        description="which so many: the first, others at each search, or others that are images, "
+        "cropped and flipped at random",
+    )
+    which: Literal["largest", "magnitude"] = Field(
+        "largest", description="the eigenvalues whose directions they are: largest, or largest |λ|"
     )
     eigen_tolerance: float = Field(
         0.001,
@@ -97,8 +105,19 @@ class SubspaceOptimizer(GradientOptimizer):
         from eosflow.spectra.eigenpairs import random_start
 
         pairs = min(self.k + 1, len(theta))
+        if self.sample == "fresh-augmented" and len(_shape(objective)) != 3:
+            raise UserError(
+                f"sample: fresh-augmented was given to {self.name}, and the network does not read "
+                "inputs as (channels, height, width): take one that does, such as cnn, or fresh."
+            )
+        more: State = {}
+        if self.sample != "first":
+            more = {"searches": 0, "sample_seed": seed}
+        if self.which == "magnitude":
+            more["lowest"] = random_start(len(theta), pairs, theta, seed + 1).T
         return {
             **super().init(objective, theta, seed),
+            **more,
             "wait": 0,
             "basis": random_start(len(theta), pairs, theta, seed).T,
             "eigenvalues": theta.new_zeros(pairs),
@@ -116,23 +135,19 @@ class SubspaceOptimizer(GradientOptimizer):
         """One step, after a search where one is due; None where it is not finite."""
         import torch
 
-        products, held = 0, {name: state[name] for name in _HELD}
+        products, held = 0, {name: state[name] for name in _HELD if name in state}
         if held["wait"] == 0:
             try:
-                with self._curvature(objective, evaluation) as seen:
-                    pairs = self._search(seen, cast("Tensor", state["basis"]))
+                with self._curvature(objective, evaluation, state) as seen:
+                    found, products = self._search(seen, state)
             except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # 𝓗 is not finite
                 return None
             whole = objective.whole or objective
-            held = {
-                # The first batch of an epoch is a full one.
-                "wait": self.every or math.ceil(whole.examples / objective.examples),
-                "basis": pairs.vectors.T.clone(),
-                "eigenvalues": pairs.values,
-                "residual": pairs.relative_residual,
-                "converged": pairs.converged,
-            }
-            products = pairs.applications
+            # The first batch of an epoch is a full one.
+            wait = self.every or math.ceil(whole.examples / objective.examples)
+            held |= {"wait": wait, **found}
+            if "searches" in held:
+                held["searches"] = cast(int, held["searches"]) + 1
         step = super().step(objective, evaluation, {**state, **held}, max_flow_time)
         if step is None:
             return None
@@ -148,24 +163,68 @@ class SubspaceOptimizer(GradientOptimizer):
         return dataclasses.replace(step, state=after, facts=facts)
 
     @contextmanager
-    def _curvature(self, objective: Objective, evaluation: Evaluation) -> Iterator[Evaluation]:
+    def _curvature(
+        self, objective: Objective, evaluation: Evaluation, state: State
+    ) -> Iterator[Evaluation]:
         """θ as a point of the loss whose 𝓗 has the directions."""
         import torch
 
+        from eosflow.optimizers.augmentation import crop_and_flip
+        from eosflow.spectra.randomness import generator
+
         whole = objective.whole or objective
-        if whole is objective and self.examples >= whole.examples:
+        if whole is objective and self.sample == "first" and self.examples >= whole.examples:
             yield evaluation
             return
-        if self.examples < whole.examples:
-            whole = whole.batch(torch.arange(self.examples, device=evaluation.theta.device))
+        count = min(self.examples, whole.examples)
+        if self.sample != "first":
+            seed, search = cast(int, state["sample_seed"]), cast(int, state["searches"])
+            stream = generator(seed, f"examples of search {search}")
+            rows = torch.randperm(whole.examples, generator=stream)[:count]
+            part = whole.batch(rows.to(evaluation.theta.device))
+            if self.sample == "fresh-augmented":
+                images = part.inputs.reshape(count, *_shape(whole))
+                changed = crop_and_flip(images, rows, whole.examples, seed, search)
+                part.inputs = changed.reshape(part.inputs.shape)
+            whole = part
+        elif count < whole.examples:
+            whole = whole.batch(torch.arange(count, device=evaluation.theta.device))
         seen = whole.evaluate(evaluation.theta)
         yield seen
 
-    def _search(self, seen: Evaluation, basis: Tensor) -> EigenPairs:
+    def _search(self, seen: Evaluation, state: State) -> tuple[State, int]:
+        """What a search leaves to the steps after it, and its block products."""
+        import torch
+
         from eosflow.spectra.eigenpairs import top_eigenpairs
 
-        limit = self.max_block_products
-        return top_eigenpairs(seen.hessian, basis.T, self.eigen_tolerance, limit)
+        limits = self.eigen_tolerance, self.max_block_products
+        top = top_eigenpairs(seen.hessian, cast("Tensor", state["basis"]).T, *limits)
+        found: State = {
+            "basis": top.vectors.T.clone(),
+            "eigenvalues": top.values,
+            "residual": top.relative_residual,
+            "converged": top.converged,
+        }
+        if self.which == "largest":
+            return found, top.applications
+
+        def negated(block: Tensor, out: Tensor) -> Tensor:
+            return seen.hessian(block, out).neg_()
+
+        low = top_eigenpairs(negated, cast("Tensor", state["lowest"]).T, *limits)
+        # Those of one sign come from one search, so that none is there twice.
+        values = torch.cat([top.values, -low.values])
+        ours = torch.cat([top.values > 0, low.values > 0])
+        order = torch.where(ours, values.abs(), -1).argsort(descending=True)[: len(top.values)]
+        vectors = torch.cat([top.vectors, low.vectors], dim=1)[:, order]
+        return {
+            "basis": vectors.T.clone(),
+            "eigenvalues": values[order],
+            "lowest": low.vectors.T.clone(),
+            "residual": max(top.relative_residual, low.relative_residual),
+            "converged": top.converged and low.converged,
+        }, top.applications + low.applications
 
     def _update(
         self, theta: Tensor, gradient: Tensor, rate: float, count: int, buffers: Buffers
@@ -198,8 +257,17 @@ class SubspaceOptimizer(GradientOptimizer):
         """The factors a on what lies in the subspace and b on the rest."""
 
 
+def _shape(objective: Objective) -> tuple[int, ...]:
+    """The shape of one input as the network reads it; empty for one that takes plain numbers."""
+    shape: tuple[int, ...] = getattr(objective.network, "shape", ())
+    return shape
+
+
 # What a search leaves to the steps after it.
-_HELD = ("wait", "basis", "eigenvalues", "residual", "converged")
+_HELD = (
+    *("wait", "basis", "eigenvalues", "residual", "converged"),
+    *("searches", "sample_seed", "lowest"),
+)
 
 
 class NudgedSGD(SubspaceOptimizer):

@@ -29,7 +29,9 @@ def section(study: Study) -> str:
     if not study.judged:
         return "\n\n".join(parts)
     if not table.exists():
-        parts.append("Verdicts: **not run** since they come from intervals.")
+        parts.append(
+            "Verdicts: **not run**. A picture above is of an earlier version of the study."
+        )
         return "\n\n".join(parts)
     verdicts = study.judge(pd.read_csv(table))
     lines = ["| statement | on | source | median | 95 % | seeds | verdict |", "|---" * 7 + "|"]

@@ -8,4 +8,4 @@ WHOLE, REMOVED, ONLY = "SGD", "sharpest direction removed", "sharpest direction 
 # Where the methods begin.
 INITIALISATION, CHECKPOINT = "initialisation", "checkpoint"
 
-STUDY = Study(__name__, version=1)
+STUDY = Study(__name__, version=2)

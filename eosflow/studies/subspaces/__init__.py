@@ -8,4 +8,4 @@ DESCENT, DOMINANT, BULK = "gradient descent", "Dominant-SGD", "Bulk-SGD"
 STALE = "Dominant-SGD, subspace of up to ten steps ago"
 NUDGED, PUSHED = "Nudged-SGD, γ = 0.1", "Nudged-SGD, γ = 5"
 
-STUDY = Study(__name__, version=1)
+STUDY = Study(__name__, version=2)

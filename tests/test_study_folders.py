@@ -1,0 +1,76 @@
+"""Every study is a folder that says everything about itself, whatever studies there are."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from eosflow.analysis import claims
+from eosflow.results import columns
+from eosflow.studies import STUDIES, Study, page
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ROOT / "eosflow" / "studies"
+each = pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+
+
+def test_every_folder_is_in_the_registry_once() -> None:
+    folders = {path.parent.name for path in FOLDERS.glob("*/words.yaml")}
+    assert sorted(study.package.rsplit(".", 1)[-1] for study in STUDIES.values()) == sorted(folders)
+
+
+@each
+def test_its_table_comes_from_one_module_and_its_words_are_whole(study: Study) -> None:
+    folder = FOLDERS / study.name.replace("-", "_")
+    assert (folder / "rows.py").exists() != (folder / "table.py").exists()
+    assert study.title and study.caption and study.words["heading"] and study.words["text"]
+    (file,) = (file for file in columns.files() if file.path == study.data)
+    assert all(column.symbol and column.equation and column.unit for column in file.columns)
+
+
+@each
+def test_nothing_outside_of_its_folder_names_it(study: Study) -> None:
+    name = study.package.rsplit(".", 1)[-1]
+    module = re.compile(rf"eosflow\.studies\.{name}\b|studies/{re.escape(study.name)}/")
+    others = [
+        path
+        for path in [*(ROOT / "eosflow").rglob("*.py"), *(ROOT / "rules").glob("*.smk")]
+        if not path.is_relative_to(FOLDERS)
+    ]
+    assert not [path.name for path in others if module.search(path.read_text(encoding="utf-8"))]
+
+
+@each
+def test_its_recorded_table_has_its_columns_and_can_be_judged(study: Study) -> None:
+    path = page.RECORDED / f"{study.name}.csv"
+    if not path.exists():
+        pytest.skip("not run at this version")
+    table = pd.read_csv(path)
+    (file,) = (file for file in columns.files() if file.path == study.data)
+    unknown = [name for name in table if file.column(str(name)) is None]
+    unused = [c.name for c in file.columns if not any(c.is_called(str(name)) for name in table)]
+    assert (unknown, unused) == ([], [])
+    assert study.draw(path).axes
+    if study.judged:
+        verdicts = study.judge(table)
+        assert list(verdicts) == claims.COLUMNS
+        assert set(verdicts["verdict"]) <= set(claims.VERDICTS)
+        ours = verdicts["source"] == claims.EXPECTED
+        assert not verdicts.loc[ours, "verdict"].isin([claims.HOLDS, claims.CONTRADICTED]).any()
+
+
+def test_what_draws_and_judges_needs_no_torch() -> None:
+    modules = [
+        f"{study.package}.{name}"
+        for study in STUDIES.values()
+        for name, there in (("claims", study.judged), ("figure", study.drawn))
+        if there
+    ]
+    code = f"import sys, {', '.join(modules)}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
