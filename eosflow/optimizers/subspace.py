@@ -219,7 +219,7 @@ class SubspaceOptimizer(GradientOptimizer):
         order = torch.where(ours, values.abs(), -1).argsort(descending=True)[: len(top.values)]
         vectors = torch.cat([top.vectors, low.vectors], dim=1)[:, order]
         return {
-            "basis": vectors.T.clone(),
+            "basis": vectors.T.contiguous(),
             "eigenvalues": values[order],
             "lowest": low.vectors.T.clone(),
             "residual": max(top.relative_residual, low.relative_residual),

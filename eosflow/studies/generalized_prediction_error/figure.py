@@ -45,7 +45,8 @@ def _ridge(axes: Axes, rows: pd.DataFrame) -> None:
         ms=4,
         label="at new inputs",
     )
-    axes.set_title(r"ridge: $E_\mathrm{test} - E_\mathrm{train}$")
+    axes.set_title("ridge regression")
+    axes.set_ylabel(r"$E_\mathrm{test} - E_\mathrm{train}$")
     axes.set_xlabel(r"$p_\mathrm{eff}$")
     style.log_axis(axes)
 
@@ -68,7 +69,8 @@ def _evidence(axes: Axes, rows: pd.DataFrame) -> None:
             label=f"{word} model, degree {degree:g}",
         )
     axes.set_xticks(np.arange(len(degrees)), [f"degree {degree:g}" for degree in degrees])
-    axes.set_title("log evidence below the best")
+    axes.set_title("three polynomial models")
+    axes.set_ylabel("log evidence below the best")
     axes.set_xlabel("data drawn from")
     axes.set_yscale("symlog", linthresh=1)
     axes.set_ylim(top=0.5)
@@ -81,7 +83,8 @@ def _noise(axes: Axes, rows: pd.DataFrame) -> None:
         medians = group.groupby("scale")[["added", "predicted"]].median()
         axes.plot(medians.index, medians["predicted"], color=color, lw=1.0)
         axes.plot(medians.index, medians["added"], "o", color=color, ms=3.5, label=str(kind))
-    axes.set_title("added loss; lines: second order")
+    axes.set_title("cheb-4; lines: second order")
+    axes.set_ylabel("added loss")
     axes.set_xlabel("deviation s of the noise")
     axes.set_xscale("log")
     axes.set_yscale("log")

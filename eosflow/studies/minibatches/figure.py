@@ -28,7 +28,7 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
     for row, ((network, n), runs) in enumerate(groups):
         cosines, changes, sharpness = panels[3 * row : 3 * row + 3]
         _cosines(cosines, runs)
-        cosines.set_title(f"{network}, N = {n}: cosines")
+        cosines.set_title(f"{network}, N = {n}")
         _changes(changes, runs)
         _sharpness(sharpness, runs)
     return figure
@@ -46,6 +46,7 @@ def _cosines(axes: Axes, runs: pd.DataFrame) -> None:
     random = runs["cosine_random"].median()
     axes.axhline(random, color=style.MUTED, lw=0.8, ls="--", label="random direction")
     axes.set_xlabel("direction, the sharpest first")
+    axes.set_ylabel("mean |cosine|")
     style.log_axis(axes)
     axes.legend(loc="best", fontsize=6)
 
@@ -59,7 +60,8 @@ def _changes(axes: Axes, runs: pd.DataFrame) -> None:
         axes.plot(seeds.columns, seeds.median(), ls=line, color=color, lw=1.6, label=label)
     axes.axvline(1, color=style.MUTED, lw=0.6, ls=":")
     axes.axhline(0, color=style.MUTED, lw=0.6)
-    axes.set_title(f"change of the loss, step {last['iteration'].iloc[0]}")
+    axes.set_title(f"step {last['iteration'].iloc[0]}")
+    axes.set_ylabel("mean change of the loss")
     axes.set_xlabel("α, length of the step")
     # Linear near 0, where the changes are of either sign.
     axes.set_yscale("symlog", linthresh=0.1)
@@ -73,6 +75,6 @@ def _sharpness(axes: Axes, runs: pd.DataFrame) -> None:
     )
     ends = [runs["sharpness"].min(), runs["sharpness"].max()]
     axes.plot(ends, ends, color=style.MUTED, lw=0.8, ls="--", label="equal")
-    axes.set_title(r"mean $\lambda_1$ of batches")
+    axes.set_ylabel(r"mean $\lambda_1(\mathcal{H}_B)$ of batches")
     axes.set_xlabel(r"$\lambda_1(\mathcal{H})$ of all examples")
     axes.legend(loc="best", fontsize=6)

@@ -35,7 +35,8 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
     for row, ((network, n), runs) in enumerate(groups):
         for axes, (title, columns) in zip(panels[4 * row :], PANELS.items(), strict=False):
             _panel(axes, runs, columns)
-            axes.set_title(f"{network}, N = {n}: {title}")
+            axes.set_title(f"{network}, N = {n}")
+            axes.set_ylabel(title)
             if "accuracy" not in title:
                 style.log_axis(axes)
     return figure

@@ -38,9 +38,10 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
         _marks(axes, known, column)
         axes.set_ylabel("accuracy on held-out examples (%)")
     training.set_xlabel("accuracy on the training examples (%)")
-    training.set_title("train against test")
     sharpness.set_xlabel(r"sharpness $\lambda_1(\mathcal{H})$")
-    sharpness.set_title("sharpness against test")
+    problems = list(frame.loc[frame["statistic"] == MEDIAN, "problem"].unique())
+    for axes in (training, sharpness):
+        axes.set_title(problems[0] if len(problems) == 1 else "")
     style.log_time_axis(sharpness)
     return figure
 
@@ -75,6 +76,8 @@ def _marks(axes: Axes, known: pd.DataFrame, column: str) -> None:
         axes.legend(fontsize=FONT)
     axes.margins(0.24, 0.1)
     axes.autoscale_view()  # else the limits are those of before
+    if column == "accuracy":
+        axes.set_xlim(right=min(100, axes.get_xlim()[1]))
     points = middle[[column, "held_out_accuracy"]].to_numpy(dtype=float)
     _labels(axes, points, names, np.array(bars, dtype=float))
 
@@ -100,7 +103,7 @@ def _labels(
         hidden = sum(_overlap(box, other) for other in taken)
         outside = np.maximum(0, -box[:2]).sum() + np.maximum(0, box[2:] - PANEL).sum()
         thin = sum(_overlap(box, bar) for bar in crossed)
-        return float(hidden + 0.2 * thin + 0.2 * outside + 0.02 * abs(up))
+        return float(hidden + 0.2 * thin + 5 * outside + 0.02 * abs(up))
 
     for (x, y), point, name in zip(places, points, names, strict=True):
         width = LETTER * len(name)

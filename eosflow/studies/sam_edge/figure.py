@@ -42,7 +42,7 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
         "loss",
     )
     for axes, title in zip(panels, titles, strict=True):
-        axes.set_title(title)
+        axes.set_ylabel(title)
         axes.set_xlabel("iteration")
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure

@@ -25,10 +25,12 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
         (_, run), *_ = runs.groupby(["seed", "subset_seed"])
         above, below = panels[column], panels[count + column]
         _eigenvalues(above, run)
-        above.set_title(f"{experiment}: eigenvalues of the Hessian")
+        above.set_title(experiment)
+        above.set_ylabel("eigenvalues of the Hessian")
+        above.legend(fontsize=6, loc="best")
         below.plot(run["iteration"], run["accuracy"], color=style.FIRST, label="trained on")
         below.plot(run["iteration"], run["held_out_accuracy"], color=style.SECOND, label="held out")
-        below.set_title(f"{experiment}: accuracy")
+        below.set_ylabel("accuracy")
         below.set_xlabel("iteration")
         below.legend(loc="best")
     return figure
@@ -38,7 +40,9 @@ def _eigenvalues(axes: Axes, run: pd.DataFrame) -> None:
     names = [name for name in run if str(name).startswith("eigenvalue_")]
     colors = mpl.colormaps["viridis"](np.linspace(0.0, 0.85, len(names)))
     for name, color in zip(names, colors, strict=True):
-        axes.plot(run["iteration"], run[name], color=color, lw=1.0)
+        number = str(name).removeprefix("eigenvalue_")
+        label = f"$\\lambda_{{{number}}}$" if name in (names[0], names[-1]) else None
+        axes.plot(run["iteration"], run[name], color=color, lw=1.0, label=label)
         loose = run[run["converged"].astype(str) == "False"]
         axes.plot(loose["iteration"], loose[name], "o", ms=3, mfc="none", mec=color)
     style.log_axis(axes)

@@ -44,7 +44,7 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
             axes.plot(times, rows[name], ms=2.5, label=scheme, **look)
         axes.set_xscale("log")
         axes.set_xlim(left, frame["flow_time"].max())
-        axes.set_title(label)
+        axes.set_ylabel(label)
         style.log_axis(axes)
     for axes in panels[-2:]:
         axes.set_xlabel("gradient-flow time t (left edge: the start)")
