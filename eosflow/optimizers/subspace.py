@@ -246,7 +246,11 @@ class SubspaceOptimizer(GradientOptimizer):
         often = {0: "once per epoch", 1: "in every step"}.get(
             self.every, f"every {self.every} steps"
         )
-        return [self._title(), *words, f"the {self.k} sharpest directions found {often}"]
+        found = f"the {self.k} sharpest directions found {often}"
+        if self.which == "magnitude":
+            found = f"the {self.k} directions of largest |λ| found {often}"
+        more = {"fresh": " on fresh examples", "fresh-augmented": " on fresh, augmented examples"}
+        return [self._title(), *words, found + more.get(self.sample, "")]
 
     @abstractmethod
     def _title(self) -> str:
