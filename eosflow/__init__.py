@@ -33,6 +33,7 @@ _LIBRARY = (
     "spectral_density",
     "trace",
 )
+_MODULES = ("integrations", "plot")
 _REGISTRIES = {
     "eosflow.optimizers": "OPTIMIZERS",
     "eosflow.optimizers.batches": "BATCHES",
@@ -52,7 +53,9 @@ if not TYPE_CHECKING:  # what a type checker does not know is a mistake
 
     def __getattr__(name: str) -> Any:
         """A public name, imported now. Source: PEP 562."""
-        if name in _LIBRARY:
+        if name in _MODULES:
+            found = importlib.import_module(f"eosflow.{name}")
+        elif name in _LIBRARY:
             found = getattr(importlib.import_module("eosflow.library"), name)
         elif name[:1].isupper() and name in (plugins := _plugins()):
             found = plugins[name]
@@ -63,4 +66,4 @@ if not TYPE_CHECKING:  # what a type checker does not know is a mistake
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LIBRARY, *_plugins()})
+    return sorted({*globals(), *_LIBRARY, *_MODULES, *_plugins()})

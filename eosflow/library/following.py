@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from pydantic import Field
 from torch import Tensor, nn
 
+from eosflow.library.measuring import named
 from eosflow.library.problem import Problem
 from eosflow.library.recording import Recorder, Shown
+from eosflow.library.saved import Course, load, save
 from eosflow.measurements.base import Measurement
 from eosflow.optimizers import loop
 from eosflow.optimizers.base import Optimizer
@@ -45,7 +49,8 @@ class Run:
     `trajectory` has a row per step, of the state before it; `measurements` a frame per measurement,
     by its name; `module` is the trained network, a copy in float64, and `theta` its parameters
     (P,). `loss` is 𝓛 there, NaN where the run diverged. `stopped` says why it ended:
-    `target_loss`, `flow_time`, `max_iterations` or `diverged`.
+    `target_loss`, `flow_time`, `max_iterations` or `diverged`. `snapshots` has θ at the steps that
+    were asked for; `optimizer` is what trained it.
     """
 
     trajectory: pd.DataFrame
@@ -54,6 +59,13 @@ class Run:
     theta: Tensor
     loss: float
     stopped: str
+    optimizer: Optimizer
+    snapshots: Mapping[int, Tensor]
+    _course: Course = dataclasses.field(repr=False)
+
+    def save(self, path: str | Path) -> None:
+        """Write the run to a safetensors file, to go on from: `follow(…, resume=path)`."""
+        save(Path(path), self._course)
 
 
 def follow(
@@ -66,6 +78,8 @@ def follow(
     measure: Sequence[Measurement] = (),
     batches: Batches | None = None,
     held_out: tuple[Any, Any] | None = None,
+    snapshots: Collection[int] = (),
+    resume: str | Path | None = None,
     seed: int = 0,
     progress: bool | None = None,
 ) -> Run:
@@ -73,10 +87,12 @@ def follow(
 
     Without `steps` a run ends after 200,000 at the latest. Measurements are of the loss over all
     examples, at every multiple of their `every`; with `every=0` at 0, 10, every 100th and the last.
-    `held_out` is (inputs, labels) of the examples that `Accuracy` looks at besides. `batches` are
-    what each step sees, by default all examples; `seed` draws them, and starts the
-    searches for eigenpairs. `progress` shows a bar or lines on stderr, by default on a terminal
-    alone.
+    `held_out` is (inputs, labels) of the examples that `Accuracy` looks at besides; `snapshots` are
+    steps whose θ is kept. `batches` are what each step sees, by default all examples; `seed` draws
+    them, and starts the searches for eigenpairs. `resume` is a file of `run.save` to go on from:
+    with the same problem, optimizer, batches and seed the run is to the bit what it is without a
+    break, and `steps` counts from its first. `progress` shows a bar or lines on stderr, by default
+    on a terminal alone.
 
     Raises: UserError, before work starts, for settings that are not allowed or do not go together.
 
@@ -103,21 +119,35 @@ def follow(
         size = optimizer.batch_size if isinstance(optimizer, SGD) else None
         batches = Shuffled(size=size) if size else FullBatch()
     parts = problem.objective, optimizer, batches
-    train_state = loop.begin(*parts, problem.theta, seed)
+    measures = named(measure, None if held_out is None else len(held_out[1]))
+    others = None if held_out is None else problem.objective_of(held_out)
+    course = None
+    if resume is not None:
+        course = load(Path(resume), problem, optimizer, batches, seed, measures)
+    train_state = course.train_state if course else loop.begin(*parts, problem.theta, seed)
     shown = Shown(until, sys.stderr.isatty() if progress is None else progress)
-    recorder = Recorder(problem, optimizer, measure, seed, shown, held_out)
+    recorder = Recorder(problem, optimizer, measures, seed, shown, others, snapshots)
+    if course:
+        recorder.go_on(course)
     try:
         stopped = loop.follow(*parts, train_state, until, recorder.observe)
     finally:
         shown.close()
     problem.network.check_again()
+    loss = recorder.loss if stopped != "diverged" else math.nan
     return Run(
         trajectory=recorder.trajectory(),
         measurements=recorder.frames(),
         module=problem.network.trained(train_state.theta),
         theta=train_state.theta,
-        loss=recorder.loss if stopped != "diverged" else math.nan,
+        loss=loss,
         stopped=stopped,
+        optimizer=optimizer,
+        snapshots=recorder.snapshots,
+        _course=Course(
+            *(optimizer, batches, seed, train_state, loss),
+            *(recorder.rows, measures, recorder.records, recorder.snapshots),
+        ),
     )
 
 

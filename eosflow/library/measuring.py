@@ -6,7 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from torch import Tensor
+
 from eosflow.measurements.base import Measurement
+from eosflow.measurements.spectral_density import SpectralDensity
+from eosflow.objectives.base import Objective
 from eosflow.storage.errors import UserError
 
 
@@ -34,6 +38,25 @@ def named(measure: Sequence[Measurement], held_out: int | None) -> dict[str, Mea
         same = sum(known.name == measurement.name for known in found.values())
         found[f"{measurement.name}-{same + 1}" if same else measurement.name] = measurement
     return found
+
+
+def measured(
+    measurement: Measurement,
+    objective: Objective,
+    theta: Tensor,
+    iteration: int,
+    seed: int,
+    held_out: Objective | None,
+) -> dict[str, Any]:
+    """The record at θ (P,). That of a spectral density has its nodes and weights too."""
+    if isinstance(measurement, SpectralDensity):
+        spectrum = measurement.seen(objective, theta, iteration, seed)
+        nodes, weights = spectrum.nodes.reshape(-1), spectrum.weights.reshape(-1) / spectrum.size
+        lists = {"nodes": nodes.tolist(), "weights": weights.tolist()}
+        return measurement.record(spectrum, objective, theta) | lists
+    measure: Any = measurement.measure
+    more = (held_out,) if measurement.held_out_examples else ()
+    return dict(measure(objective, theta, iteration, seed, *more))
 
 
 def number(value: Any) -> float:

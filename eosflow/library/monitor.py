@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
 from eosflow.library.data import Data
-from eosflow.library.measuring import named, number
+from eosflow.library.in_place import InPlace
+from eosflow.library.measuring import measured, named, number
 from eosflow.library.pace import Pace
-from eosflow.library.problem import Problem, examples_of
-from eosflow.library.torch_edges import Edge, Stability
+from eosflow.library.problem import Problem
+from eosflow.library.torch_edges import Stability
 from eosflow.library.undisturbed import undisturbed
 from eosflow.measurements.base import Measurement
-from eosflow.measurements.top_eigenvalues import MAX_PRODUCTS, TopEigenvalues
-from eosflow.networks.module import to_like
-from eosflow.objectives.criteria import Criterion
-from eosflow.objectives.reverse import ReverseEvaluation, ReverseObjective
+from eosflow.measurements.top_eigenvalues import TopEigenvalues
 from eosflow.objectives.user_loss import Loss
-from eosflow.spectra.tracking import Tracker
 from eosflow.storage.errors import UserError
 
-# Weights in half precision are read in it: in theirs curvature is noise.
-LEAST_PRECISION = torch.float32
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class Monitor:
@@ -68,7 +64,7 @@ class Monitor:
     ...     optimizer.zero_grad()
     ...     loss(net(inputs), labels).backward()
     ...     optimizer.step()
-    ...     monitor.step()
+    ...     _ = monitor.step()
     >>> frame = monitor.frames["top-eigenvalues"]
     >>> list(frame["iteration"]), list(frame["edge"])  # 2/η
     ([10, 20], [4.0, 4.0])
@@ -92,7 +88,7 @@ class Monitor:
         self._measures = named(measure, None if held_out is None else len(held_out[1]))
         self._pace = Pace(self._measures, budget, next(self.module.parameters()).device)
         self._records: dict[str, list[dict[str, Any]]] = {name: [] for name in self._measures}
-        self._problem: _InPlace | None = None
+        self._problem: InPlace | None = None
         self._generators = _generators(data)
         if data is not None:
             self._problem = self._tried(data)
@@ -121,8 +117,8 @@ class Monitor:
             if not isinstance(value, list)
         }
 
-    def step(self, batch: tuple[Any, Any] | None = None) -> None:
-        """Count a step of the optimizer, and measure what is due after it.
+    def step(self, batch: tuple[Any, Any] | None = None) -> bool:
+        """Count a step of the optimizer, measure what is due after it; whether anything was.
 
         `batch` is (inputs, labels) of this step, for a monitor without data of its own.
         """
@@ -130,6 +126,13 @@ class Monitor:
         if due := self._pace.due(self.iteration):
             self._look(due, batch)
         self._pace.leave()
+        return bool(due)
+
+    def plot(self, axes: Axes | None = None) -> Axes:
+        """Sharpness and its edge over the steps, see `eosflow.plot.sharpness`."""
+        from eosflow import plot
+
+        return plot.sharpness(self, axes)
 
     def _look(self, due: Sequence[str], batch: tuple[Any, Any] | None) -> None:
         with undisturbed(self.module, self._generators):
@@ -143,22 +146,21 @@ class Monitor:
                 self._pace.taken(name)
             problem.leave()
 
-    def _measured(self, measurement: Measurement, problem: _InPlace) -> dict[str, Any]:
+    def _measured(self, measurement: Measurement, problem: InPlace) -> dict[str, Any]:
         if self._stability is not None:
             rates: Any = self._stability  # all that a measurement takes of an optimizer
             measurement = measurement.during(rates, self.iteration)
-        measure: Any = measurement.measure
-        arguments = problem.objective, problem.theta, self.iteration, self._seed
-        if measurement.held_out_examples:
-            return dict(measure(*arguments, problem.held_out))
-        found = dict(measure(*arguments))
+        place = problem.objective, problem.theta, self.iteration, self._seed
+        found = measured(measurement, *place, problem.held_out)
         if isinstance(measurement, TopEigenvalues) and measurement.matrix == "hessian":
-            edge = self._stability.now() if self._stability and not self.no_edge else None
+            edge = (
+                self._stability.now(problem.flat) if self._stability and not self.no_edge else None
+            )
             if edge is not None:
                 found |= problem.over_edge(edge, measurement, found)
         return found
 
-    def _at(self, batch: tuple[Any, Any] | None) -> _InPlace:
+    def _at(self, batch: tuple[Any, Any] | None) -> InPlace:
         """The problem with the data of this look."""
         if self._data is None and batch is None:
             raise UserError(
@@ -176,95 +178,10 @@ class Monitor:
             self._problem.take(self._data)
         return self._problem
 
-    def _tried(self, data: Data) -> _InPlace:
+    def _tried(self, data: Data) -> InPlace:
         with undisturbed(self.module, self._generators):
             tried = Problem(self.module, self._loss, data)
-            return _InPlace(self.module, tried, self._loss, self._held_out)
-
-
-class _InPlace:
-    """𝓛 of the module's own weights, whatever they are by now."""
-
-    def __init__(
-        self,
-        module: nn.Module,
-        tried: Problem,
-        loss: str | Loss,
-        held_out: tuple[Any, Any] | None,
-    ) -> None:
-        # The widest precision among the weights, at least float32.
-        dtypes = [LEAST_PRECISION, *(p.dtype for p in module.parameters() if p.requires_grad)]
-        dtype = functools.reduce(torch.promote_types, dtypes).to_real()
-        self._network = tried.network.reading(module, dtype)
-        self._loss = loss
-        self._trackers: dict[tuple[str, int], Tracker] = {}
-        self._preconditioned = Tracker()
-        self.theta = self._network.start
-        first = tried.objective
-        self.objective = self._objective(first.inputs, first.targets, first.criterion)
-        self.held_out: ReverseObjective | None = None
-        if held_out is not None:
-            self.held_out = self._over(held_out)
-
-    def take(self, data: Data) -> None:
-        """Look at other examples from now on."""
-        self.objective = self._over(data)
-
-    def look(self) -> ReverseEvaluation:
-        """Read the weights; 𝓛 there, which all measurements of this look share."""
-        self.theta = self._network.weights()
-        self.objective.seen = None
-        evaluation = self.objective.evaluate(self.theta)
-        evaluation.trackers = self._trackers
-        return evaluation
-
-    def leave(self) -> None:
-        """Let go of what the look held."""
-        self.objective.seen = None
-
-    def over_edge(
-        self, edge: Edge, measurement: TopEigenvalues, found: dict[str, Any]
-    ) -> dict[str, Any]:
-        """λ₁ of S^½(𝓗 + Λ)S^½ and its edge; at no product where that is a shift of λ₁(𝓗)."""
-        if edge.uniform:
-            value = edge.scale * (found["eigenvalue_1"] + edge.decay)
-            residual = found["residual_1"] * abs(found["eigenvalue_1"] * edge.scale)
-            converged = found["converged"]
-        else:
-            evaluation = self.objective.evaluate(self.theta)
-            operator = edge.operator(evaluation.hessian)
-            limits = measurement.tolerance, MAX_PRODUCTS
-            pairs = self._preconditioned.find(operator, self.theta, 1, *limits)
-            value, residual = pairs.values[0].item(), pairs.residuals[0].item()
-            converged = pairs.converged
-        return {
-            "preconditioned_sharpness": value,
-            "preconditioned_residual": residual / abs(value) if value else 0.0,
-            "edge": edge.edge,
-            "over_edge": value / edge.edge,
-            "converged": found["converged"] and converged,
-        }
-
-    def _over(self, data: Data) -> _Looked:
-        return self._objective(*examples_of(data, self._network, self._loss))
-
-    def _objective(self, inputs: Tensor, targets: Tensor, criterion: Criterion) -> _Looked:
-        return _Looked(self._network, criterion, to_like(inputs, self.theta), targets)
-
-
-class _Looked(ReverseObjective):
-    """Evaluates one θ once, however many measurements ask."""
-
-    seen: ReverseEvaluation | None = None
-
-    def evaluate(self, theta: Tensor) -> ReverseEvaluation:
-        """𝓛 at θ (P,)."""
-        if self.seen is None or self.seen.theta is not theta:
-            evaluation = super().evaluate(theta)
-            if self.seen is not None:
-                return evaluation
-            self.seen = evaluation
-        return self.seen
+            return InPlace(self.module, tried, self._loss, self._held_out)
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:

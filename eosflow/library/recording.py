@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
-from eosflow.library.measuring import named
+from eosflow.library.measuring import measured
 from eosflow.library.problem import Problem
+from eosflow.library.saved import Course
 from eosflow.measurements.base import Measurement
+from eosflow.objectives.base import Objective
 from eosflow.optimizers import loop
 from eosflow.optimizers.base import Optimizer
 from eosflow.runs.progress import LossProgress
@@ -31,43 +34,61 @@ class Recorder:
         self,
         problem: Problem,
         optimizer: Optimizer,
-        measure: Sequence[Measurement],
+        measures: Mapping[str, Measurement],
         seed: int,
         shown: Shown,
-        held_out: tuple[Any, Any] | None,
+        held_out: Objective | None,
+        snapshots: Collection[int],
     ) -> None:
         self._problem, self._optimizer = problem, optimizer
         outputs = math.prod(problem.network.output_shape)
         self._kinds = COLUMNS | types_of(optimizer.columns(problem.network.parameters, outputs))
-        self._rows: list[list[float]] = []
-        self._measures = named(measure, None if held_out is None else len(held_out[1]))
-        self._records: dict[str, list[dict[str, Any]]] = {name: [] for name in self._measures}
-        self._held_out = None if held_out is None else problem.objective_of(held_out)
+        self.rows: list[list[float]] = []
+        self._measures = measures
+        self.records: dict[str, list[dict[str, Any]]] = {name: [] for name in measures}
+        self._held_out = held_out
+        self._wanted = frozenset(snapshots)
+        self.snapshots: dict[int, Tensor] = {}
         self._seed = seed
         self._shown = shown
         self.loss = math.nan
+
+    def go_on(self, course: Course) -> None:
+        """Begin with what an earlier part of the run has recorded.
+
+        Rows that a run without a break would not have, or has yet to come to, are left out.
+        """
+        self.rows, self.snapshots = course.rows, dict(course.snapshots)
+        for name, records in course.records.items():
+            measurement = self._measures.get(name)
+            self.records[name] = [
+                record
+                for record in records
+                if measurement is None
+                or (
+                    record["iteration"] < course.train_state.iteration
+                    and self._due(measurement, record["iteration"], False)
+                )
+            ]
 
     def observe(self, train_state: loop.TrainState, current: loop.Iteration) -> None:
         """Note a row, and measure where that is due."""
         last = current.step is None
         for name, measurement in self._measures.items():
             if self._due(measurement, train_state.iteration, last):
-                found = self._measured(measurement, train_state)
-                place = {"iteration": train_state.iteration, "flow_time": train_state.flow_time}
-                self._records[name].append(place | found)
+                at = measurement.during(self._optimizer, train_state.iteration)
+                place = train_state.theta, train_state.iteration, self._seed
+                found = measured(at, self._problem.objective, *place, self._held_out)
+                when = {"iteration": train_state.iteration, "flow_time": train_state.flow_time}
+                self.records[name].append(when | found)
+        if train_state.iteration in self._wanted:
+            self.snapshots[train_state.iteration] = train_state.theta.clone()
         if current.step is None:
             self.loss = current.evaluation.loss
             return
-        self._rows.append(row_of(train_state, current, self._kinds))
-        half = self._rows[train_state.iteration // 2][list(self._kinds).index("loss")]
+        self.rows.append(row_of(train_state, current, self._kinds))
+        half = self.rows[train_state.iteration // 2][list(self._kinds).index("loss")]
         self._shown.update(train_state, current, half)
-
-    def _measured(self, measurement: Measurement, train_state: loop.TrainState) -> dict[str, Any]:
-        place = train_state.theta, train_state.iteration, self._seed
-        measure: Any = measurement.during(self._optimizer, train_state.iteration).measure
-        if measurement.held_out_examples:
-            return dict(measure(self._problem.objective, *place, self._held_out))
-        return dict(measure(self._problem.objective, *place))
 
     def _due(self, measurement: Measurement, iteration: int, last: bool) -> bool:
         if measurement.every:
@@ -76,13 +97,13 @@ class Recorder:
 
     def trajectory(self) -> pd.DataFrame:
         """The rows with their columns' types."""
-        table = np.array(self._rows, dtype=np.float64).reshape(-1, len(self._kinds))
+        table = np.array(self.rows, dtype=np.float64).reshape(-1, len(self._kinds))
         columns = enumerate(self._kinds.items())
         return pd.DataFrame({name: table[:, at].astype(kind) for at, (name, kind) in columns})
 
     def frames(self) -> dict[str, pd.DataFrame]:
         """The measurements' records."""
-        return {name: pd.DataFrame(records) for name, records in self._records.items()}
+        return {name: pd.DataFrame(records) for name, records in self.records.items()}
 
 
 class Shown:

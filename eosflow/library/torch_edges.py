@@ -24,6 +24,8 @@ from eosflow.storage.errors import UserError
 
 Group = Mapping[str, Any]
 State = Mapping[str, Any]
+# flatten(tensors): a vector like θ of one tensor per parameter.
+Flatten = Callable[[Sequence[Tensor]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,10 @@ class Edge:
         return apply
 
 
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return torch.cat([part.reshape(-1) for part in parts])
+
+
 class Stability:
     """A torch optimizer as a source of edges; `why_not` says why there are none, if so.
 
@@ -174,15 +180,18 @@ class Stability:
             self.why_not = f"the edge of {name} is not known (known: {known})"
         elif any(group.get("maximize") for group in optimizer.param_groups):
             self.why_not = f"{name} maximizes"
+        elif any(parameter.is_complex() for parameter in self._parameters):
+            self.why_not = f"the edge of {name} is not known for complex parameters"
 
     def rate(self, steps: int) -> float:
         """η of the first group, as it is now."""
         return float(self._optimizer.param_groups[0]["lr"])
 
-    def now(self) -> Edge | None:
+    def now(self, flat: Flatten = _joined) -> Edge | None:
         """The edge as the last step left the state, at the rates that the groups have now.
 
-        None where there is none: an optimizer that is not known, or that has taken no step yet.
+        `flat` makes a vector like θ of a tensor per parameter. None where there is no edge: of an
+        optimizer that is not known, or that has taken no step yet.
         """
         if self.why_not:
             return None
@@ -191,14 +200,14 @@ class Stability:
         if not any(parts):
             return None
         scales: list[Tensor | float] = []
-        decays: list[float] = []
+        decays: list[Tensor | float] = []
         for part in parts:
             share = (part.rate / fastest if fastest else 1.0) if part else 0.0
-            plain = part is None or part.divisor is None
-            scales.append(share if plain else share / part.divisor)  # type: ignore[union-attr,operator]
+            divisor = part.divisor if part else None
+            scales.append(share if divisor is None else share / divisor)
             decays.append(part.decay if part else 0.0)
         edge = 1 / fastest if fastest else float("inf")
-        return Edge(self._flat(scales), self._flat(decays), edge)
+        return Edge(self._whole(scales, flat), self._whole(decays, flat), edge)
 
     def _parts(self) -> list[Part | None]:
         rule = RULES[type(self._optimizer)]
@@ -209,7 +218,7 @@ class Stability:
         }
         return [found.get(id(parameter)) for parameter in self._parameters]
 
-    def _flat(self, values: Sequence[Tensor | float]) -> Tensor | float:
+    def _whole(self, values: Sequence[Tensor | float], flat: Flatten) -> Tensor | float:
         """One number, if it is the same everywhere; else (P,)."""
         first = values[0]
         if not isinstance(first, Tensor) and all(
@@ -217,10 +226,10 @@ class Stability:
         ):
             return first
         whole = [
-            (value if isinstance(value, Tensor) else torch.full_like(parameter, value)).reshape(-1)
+            value if isinstance(value, Tensor) else torch.full_like(parameter, value)
             for value, parameter in zip(values, self._parameters, strict=True)
         ]
-        return torch.cat(whole).detach()
+        return flat(whole).detach()
 
 
 def _decayed(group: Group, decoupled: bool) -> tuple[float, float]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from eosflow.objectives.base import Objective
+    from eosflow.spectra.density import Spectrum
 
 
 class SpectralDensity(Measurement):
@@ -59,16 +60,25 @@ class SpectralDensity(Measurement):
         self, objective: Objective, theta: Tensor, iteration: int, seed: int
     ) -> dict[str, Any]:
         """The numbers at θ (P,); `smallest` and `largest` are the extreme nodes."""
-        from eosflow.spectra.density import MarchenkoPastur, probes, spectrum
+        return self.record(self.seen(objective, theta, iteration, seed), objective, theta)
+
+    def seen(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Spectrum:
+        """The spectrum at θ (P,) as the probes see it."""
+        from eosflow.spectra.density import probes, spectrum
         from eosflow.spectra.randomness import generator
 
         evaluation = objective.evaluate(theta)
         stream = generator(seed, f"{self.name} {iteration}")
-        found = spectrum(
+        return spectrum(
             lambda block, out: evaluation.product(self.matrix, block, out),
             probes(len(theta), self.probes, theta, stream),
             self.steps,
         )
+
+    def record(self, found: Spectrum, objective: Objective, theta: Tensor) -> dict[str, Any]:
+        """The numbers of `columns` from the spectrum found."""
+        from eosflow.spectra.density import MarchenkoPastur
+
         trace, norm = found.trace(lambda nodes: nodes), found.frobenius_norm()
         record = {
             "trace": trace.value,

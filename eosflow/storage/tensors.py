@@ -32,7 +32,12 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
     The metadata gain a checksum of the contents, which `load_tensors` compares.
     """
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    contiguous: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        whole = tensor.detach().cpu().contiguous()
+        # The library refuses memory that two names share, as an average has that is one step old.
+        shared = any(whole.data_ptr() == other.data_ptr() for other in contiguous.values())
+        contiguous[name] = whole.clone() if shared else whole
     texts = {name: json.dumps(value) for name, value in metadata.items()}
     texts["checksum"] = _checksum(contiguous, texts)
     with replacing(path) as temporary:

@@ -1,0 +1,139 @@
+"""A run in a file, and back: all that its next step depends on, and what it has recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eosflow.library.problem import Problem
+from eosflow.measurements.base import Measurement
+from eosflow.optimizers.base import Optimizer
+from eosflow.optimizers.batches import Batches
+from eosflow.optimizers.loop import TrainState
+from eosflow.storage import settings
+from eosflow.storage.errors import UserError
+from eosflow.storage.tensors import load_tensors, save_tensors
+
+# Between the loss of the file and that of the problem it goes on with: another number of threads.
+SAME_LOSS = 1e-6
+PARTS = ("optimizer", "batch")
+
+
+@dataclass(frozen=True)
+class Course:
+    """How far a run has come, and what it has recorded on the way.
+
+    `rows` are those of the trajectory; `records` lists of rows by the names of `measures`;
+    `snapshots` θ (P,) by step. `loss` is 𝓛 at θ.
+    """
+
+    optimizer: Optimizer
+    batches: Batches
+    seed: int
+    train_state: TrainState
+    loss: float
+    rows: list[list[float]]
+    measures: Mapping[str, Measurement]
+    records: Mapping[str, list[dict[str, Any]]]
+    snapshots: Mapping[int, Tensor]
+
+
+def save(path: Path, course: Course) -> None:
+    """Write it to a safetensors file."""
+    state = course.train_state
+    tensors = {"theta": state.theta, "rows": torch.tensor(course.rows, dtype=torch.float64)}
+    tensors |= {f"snapshot.{step}": theta for step, theta in course.snapshots.items()}
+    metadata: dict[str, Any] = {
+        "iteration": state.iteration,
+        "flow_time": state.flow_time,
+        "loss": course.loss,
+        "made_by": _made_by(course.optimizer, course.batches, course.seed),
+        "measures": {name: settings.record(each) for name, each in course.measures.items()},
+        "records": course.records,
+    }
+    for name, part in zip(PARTS, (state.optimizer, state.batch), strict=True):
+        held = {key: value for key, value in part.items() if isinstance(value, Tensor)}
+        tensors |= {f"{name}.{key}": value for key, value in held.items()}
+        metadata[name] = {key: value for key, value in part.items() if key not in held}
+    save_tensors(path, tensors, metadata)
+
+
+def load(
+    path: Path,
+    problem: Problem,
+    optimizer: Optimizer,
+    batches: Batches,
+    seed: int,
+    measures: Mapping[str, Measurement],
+) -> Course:
+    """What `save` wrote, to go on with.
+
+    Raises: UserError where there is no such run, or it was one of other settings, data or weights.
+    """
+    if not path.is_file():
+        raise UserError(f"resume: there is no file {path}. Write one with run.save(path).")
+    tensors, metadata = load_tensors(path)
+    if "made_by" not in metadata:
+        raise UserError(f"resume: {path} holds no run; write one with run.save(path).")
+    _check_same(path, metadata["made_by"], _made_by(optimizer, batches, seed))
+    for name, measurement in measures.items():
+        known = metadata["measures"].get(name)
+        if known is not None and not settings.same(measurement, known):
+            raise UserError(
+                f"resume: {path} has {name} with other settings, {known}. Give it those, so that "
+                "its rows go together."
+            )
+    placed = {name: tensor.to(problem.theta.device) for name, tensor in tensors.items()}
+    theta = placed["theta"]
+    if theta.shape != problem.theta.shape:
+        raise UserError(
+            f"resume: {path} is of a network with {len(theta)} parameters, and this one has "
+            f"{len(problem.theta)}. Make the problem from the module of that run."
+        )
+    found, expected = problem.objective.evaluate(theta).loss, metadata["loss"]
+    if abs(found - expected) > SAME_LOSS * abs(expected):
+        raise UserError(
+            f"resume: at the weights of {path} the loss is {found:.6g}, and it was {expected:.6g} "
+            "when they were saved. Make the problem from the module, loss and data of that run."
+        )
+    state = TrainState(
+        theta,
+        {**metadata["optimizer"], **_under("optimizer.", placed)},
+        {**metadata["batch"], **_under("batch.", placed)},
+        metadata["iteration"],
+        metadata["flow_time"],
+    )
+    snapshots = {int(step): value for step, value in _under("snapshot.", placed).items()}
+    rows, records = tensors["rows"].tolist(), metadata["records"]
+    loss, made_by = metadata["loss"], (optimizer, batches, seed)
+    return Course(*made_by, state, loss, rows, measures, records, snapshots)
+
+
+def _made_by(optimizer: Optimizer, batches: Batches, seed: int) -> dict[str, Any]:
+    return {
+        "optimizer": settings.record(optimizer),
+        "batches": settings.record(batches),
+        "seed": seed,
+    }
+
+
+def _check_same(path: Path, known: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    for name, value in now.items():
+        if known[name] != value:
+            raise UserError(
+                f"resume: {path} was made with {name} {known[name]}, and {value} was given. Give "
+                "the same, or begin a run of its own without resume."
+            )
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
