@@ -336,6 +336,7 @@ def test_a_damaged_record_is_named(tmp_path):
     write_json(path.with_suffix(".json"), {})
     with pytest.raises(UserError, match=r"not the file that dice\.json tells of"):
         load_subset(path, 200)
+    assert not path.exists() and len(list(tmp_path.glob("dice.npz.damaged-*"))) == 1
 
 
 def test_a_file_that_its_record_does_not_tell_of_is_refused(tmp_path):
@@ -345,6 +346,7 @@ def test_a_file_that_its_record_does_not_tell_of_is_refused(tmp_path):
         write_arrays(path, {**arrays, "labels": arrays["labels"][::-1]})
     with pytest.raises(UserError, match=r"not the file that dice\.json tells of"):
         load_subset(path, 200)
+    assert not path.exists() and len(list(tmp_path.glob("dice.npz.damaged-*"))) == 1
 
 
 @pytest.mark.parametrize("labels", [np.zeros((200, 2), dtype=int), np.full(200, "a")])

@@ -208,7 +208,7 @@ def test_a_run_that_was_deleted_is_made_again(trained: Project, undisturbed: Pro
     step = next(trained.home(SHORT[1]).glob("decomposition-*/step000050.json"))
     step.unlink()
     assert trained.jobs(f"results/{SHORT[0]}/measured.json")["train"] == 1
-    assert trained.jobs(*TABLES) == {"measure": 1, "collect": 1, "tables": 1}
+    assert trained.jobs(*TABLES) == again | {"measure": 2}
     trained.make(*TABLES, f"results/{SHORT[0]}/measured.json")
     assert step.exists()
     trained.make(*TABLES)

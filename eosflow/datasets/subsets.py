@@ -16,7 +16,14 @@ from eosflow.datasets.base import SUBSET_VERSION, DatasetSettings
 from eosflow.datasets.pool import Pool, Resources
 from eosflow.storage import settings
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json, readable, replacing, sha256, write_json
+from eosflow.storage.files import (
+    read_json,
+    readable,
+    replacing,
+    set_aside,
+    sha256,
+    write_json,
+)
 from eosflow.storage.foreign import foreign
 
 if TYPE_CHECKING:
@@ -240,7 +247,11 @@ def load_subset(path: Path | str, n: int) -> tuple[NDArray[np.float64], Targets]
     # The record of an excerpt, which is kept as evidence, has its size and no checksum.
     whole = record is not None and ("sha256" in record or "size" not in record)
     if record is not None and whole and path.is_file() and sha256(path) != record.get("sha256"):
-        raise _damaged(path, f"it is not the file that {path.with_suffix('.json').name} tells of")
+        set_aside(path, "checksum")
+        raise UserError(
+            f"{path} is damaged: not the file that {path.with_suffix('.json').name} tells of. It "
+            "was moved aside; start the workflow again, which draws it anew."
+        )
     if not path.is_file():
         raise UserError(f"{path} does not exist: start the workflow, which draws it")
     with (

@@ -7,6 +7,7 @@ from typing import Any
 
 from eosflow.results import figures as listed_figures
 from eosflow.runs.names import measured_folder
+from eosflow.runs.records import RunRecord
 from eosflow.storage import provenance
 from eosflow.storage.files import sha256
 from eosflow.studies import OF_RUNS, STUDIES
@@ -18,7 +19,7 @@ from eosflow.workflow.products import dice_subset, drawable, figures_of, why_not
 def collect(job: Job) -> None:
     """MEASUREMENT: gather the records of all runs into a tidy frame; of the decomposition, two."""
     from eosflow.results import manifest, tables
-    from eosflow.results.collect import collect, collect_measurement, verified
+    from eosflow.results.collect import collect, collect_measurement
 
     (name,) = job.words
     folders = [job.plan.home(folder) for folder in job.plan.selected]
@@ -30,7 +31,7 @@ def collect(job: Job) -> None:
     )
     for frame, file in zip(frames, product.made, strict=True):
         tables.write_parquet(frame, job.root / file)
-    records = (record.model_dump() for record in verified(folders, []))
+    records = (RunRecord.read(folder / "run.json").model_dump() for folder in folders)
     job.seal(f"frame {name}", "pandas", "pyarrow", runs=manifest.of_runs(records))
 
 
@@ -70,7 +71,7 @@ def study(job: Job) -> None:
 
     (name,), facts = job.words, None
     if name in OF_RUNS:
-        from eosflow.results.collect import study_run, verified
+        from eosflow.results.collect import study_run
 
         homes, runs = [], []
         for folder in job.plan.study_runs[name]:
@@ -79,7 +80,7 @@ def study(job: Job) -> None:
             places = {each: measured_folder(measured[each]) for each in measured}
             runs.append(study_run(homes[-1], places))
         table = STUDIES[name].table(runs)
-        facts = manifest.of_runs(record.model_dump() for record in verified(homes, []))
+        facts = manifest.of_runs(RunRecord.read(home / "run.json").model_dump() for home in homes)
     else:
         import torch
 

@@ -26,6 +26,8 @@ def update(plan: Plan, folder: str, trained: bool, measured: bool) -> None:
     Raises: UserError if links cannot be made.
     """
     home, view = plan.home(folder), Path(plan.results, folder)
+    if not (home.exists() or view.exists()):
+        return
     links: dict[Path, Path | None] = {view / name: home / name for name in _FILES}
     links[view / MANIFEST] = home / MANIFEST if trained else None
     folders = {name: measured_folder(each) for name, each in plan.measured_of(folder).items()}
