@@ -15,11 +15,13 @@ from torch.nn import functional
 from eosflow import objectives
 from eosflow.measurements.accuracy import Accuracy
 from eosflow.networks.mlp import MLPSettings
+from eosflow.results import studies_page
 from eosflow.storage.columns import names_of
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json
 from eosflow.studies.runs import StudyRun, by_snapshot
-from eosflow.workflow import config, grid, plan, products
+from eosflow.workflow import config, grid, plan, products, result_jobs
+from eosflow.workflow.job import Job
 
 # Squared error, of which a large step makes infinity.
 STUDY: dict[str, Any] = {
@@ -100,6 +102,20 @@ def test_the_runs_of_a_study_enter_no_table_of_the_paper() -> None:
     assert both.runs[runs[0]].key == alone.runs[runs[0]].key
     without = plan.Plan(load(select=["dice-ce"], studies=[]))
     assert list(without.runs) == both.selected
+
+
+def test_the_page_of_the_studies_waits_for_no_figure_of_the_paper(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = Job(plan.Plan(load(select=["dice-ce"])), (), 0, 1)
+    compared: list[str] = []
+    monkeypatch.setattr(Job, "verified", lambda _, *names: compared.extend(names))
+    monkeypatch.setattr(result_jobs.provenance, "verify", lambda *_: None)
+    for name in ("render", "seal"):
+        owner = studies_page if name == "render" else Job
+        monkeypatch.setattr(owner, name, lambda *_, **__: None)
+    result_jobs.studies_page(job)
+    assert compared == ["figure sgd-grid"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 from eosflow.results import figures as listed_figures
@@ -13,7 +14,7 @@ from eosflow.storage.files import sha256
 from eosflow.studies import OF_RUNS, STUDIES
 from eosflow.workflow.job import Job
 from eosflow.workflow.plan import Plan
-from eosflow.workflow.products import dice_subset, drawable, figures_of, why_not
+from eosflow.workflow.products import OF_STUDIES, dice_subset, drawable, figures_of, why_not
 
 
 def collect(job: Job) -> None:
@@ -152,7 +153,7 @@ def report(job: Job) -> None:
     """Put all tables and figures on one page."""
     from eosflow.results import report
 
-    _verify_sources(job, "report")
+    _verify_sources(job, "report", job.plan.figures)
     report.render(job.root, job.root / "report.html")
     job.seal("report", "pandas", "jinja2", "altair", "vl-convert-python")
 
@@ -161,7 +162,7 @@ def studies_page(job: Job) -> None:
     """Put the studies on one page, without the experiments of the paper."""
     from eosflow.results import studies_page
 
-    _verify_sources(job, "studies")
+    _verify_sources(job, "studies", figures_of(job.plan, OF_STUDIES))
     runs = {
         study: {folder: job.plan.home(folder) for folder in folders}
         for study, folders in job.plan.study_runs.items()
@@ -170,11 +171,11 @@ def studies_page(job: Job) -> None:
     job.seal("studies", "pandas", "jinja2")
 
 
-def _verify_sources(job: Job, name: str) -> None:
+def _verify_sources(job: Job, name: str, figures: Iterable[str]) -> None:
     """Compare all that a page shows with its records, figures too."""
     for record in job.products[name].sources:
         provenance.verify(job.root, record)
-    for figure in job.plan.figures:
+    for figure in figures:
         job.verified(f"figure {figure}")
 
 
