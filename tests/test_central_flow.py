@@ -456,7 +456,7 @@ def test_settings_survive_their_record_and_facts_are_the_columns(name: str) -> N
     evaluation = objective.evaluate(theta)
     step = optimizer.step(objective, evaluation, optimizer.init(objective, theta, 0))
     assert step is not None
-    assert step.facts.keys() == optimizer.columns(2, 1).keys()
+    assert list(step.facts) == [column.name for column in optimizer.columns(2, 1)]
     assert "0.05" in optimizer.describe()
 
 

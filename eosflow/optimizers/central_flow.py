@@ -36,6 +36,9 @@ EIGEN_TOLERANCE = 1e-3  # largest residual of an eigenpair, relative to λ₁
 MAX_PRODUCTS = 300
 # A residual of C2 above this, where 1e-10 is the rule, is no solution: no force holds the edge.
 UNSOLVED = 1e-3
+# A start so far beyond the edge that C2 would pull it back by one long step is refused; gradient
+# descent at the edge itself goes a few percent beyond.
+BEYOND = 1.1
 # A step of the flow that would end beyond the edge is made shorter, down to so many steps of η.
 SHORTEST = 2.0
 
@@ -343,12 +346,11 @@ class CentralFlow(_CentralFlow):
         graph = CurvatureGraph(objective, evaluation)
         found = self._search(graph, theta.new_ones(1), cast("Tensor", state["basis"]))
         sharpness = found.values[0].item()
-        if sharpness > self.limit:
+        if sharpness > BEYOND * self.limit:
             raise UserError(
-                f"{self.name}: the sharpness at the start is {sharpness:.4g}, beyond the edge "
+                f"{self.name}: the sharpness at the start is {sharpness:.4g}, far beyond the edge "
                 f"2/learning_rate = {self.limit:.4g}: gradient descent leaves such a place at once "
-                f"and has no central flow there. Take a learning_rate below {2 / sharpness:.4g}, "
-                "or start from weights that gradient descent has reached."
+                f"and has no central flow there. Take a learning_rate below {2 / sharpness:.4g}."
             )
         return state
 

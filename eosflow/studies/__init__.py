@@ -13,6 +13,9 @@ from eosflow.studies.base import Study as Study
 
 _FOLDERS = (
     "edge_of_stability",
+    "central_flow",
+    "central_flow_example",
+    "stochastic_edge",
     "optimizer_edges",
     "schedules",
     "instabilities",

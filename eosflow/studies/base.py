@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Methods by the names that they have in the tables of several studies.
 FLOW, DESCENT = "gradient flow", "gradient descent"
+CENTRAL = "central flow"
 
 
 @dataclass(frozen=True)

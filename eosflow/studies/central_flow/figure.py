@@ -1,0 +1,56 @@
+"""The drawing of the study of central flows, from its table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from eosflow.analysis import style
+from eosflow.studies.base import CENTRAL, DESCENT, FLOW
+
+COLORS = {DESCENT: style.MUTED, CENTRAL: style.SECOND, FLOW: style.FIRST}
+WIDTHS = {DESCENT: 2.2, CENTRAL: 1.2, FLOW: 1.0}
+
+
+def draw(frame: pd.DataFrame, title: str) -> Figure:
+    """Sharpness, mean loss and distance against flow time: a row of panels per problem.
+
+    frame: with problem, seed, method, learning_rate, flow_time, sharpness, mean_loss and distance.
+    Drawn is the first seed of each problem at its middle learning rate.
+    """
+    problems = list(frame["problem"].unique())
+    figure, panels, _ = style.panels(3 * len(problems), 3, title, share_x=False)
+    for number, problem in enumerate(problems):
+        runs = frame[frame["problem"] == problem]
+        rates = sorted(runs["learning_rate"].unique())
+        rate = rates[len(rates) // 2]
+        chosen = (runs["learning_rate"] == rate) & (runs["seed"] == runs["seed"].min())
+        _row(panels[3 * number : 3 * number + 3], runs[chosen], f"{problem}, η = {rate:g}", rate)
+    handles = [
+        Line2D([], [], color=COLORS[name], lw=WIDTHS[name], label=name)
+        for name in (DESCENT, CENTRAL, FLOW)
+    ]
+    handles.append(Line2D([], [], color=style.INK, lw=0.8, ls="--", label="2/η"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    return figure
+
+
+def _row(axes: list[Axes], runs: pd.DataFrame, name: str, rate: float) -> None:
+    sharpness, loss, distance = axes
+    for method, run in runs.groupby("method"):
+        look: dict[str, Any] = {"color": COLORS[str(method)], "lw": WIDTHS[str(method)]}
+        sharpness.plot(run["flow_time"], run["sharpness"], **look)
+        loss.plot(run["flow_time"], run["mean_loss"], **look)
+        if method != DESCENT:
+            distance.plot(run["flow_time"], run["distance"], **look)
+    sharpness.axhline(2 / rate, color=style.INK, lw=0.8, ls="--")
+    sharpness.set_title(f"{name}: sharpness")
+    loss.set_title("mean loss")
+    distance.set_title("distance from descent")
+    style.log_axis(distance)
+    for panel in axes:
+        panel.set_xlabel("flow time")

@@ -1,0 +1,86 @@
+"""SGD with batches of several sizes from the same starts: which sharpness is held at 2/η."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+
+from eosflow.measurements.batch_sharpness import BatchSharpness
+from eosflow.measurements.critical_sharpness import CriticalSharpness
+from eosflow.measurements.minibatch_sharpness import MinibatchSharpness
+from eosflow.networks.perceptron import MLP
+from eosflow.objectives.base import Objective
+from eosflow.objectives.mlp import MLPObjective
+from eosflow.optimizers.batches import FullBatch, Shuffled
+from eosflow.optimizers.gradient import GradientDescent
+from eosflow.optimizers.loop import StopCriteria, begin, follow
+from eosflow.spectra.randomness import generator
+from eosflow.studies.testbeds import SEEDS, Tracker
+
+log = logging.getLogger(__name__)
+
+EXAMPLES = 128
+SIZES = (4, 8, 16, 32, 64, EXAMPLES)
+RATE = 0.2
+STEPS = range(150, 1501, 150)
+
+
+def signs() -> Objective:
+    """Random signs of 128 Gaussian inputs (16), to be learnt by heart; ℓ = ½(f − y)².
+
+    Two hidden layers of 32 tanh units: 1,633 parameters. The loss can fall to 0.
+    """
+    stream = generator(0, "random signs")
+    inputs = torch.randn(EXAMPLES, 16, generator=stream, dtype=torch.float64)
+    answers = torch.randn(EXAMPLES, 1, generator=stream, dtype=torch.float64).sign()
+    network = MLP((16, 32, 32, 1), "tanh", gain=1.0)
+    return MLPObjective(network, "half_squared_error", inputs, answers)
+
+
+def rows() -> list[dict[str, Any]]:
+    """The rows of the study."""
+    objective = signs()
+    return [row for size in SIZES for seed in SEEDS for row in course(objective, size, seed)]
+
+
+def course(
+    objective: Objective, size: int, seed: int, steps: range = STEPS
+) -> list[dict[str, Any]]:
+    """One row per look, after so many steps of SGD with batches of this size.
+
+    `minibatch_sharpness` is measured at the last look alone. Ends early where SGD diverges.
+    """
+    whole = size == objective.examples
+    batches = FullBatch() if whole else Shuffled(size=size)
+    optimizer, tracker = GradientDescent(learning_rate=RATE), Tracker()
+    start = objective.network.initialize(seed).to(objective.inputs)
+    state = begin(objective, optimizer, batches, start, seed)
+    rows: list[dict[str, Any]] = []
+    for step in steps:
+        until = StopCriteria(iterations=step)
+        if follow(objective, optimizer, batches, state, until, lambda *_: None) == "diverged":
+            break
+        theta, evaluation = state.theta, objective.evaluate(state.theta)
+        pairs = tracker.find(evaluation.hessian, theta)
+        found = BatchSharpness(size=size).measure(objective, theta, step, seed)
+        critical = CriticalSharpness().measure(objective, theta, step, seed)
+        row = {
+            "batch": size,
+            "seed": seed,
+            "learning_rate": RATE,
+            "iteration": step,
+            "loss": evaluation.loss,
+            "sharpness": pairs.values[0].item(),
+            "residual": pairs.relative_residual,
+            "batch_sharpness": found["batch_sharpness"],
+            "batch_sharpness_error": found["batch_sharpness_error"],
+            "critical_sharpness": critical["critical_sharpness"],
+        }
+        if step == steps[-1]:
+            beside = MinibatchSharpness(batch_size=size).measure(objective, theta, step, seed)
+            row["minibatch_sharpness"] = beside["minibatch_sharpness"]
+        rows.append(row)
+    log.info("batches of %d, seed %d: %d looks", size, seed, len(rows))
+    return rows

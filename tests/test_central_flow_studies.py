@@ -1,0 +1,141 @@
+"""The studies of central flows and of SGD's edge: what they count, and their verdicts."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from test_central_flow import cubic
+
+from eosflow.analysis.claims import AS_EXPECTED, CANNOT_TELL, CONTRADICTED, HOLDS, UNEXPECTED
+from eosflow.optimizers.central_flow import CentralFlow
+from eosflow.optimizers.gradient import GradientDescent
+from eosflow.studies import STUDIES
+from eosflow.studies.base import CENTRAL, DESCENT, FLOW
+from eosflow.studies.central_flow.rows import Oscillating, Problem, smooth, study
+from eosflow.studies.stochastic_edge.rows import course, signs
+from eosflow.studies.testbeds import cheb
+
+
+def test_of_a_cycle_the_observed_and_the_predicted_are_those_known() -> None:
+    v, eta, y = 0.05, 0.5, 2.0
+    objective, _ = cubic(v, y)
+    start = torch.tensor([math.sqrt(v / y), y], dtype=torch.float64)
+    seen = Oscillating(objective, GradientDescent(learning_rate=eta), start, 20, range(1, 3))
+    facts = seen.facts(1)
+    assert facts["variance"] == pytest.approx(v / y)
+    # ½x²y² − vy + 1 with x² = v/y.
+    assert [facts["loss"], facts["mean_loss"]] == pytest.approx([1 - v * y / 2] * 2)
+    centre = torch.tensor([0.0, y], dtype=torch.float64)
+    torch.testing.assert_close(seen.midpoint(2), centre)
+    assert (seen.mean(1) - centre).norm().item() == pytest.approx(math.sqrt(v / y) / 21)
+    assert seen.marks == [1, 2]
+    problem = Problem("quartic", (0,), (eta,), end=20.0, every=10.0)
+    flow = smooth(objective, CentralFlow(learning_rate=eta), centre, problem)
+    assert len(flow) == 2
+    assert flow[1].facts["variance"] == pytest.approx(v / y, rel=1e-3)
+    assert flow[1].facts["mean_loss"] == pytest.approx(facts["mean_loss"], rel=1e-4)
+    assert flow[1].facts["sharpness"] == pytest.approx(2 / eta, rel=1e-5)
+    assert flow[1].facts["rank"] == 1
+
+
+def test_below_the_edge_all_three_are_at_one_place() -> None:
+    problem = Problem("cheb-4", (0,), (0.1,), end=12.0, every=6.0)
+    frame = pd.DataFrame(study(problem, cheb()))
+    assert list(frame["method"]) == [DESCENT, CENTRAL, FLOW] * 2
+    smoothed = frame[frame["method"] != DESCENT]
+    assert (smoothed["distance"] < 0.02).all()
+    assert (smoothed["midpoint_distance"] < 0.05).all()
+    assert (smoothed["rank"] == 0).all()
+    assert frame.groupby("flow_time")["sharpness"].agg(np.ptp).max() < 0.02
+
+
+def runs(distance: float, variance: float, rank: int = 1, seeds: int = 8) -> pd.DataFrame:
+    """Two looks per seed, the second of which counts."""
+    rows = []
+    for seed in range(seeds):
+        for time in (1.0, 2.0):
+            for method, apart, spread in (
+                (DESCENT, math.nan, 1.0),
+                (CENTRAL, distance * (1 + 0.01 * seed), variance),
+                (FLOW, 1.0, 0.0),
+            ):
+                place = {"problem": "p", "learning_rate": 0.1, "seed": seed, "flow_time": time}
+                numbers = {"distance": apart, "variance": spread, "mean_loss": 1.0, "rank": rank}
+                rows.append({**place, "method": method, **numbers})
+    return pd.DataFrame(rows)
+
+
+def test_verdicts_on_central_flows() -> None:
+    judge = STUDIES["central-flow"].judge
+
+    def verdicts(frame: pd.DataFrame) -> list[str]:
+        return list(judge(frame)["verdict"])
+
+    assert verdicts(runs(0.05, 1.1)) == [AS_EXPECTED, HOLDS, HOLDS]
+    assert verdicts(runs(0.3, 1.5)) == [UNEXPECTED, CONTRADICTED, HOLDS]
+    assert verdicts(runs(0.098, 1.1))[0] == CANNOT_TELL
+    # Where nothing oscillates there is nothing to say.
+    assert judge(runs(0.05, 1.1, rank=0))["seeds"].max() == 0
+
+
+def test_verdicts_on_sgd() -> None:
+    rows = [
+        {
+            "batch": batch,
+            "seed": seed,
+            "learning_rate": 0.5,
+            "iteration": step,
+            "batch_sharpness": held,
+            "sharpness": sharp,
+        }
+        for batch, held, sharp in ((4, 4.0, 1.0), (8, 2.0, 2.0), (16, 0.1, 4.2))
+        for seed in range(8)
+        for step in (1, 2)
+    ]
+    found = STUDIES["stochastic-edge"].judge(pd.DataFrame(rows))
+    assert list(found["verdict"]) == [HOLDS, HOLDS, HOLDS, CONTRADICTED, HOLDS, HOLDS]
+
+
+def test_with_all_examples_batch_sharpness_is_the_curvature_along_the_gradient() -> None:
+    objective = signs()
+    rows = course(objective, objective.examples, 0, range(3, 7, 3))
+    assert [row["iteration"] for row in rows] == [3, 6]
+    theta = objective.network.initialize(0)
+    for _ in range(3):
+        theta = theta - rows[0]["learning_rate"] * objective.evaluate(theta).gradient
+    evaluation = objective.evaluate(theta)
+    g, size = evaluation.gradient, len(theta)
+    assert rows[0]["loss"] == pytest.approx(evaluation.loss)
+    dense = evaluation.hessian(torch.eye(size, dtype=torch.float64))
+    assert rows[0]["sharpness"] == pytest.approx(torch.linalg.eigvalsh(dense)[-1].item(), rel=1e-5)
+    assert rows[0]["batch_sharpness"] == pytest.approx((g @ dense @ g / (g @ g)).item())
+    assert "minibatch_sharpness" in rows[1] and "minibatch_sharpness" not in rows[0]
+
+
+def test_the_figures_draw_every_method_and_size(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    pd.DataFrame(runs(0.1, 1.0)).assign(sharpness=20.0).to_csv(path)
+    for name in ("central-flow", "central-flow-example"):
+        sharpness, loss, distance = STUDIES[name].draw(path).axes
+        assert [len(axes.lines) for axes in (sharpness, loss, distance)] == [4, 3, 2]
+    rows = [
+        {
+            "batch": batch,
+            "seed": seed,
+            "learning_rate": 0.5,
+            "iteration": step,
+            "batch_sharpness": 4.0,
+            "sharpness": 2.0,
+        }
+        for batch in (4, 8, 16)
+        for seed in (0, 1)
+        for step in (1, 2)
+    ]
+    pd.DataFrame(rows).to_csv(path)
+    for axes in STUDIES["stochastic-edge"].draw(path).axes:
+        assert len(axes.lines) == 4  # a size each, and the edge
