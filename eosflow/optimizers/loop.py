@@ -111,12 +111,12 @@ def follow(
                 seen.inputs = changed.reshape(seen.inputs.shape)
             part = seen.evaluate(train_state.theta)
         assert part is not None
-        step = None
-        if math.isfinite(part.loss):
-            max_flow_time = until.flow_time - train_state.flow_time
-            step = optimizer.step(seen, part, train_state.optimizer, max_flow_time)
-            if step is not None and optimizer.lands_on_target:
-                step = _landed(objective, optimizer, part, train_state.optimizer, step, until.loss)
+        if not math.isfinite(part.loss):
+            return "diverged"
+        max_flow_time = until.flow_time - train_state.flow_time
+        step = optimizer.step(seen, part, train_state.optimizer, max_flow_time)
+        if step is not None and optimizer.lands_on_target:
+            step = _landed(objective, optimizer, part, train_state.optimizer, step, until.loss)
         observe(train_state, Iteration(part, whole, step))
         if step is None:
             return "diverged"
