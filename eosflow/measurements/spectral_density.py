@@ -77,6 +77,7 @@ class SpectralDensity(Measurement):
 
     def record(self, found: Spectrum, objective: Objective, theta: Tensor) -> dict[str, Any]:
         """The numbers of `columns` from the spectrum found."""
+        from eosflow.networks.module import to_like
         from eosflow.spectra.density import MarchenkoPastur
 
         trace, norm = found.trace(lambda nodes: nodes), found.frobenius_norm()
@@ -88,7 +89,7 @@ class SpectralDensity(Measurement):
             "smallest": found.nodes.min().item(),
             "largest": found.nodes.max().item(),
         }
-        outputs = objective.network.outputs(theta, objective.inputs[:1].to(theta)).shape[1]
+        outputs = objective.network.outputs(theta, to_like(objective.inputs[:1], theta)).shape[1]
         ratio = len(theta) / (objective.examples * outputs)
         law = MarchenkoPastur(trace.value / len(theta), ratio)
         # A trace below 0 leaves the law without a variance, and nothing to be an outlier of.
