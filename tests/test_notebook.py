@@ -73,8 +73,9 @@ def test_a_notebook_runs_and_shows_what_it_gives(path: Path) -> None:
     assert path.stat().st_size < 150_000
 
 
-def test_there_is_one() -> None:
-    assert [path.name for path in NOTEBOOKS] == ["your-network.ipynb"]
+def test_each_notebook_is_linked_from_the_page_of_the_library() -> None:
+    text = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
+    assert NOTEBOOKS and all(f"(notebooks/{path.name})" in text for path in NOTEBOOKS)
 
 
 if __name__ == "__main__":
