@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from eosflow.measurements import *  # noqa: F403
     from eosflow.optimizers import *  # noqa: F403
     from eosflow.optimizers.batches import *  # noqa: F403
+    from eosflow.optimizers.wraps import *  # noqa: F403
 
 __version__ = "0.2.0"
 
@@ -37,6 +38,7 @@ _MODULES = ("integrations", "plot")
 _REGISTRIES = {
     "eosflow.optimizers": "OPTIMIZERS",
     "eosflow.optimizers.batches": "BATCHES",
+    "eosflow.optimizers.wraps": "WRAPS",
     "eosflow.measurements": "MEASUREMENTS",
 }
 

@@ -17,8 +17,8 @@ from eosflow.networks.mlp import MLPSettings
 from eosflow.networks.perceptron import MLP
 from eosflow.objectives.base import Objective
 from eosflow.objectives.mlp import MLPObjective
-from eosflow.optimizers.curvature import trace_and_gradient
 from eosflow.optimizers.flow import ExponentialEuler
+from eosflow.optimizers.penalties import trace_and_gradient
 from eosflow.runs.snapshots import EveryIterations
 from eosflow.runs.spec import RunSpec, Stop
 

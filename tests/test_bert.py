@@ -16,7 +16,7 @@ from eosflow import objectives
 from eosflow.networks.bert import BERTSettings
 from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.base import Objective
-from eosflow.optimizers.sharpness import diagonal_fisher, penalty_gradient
+from eosflow.optimizers.penalties import diagonal_fisher, penalty_gradient
 from eosflow.storage.errors import UserError
 
 SMALL = BERTSettings(layers=2, width=8, heads=2, vocabulary=20, positions=9)

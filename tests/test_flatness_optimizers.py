@@ -27,9 +27,11 @@ from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.averaging import SWA
 from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.batches import FullBatch, Shuffled
-from eosflow.optimizers.curvature import SharpestNoise, TracePenalty, trace_and_gradient
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.loop import StopCriteria, TrainState, follow
+from eosflow.optimizers.noise import SharpestNoise
+from eosflow.optimizers.penalties import trace_and_gradient
+from eosflow.optimizers.sharpness import TracePenalty
 from eosflow.runs.train import train
 from eosflow.storage.columns import types_of
 from eosflow.storage.errors import UserError

@@ -6,7 +6,6 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,15 +20,9 @@ from eosflow.objectives.module import ModuleObjective
 from eosflow.optimizers import sharpness
 from eosflow.optimizers.base import State, Step
 from eosflow.optimizers.gradient import GradientDescent, GradientOptimizer
+from eosflow.optimizers.penalties import diagonal_fisher, penalty_gradient
 from eosflow.optimizers.preconditioned import Adam
-from eosflow.optimizers.sharpness import (
-    SAM,
-    AdamSAM,
-    AdamTracer,
-    SGDTracer,
-    diagonal_fisher,
-    penalty_gradient,
-)
+from eosflow.optimizers.sharpness import SAM, AdamSAM, AdamTracer, SGDTracer
 from eosflow.storage.columns import types_of
 from eosflow.storage.settings import from_record, record
 from eosflow.studies.testbeds import cheb
@@ -247,7 +240,7 @@ def test_descriptions() -> None:
     assert ALL[1].describe() == (
         "SGD-TRACER, learning rate 0.05, penalty 0.01, β 0.1, δ 0.001, momentum 0.9"
     )
-    assert replace(ALL[2], rho=0.5).describe() == (
+    assert ALL[2].model_copy(update={"rho": 0.5}).describe() == (
         "Adam-TRACER, learning rate 0.01, penalty 0.5, β 0.1, δ 0.001, β₁ 0.9, β₂ 0.999, ε 1e-08"
     )
 

@@ -17,7 +17,7 @@ from eosflow.networks.module import ModuleNetwork
 from eosflow.networks.vit import ViTSettings
 from eosflow.objectives.base import Objective
 from eosflow.objectives.module import COPIES, ModuleObjective
-from eosflow.optimizers.sharpness import diagonal_fisher, penalty_gradient
+from eosflow.optimizers.penalties import diagonal_fisher, penalty_gradient
 from eosflow.storage.errors import UserError
 
 SHAPE = (2, 4, 6)  # two colours; six patches of 2 × 2 pixels

@@ -13,12 +13,12 @@ from eosflow.optimizers.central_flow import (
     CentralFlowRMSprop,
     CentralFlowScalarRMSprop,
 )
-from eosflow.optimizers.curvature import SharpestNoise, TracePenalty
 from eosflow.optimizers.flow import ExplicitEuler, ExponentialEuler, ExponentialHeun, RungeKutta4
 from eosflow.optimizers.gradient import GradientDescent
+from eosflow.optimizers.noise import SharpestNoise
 from eosflow.optimizers.preconditioned import Adam, RMSprop
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
-from eosflow.optimizers.sharpness import SAM, AdamSAM, AdamTracer, SGDTracer
+from eosflow.optimizers.sharpness import SAM, AdamSAM, AdamTracer, SGDTracer, TracePenalty
 from eosflow.optimizers.subspace import BulkSGD, DominantSGD, NudgedSGD
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

@@ -5,14 +5,16 @@ A step is taken wherever it leads, also where the loss rises: at the edge of sta
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 
 from pydantic import Field, model_validator
 
 from eosflow.optimizers.base import Optimizer, State, Step
+from eosflow.optimizers.wraps import AnyWrap, Gradient, Wrap
 from eosflow.storage.columns import Column, Columns
 
 if TYPE_CHECKING:
@@ -26,12 +28,21 @@ Buffers = Mapping[str, "Tensor"]
 class GradientOptimizer(Optimizer):
     """θ ← θ − η_t d, with d from ∇𝓛(θ) and buffers (P,), which start at 0.
 
-    In this order, as a loop around `torch.optim` has it: ∇𝓛 is clipped, then λθ is added, then
-    comes the rule of the optimizer. η_t is `rate(t)`.
+    A chain: what `wrap` makes of ∇𝓛 is clipped, then λθ is added, as a loop around `torch.optim`
+    has it, then comes the rule of the optimizer. With decoupled weight decay λθ is not in the
+    gradient: θ ← (1 − η_tλ)θ comes before the rule. η_t is `rate(t)`.
     """
 
     learning_rate: float = Field(description="learning rate η", gt=0, examples=[0.1])
     weight_decay: float = Field(0.0, description="λ: λθ is added to the gradient", ge=0)
+    decoupled_weight_decay: bool = Field(
+        False, description="shrink the weights themselves and leave the gradient alone, as AdamW"
+    )
+    wrap: tuple[AnyWrap, ...] = Field(
+        (),
+        description="rules around the gradient, the innermost first, such as "
+        "{name: sam, rho: 0.05}",
+    )
     warmup_steps: int = Field(
         0, description="steps over which the learning rate grows linearly to its full value", ge=0
     )
@@ -48,6 +59,13 @@ class GradientOptimizer(Optimizer):
     clip_norm: float = Field(
         0.0, description="norm to which a longer gradient is shortened; 0: never", ge=0
     )
+
+    @model_validator(mode="after")
+    def _each_wrap_is_there_once(self) -> Self:
+        names = [wrap.name for wrap in self.wraps]
+        if len(set(names)) < len(names):
+            raise ValueError(f"wrap: no rule may occur twice, and there are {', '.join(names)}")
+        return self
 
     def rate(self, steps: int) -> float:
         """η_t = η · min(1, (t+1)/W) · f^#{s ∈ drop_at: s ≤ t} · (1 + cos πt/T)/2, t steps done.
@@ -68,11 +86,14 @@ class GradientOptimizer(Optimizer):
     def describe(self) -> str:
         """Such as `gradient descent, learning rate 0.01, momentum 0.9`."""
         name, *words = self._words()
+        for wrap in self.wraps:
+            name, *more = wrap.words(name)
+            words = [*more, *words]
         rate = f"learning rate {self.learning_rate:g}"
         return ", ".join([name, rate, *words, *self._shared_words()])
 
     def columns(self, parameters: int, outputs: int) -> Columns:
-        """η_t and ‖∇𝓛‖ before clipping and without λθ."""
+        """η_t and ‖∇𝓛‖ before clipping and without λθ, then those of the wraps."""
         return (
             Column("learning_rate", "η", "learning rate of this step", "flow time"),
             Column(
@@ -81,19 +102,33 @@ class GradientOptimizer(Optimizer):
                 "length of the gradient before clipping and without weight decay",
                 "loss / parameter",
             ),
+            *(column for wrap in self.wraps for column in wrap.columns()),
         )
 
     def products_per_step(self, outputs: int) -> float:
-        """0: gradients alone."""
-        return 0
+        """Those of the wraps; the rule itself takes gradients alone."""
+        return float(sum(wrap.extra()[1] for wrap in self.wraps))
+
+    def gradients_per_step(self) -> float:
+        """One, and those of the wraps."""
+        return 1.0 + sum(wrap.extra()[0] for wrap in self.wraps)
 
     def vectors_held(self, outputs: int) -> float:
         """Two buffers of the state at most, before and after the step, and what is in between."""
-        return 6.0
+        return 6.0 + sum(wrap.vectors for wrap in self.wraps)
+
+    @property
+    def wraps(self) -> tuple[Wrap, ...]:
+        """The rules around the gradient, the innermost first."""
+        return self.wrap
 
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
-        """`steps` = 0 and the optimizer's buffers (P,), which are 0."""
-        return {"steps": 0, **{name: theta.new_zeros(theta.shape) for name in self._buffers()}}
+        """`steps` = 0, the rule's buffers (P,), which are 0, and what the wraps have."""
+        state: dict[str, Any] = {"steps": 0}
+        state |= {name: theta.new_zeros(theta.shape) for name in self._buffers()}
+        for wrap in self.wraps:
+            state |= wrap.init(objective, theta, seed)
+        return state
 
     def step(
         self,
@@ -105,19 +140,41 @@ class GradientOptimizer(Optimizer):
         """θ − η_t d; None where that is not finite. η_t is also the step size."""
         steps = cast(int, state["steps"])
         rate, norm = self.rate(steps), evaluation.gradient.norm().item()
-        gradient, more = self._gradient(objective, evaluation, state)
-        seen, buffers = self._seen(gradient, evaluation.theta), cast("Buffers", state)
-        theta, buffers = self._update(evaluation.theta, seen, rate, steps + 1, buffers)
+        gradient, wrapped = self._gradient(objective, evaluation, state)
+        seen, theta = self._seen(gradient, evaluation.theta), evaluation.theta
+        if self.decoupled_weight_decay:
+            theta = theta.mul(1 - rate * self.weight_decay)
+        theta, buffers = self._update(theta, seen, rate, steps + 1, cast("Buffers", state))
         if not theta.isfinite().all():
             return None
+        after: State = {**state, **wrapped, **buffers, "steps": steps + 1}
+        named = (column.name for wrap in self.wraps for column in wrap.columns())
         facts = {"learning_rate": rate, "gradient_norm": norm}
-        return Step(theta, {"steps": steps + 1, **buffers, **more}, rate, facts)
+        facts |= {name: float(cast("Tensor", after[name])) for name in named}
+        return Step(theta, after, rate, facts)
 
     def _gradient(
         self, objective: Objective, evaluation: Evaluation, state: State
-    ) -> tuple[Tensor, Buffers]:
-        """What stands for ∇𝓛 in the step, and new values of the buffers that it takes."""
-        return evaluation.gradient, {}
+    ) -> tuple[Tensor, State]:
+        """What stands for ∇𝓛 in the step, and new values of the state that it takes."""
+        after: dict[str, Any] = {}
+
+        def around(inner: Gradient, wrap: Wrap) -> Gradient:
+            def gradient(at: Evaluation) -> Tensor:
+                found, new = wrap.gradient(objective, at, inner, state)
+                after.update(new)
+                return found
+
+            return gradient
+
+        def innermost(at: Evaluation) -> Tensor:
+            return self._gradient_at(objective, at, state)
+
+        return functools.reduce(around, self.wraps, innermost)(evaluation), after
+
+    def _gradient_at(self, objective: Objective, evaluation: Evaluation, state: State) -> Tensor:
+        """The gradient (P,) within all wraps."""
+        return evaluation.gradient
 
     def preconditioner(self, objective: Objective, evaluation: Evaluation, state: State) -> Tensor:
         """p (P,), P = diag(p): the step from here divides by it, entry by entry; 1 if it does not.
@@ -160,7 +217,9 @@ class GradientOptimizer(Optimizer):
 
     def _decayed(self, gradient: Tensor, theta: Tensor) -> Tensor:
         """∇𝓛 + λθ."""
-        return gradient.add(theta, alpha=self.weight_decay) if self.weight_decay else gradient
+        if self.decoupled_weight_decay or not self.weight_decay:
+            return gradient
+        return gradient.add(theta, alpha=self.weight_decay)
 
     def _shared_words(self) -> list[str]:
         drops = ", ".join(str(step) for step in sorted(self.drop_at))
@@ -199,14 +258,19 @@ class GradientDescent(GradientOptimizer):
 
     @property
     def rotation_equivariant(self) -> bool:
-        """Yes, without weight decay, which moves also what no gradient does; not of a subclass."""
-        return type(self) is GradientDescent and not self.weight_decay
+        """Yes, without weight decay, which moves also what no gradient does; not with wraps."""
+        return type(self) is GradientDescent and not (self.weight_decay or self.wraps)
 
-    def edge(self, gradient_norm: float = math.inf) -> float:
+    def edge(self, gradient_norm: float = math.inf) -> float | None:
         """η times the largest λ₁(𝓗) that is stable on a quadratic: 2 + 2μ, of Nesterov's momentum
         (2 + 2μ)/(1 + 2μ). With weight decay λ, that of 𝓗 + λI. ‖∇𝓛‖ counts for SAM alone.
         """
-        return (2 + 2 * self.momentum) / ((1 + 2 * self.momentum) if self.nesterov else 1)
+        edge: float | None = 2 + 2 * self.momentum
+        if edge and self.nesterov:
+            edge /= 1 + 2 * self.momentum
+        for wrap in self.wraps:
+            edge = None if edge is None else wrap.edge(edge, self.learning_rate, gradient_norm)
+        return edge
 
     def _words(self) -> list[str]:
         kind = "Nesterov momentum" if self.nesterov else "momentum"

@@ -25,17 +25,14 @@ class Adam(GradientOptimizer):
     beta1: float = Field(0.9, description="β₁, for the mean of the gradients", ge=0, lt=1)
     beta2: float = Field(0.999, description="β₂, for the mean of their squares", ge=0, lt=1)
     epsilon: float = Field(1e-8, description="ε, added to the denominator", ge=0)
-    decoupled_weight_decay: bool = Field(
-        False, description="shrink the weights themselves (AdamW) and leave the gradient alone"
-    )
 
-    def edge(self, gradient_norm: float = math.inf) -> float:
+    def edge(self, gradient_norm: float = math.inf) -> float | None:
         """η times the largest λ₁(P⁻¹𝓗) that is stable on a quadratic: (2 + 2β₁)/(1 − β₁).
 
         That is 38 at β₁ = 0.9. P is held fast; decoupled weight decay is left out of account.
         Source: Jeremy Cohen et al., Adaptive gradient methods at the edge of stability, 2022.
         """
-        return (2 + 2 * self.beta1) / (1 - self.beta1)
+        return None if self.wraps else (2 + 2 * self.beta1) / (1 - self.beta1)
 
     def _words(self) -> list[str]:
         name = "AdamW" if self.decoupled_weight_decay else "Adam"
@@ -47,8 +44,6 @@ class Adam(GradientOptimizer):
     def _update(
         self, theta: Tensor, gradient: Tensor, rate: float, count: int, buffers: Buffers
     ) -> tuple[Tensor, Buffers]:
-        if self.decoupled_weight_decay:
-            theta = theta.mul(1 - rate * self.weight_decay)
         mean = buffers["mean"].lerp(gradient, 1 - self.beta1)
         scale, new = self._divisor(gradient, count, buffers)
         way = -rate / (1 - self.beta1**count)
@@ -60,9 +55,6 @@ class Adam(GradientOptimizer):
         squares = _running_square(buffers["square_mean"], gradient, self.beta2)
         scale = squares.sqrt().div_(math.sqrt(1 - self.beta2**count)).add_(self.epsilon)
         return scale, {"square_mean": squares}
-
-    def _decayed(self, gradient: Tensor, theta: Tensor) -> Tensor:
-        return gradient if self.decoupled_weight_decay else super()._decayed(gradient, theta)
 
 
 class RMSprop(GradientOptimizer):
@@ -79,12 +71,12 @@ class RMSprop(GradientOptimizer):
     momentum: float = Field(0.0, description="momentum μ", ge=0, lt=1)
     centered: bool = Field(False, description="divide by the deviation from the mean gradient")
 
-    def edge(self, gradient_norm: float = math.inf) -> float:
+    def edge(self, gradient_norm: float = math.inf) -> float | None:
         """η times the largest λ₁(P⁻¹𝓗) that is stable on a quadratic with P held fast: 2 + 2μ.
 
         Source: as of Adam.
         """
-        return 2 + 2 * self.momentum
+        return None if self.wraps else 2 + 2 * self.momentum
 
     def _words(self) -> list[str]:
         words = ["RMSprop", f"α {self.alpha:g}", f"ε {self.epsilon:g}"]

@@ -159,7 +159,7 @@ class SubspaceOptimizer(GradientOptimizer):
             "converged": cast(bool, held["converged"]),
             "power_iterations": products,
         }
-        after = {**step.state, **held, "wait": cast(int, held["wait"]) - 1}
+        after = {**step.state, "wait": cast(int, held["wait"]) - 1}
         return dataclasses.replace(step, state=after, facts=facts)
 
     @contextmanager

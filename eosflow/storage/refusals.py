@@ -102,8 +102,8 @@ def _unknown(model: type[BaseModel], place: tuple[Any, ...], path: str) -> str:
     hint = did_you_mean(name, legal)
     if not hint:
         elsewhere = [known for known in all_keys(model) if known.rpartition(".")[2] == name]
-        hint = f" It belongs to {joined(elsewhere, 'or')}." if elsewhere else " Remove it."
-    allowed = f"allowed here: {', '.join(legal)}" if legal else "no key is allowed here"
+        hint = f" It belongs to {joined(elsewhere, 'or')}." if elsewhere else ""
+    allowed = f"allowed here: {', '.join(legal)}" if legal else "take it out"
     return f"{joined_path(path, place)}: there is no such key; {allowed}.{hint}"
 
 

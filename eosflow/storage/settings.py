@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import (
     TYPE_CHECKING,
@@ -159,8 +159,8 @@ def same(plugin: Plugin, stored: Any) -> bool:
 def changed_fields(plugin: Plugin) -> dict[str, Any]:
     """The plug-in's `name` and the settings that are not at their default."""
     fields = type(plugin).model_fields
-    changed = {name: _plain(value) for name, value in plugin if value != fields[name].default}
-    return {"name": plugin.name, **changed}
+    changed = {name: value for name, value in plugin if value != fields[name].default}
+    return {"name": plugin.name, **{n: _plain(v, changed_fields) for n, v in changed.items()}}
 
 
 def key_fields(plugin: Plugin) -> dict[str, Any]:
@@ -196,5 +196,8 @@ def partial(kind: type[Settings]) -> type[Settings]:
     return create_model(kind.__name__, __base__=Settings, __doc__=kind.__doc__, **fields)
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def _plain(value: Any, write: Callable[[Plugin], dict[str, Any]] | None = None) -> Any:
+    """A value as JSON has it; plug-ins among settings as `write` puts them, by default whole."""
+    if isinstance(value, Plugin):
+        return (write or record)(value)
+    return [_plain(each, write) for each in value] if isinstance(value, tuple) else value

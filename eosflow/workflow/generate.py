@@ -16,6 +16,7 @@ from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.batches import BATCHES
 from eosflow.optimizers.flow import ExponentialEuler
 from eosflow.optimizers.gradient import GradientDescent
+from eosflow.optimizers.wraps import WRAPS
 from eosflow.results import columns
 from eosflow.results.figures import index
 from eosflow.runs.names import index_key
@@ -50,6 +51,10 @@ def keys() -> dict[str, str]:
 
     found |= {f"optimizer {n}": key(optimizer=k.example()) for n, k in OPTIMIZERS.items()}
     by_steps = GradientDescent.example()
+    for name, wrap in WRAPS.items():
+        found[f"wrap {name}"] = key(
+            optimizer=by_steps.model_copy(update={"wrap": (wrap.example(),)})
+        )
     for name, batches in BATCHES.items():
         found[f"batch {name}"] = key(optimizer=by_steps, batch=batches.example())
     found |= {f"network {n}": key(network=k.example()) for n, k in NETWORKS.items()}

@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 
 from eosflow.datasets import DATASETS
+from eosflow.optimizers.wraps import WRAPS
 from eosflow.runs.spec import Stop
 from eosflow.storage.settings import Plugin, Settings
 from eosflow.workflow.schema import SECTIONS, Choices, Config, Experiment
@@ -28,6 +29,9 @@ where it is used.
 """
 
 
+WRAP = """`wrap` of a gradient optimizer is a list of rules around its gradient, each with its name
+among its settings. Names of optimizers such as `adam-sam` stand for an optimizer with one of
+them."""
 EXPERIMENT = """Besides these, an experiment may have its own `network`, `networks`, `optimizer`, …
 `stop`, and in a study's its own `measure`, with the meaning that they have above."""
 
@@ -45,6 +49,9 @@ def page() -> str:
     for name, (table, registry) in SECTIONS.items():
         parts.append(f"## `{name}` and `{table}`")
         parts += [_plugin(f"{table}.{kind}", plugin) for kind, plugin in registry.items()]
+        if name == "optimizer":
+            parts.append(WRAP)
+            parts += [_plugin(f"wrap: [{{name: {kind}}}]", each) for kind, each in WRAPS.items()]
     parts.append("## `datasets`")
     parts += [_plugin(f"datasets.{kind}", plugin) for kind, plugin in DATASETS.items()]
     parts += ["## `stop`", _plugin("stop", Stop)]

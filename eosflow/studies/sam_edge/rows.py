@@ -23,6 +23,12 @@ def rows() -> list[dict[str, Any]]:
     return study(cheb(), SEEDS, RADII, range(0, STEPS + 1, EVERY))
 
 
+def _edge(optimizer: SAM, gradient_norm: float) -> float:
+    edge = optimizer.edge(gradient_norm)
+    assert edge is not None
+    return edge / optimizer.learning_rate
+
+
 def study(
     objective: Objective, seeds: tuple[int, ...], radii: tuple[float, ...], looks: range
 ) -> list[dict[str, Any]]:
@@ -50,7 +56,7 @@ def study(
                         "gradient_norm": norm,
                         "sharpness": found["eigenvalue_1"],
                         "residual": found["residual_1"],
-                        "edge": optimizer.edge(norm) / optimizer.learning_rate,
+                        "edge": _edge(optimizer, norm),
                     }
                 )
             log.info("seed %d, ρ %g: λ₁ %.3g", seed, radius, rows[-1]["sharpness"])
