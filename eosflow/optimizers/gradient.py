@@ -5,7 +5,6 @@ A step is taken wherever it leads, also where the loss rises: at the edge of sta
 
 from __future__ import annotations
 
-import functools
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -160,17 +159,20 @@ class GradientOptimizer(Optimizer):
         after: dict[str, Any] = {}
 
         def around(inner: Gradient, wrap: Wrap) -> Gradient:
-            def gradient(at: Evaluation) -> Tensor:
+            def wrapped(at: Evaluation) -> Tensor:
                 found, new = wrap.gradient(objective, at, inner, state)
                 after.update(new)
                 return found
 
-            return gradient
+            return wrapped
 
         def innermost(at: Evaluation) -> Tensor:
             return self._gradient_at(objective, at, state)
 
-        return functools.reduce(around, self.wraps, innermost)(evaluation), after
+        gradient: Gradient = innermost
+        for wrap in self.wraps:
+            gradient = around(gradient, wrap)
+        return gradient(evaluation), after
 
     def _gradient_at(self, objective: Objective, evaluation: Evaluation, state: State) -> Tensor:
         """The gradient (P,) within all wraps."""

@@ -110,7 +110,7 @@ class SubspaceOptimizer(GradientOptimizer):
                 f"sample: fresh-augmented was given to {self.name}, and the network does not read "
                 "inputs as (channels, height, width): take one that does, such as cnn, or fresh."
             )
-        more: State = {}
+        more: dict[str, Tensor | int] = {}
         if self.sample != "first":
             more = {"searches": 0, "sample_seed": seed}
         if self.which == "magnitude":

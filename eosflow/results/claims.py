@@ -91,7 +91,7 @@ def _groups(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The runs that are judged together: those of one size, if a size has enough, or all."""
     groups: dict[str, pd.DataFrame] = {}
     for experiment, together in rows.groupby("experiment", sort=False):
-        by_size = dict(list(together.groupby("n"))) if "n" in together else {}
+        by_size = {str(n): part for n, part in together.groupby("n")} if "n" in together else {}
         large = {n: part for n, part in by_size.items() if len(part) >= FEWEST_RUNS}
         if len(by_size) > 1 and large:
             groups |= {f"{experiment} N = {n}": part for n, part in large.items()}

@@ -25,10 +25,11 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
     colors = style.size_colors(int(size) for size in frame["batch"].unique())
     for axes, (name, words) in zip(panels, QUANTITIES.items(), strict=True):
         for size, runs in frame.groupby("batch"):
-            looks = runs.groupby("iteration")[name].quantile([0.25, 0.5, 0.75]).unstack() * rate / 2
+            over = runs.groupby("iteration")[name]
+            low, middle, high = (over.quantile(q) * rate / 2 for q in (0.25, 0.5, 0.75))
             color = colors[int(str(size))]
-            axes.plot(looks.index, looks[0.5], color=color, lw=1.2)
-            axes.fill_between(looks.index, looks[0.25], looks[0.75], color=color, alpha=0.15, lw=0)
+            axes.plot(middle.index, middle, color=color, lw=1.2)
+            axes.fill_between(middle.index, low, high, color=color, alpha=0.15, lw=0)
         axes.axhline(1, color=style.SECOND, lw=1.0, ls="--")
         axes.set_title(f"{words} over 2/η")
         axes.set_xlabel("step")
