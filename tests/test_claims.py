@@ -272,7 +272,7 @@ def test_what_was_not_looked_at_supports_no_claim():
         ], name
     no_bound = decomposition.drop(columns="smallest_eigenvalue_residual")
     row = verdicts(no_bound, runs).loc["negative-dominant"]
-    assert row["verdict"] == claims.NOT_ENOUGH and "λ_P(R) is not known" in row["note"]
+    assert row["verdict"] == claims.CANNOT_TELL and "λ_P(R) is not known" in row["note"]
 
 
 def test_another_network_can_contradict_with_the_numbers_that_it_has():

@@ -114,7 +114,7 @@ def test_a_table_is_drawn_by_its_shape_and_without_its_file(tmp_path, shape, dra
     inputs = np.arange(60.0).reshape(5, 12) - 1
     file = tmp_path / "mine.npz"
     np.savez(file, inputs=inputs, labels=np.array([0, 1, 0, 1, 1]))
-    table = Table(str(file), "Mine", "CC0", shape=shape, classes=("off", "on"))
+    table = Table(path=str(file), title="Mine", licence="CC0", shape=shape, classes=("off", "on"))
     path = tmp_path / "mine-subset0.npz"
     write_subset("mine", table, 0, 5, Resources(None, tmp_path), path)
     file.unlink()
@@ -133,7 +133,7 @@ def test_numbers_to_fit_have_one_row(tmp_path):
     file = tmp_path / "mine.npz"
     np.savez(file, inputs=np.eye(4), labels=np.arange(4.0))
     path = tmp_path / "mine-subset0.npz"
-    table = Table(str(file), "Mine", "CC0")
+    table = Table(path=str(file), title="Mine", licence="CC0")
     write_subset("mine", table, 0, 4, Resources(None, tmp_path), path)
     figure = examples.sheet(path)
     assert sum(len(axes.get_images()) for axes in figure.axes) == 4

@@ -52,11 +52,9 @@ class Claim:
     @property
     def inequality(self) -> claims.Claim:
         """The claim on the median over runs, as the studies judge theirs."""
-        within = (-math.inf, self.limit + ROUNDING) if self.at_most else (-math.inf, math.inf)
-        above = -math.inf if self.at_most else self.limit
-        return claims.Claim(
-            self.name, self.statement, "", "LK24", self.paper, above=above, within=within
-        )
+        end = self.limit + ROUNDING
+        within = (-math.inf, end) if self.at_most else (end, math.inf)
+        return claims.Claim(self.name, self.statement, "", "LK24", self.paper, within=within)
 
     def holds_at(self, values: pd.Series) -> pd.Series:
         """Whether each number is on the claim's side."""
