@@ -236,7 +236,7 @@ def test_more_than_the_pool(tmp_path):
 
 def test_an_archive_that_was_not_given(tmp_path):
     name = "atrialfibrillation"
-    with pytest.raises(UserError, match=r"read from AtrialFibrillation\.zip.*--archive"):
+    with pytest.raises(UserError, match=r"read from AtrialFibrillation\.zip.*fetch it"):
         write_subset(name, AtrialFibrillation(), 0, 60, NOTHING, tmp_path / "x.npz")
 
 

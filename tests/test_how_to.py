@@ -198,4 +198,4 @@ def test_add_a_study(project: Project) -> None:
         "study": 1,
         "measure": 2,
     }
-    assert jobs == made | {"studies": 1, "studies_page": 1}
+    assert jobs == made | {"figures": 1, "studies": 1, "studies_page": 1}

@@ -123,7 +123,7 @@ def test_explicit_steps_are_set_by_the_sharpness(kind: type[ExplicitEuler]) -> N
     hessian = dense_hessian(objective, "cross_entropy", theta)
     largest = torch.linalg.eigvalsh(hessian)[-1].item()
     assert step.step_size == pytest.approx(0.5 / largest, rel=1e-3)
-    short = optimizer.step(objective, evaluation, state, room=1e-3)
+    short = optimizer.step(objective, evaluation, state, max_flow_time=1e-3)
     assert short is not None and short.step_size == 1e-3
     along = theta - 1e-3 * evaluation.gradient
     torch.testing.assert_close(short.theta, along, rtol=0, atol=1e-3 if kind is RungeKutta4 else 0)

@@ -17,7 +17,7 @@ from torch.func import grad
 from eosflow.networks.module import ModuleNetwork, glorot_uniform
 from eosflow.objectives.base import Objective
 from eosflow.objectives.module import ModuleObjective
-from eosflow.optimizers import sharpness
+from eosflow.optimizers import penalties
 from eosflow.optimizers.base import State, Step
 from eosflow.optimizers.gradient import GradientDescent, GradientOptimizer
 from eosflow.optimizers.penalties import diagonal_fisher, penalty_gradient
@@ -141,7 +141,7 @@ def test_the_gradient_of_the_penalty_by_finite_differences(
     else:
         objective, theta = small_problem("cross_entropy")  # type: ignore[assignment]
     if problem == "one at a time":
-        monkeypatch.setattr(sharpness, "COPIES", 2**40)
+        monkeypatch.setattr(penalties, "COPIES", 2**40)
     stream = torch.Generator().manual_seed(0)
     weights = torch.rand(len(theta), generator=stream, dtype=torch.float64)
 

@@ -135,7 +135,10 @@ def test_what_does_not_go_together_is_refused(changes: dict[str, Any], words: st
     [
         ({"study": "sgd"}, "'sgd' was given; allowed: "),
         ({"grid": {"n": 3}}, "grid.n: 3 was given; it must be a list"),
-        ({"measurements": {"accuracy": {"held_out": 121}}}, "the test split of dice has 120"),
+        (
+            {"measurements": {"accuracy": {"held_out": 121}}},
+            "test split of the dataset has 120",
+        ),
         ({"measurements": {"accuracy": {"held_out": 30, "validation": 30}}}, "held_out larger"),
         ({"grid": {"networks.mlp.widht": [3]}}, "widht: there is no such key"),
     ],

@@ -92,8 +92,13 @@ class SubspaceOptimizer(GradientOptimizer):
         )
 
     def products_per_step(self, outputs: int) -> float:
-        """Six block products of K+1 vectors per search: two to five were seen, after the first."""
-        return 6.0 * (self.k + 1) / max(1, self.every)
+        """Block products of K+1 vectors per search: up to five were seen after the first.
+
+        Up to fourteen on examples that are drawn anew, and as many again for the other end.
+        """
+        each = 6.0 if self.sample == "first" else 15.0
+        ends = 2 if self.which == "magnitude" else 1
+        return ends * each * (self.k + 1) / max(1, self.every)
 
     def vectors_held(self, outputs: int) -> float:
         """The workspace of a search, the bases before and after it, and those of the step."""

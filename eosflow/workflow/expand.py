@@ -15,6 +15,7 @@ from eosflow.optimizers.batches import BATCHES
 from eosflow.runs.snapshots import SNAPSHOTS
 from eosflow.runs.spec import RunSpec, Stop
 from eosflow.storage import settings
+from eosflow.storage.errors import UserError
 from eosflow.studies import OF_RUNS
 
 
@@ -32,7 +33,9 @@ def given(
 
 
 def dataset(config: Mapping[str, Any], name: str) -> DatasetSettings:
-    """A dataset of the config by its name."""
+    """A dataset of the config by its name. Raises: UserError for one that it does not have."""
+    if name not in config["datasets"]:
+        raise UserError(f"datasets: {name!r} was given; allowed: {', '.join(config['datasets'])}.")
     return configured(name, config["datasets"][name])
 
 
