@@ -26,3 +26,11 @@ def server() -> Iterator[ArchiveServer]:
     """A real HTTP server on loopback whose faults a test chooses."""
     with ArchiveServer() as running:
         yield running
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """A folder with no other test's beside it: a run looks beside its own for a beginning."""
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    return alone
