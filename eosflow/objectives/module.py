@@ -127,7 +127,7 @@ class ModuleEvaluation(Evaluation):
         """𝓗V, GV or RV for V (P, k), all columns at once: what they share is computed once.
 
         Implements: E1 by the derivative of the gradient along each column; E2 as Jᵀ H_ℓ J v; E3 as
-        the Hessian of Σ_c g_c z_c with g = ∂ℓ/∂z held fast. In the block's precision.
+        the Hessian of Σ_c g_c z_c with g = ∂ℓ/∂z frozen. In the block's precision.
         """
         rows = block.T.contiguous()
         result = torch.empty_like(rows) if out is None else out.T

@@ -56,7 +56,7 @@ def diagonal_fisher(objective: Objective, theta: Tensor) -> Tensor:
 
 
 def penalty_gradient(objective: Objective, theta: Tensor, weights: Tensor) -> Tensor:
-    """∇ Σ_i u_i F_i(θ) (P,) for weights u (P,) held fast.
+    """∇ Σ_i u_i F_i(θ) (P,) for weights u (P,) frozen.
 
     Implements: 2 E[𝓗_n (u ∘ g_n)], with gradient g_n and Hessian 𝓗_n of example n's loss.
     """

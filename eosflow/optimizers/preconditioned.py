@@ -29,7 +29,7 @@ class Adam(GradientOptimizer):
     def edge(self, gradient_norm: float = math.inf) -> float | None:
         """η times the largest λ₁(P⁻¹𝓗) that is stable on a quadratic: (2 + 2β₁)/(1 − β₁).
 
-        That is 38 at β₁ = 0.9. P is held fast; decoupled weight decay is left out of account.
+        That is 38 at β₁ = 0.9. P is frozen; decoupled weight decay is left out of account.
         Source: Jeremy Cohen et al., Adaptive gradient methods at the edge of stability, 2022.
         """
         return None if self.wraps else (2 + 2 * self.beta1) / (1 - self.beta1)
@@ -72,7 +72,7 @@ class RMSprop(GradientOptimizer):
     centered: bool = Field(False, description="divide by the deviation from the mean gradient")
 
     def edge(self, gradient_norm: float = math.inf) -> float | None:
-        """η times the largest λ₁(P⁻¹𝓗) that is stable on a quadratic with P held fast: 2 + 2μ.
+        """η times the largest λ₁(P⁻¹𝓗) that is stable on a quadratic with P frozen: 2 + 2μ.
 
         Source: as of Adam.
         """

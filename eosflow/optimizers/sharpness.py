@@ -58,13 +58,13 @@ class _Tracer(GradientOptimizer):
 
 
 class SGDTracer(_Tracer, GradientDescent):
-    """Gradient descent on 𝓛 + ρ Tr(G⁻¹F), G the running diagonal Fisher matrix, held fast."""
+    """Gradient descent on 𝓛 + ρ Tr(G⁻¹F), G the running diagonal Fisher matrix, frozen."""
 
     name: ClassVar[str] = "sgd-tracer"
 
 
 class AdamTracer(_Tracer, Adam):
-    """Adam on 𝓛 + ρ Tr(G⁻¹F), G the running diagonal Fisher matrix, held fast."""
+    """Adam on 𝓛 + ρ Tr(G⁻¹F), G the running diagonal Fisher matrix, frozen."""
 
     name: ClassVar[str] = "adam-tracer"
 

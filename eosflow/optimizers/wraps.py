@@ -135,7 +135,7 @@ class SharpnessAware(Wrap):
 
 
 class Tracer(Wrap):
-    """Adds ρ ∇R, R = Σ_i u_i F_i with u = 1/(G + δ) held fast: the penalty ρ Tr(G⁻¹F).
+    """Adds ρ ∇R, R = Σ_i u_i F_i with u = 1/(G + δ) frozen: the penalty ρ Tr(G⁻¹F).
 
     F_i = E(∂_iℓ)² is the diagonal of the empirical Fisher matrix, which stands for 𝓗; G is its
     running mean, G ← (1 − β)G + βF, and F itself in the first step. Source: the slides of Roberts
