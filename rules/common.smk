@@ -86,7 +86,7 @@ def job(name, words=""):
 
 
 def numeric(name, words):
-    """The same of one that takes a GPU and several threads."""
+    """As above, of one that takes a GPU and several threads."""
     held = "--gpus {resources.gpu} --threads {threads}"
     return KEEP_MEMORY + job(name, f"{words} {held}")
 

@@ -37,6 +37,10 @@ rule subset:
 rule dice_parameters:
     output:
         parquet=f"{RESULTS}/data/dice-parameters.parquet",
+        table=report(
+            f"{RESULTS}/table3.csv", caption="captions/table.rst", category="Tables"
+        ),
+        latex=f"{RESULTS}/table3.tex",
         record=f"{RESULTS}/provenance/dice-parameters.json",
     log:
         f"{RESULTS}/logs/dice-parameters.log",

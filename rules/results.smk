@@ -38,7 +38,6 @@ rule collect_measurement:
 rule tables:
     input:
         rules.collect.output,
-        rules.dice_parameters.output,
     output:
         csv=report(
             expand(f"{RESULTS}/{{table}}.csv", table=ASK.tables),
@@ -57,7 +56,7 @@ rule tables:
         job("tables")
 
 
-# Of problems of its own, so that nothing of the configuration enters, or of runs.
+# Of a fixed problem, so that nothing of the configuration enters, or of runs.
 rule study:
     input:
         plain(lambda wildcards: ASK.before_study(wildcards.study)),
@@ -147,7 +146,7 @@ rule report:
         job("report")
 
 
-# The studies on a page of their own; the report has them beside the experiments.
+# The studies on a separate page; the report has them beside the experiments.
 rule studies_page:
     input:
         plain(lambda _: ASK.before("studies")),

@@ -194,13 +194,12 @@ def write_csv(table: pd.DataFrame, path: Path | str) -> None:
 def write_latex(
     table: pd.DataFrame,
     path: Path | str,
-    caption: str,
-    label: str,
+    name: str,
     given: Mapping[str, str] | None = None,
 ) -> None:
     """Write a table as a LaTeX float (needs the booktabs package) with three significant digits.
 
-    `given` are titles of further datasets, see `readable`.
+    `name` is one of `CAPTIONS`; `given` are titles of further datasets, see `readable`.
     """
     named = readable(table, given)
     named.columns = [str(name).replace("_", " ") for name in named.columns]
@@ -209,8 +208,8 @@ def write_latex(
         escape=True,
         na_rep="--",
         float_format=lambda value: f"{value:.3g}",
-        caption=caption,
-        label=label,
+        caption=CAPTIONS[name],
+        label=f"tab:{name}",
         position="htbp",
     )
     write_text(path, text)

@@ -160,7 +160,7 @@ class Inputs:
         for name, product in self.products.items():
             optional = name.startswith(("study ", "claims ", "figure "))
             page = name == "studies" and "report" in self.products
-            if not (optional or page) and (name != "dice-parameters" or plan.selected):
+            if not (optional or page) and (name != "dice-parameters" or plan.shows_dice):
                 made += [*product.made, product.record]
         made += self._tables_of_studies()
         return [*self._below(*made), *plan.discarded(plan.runs)]

@@ -13,10 +13,10 @@ from eosflow.workflow import command_line, result_jobs, run_jobs
 from eosflow.workflow.job import Job
 from eosflow.workflow.plan import Plan
 
-_OF_RUNS = ("fetch", "subset", "dice_parameters", "train", "measure", "discard")
+_OF_RUNS = ("fetch", "subset", "train", "measure", "discard")
 _OF_RESULTS = (
-    *("collect", "tables", "study", "study_claims", "figure", "figures", "report"),
-    *("studies_page", "manifest"),
+    *("dice_parameters", "collect", "tables", "study", "study_claims", "figure", "figures"),
+    *("report", "studies_page", "manifest"),
 )
 JOBS: dict[str, Callable[[Job], None]] = {
     **{name: getattr(run_jobs, name) for name in _OF_RUNS},

@@ -31,6 +31,7 @@ class Plan:
 
     `runs` are all runs by the folders in which people find them, `EXP/nN/RUN`; `selected` those of
     them that tables, figures and report are made of, `study_runs` those of each study.
+    `shows_dice`: the images of Dice have a table and a figure among them.
     `measurements` is what is measured of the selected, by name. `studies` are those to make,
     `judged` those of them with verdicts. `left_out` says what was asked for and is not made.
     """
@@ -57,6 +58,7 @@ class Plan:
         self.judged = [name for name in self.studies if name in JUDGED]
         chosen = set(self.config["select"])
         self.selected = [folder for folder, run in self.runs.items() if run.experiment in chosen]
+        self.shows_dice = bool(self.selected) and "dice-ce" in chosen
         listed = figures.entries(self.config["select"], self.studies)
         self.figures = {n: each for n, each in listed.items() if self.selected or n in STUDIES}
 

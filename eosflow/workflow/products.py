@@ -22,7 +22,7 @@ from eosflow.studies import JUDGED, OF_RUNS, STUDIES
 from eosflow.workflow import expand
 from eosflow.workflow.plan import Plan
 
-TABLES = ("table1", "table2", "alignment", "table3", "claims")
+TABLES = ("table1", "table2", "alignment", "claims")
 PAPER, OF_STUDIES = "paper", "studies"  # the two groups of figures that a job draws together
 
 
@@ -90,7 +90,8 @@ class _Products:
         return version, sources
 
     def _frames(self) -> None:
-        self._add("dice-parameters", ["data/dice-parameters.parquet"], self._dice())
+        made = ["data/dice-parameters.parquet", "table3.csv", "table3.tex"]
+        self._add("dice-parameters", made, [results.TABLES_VERSION, self._dice()])
         for name in self._plan.measurements:
             runs, sources = self._runs(self._plan.selected, name)
             made = [f"measurements/{name}.parquet"]
@@ -103,7 +104,7 @@ class _Products:
         if self._plan.selected:
             csv = [f"{name}.csv" for name in TABLES]
             latex = [f"{name}.tex" for name in TABLES if name != "claims"]
-            of = ["dice-parameters", "frame decomposition"]
+            of = ["frame decomposition"]
             self._add("tables", [*csv, *latex], results.TABLES_VERSION, of)
 
     def _dice(self) -> Any:
@@ -137,10 +138,9 @@ class _Products:
             ):
                 self._add(f"figure {name}", made, version, [of], record=record)
         for group in (PAPER, OF_STUDIES):
-            of_group = [f"figure {name}" for name in figures_of(self._plan, group)]
-            self._add(
-                f"figures {group}", [], "", of_group, record=f"provenance/figures-of-{group}.json"
-            )
+            if of_group := [f"figure {name}" for name in figures_of(self._plan, group)]:
+                record = f"provenance/figures-of-{group}.json"
+                self._add(f"figures {group}", [], "", of_group, record=record)
 
     def _pages(self) -> None:
         plan = self._plan
@@ -151,7 +151,8 @@ class _Products:
         everything, page = list(studied), "studies"
         if plan.selected:
             frames = [f"frame {name}" for name in plan.measurements]
-            everything = ["tables", *frames, *studied, f"figures {PAPER}"]
+            dice = ["dice-parameters"] if plan.shows_dice else []
+            everything = ["tables", *dice, *frames, *studied, f"figures {PAPER}"]
             self._add("report", ["report.html"], results.TABLES_VERSION, everything)
             page = "report"
         if studied:

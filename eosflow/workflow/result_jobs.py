@@ -36,36 +36,50 @@ def collect(job: Job) -> None:
     job.seal(f"frame {name}", "pandas", "pyarrow", runs=manifest.of_runs(records))
 
 
+def dice_parameters(job: Job) -> None:
+    """Write the drawn parameters of every Dice image, and their ranges as Table 3."""
+    import pandas as pd
+
+    from eosflow.datasets import dice
+    from eosflow.results import tables
+    from eosflow.workflow import expand
+
+    product = job.products["dice-parameters"]
+    parquet, csv, latex = (job.root / file for file in product.made)
+    settings: Any = expand.dataset(job.plan.config, "dice")
+    dice.write_parameters(settings, parquet)
+    table = tables.table3(pd.read_parquet(parquet))
+    tables.write_csv(table, csv)
+    tables.write_latex(table, latex, "table3")
+    job.seal("dice-parameters", "pyarrow", "pandas")
+
+
 def tables(job: Job) -> None:
     """Make the paper's tables and the check of its claims out of the tidy frames."""
     import pandas as pd
 
     from eosflow.results import claims, tables
 
-    job.verified("frame decomposition", "dice-parameters")
-    decomposition, runs, parameters = (
-        pd.read_parquet(job.root / name)
-        for name in ("decomposition.parquet", "runs.parquet", "data/dice-parameters.parquet")
+    job.verified("frame decomposition")
+    decomposition, runs = (
+        pd.read_parquet(job.root / name) for name in ("decomposition.parquet", "runs.parquet")
     )
     made = {
         "table1": tables.table1(runs),
         "table2": tables.table2(decomposition, runs),
         "alignment": tables.alignment(decomposition, runs),
-        "table3": tables.table3(parameters),
         "claims": claims.check(decomposition, runs),
     }
     titles = tables.given_titles(runs)
     for name, table in made.items():
         tables.write_csv(table, job.root / f"{name}.csv")
         if name in tables.CAPTIONS:
-            of_runs = {} if name == "table3" else titles
-            latex = job.root / f"{name}.tex"
-            tables.write_latex(table, latex, tables.CAPTIONS[name], f"tab:{name}", of_runs)
+            tables.write_latex(table, job.root / f"{name}.tex", name, titles)
     job.seal("tables", "pandas", "statsmodels")
 
 
 def study(job: Job) -> None:
-    """STUDY: make the table of a study, from problems of its own or from its runs."""
+    """STUDY: make the table of a study, from fixed problems or from its runs."""
     import pandas as pd
 
     from eosflow.results import manifest, tables
@@ -154,7 +168,7 @@ def report(job: Job) -> None:
     from eosflow.results import report
 
     _verify_sources(job, "report", job.plan.figures)
-    report.render(job.root, job.root / "report.html")
+    report.render(job.root, job.root / "report.html", job.plan.config)
     job.seal("report", "pandas", "jinja2", "altair", "vl-convert-python")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 from pathlib import Path
-from typing import Any
 
 from eosflow.runs.names import measured_folder
 from eosflow.storage.locks import alone_in
@@ -44,17 +43,6 @@ def subset(job: Job) -> None:
             held.enter_context(verified(archive, path, checksums.get(archive.name)))
         size, output = data.size(dataset, seed), Path(data.path(dataset, seed))
         write_subset(dataset, settings, seed, size, resources, output)
-
-
-def dice_parameters(job: Job) -> None:
-    """Write the drawn parameters of every Dice image, the source of Table 3."""
-    from eosflow.datasets import dice
-    from eosflow.workflow import expand
-
-    name = "dice-parameters"
-    settings: Any = expand.dataset(job.plan.config, "dice")
-    dice.write_parameters(settings, job.root / job.products[name].made[0])
-    job.seal(name, "pyarrow")
 
 
 def train(job: Job) -> None:
