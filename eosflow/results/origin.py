@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -56,30 +57,32 @@ def every_run(runs: pd.DataFrame) -> list[dict[str, Any]]:
     return _records(named)
 
 
-def configuration(runs: pd.DataFrame) -> str:
-    """The experiments, sizes, seeds and targets of these runs, to lay over config.yaml (YAML).
+# What decides neither which runs there are nor what is made of them.
+_MACHINE = ("mirror", "checksums", "device", "finished_only", "keep_snapshots")
 
-    Network, optimizer and snapshots are not in it: `runs` has them in words alone.
+
+def configuration(config: Mapping[str, Any]) -> str:
+    """The YAML that, laid over config.yaml, plans what a complete configuration does.
+
+    Experiments, datasets and the like that it does not use are left out, and so is what belongs to
+    a machine.
     """
-    experiments: dict[str, Any] = {}
-    for name, rows in runs.groupby("experiment", sort=False):
-        targets = sorted({float(value) for value in rows["target_loss"]})
-        experiments[str(name)] = {
-            "n": sorted({int(n) for n in rows["n"]}),
-            "target_loss": targets[0],
-        }
-    seeds = {
-        "initialization": sorted({int(seed) for seed in runs["init_seed"]}),
-        "subset": sorted({int(seed) for seed in runs["subset_seed"]}),
+    used = {name: each for name, each in config.items() if name not in _MACHINE}
+    made = {*config["select"]}
+    used["experiments"] = {
+        name: each
+        for name, each in config["experiments"].items()
+        if name in made or each.get("study") in config["studies"]
     }
-    chosen = {"select": list(experiments), "seeds": seeds, "experiments": experiments}
-    return yaml.safe_dump(chosen, sort_keys=False, default_flow_style=None, width=90)
-
-
-def planned(runs: pd.DataFrame) -> int:
-    """How many runs that configuration plans: every size with every pair of seeds."""
-    seeds = runs["init_seed"].nunique() * runs["subset_seed"].nunique()
-    return int(runs.groupby("experiment")["n"].nunique().sum() * seeds)
+    drawn = {each["dataset"] for each in used["experiments"].values()}
+    used["datasets"] = {name: each for name, each in config["datasets"].items() if name in drawn}
+    return yaml.safe_dump(
+        {name: each for name, each in used.items() if each not in ({}, None)},
+        sort_keys=False,
+        default_flow_style=None,
+        width=90,
+        allow_unicode=True,
+    )
 
 
 def commits(runs: pd.DataFrame) -> list[str]:

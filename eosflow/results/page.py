@@ -11,6 +11,7 @@ from typing import Any, cast
 import jinja2
 import pandas as pd
 
+from eosflow.results import verdicts
 from eosflow.results.figures import FIGURES, Drawn, file_name
 from eosflow.storage.errors import UserError
 from eosflow.studies import STUDIES, Study
@@ -44,7 +45,13 @@ def template(name: str) -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "duration": duration}
+    environment.filters |= {
+        "number": number,
+        "duration": duration,
+        "symbols": verdicts.symbols,
+        "mark": verdicts.mark,
+        "look": verdicts.look,
+    }
     return environment.get_template(name)
 
 
@@ -65,21 +72,27 @@ def studied(
     found = []
     for name, study in STUDIES.items():
         path = results / study.claims
-        verdicts = records(pd.read_csv(path)) if study.judged and path.exists() else []
+        judged = pd.read_csv(path) if study.judged and path.exists() else pd.DataFrame()
         own = [picture for picture in pictures.values() if picture.entry == study]
-        if own or verdicts or name in asked:
+        if own or len(judged) or name in asked:
             table = results / study.data
-            entry = {"name": name, "about": _about(study, table), "pictures": own}
-            link = study.data if table.exists() else None
-            found.append({**entry, "verdicts": verdicts, "table": link})
+            found.append(
+                {
+                    "name": name,
+                    "heading": study.words["heading"],
+                    "about": _about(study, table),
+                    "pictures": own,
+                    "verdicts": records(judged),
+                    "statements": verdicts.of_study(judged) if len(judged) else [],
+                    "table": study.data if table.exists() else None,
+                }
+            )
     return found
 
 
 def _about(study: Study, table: Path) -> str:
-    """Of what a study is, in a sentence, with its seeds where its table has any."""
-    words = "A problem of its own, the same under any configuration"
-    if study.of_runs:
-        words = "Made of runs of this configuration"
+    """What a study is made of, in a sentence, with its seeds if its table has any."""
+    words = "Made of runs of this configuration" if study.of_runs else "Its problem is fixed"
     seeds = pd.read_csv(table).get("seed") if table.exists() else None
     # Rows over several seeds, and those of a source, have none.
     seeds = None if seeds is None else seeds.dropna()

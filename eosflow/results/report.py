@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from eosflow.networks.mlp import MLPSettings
-from eosflow.results import argument, claims, courses, explorer, origin, page, paper
+from eosflow.results import argument, claims, courses, explorer, origin, page, paper, verdicts
 from eosflow.results.figures import (
     EXPERIMENTS,
     EXTRAS,
@@ -30,27 +30,37 @@ PAPER_NETWORK = MLPSettings().describe()
 FULL_BATCH = "all examples"  # what a run's `batch` says where nothing is drawn
 
 
-def render(results: Path | str, output: Path | str) -> None:
+def render(
+    results: Path | str, output: Path | str, configuration: Mapping[str, Any] | None = None
+) -> None:
     """Write the report of a results folder.
 
     Reads runs.parquet, decomposition.parquet, the tables, claims.csv and figures/*.png below
-    `results`. The same files give the same page, byte by byte.
-    Figures of the paper's experiments without runs are left out and listed; links to files are
-    relative, so they work where the page lies in the results folder.
+    `results`. `configuration` is the complete one that the results are made by; kept evidence has
+    none. The same files give the same page, byte by byte.
+    Figures of the paper's experiments without runs are left out; links to files are relative, so
+    they work if the page lies in the results folder.
 
-    Raises: UserError where one of these files is missing.
+    Raises: UserError if one of these files is missing.
     """
     results = Path(results)
     runs = page.load(results / "runs.parquet")
     decomposition = page.load(results / "decomposition.parquet")
     titles = given_titles(runs)
-    tables = {name: readable(page.load(results / f"{name}.csv"), titles) for name in TABLES}
+    dice = "dice-ce" in set(runs["experiment"])
+    names = [name for name in TABLES if dice or name != "table3"]
+    tables = {name: readable(page.load(results / f"{name}.csv"), titles) for name in names}
+    found, settings = verdicts.of_paper(tables["claims"], EXPERIMENTS)
     listed = entries([*EXPERIMENTS, *runs["experiment"]])
     shown = {n: entry for n, entry in listed.items() if _has_content(results, n, entry, runs)}
     pictures = {name: page.picture(results, name, entry, runs) for name, entry in shown.items()}
     text = page.template("report.html.jinja").render(
         runs=runs,
-        summary=_summary(runs, tables),
+        summary=_summary(runs),
+        configuration=origin.configuration(configuration) if configuration else None,
+        verdicts=verdicts.counts(tables["claims"]["verdict"]),
+        found=found,
+        settings=settings,
         factors=[
             {name: Markup(text) for name, text in factor._asdict().items()}
             for factor in argument.FACTORS
@@ -65,9 +75,8 @@ def render(results: Path | str, output: Path | str) -> None:
         extras=[pictures[name] for name in EXTRAS if name in pictures and name != "power-law"],
         numbered=[pictures[name] for name in map(file_name, FIGURES) if name in pictures],
         others=[p for name, p in pictures.items() if name not in NAMES],
-        absent=_absent(set(shown)),
-        experiments=EXPERIMENTS,
-        claims=claims,
+        fewest=claims.FEWEST_RUNS,
+        shown=argument.SHOWN,
         seen_in=_seen_in(pictures),
         run_names=set(courses.run_names(runs)) if len(runs) else set(),
     )
@@ -88,48 +97,29 @@ def _explorer(decomposition: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]
     }
 
 
-def _seen_in(pictures: Mapping[str, page.Picture]) -> dict[str, dict[str, Any]]:
-    """For each claim the figures of the page in which it is seen, and the quantity to look at."""
+def _seen_in(pictures: Mapping[str, page.Picture]) -> dict[str, list[page.Picture]]:
+    """For each claim the figures of the page in which it is seen."""
     return {
-        claim: {
-            "pictures": [p for p in pictures.values() if getattr(p.entry, "kind", None) == kind],
-            "quantity": quantity,
-        }
-        for claim, (kind, quantity) in argument.SEEN_IN.items()
+        claim: [p for p in pictures.values() if getattr(p.entry, "kind", None) == shown.kind]
+        for claim, shown in argument.SHOWN.items()
     }
 
 
 def _has_content(results: Path, name: str, entry: Drawn, runs: pd.DataFrame) -> bool:
+    if entry.experiment is not None and entry.experiment not in set(runs["experiment"]):
+        return False
     if entry.data is not None:  # it needs no runs
         return (results / "figures" / f"{name}.png").exists()
-    return (
-        not runs.empty if entry.experiment is None else entry.experiment in set(runs["experiment"])
-    )
+    return not runs.empty
 
 
-def _absent(shown: set[str]) -> list[tuple[str, str]]:
-    """Experiments without runs, with the numbers of the figures that await them."""
-    missing: dict[str, list[str]] = {}
-    for figure, entry in FIGURES.items():
-        if file_name(figure) not in shown:
-            missing.setdefault(entry.experiment or "dice-ce", []).append(str(figure))
-    return [(name, ", ".join(missing[name])) for name in EXPERIMENTS if name in missing]
-
-
-def _summary(runs: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    verdicts = tables["claims"]["verdict"]
+def _summary(runs: pd.DataFrame) -> dict[str, Any]:
     return {
         "runs": len(runs),
         "scale": scale(runs),
         "reached": int((runs["stopped"] == "target_loss").sum()),
         "experiments": [title_of(name) for name in runs["experiment"].unique()],
         "others": [name for name in runs["experiment"].unique() if name not in EXPERIMENTS],
-        "claims": len(verdicts),
-        "hold": int((verdicts == claims.HOLDS).sum()),
-        "contradicted": int((verdicts == claims.CONTRADICTED).sum()),
-        "undecided": int(verdicts.isin([claims.CANNOT_TELL, claims.NOT_ENOUGH]).sum()),
-        "fitted": int(tables["table2"]["b"].notna().sum()),
-        "rising": int((tables["table2"]["b"] > 0).sum()),
         "networks": sorted(runs["network"].unique()),
         "solvers": sorted(set(map(_solver, runs["optimizer"], runs["batch"]))),
     }
@@ -158,14 +148,14 @@ def _solver(optimizer: str, batch: str) -> str:
 
 
 def _laws(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Table 2 with each interval beside its estimate, and `fitted`: whether there is a fit."""
-    rows = page.records(table)
+    """Table 2 of what was run, each interval beside its estimate; `fitted`: there is a fit."""
+    rows = page.records(table[table["runs"] + table["runs_left_out"] > 0])
     for row in rows:
         row["fitted"] = pd.notna(row["b"])
         for name in ("a", "b", "bend", "paper_b"):
             interval = (
                 f"{page.number(row[f'{name}_low'], 2)}, {page.number(row[f'{name}_high'], 2)}"
             )
-            bounded = f" [{interval}]" if pd.notna(row[f"{name}_low"]) else ""
-            row[name] = page.number(row[name]) + bounded
+            bounds = Markup(' <span class="interval">[{}]</span>').format(interval)
+            row[name] = page.number(row[name]) + (bounds if pd.notna(row[f"{name}_low"]) else "")
     return rows

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from eosflow.analysis import claims
-from eosflow.results import origin, page
+from eosflow.results import origin, page, verdicts
 from eosflow.results.collect import collect
 from eosflow.results.figures import entries
 from eosflow.storage.files import write_text
@@ -38,7 +37,7 @@ def render(
     text = page.template("studies.html.jinja").render(
         studied=studied,
         headline=headline(studies, frame),
-        verdicts=_counts(row["verdict"] for study in studied for row in study["verdicts"]),
+        verdicts=verdicts.counts(row["verdict"] for study in studied for row in study["verdicts"]),
         experiments=experiments(frame),
         runs=frame,
         origin=origin,
@@ -49,7 +48,7 @@ def render(
 def headline(studies: Sequence[str], runs: pd.DataFrame) -> str:
     """Of what the page is, in a sentence: how many studies, and of which runs and seeds."""
     own = sum(study not in OF_RUNS for study in studies)
-    parts = [f"{own} with problems of their own, the same under any configuration"] if own else []
+    parts = [f"{own} with fixed problems, whatever the configuration"] if own else []
     if len(runs):
         data = [f"{name}, N = {page.span(rows['n'])}" for name, rows in runs.groupby("dataset")]
         seeds = f"{page.numbers(runs['init_seed'])}, subsets {page.numbers(runs['subset_seed'])}"
@@ -79,9 +78,3 @@ def experiments(runs: pd.DataFrame) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _counts(verdicts: Iterable[str]) -> dict[str, int]:
-    """How many there are of each verdict, of those that occur."""
-    found = Counter(verdicts)
-    return {verdict: found[verdict] for verdict in claims.VERDICTS if found[verdict]}

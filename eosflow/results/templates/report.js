@@ -142,6 +142,6 @@ if (form) {
       });
     });
   }
-  form.hidden = false;
+  document.getElementById("explore-chart").hidden = false;
   draw();
 }
