@@ -27,7 +27,7 @@ MEASURED, EDGE = "#0072b2", "#d55e00"
 # Points of a density's grid, and its width relative to the range of the nodes.
 GRID, WIDTH = 1000, 0.004
 # How far below its peak a density is drawn.
-DEPTH = 1e-7
+DEPTH = 1e-6
 
 
 def sharpness(source: Any, axes: Axes | None = None) -> Axes:
@@ -77,12 +77,16 @@ def density(source: Any, axes: Axes | None = None) -> Axes:
     axes = axes or _new()
     if hasattr(source, "grid"):
         grid, height, title = np.asarray(source.grid), np.asarray(source.density), ""
+        errors = np.asarray(source.errors)
+        ends = (np.maximum(end, DEPTH * height.max()) for end in (height - errors, height + errors))
+        axes.fill_between(grid, *ends, color=MEASURED, alpha=0.3, linewidth=0)
     else:
         last = _frame(source, "spectral-density").dropna(subset=["nodes"]).iloc[-1]
         grid, height = _smoothed(np.asarray(last["nodes"]), np.asarray(last["weights"]))
         title = f"after {last['iteration']:.0f} steps"
     axes.plot(grid, np.maximum(height, DEPTH * height.max()), color=MEASURED)
     axes.set(xlabel=r"eigenvalue $\lambda$", ylabel="density", yscale="log", title=title)
+    axes.set_ylim(bottom=DEPTH * height.max())
     return axes
 
 
@@ -120,7 +124,7 @@ def _frame(source: Any, name: str) -> pd.DataFrame:
 
 
 def _edge(source: Any) -> Any:
-    """The edge at each look; None where it is not known."""
+    """The edge at each look; None if it is not known."""
     frame = _frame(source, "top-eigenvalues")
     if "edge" in frame:
         return frame["edge"]

@@ -282,12 +282,15 @@ def test_values_that_have_no_logarithm_leave_a_gap(frames):
     assert np.isfinite(curve[curve[:, 0] != 200, 1]).all()
 
 
+def titles(figure):
+    """What each panel shows, without what is said of it below."""
+    return [axes.get_title(loc="left").partition("\n")[0] for axes in figure.axes]
+
+
 def test_power_law_shows_runs_fit_and_paper(frames):
     decomposition, runs = frames
     figure = figures.draw("power-law", decomposition, runs)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == list(
-        figures.EXPERIMENTS.values()
-    )
+    assert titles(figure) == list(figures.EXPERIMENTS.values())
     laws = power_laws.fits(decomposition, runs)
     peaks = courses.alignment_peaks(decomposition)
     for axes, law, name in zip(figure.axes, laws.itertuples(), figures.EXPERIMENTS, strict=True):
@@ -302,7 +305,7 @@ def test_power_law_shows_runs_fit_and_paper(frames):
         _, low, high = power_laws.paper_law(values, corners[:, 0])
         on_an_edge = np.isclose(corners[:, 1], low) | np.isclose(corners[:, 1], high)
         assert on_an_edge.all()
-        (text,) = (t.get_text() for t in axes.texts)
+        text = axes.get_title(loc="left")
         assert f"{law.runs} runs" in text and f"{law.b:.2f}" in text and "bend" in text
         assert axes.get_xscale() == axes.get_yscale() == "log"
     assert len(legend_texts(figure)) == 3
@@ -312,7 +315,7 @@ def test_power_law_without_a_fit_says_why():
     decomposition, runs = synthetic.frames(["dice-ce"], seeds=1)
     small = decomposition[decomposition["n"] < 1000], runs[runs["n"] < 1000]
     (axes,) = figures.draw("power-law", *small).axes
-    said = " ".join(axes.texts[0].get_text().split())
+    said = " ".join(axes.get_title(loc="left").split())
     assert "no fit: finished runs at 2 sizes, a fit needs 3" in said
     assert not axes.lines  # no line, and no interval, from two sizes
 
@@ -424,16 +427,13 @@ def test_summaries_show_other_experiments_beside_the_papers():
     decomposition, runs = synthetic.mixed()
     for name in ("power-law", "stable-step", "growth"):
         figure = figures.draw(name, decomposition, runs)
-        titles = [axes.get_title(loc="left") for axes in figure.axes]
-        assert titles == ["Dice, cross-entropy", "iris-gd", "my-conv"]
+        assert titles(figure) == ["Dice, cross-entropy", "iris-gd", "my-conv"]
         conv = figure.axes[2]
         lacks = any("have no such numbers" in text.get_text() for text in conv.texts)
         assert lacks == (name != "stable-step")
-    dice, own, _ = (
-        [t.get_text() for t in axes.texts]
-        for axes in figures.draw("power-law", decomposition, runs).axes
-    )
-    assert "paper" in dice[0] and "paper" not in own[0]
+    drawn = figures.draw("power-law", decomposition, runs).axes
+    dice, own, _ = (axes.get_title(loc="left") for axes in drawn)
+    assert "paper" in dice and "paper" not in own
 
 
 def test_an_experiment_without_decomposition_says_so():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from eosflow.objectives.base import Evaluation, Matrix
 from eosflow.spectra.density import Estimate, Spectrum, spectrum
 from eosflow.spectra.density import probes as random_signs
 from eosflow.spectra.randomness import generator
-from eosflow.storage.errors import UserError, needs
+from eosflow.storage.errors import UserError
 from eosflow.storage.progress import count_progress
 
 # A product in float32 that is further than this from the float64 one is not used.
@@ -44,16 +43,9 @@ class Density:
 
     def plot(self) -> Any:
         """The density and its standard errors on matplotlib axes, which are returned."""
-        with needs("matplotlib", "report", "Density.plot"):
-            from matplotlib import pyplot
+        from eosflow import plot
 
-        _, axes = pyplot.subplots()
-        grid, density, errors = (part.numpy() for part in (self.grid, self.density, self.errors))
-        axes.plot(grid, density)
-        axes.fill_between(grid, np.clip(density - errors, 0, None), density + errors, alpha=0.3)
-        axes.set(xlabel="eigenvalue", ylabel="density", yscale="log")
-        axes.set_ylim(density.max() * 1e-6)
-        return axes
+        return plot.density(self)
 
 
 def spectral_density(

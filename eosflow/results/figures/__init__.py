@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Raise this when drawings change: the figures, and only they, are then drawn again.
-FIGURES_VERSION = 5
+FIGURES_VERSION = 6
 
 EXPERIMENTS = {name: each.title for name, each in paper.EXPERIMENTS.items()}
 
@@ -35,7 +35,7 @@ def title_of(experiment: str) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """One figure of the list; `experiment` is None where it shows all of them."""
+    """One figure of the list; `experiment` is None if it shows all of them."""
 
     kind: str
     experiment: str | None
@@ -44,7 +44,9 @@ class Entry:
     def title(self) -> str:
         """What is drawn, and of which experiment."""
         title = KINDS[self.kind].title
-        return title if self.experiment is None else f"{title}: {title_of(self.experiment)}"
+        if self.experiment is None or self.data is not None:
+            return title
+        return f"{title}: {title_of(self.experiment)}"
 
     @property
     def caption(self) -> str:
@@ -66,7 +68,7 @@ FIGURES: dict[int, Entry] = {
     2: Entry("overlap", "cifar10-ce"),
     3: Entry("layers_three", "cifar10-ce"),
     4: Entry("factors", "cifar10-ce"),
-    5: Entry("dice_examples", None),
+    5: Entry("dice_examples", "dice-ce"),
     **{6 + i: Entry("sharpness", name) for i, name in enumerate(_AFTER_CIFAR)},
     **{10 + i: Entry("overlap", name) for i, name in enumerate(_AFTER_CIFAR)},
     **{14 + i: Entry("layers", name) for i, name in enumerate(EXPERIMENTS)},
@@ -84,7 +86,7 @@ EXTRAS: dict[str, Entry] = {
     "growth": Entry("growth", None),
 }
 
-# Modules of this package that hold a figure of their own: `KIND`, and the function it names.
+# Modules of this package that hold a further figure: `KIND`, and the function it names.
 _ADDED: tuple[str, ...] = ()
 for _module in _ADDED:
     KINDS[_module] = importlib.import_module(f"{__name__}.{_module}").KIND

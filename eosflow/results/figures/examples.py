@@ -59,7 +59,7 @@ def _dataset(record: Mapping[str, Any]) -> DatasetSettings:
 
 
 def _names(record: Mapping[str, Any], dataset: DatasetSettings) -> list[str]:
-    """The classes, none where the targets are numbers; a user's file may be gone by now."""
+    """The classes, none if the targets are numbers; a user's file may be gone by now."""
     if "targets" in record:
         return []
     return list(record.get("class_counts") or dataset.class_names() or ())

@@ -91,7 +91,7 @@ _HEAD = """# Figures
 
 Every figure is a pure function of `results/decomposition.parquet` and `results/runs.parquet`
 (figure 5: of a Dice subset; those of the [studies](studies.md): of a study's table). Each is a
-target of its own, as PDF and as PNG; `figure01` to `figure42` carry the paper's numbers, the
+separate target, as PDF and as PNG; `figure01` to `figure42` carry the paper's numbers, the
 others go beyond it. `make generate` writes this page, and `python -m eosflow.results.figures.index
 results/demo` draws the gallery's pictures of the demo's results.
 
@@ -107,7 +107,7 @@ drawn in the first ten iterations, a transient, which are shaded where they can 
 `figures: {against: flow_time}` in the configuration the curves are drawn against gradient-flow
 time instead of iterations. The PNG has the figure's title; the PDF leaves it to the caption.
 
-An experiment EXP that is not the paper's has figures of its own: {own}.
+An experiment EXP that is not the paper's has its own figures: {own}.
 Where its network lacks the numbers (only an MLP has alignments), the figure says so. Figures that
 show all experiments show it beside the paper's.
 """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Kind:
     """One way of drawing: the function `module:function`, a title, and what to see.
 
-    `data` is None where it is drawn from the tidy tables, and `dice` for a Dice subset. `needs` are
+    `data` is None if it is drawn from the tidy tables, and `dice` for a Dice subset. `needs` are
     the columns of the decomposition without which there is nothing to draw.
     """
 
@@ -58,7 +58,7 @@ KINDS: dict[str, Kind] = {
         "Dice: examples of the six classes",
         "One row per class: one point, two points, a line for three, an outline for four, an "
         "outline with a point at its centre for five, two parallel lines for six. Place, size and "
-        "line width are random. Discs (plot character 16) below a pixel are not drawn at all.",
+        "line width are random. A point below a pixel is not drawn, so some fives show none.",
         data="dice",
     ),
     "layers": Kind(

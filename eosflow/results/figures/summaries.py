@@ -45,7 +45,7 @@ def power_law(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Fi
             axes.fill_between(sizes, low, high, color=style.SECOND, alpha=0.35, lw=0, zorder=1)
         reason = power_laws.why_not(rows["n"], rows["alignment"])
         if reason:
-            text = textwrap.fill(f"no fit: {reason}", 28)
+            text = textwrap.fill(f"no fit: {reason}", 34)
         else:
             seeds = rows["subset_seed"], rows["init_seed"]
             law = power_laws.fit(rows["n"], rows["alignment"], *seeds)
@@ -53,10 +53,10 @@ def power_law(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Fi
             text = _law_in_words(law)
         if paper:
             text += f"\npaper: $b$ = {paper[1]:.2f}, $a$ = {paper[0]:.2g}"
-        axes.set_yscale("log")
-        axes.set_ylim(axes.get_ylim()[0], axes.get_ylim()[1] * _headroom(axes, 0.45))
-        axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=6.8)
-        axes.set(xscale="log", xlabel="number of examples N", ylabel="peak alignment $A_1$")
+        axes.set_title(text, loc="left", fontsize=6.8)
+        axes.set(
+            yscale="log", xscale="log", xlabel="number of examples N", ylabel="peak alignment $A_1$"
+        )
         axes.set_xlim(sizes[0] / 1.1, sizes[-1] * 1.1)
         style.log_time_axis(axes)
         style.log_axis(axes)
@@ -170,7 +170,7 @@ def _by_experiment(
         return style.notice(title, "No run has reached its target loss.")
     columns = 2 if len(names) == 4 else min(len(names), 3)
     count = math.ceil(len(names) / columns)
-    figure = Figure(figsize=(style.WIDTH, 2.35 * count + 0.8), layout="constrained")
+    figure = Figure(figsize=(style.WIDTH, 2.6 * count + 0.6), layout="constrained")
     grid = figure.subplots(count, columns, squeeze=False)
     for spare in list(grid.flat)[len(names) :]:
         spare.remove()
@@ -181,7 +181,8 @@ def _by_experiment(
             axes.set_xticks([])
         else:
             draw(axes, chosen)
-        axes.set_title(title_of(name), loc="left")
+        words = axes.get_title(loc="left")
+        axes.set_title("\n".join(filter(None, [title_of(name), words])), loc="left", fontsize=7)
     figure.suptitle(title, x=0.01, ha="left", color=style.INK, fontweight="bold")
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))

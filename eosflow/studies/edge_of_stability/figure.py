@@ -34,7 +34,7 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
             _draw(axes, runs, name)
         count = runs["seed"].nunique()
         beside[0].set_title(f"{problem}, {count} seed{'s' * (count > 1)}")
-        beside[-1].legend(fontsize=6, loc="best")  # each problem has learning rates of its own
+        beside[1].legend(fontsize=6, loc="lower left")  # learning rates differ by problem
     handles = [
         Line2D([], [], color=style.INK, lw=seeds.THICK, label=FLOW),
         Line2D([], [], color=style.MUTED, lw=0.8, ls="--", label="2/η"),

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from eosflow.analysis import style
 
 WORDS = ("simple", "middle", "complex")
+HEIGHT = 2.9  # inches, with the legends below the panels
 
 
 def draw(frame: pd.DataFrame, title: str) -> Figure:
@@ -22,6 +23,7 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
         draw(axes, frame[frame["part"] == part].dropna(axis="columns", how="all"))
         # Below the panel: within it the lines of the middle one leave no room.
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3), fontsize=6.5)
+    figure.set_figheight(HEIGHT)
     return figure
 
 
@@ -70,7 +72,7 @@ def _evidence(axes: Axes, rows: pd.DataFrame) -> None:
         )
     axes.set_xticks(np.arange(len(degrees)), [f"degree {degree:g}" for degree in degrees])
     axes.set_title("three polynomial models")
-    axes.set_ylabel("log evidence below the best")
+    axes.set_ylabel("log evidence − largest")
     axes.set_xlabel("data drawn from")
     axes.set_yscale("symlog", linthresh=1)
     axes.set_ylim(top=0.5)

@@ -26,7 +26,7 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
     """Accuracy on held-out examples against that on the training examples, and against λ₁(𝓗).
 
     frame: of `eosflow.studies.optimizer_ends.table.table`. Marks are medians over the seeds,
-    bars their quartiles, each with the name of its optimizer; each problem has a mark of its own.
+    bars their quartiles, each with the name of its optimizer; each problem has its own mark.
     """
     figure, (training, sharpness), _ = style.panels(2, 2, title, share_x=False)
     figure.set_figheight(HEIGHT)

@@ -6,7 +6,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import SymmetricalLogLocator
 
 from eosflow.analysis import style
 
@@ -56,7 +55,7 @@ def _draw(axes: Axes, rows: pd.DataFrame) -> None:
     if rows["law"].notna().any():
         axes.plot(rows["value"], rows["law"], color=style.SECOND, lw=1.2, ls="--")
     axes.set_xscale("symlog", linthresh=LINEAR)
-    axes.xaxis.set_major_locator(SymmetricalLogLocator(base=100, linthresh=LINEAR))
+    axes.set_xticks([-1, -LINEAR, 0, LINEAR, 1], ["−1", "", "0", "0.01", "1"])
     axes.set_yscale("symlog", linthresh=1)
     axes.set_ylim(0, 450)
     axes.set_yticks([0, 1, 10, 100, 300], ["0", "1", "10", "100", "300"])
