@@ -1,13 +1,18 @@
-"""What `make docs` does beyond MkDocs: it puts the docstrings of whole registries into api.md."""
+"""What `make docs` does beyond MkDocs: registries' docstrings, notebooks as pages, the version."""
 
 from __future__ import annotations
 
 import ast
 import importlib
+import json
 import re
 from typing import Any
 
 import griffe
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+import eosflow
 
 # `::: eosflow.optimizers:OPTIMIZERS` stands for every class in that registry.
 REGISTRY = re.compile(r"^::: ([\w.]+):(\w+)$", re.MULTILINE)
@@ -15,9 +20,44 @@ REGISTRY = re.compile(r"^::: ([\w.]+):(\w+)$", re.MULTILINE)
 EXAMPLE = re.compile(r"^>>> .*(?:\n.+)*", re.MULTILINE)
 
 
+def on_config(config: MkDocsConfig) -> None:
+    """Name the version at the foot of every page."""
+    config.copyright = f"eosflow {eosflow.__version__}"
+
+
+def on_files(files: Files, config: MkDocsConfig) -> None:
+    """Add a page for each notebook, beside the notebook itself."""
+    for file in list(files):
+        if file.src_uri.endswith(".ipynb"):
+            name = file.src_uri.removesuffix(".ipynb")
+            files.append(File.generated(config, f"{name}.md", content=_page(file.content_string)))
+
+
+def _page(notebook: str) -> str:
+    """A notebook as Markdown, with what its cells have put out."""
+    parts = []
+    for cell in json.loads(notebook)["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        parts += [_output(output) for output in cell.get("outputs", [])]
+    return "\n\n".join(parts)
+
+
+def _output(output: dict[str, Any]) -> str:
+    data = output.get("data", {})
+    if "image/png" in data:
+        return f"![What the cell draws](data:image/png;base64,{''.join(data['image/png']).strip()})"
+    if "text/html" in data:
+        # Without its style and classes the theme draws a table as its own.
+        plain = re.sub(r"<style.*?</style>", "", "".join(data["text/html"]), flags=re.DOTALL)
+        return re.sub(r"<(table|tr|th|div)\b[^>]*>", r"<\1>", plain)
+    return f"```text\n{''.join(output.get('text', data.get('text/plain', ''))).rstrip()}\n```"
+
+
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """A page before mkdocstrings reads it: a line for each class of a registry."""
-    return REGISTRY.sub(_directives, markdown)
+    linked = re.sub(r"\((notebooks/[\w-]+)\.ipynb\)", r"(\1.md)", markdown)
+    return REGISTRY.sub(_directives, linked)
 
 
 def _directives(named: re.Match[str]) -> str:

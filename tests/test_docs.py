@@ -92,25 +92,34 @@ def test_the_readme_example_prints_what_the_readme_says() -> None:
     assert [float(line) for line in done.stdout.split()] == pytest.approx(expected, rel=0.02)
 
 
-def test_the_example_of_the_library_page_runs() -> None:
-    text = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", example]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["library", "gallery"])
+def test_the_examples_of_a_page_run(page: str, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    program = "\n".join(f"exec({example!r}, {{}})" for example in examples)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
-    assert "eigenvalue_1" in done.stdout
+    drawn = {name for example in examples for name in re.findall(r'"([\w-]+\.png)"', example)}
+    assert drawn == {path.name for path in tmp_path.glob("*.png")}
+    shown = set(re.findall(r"\(images/(gallery-[\w-]+\.png)\)", text))
+    assert shown == {name for name in drawn if name.startswith("gallery-")}
 
 
 @pytest.mark.registry
-def test_the_architecture_names_every_room_and_files_that_exist() -> None:
-    table = ARCHITECTURE.split("\n## The rooms\n", 1)[1].split("\n## ", 1)[0]
+def test_the_architecture_names_every_package_and_files_that_exist() -> None:
+    table = ARCHITECTURE.split("\n## The packages\n", 1)[1].split("\n## ", 1)[0]
     rows = dict(re.findall(r"^\| `(\w+)/` \| (.*) \|$", table, re.MULTILINE))
     there = {path.parent.name for path in (ROOT / "eosflow").glob("*/__init__.py")}
     assert set(rows) == there
-    for room, row in rows.items():
+    for package, row in rows.items():
         for name in re.findall(r"`([\w/]+\.py)`", row):
-            assert (ROOT / "eosflow" / room / name).exists(), f"{room}/{name}"
+            assert (ROOT / "eosflow" / package / name).exists(), f"{package}/{name}"
     for name in re.findall(r"`([\w/]+\.py)`", ARCHITECTURE):
         places = (ROOT / name, ROOT / "eosflow" / name, *(ROOT / "eosflow").glob(f"*/{name}"))
         assert any(place.exists() for place in places), f"architecture.md names {name}"
