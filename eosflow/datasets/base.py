@@ -28,7 +28,7 @@ class Archive:
 
     name: str
     urls: tuple[str, ...]
-    sha256: str | None  # of the official archive; None where it is not known
+    sha256: str | None  # of the official archive; None if it is not known
     md5: str | None
     size_limit: int  # bytes; a larger answer is refused
 
@@ -84,7 +84,7 @@ class DatasetSettings(Plugin, ABC):
 
     @abstractmethod
     def class_names(self) -> tuple[str, ...] | None:
-        """The names of labels 0 … C−1; None where the targets are numbers to fit."""
+        """The names of labels 0 … C−1; None if the targets are numbers to fit."""
 
     @abstractmethod
     def pool_size(self) -> int:

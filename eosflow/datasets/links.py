@@ -1,4 +1,4 @@
-"""Addresses, looked at without a connection. Standard library only."""
+"""Checks of addresses, without a connection. Standard library only."""
 
 from __future__ import annotations
 

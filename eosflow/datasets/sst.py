@@ -181,7 +181,7 @@ class SST(DatasetSettings):
     )
     # word: sub-word pieces averaged; piece: the sub-word pieces themselves
     tokens: Literal["word", "piece"] = Field("word", description="what fills a position")
-    # Stand-ins where no weights are at hand; never the paper's.
+    # Stand-ins where no weights are available; never the paper's.
     encoder: Literal["roberta", "random", "hashed"] = Field(
         "roberta",
         description="what embeds the words: the model; random: a Gaussian vector for each word, "

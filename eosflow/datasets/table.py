@@ -178,7 +178,7 @@ class Table(DatasetSettings):
         return self.shape
 
     def class_names(self) -> tuple[str, ...] | None:
-        """`classes`, or "0", "1", …; None where the labels are numbers to fit.
+        """`classes`, or "0", "1", …; None if the labels are numbers to fit.
 
         Raises: UserError where there are more or fewer names than classes.
         """

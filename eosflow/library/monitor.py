@@ -1,4 +1,4 @@
-"""The curvature of one's own network while one's own loop trains it."""
+"""The curvature of your own network while your own loop trains it."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Monitor:
     def step(self, batch: tuple[Any, Any] | None = None) -> bool:
         """Count a step of the optimizer, measure what is due after it; whether anything was.
 
-        `batch` is (inputs, labels) of this step, for a monitor without data of its own.
+        `batch` is (inputs, labels) of this step, for a monitor without data.
         """
         self.iteration += 1
         if due := self._pace.due(self.iteration):
@@ -219,7 +219,7 @@ def _generators(data: Data | None) -> list[torch.Generator]:
     if data.persistent_workers:
         raise UserError(
             "data: this DataLoader has persistent_workers, and reading it would begin the epoch of "
-            "the training loop anew. Give the monitor a loader of its own."
+            "the training loop anew. Give the monitor a second loader."
         )
     held = (data, data.sampler, data.batch_sampler, getattr(data.batch_sampler, "sampler", None))
     streams = {id(s): s for part in held if (s := getattr(part, "generator", None)) is not None}

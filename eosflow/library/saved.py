@@ -127,7 +127,7 @@ def _check_same(path: Path, known: Mapping[str, Any], now: Mapping[str, Any]) ->
         if known[name] != value:
             raise UserError(
                 f"resume: {path} was made with {name} {known[name]}, and {value} was given. Give "
-                "the same, or begin a run of its own without resume."
+                "the same, or begin a new run without resume."
             )
 
 

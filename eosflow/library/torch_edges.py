@@ -158,7 +158,7 @@ class Stability:
 
     def __init__(self, optimizer: Any, parameters: Sequence[Tensor]) -> None:
         self._parameters = list(parameters)
-        # Lightning and Accelerate hold the optimizer in one of their own.
+        # Lightning and Accelerate wrap the optimizer.
         while type(optimizer) not in RULES and hasattr(optimizer, "optimizer"):
             optimizer = optimizer.optimizer
         if not isinstance(optimizer, Optimizer):
@@ -190,7 +190,7 @@ class Stability:
     def now(self, flat: Flatten = _joined) -> Edge | None:
         """The edge as the last step left the state, at the rates that the groups have now.
 
-        `flat` makes a vector like θ of a tensor per parameter. None where there is no edge: of an
+        `flat` makes a vector like θ of a tensor per parameter. None if there is no edge: of an
         optimizer that is not known, or that has taken no step yet.
         """
         if self.why_not:

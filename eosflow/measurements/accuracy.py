@@ -19,7 +19,7 @@ class Accuracy(Measurement):
     """Loss and accuracy on the run's examples and on the first of the dataset's test split.
 
     Whoever chooses by held-out examples, such as when to stop, must not report on the same ones:
-    `validation` keeps the first so many apart, with numbers of their own.
+    `validation` keeps the first so many apart, with separate numbers.
     """
 
     name: ClassVar[str] = "accuracy"

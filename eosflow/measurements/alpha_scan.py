@@ -82,7 +82,9 @@ class AlphaScan(Measurement):
                 "loss",
                 each=alphas,
             ),
-            Column("top_whole_X", "–", "the same of the loss of all examples", "loss", each=alphas),
+            Column(
+                "top_whole_X", "–", "likewise, of the loss of all examples", "loss", each=alphas
+            ),
             Column(
                 "random_batch_X",
                 "–",
@@ -91,7 +93,7 @@ class AlphaScan(Measurement):
                 each=alphas,
             ),
             Column(
-                "random_whole_X", "–", "the same of the loss of all examples", "loss", each=alphas
+                "random_whole_X", "–", "likewise, of the loss of all examples", "loss", each=alphas
             ),
             Column(
                 "step_batch_X",
@@ -101,7 +103,7 @@ class AlphaScan(Measurement):
                 each=alphas,
             ),
             Column(
-                "step_whole_X", "–", "the same of the loss of all examples", "loss", each=alphas
+                "step_whole_X", "–", "likewise, of the loss of all examples", "loss", each=alphas
             ),
             Column("learning_rate", "η", "learning rate of the scan", "flow time"),
             Column("top_scale", "–", "mean of η (g_B·v₁)²", "loss"),

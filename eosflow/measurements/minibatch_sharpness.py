@@ -62,7 +62,7 @@ class MinibatchSharpness(Measurement):
     def measure(
         self, objective: Objective, theta: Tensor, iteration: int, seed: int
     ) -> dict[str, Any]:
-        """The numbers at θ (P,); the batches are parts of an order of their own each time."""
+        """The numbers at θ (P,); the batches are parts of a new order each time."""
         import torch
 
         from eosflow.spectra.randomness import generator

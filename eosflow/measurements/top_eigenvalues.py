@@ -56,7 +56,7 @@ class TopEigenvalues(Measurement):
     def measure(
         self, objective: Objective, theta: Tensor, iteration: int, seed: int
     ) -> dict[str, Any]:
-        """The numbers at θ (P,), from a start block of its own for each (seed, iteration).
+        """The numbers at θ (P,), from a separate start block for each (seed, iteration).
 
         A network with fewer than k parameters gives as many as it has.
         """

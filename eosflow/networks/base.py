@@ -24,7 +24,7 @@ class Network(Protocol):
     parameters: int
 
     def initialize(self, seed: int) -> Tensor:
-        """θ (P,) float64 on the CPU, drawn from a stream of its own for each seed."""
+        """θ (P,) float64 on the CPU, drawn from a separate stream for each seed."""
 
     def outputs(self, theta: Tensor, inputs: Tensor) -> Tensor:
         """z (N, C) for inputs (N, D)."""

@@ -61,7 +61,7 @@ class Chain:
 
     A link ends at the first place after a parameter through which everything must pass: after a
     layer, or after the sum at the end of a residual block. What has no parameters belongs to the
-    link after it; at the end of the network it is a link of its own. `example` (1, D) is any input.
+    link after it; at the end of the network it is a separate link. `example` (1, D) is any input.
 
     Raises: UserError, with the remedy, for a network that is no chain.
     """
@@ -318,7 +318,7 @@ def no_chain(reason: str) -> str:
     return (
         f"The module is no chain z_l = f_l(z_{{l−1}}; θ_l): {reason}. The five factors are those "
         "of a chain. Write it as a torch.nn.Sequential of layers and blocks, each with "
-        "parameters of its own; a block may do inside what it likes."
+        "parameters that no other link has; a block may do inside what it likes."
     )
 
 

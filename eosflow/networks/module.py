@@ -99,7 +99,7 @@ class ModuleNetwork:
         return torch.cat([self.flat(name, named[name]) for name in self._names])
 
     def initialize(self, seed: int) -> Tensor:
-        """θ (P,) float64 on the CPU, from a stream of its own for each seed."""
+        """θ (P,) float64 on the CPU, from a separate stream for each seed."""
         self.module.to(dtype=torch.float64, device="cpu")
         with torch.no_grad():
             self._initialize(self.module, generator(seed, "initialisation"))

@@ -269,5 +269,5 @@ def _copied(module: nn.Module) -> nn.Module:
     except Exception as error:
         raise UserError(
             f"The module cannot be copied: {first_line(error)} It is copied so that yours is left "
-            "as it is; keep no tensors with a history of their own as attributes."
+            "as it is; keep no tensors with an autograd history as attributes."
         ) from error

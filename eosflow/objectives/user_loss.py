@@ -53,7 +53,7 @@ def user_criterion(
     label_of = _labels_for(settled, few.reshape(len(few), *shape), to_like(labels[:2], few))
 
     def mean(z: Tensor, y: Tensor) -> Tensor:
-        # In one precision, whatever that of a product: a loss may hold tensors of its own.
+        # In one precision, whatever that of a product: a loss may hold tensors.
         given = z.to(few.dtype).reshape(len(z), *shape)
         return settled(given, label_of(to_like(y, given))).mean().to(z.dtype)
 

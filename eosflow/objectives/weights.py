@@ -17,7 +17,7 @@ Mean = Callable[[Tensor, Tensor], Tensor]
 
 
 def weights_of(mean: Mean, outputs: Callable[[slice], Tensor], labels: Tensor) -> Tensor | None:
-    """The weights w (N,), of mean 1, in loss = Σ wᵢℓᵢ/Σ wᵢ; None where all are equal.
+    """The weights w (N,), of mean 1, in loss = Σ wᵢℓᵢ/Σ wᵢ; None if all are equal.
 
     Implements: wᵢ/Σw = ⟨∂loss/∂zᵢ, ∂ℓᵢ/∂zᵢ⟩/‖∂ℓᵢ/∂zᵢ‖², with ℓᵢ the loss of one example alone, at
     outputs that noise has moved away from any minimum. Examples are taken in parts, each with one
@@ -63,7 +63,7 @@ def shares(mean: Mean, outputs: Tensor, labels: Tensor) -> Tensor:
     losses = torch.stack([single for single, _ in singles])
     slopes = torch.cat([slope for _, slope in singles])
     still = whole.flatten(1).norm(dim=1) == 0
-    # An example that is ignored has no loss of its own (0/0), and moves nothing.
+    # An example that is ignored has no loss (0/0), and moves nothing.
     alone = torch.where(still[:, None], 0.0, slopes)
     squares = alone.square().sum(1)
     found = torch.where(squares > 0, (whole * alone).sum(1) / squares, 0.0)

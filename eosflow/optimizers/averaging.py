@@ -53,7 +53,7 @@ class SWA(GradientDescent):
         state: State,
         max_flow_time: float = math.inf,
     ) -> Step | None:
-        """One step of w, then the mean; None where w is not finite."""
+        """One step of w, then the mean; None if w is not finite."""
         averaged = cast(int, state["steps"]) - self.average_after
         if averaged <= 0:  # θ is w
             taken = super().step(objective, evaluation, state, max_flow_time)

@@ -96,12 +96,12 @@ class Optimizer(Plugin, ABC):
     def edge(self, gradient_norm: float = math.inf) -> float | None:
         """η times the largest stable λ₁(P⁻¹𝓗) on a quadratic, P = diag(p) of `preconditioner`.
 
-        None where none is known. ‖∇𝓛‖ counts for some.
+        None if none is known. ‖∇𝓛‖ counts for some.
         """
         return None
 
     def expected_steps(self, flow_time: float) -> float | None:
-        """Steps that so much flow time takes, roughly; None where nothing is known of it."""
+        """Steps that so much flow time takes, roughly; None if nothing is known of it."""
         return None
 
     @abstractmethod
@@ -124,7 +124,7 @@ class Optimizer(Plugin, ABC):
         state: State,
         max_flow_time: float = math.inf,
     ) -> Step | None:
-        """One step from a point of the objective; None where no step can be taken (diverged).
+        """One step from a point of the objective; None if no step can be taken (diverged).
 
         `room` is the flow time left to where the path must stop exactly: no step of a flow is
         longer. Others need not look at it.

@@ -177,7 +177,7 @@ class _CentralFlow(Optimizer):
         state: State,
         max_flow_time: float = math.inf,
     ) -> Step | None:
-        """One step; None where no force holds the curvature at the edge, as there is none.
+        """One step; None if no force holds the curvature at the edge, as there is none.
 
         Raises: UserError where more directions are at the edge than are followed.
         """

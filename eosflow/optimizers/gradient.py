@@ -136,7 +136,7 @@ class GradientOptimizer(Optimizer):
         state: State,
         max_flow_time: float = math.inf,
     ) -> Step | None:
-        """θ − η_t d; None where that is not finite. η_t is also the step size."""
+        """θ − η_t d; None if that is not finite. η_t is also the step size."""
         steps = cast(int, state["steps"])
         rate, norm = self.rate(steps), evaluation.gradient.norm().item()
         gradient, wrapped = self._gradient(objective, evaluation, state)

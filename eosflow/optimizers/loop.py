@@ -85,7 +85,7 @@ def follow(
     """Go on from `course`, which is changed on the way, until the run ends; returns why.
 
     `observe` is called once per iteration, before the course moves on, and once at the end. With
-    batches a target loss is looked at once per epoch, for it takes the whole objective, which is
+    batches a target loss is tested once per epoch, for it takes the whole objective, which is
     else evaluated at the end alone. Returns `target_loss`, `flow_time`, `max_iterations` or
     `diverged`.
     """

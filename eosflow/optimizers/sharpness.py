@@ -1,4 +1,4 @@
-"""Gradient descent and Adam wrapped, by names of their own: SAM, TRACER, a penalty on the trace.
+"""Gradient descent and Adam wrapped, by new names: SAM, TRACER, a penalty on the trace.
 
 `wrap` puts the same rules around any gradient optimizer, see `eosflow.optimizers.wraps`.
 """

@@ -137,7 +137,7 @@ class SubspaceOptimizer(GradientOptimizer):
         state: State,
         max_flow_time: float = math.inf,
     ) -> Step | None:
-        """One step, after a search where one is due; None where it is not finite."""
+        """One step, after a search where one is due; None if it is not finite."""
         import torch
 
         products, held = 0, {name: state[name] for name in _HELD if name in state}

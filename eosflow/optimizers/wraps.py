@@ -59,7 +59,7 @@ class Wrap(Plugin, ABC):
         return self.gradients, self.products
 
     def edge(self, edge: float, learning_rate: float, gradient_norm: float) -> float | None:
-        """The edge of wrapped gradient descent, see `Optimizer.edge`; None where none is known."""
+        """The edge of wrapped gradient descent, see `Optimizer.edge`; None if none is known."""
         return None
 
 

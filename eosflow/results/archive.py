@@ -122,7 +122,7 @@ def _add(kept: Kept, results: Path) -> None:
         if known.get(name, key) != key:
             raise UserError(
                 f"{results / name} is another run than the one of that name that is kept: its "
-                "specification differs. Keep it in a folder of its own."
+                "specification differs. Keep it in a separate folder."
             )
         if name not in known:
             folders[name] = index.parents[1]

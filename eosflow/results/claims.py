@@ -50,7 +50,7 @@ def check(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     `worst_run` its folder; `by_experiment` the verdicts, each with its median, the interval and its
     worst run; `earlier` the worst number with the snapshots before the paper's first, where it
     differs; `settings` says what networks, optimizers, sizes and how many runs of each experiment
-    were looked at.
+    were judged.
 
     Returns: `COLUMNS`, all text except `runs`.
     """

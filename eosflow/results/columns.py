@@ -47,7 +47,7 @@ class File:
     columns: Columns
 
     def column(self, name: str) -> Column | None:
-        """The column of this name; None where the table does not know it."""
+        """The column of this name; None if the table does not know it."""
         return next((column for column in self.columns if column.is_called(name)), None)
 
 

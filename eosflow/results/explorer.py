@@ -52,7 +52,7 @@ _LAYERWISE = {
 
 
 def quantities(decomposition: pd.DataFrame) -> dict[str, str]:
-    """What can be looked at, with its words; only what some run has."""
+    """What can be shown, with its words; only what some run has."""
     words = {"layer_norm2_1": "E‖M₁‖²"} | _SINGLE | _FACTORS
     for layer in range(1, courses.layer_count(decomposition) + 1):
         layerwise = {f"{start}{layer}": text.format(layer) for start, text in _LAYERWISE.items()}
@@ -112,7 +112,7 @@ def data(decomposition: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
 def visible(run: pd.DataFrame, spans: dict[str, tuple[float, float]]) -> NDArray[np.bool_]:
     """Which snapshots of a run change its drawing, after Douglas and Peucker (1973).
 
-    Every quantity is looked at against every time, on linear and on logarithmic axes. `spans` are
+    Every quantity is drawn against every time, on linear and on logarithmic axes. `spans` are
     the heights of the two vertical axes of each quantity.
 
     Returns: (snapshots,), true for those to keep; the first and the last always are.

@@ -89,7 +89,7 @@ def judged(claim: Claim, rows: pd.DataFrame, enough: bool = True) -> Verdict:
     """
     values, count = rows["value"], int(rows["count"].sum())
     found = claims.interval(values)
-    if "low" in rows:  # a fit, with an interval of its own
+    if "low" in rows:  # a fit, which has its own interval
         median, low, high = (float(rows[name].iloc[0]) for name in ("value", "low", "high"))
         found = claims.Interval(median, low, high, count)
     return Verdict(

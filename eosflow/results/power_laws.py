@@ -95,7 +95,7 @@ def fit(
     """Ordinary least squares of log A on log N; all arguments are (runs,).
 
     Implements: E14, with the intervals described in `PowerLaw`. A subset or an initialisation has a
-    line of its own from two sizes on, a quadratic from three on.
+    line from two sizes on, a quadratic from three on.
 
     Raises: ValueError if `why_not` names a reason.
     """

@@ -93,7 +93,7 @@ class LossProgress:
     ) -> None:
         """Show the newest iteration; `loss_at_half` is that of half as many iterations.
 
-        `sharpness` is None where the optimizer does not look at it.
+        `sharpness` is None if the optimizer does not look at it.
         """
         if self._losses is not None:
             self._losses.append(loss)
@@ -174,7 +174,7 @@ _UNITS = ((86400, "days"), (3600, "h"), (60, "min"))
 
 
 def seconds_of(left: str) -> float | None:
-    """The later end of a time left in words; None where it is unknown."""
+    """The later end of a time left in words; None if it is unknown."""
     found = re.findall(r"([\d.e+]+) (days|h|min|s)\b", left)
     if not found:
         return None

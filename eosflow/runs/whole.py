@@ -41,7 +41,7 @@ def of_run(
 ) -> tuple[Manifest | None, list[Damage]]:
     """The manifest of a finished run, if it can be read, and what is wrong with the run.
 
-    Snapshots that cleaned.json lists may be missing; without `weights` no snapshot is looked at.
+    Snapshots that cleaned.json lists may be missing; without `weights` no snapshot is checked.
     """
     record = _read(RunRecord, folder / "run.json")
     manifest = _read(Manifest, folder / "manifest.json")

@@ -176,7 +176,7 @@ class Krylov:
         return self._spaces[size]
 
     def smallest(self, enough: Callable[[Space], bool]) -> Space | None:
-        """The first of the spaces that is enough, or invariant; None where memory does not do.
+        """The first of the spaces that is enough, or invariant; None if memory does not do.
 
         Takes products only where the spaces that are there do not do, so that the answer is the
         same whatever was asked before.

@@ -8,6 +8,6 @@ import torch
 
 
 def generator(seed: int, purpose: str) -> torch.Generator:
-    """A CPU random stream of its own for each (seed, purpose), the same on every machine."""
+    """A separate CPU random stream for each (seed, purpose), the same on every machine."""
     name = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(name[:8], "big") >> 1)

@@ -10,7 +10,7 @@ from typing import Any
 def inside(folder: Path | str, name: Any) -> Path:
     """The path `folder`/`name`, without `..` in it, of a name that may come from anyone.
 
-    Only the name is looked at: links that the workflow itself has put into the folder are followed.
+    Only the name is checked: links that the workflow itself has put into the folder are followed.
 
     Raises: ValueError if the name is no text, or leads out of the folder or to the folder itself.
     """

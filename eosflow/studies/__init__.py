@@ -1,6 +1,6 @@
 """The studies. A further one is a folder here and a line below.
 
-Each makes one table, of a problem of its own or of runs of the experiments that name it with
+Each makes one table, of a fixed problem or of runs of the experiments that name it with
 `study`; see `eosflow.studies.base.Study` for what its folder holds. Importing this package costs
 the standard library alone.
 """

@@ -25,7 +25,7 @@ class Study:
     """One study, by the package of its folder. Its modules are imported when they are asked for.
 
     The folder holds `words.yaml` and one of two modules that make the table: `rows.py`, whose
-    `rows()` computes its rows from problems of its own, or `table.py`, whose `table(runs)` makes it
+    `rows()` computes its rows from fixed problems, or `table.py`, whose `table(runs)` makes it
     of trained runs, those of the experiments that name the study. It may hold `claims.py`, whose
     `judge(frame)` gives the verdicts on what its sources say, and `figure.py`, whose
     `draw(frame, title)` draws it. Neither of these two imports torch. Raise `version` when the
@@ -90,7 +90,7 @@ class Study:
         return str(self.words["caption"])
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of its table, computed; of a study with a problem of its own."""
+        """The rows of its table, computed; of a study with a fixed problem."""
         rows: list[dict[str, Any]] = self._module("rows").rows()
         return rows
 

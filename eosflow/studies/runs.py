@@ -98,7 +98,7 @@ def with_eigenvalues(runs: Sequence[StudyRun]) -> pd.DataFrame:
 
 
 def with_accuracies(runs: Sequence[StudyRun]) -> pd.DataFrame:
-    """The same of runs measured by `accuracy` too. Raises: UserError where one is not."""
+    """As above, of runs measured by `accuracy` too. Raises: UserError where one is not."""
     for run in runs:
         run.measurement("accuracy")
     return with_eigenvalues(runs)

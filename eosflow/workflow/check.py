@@ -28,7 +28,7 @@ GOOD, NOTE, BAD = "ok", "note", "missing"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: `verdict` is ok, note, or missing, which keeps from running."""
+    """One thing that was checked: `verdict` is ok, note, or missing, which keeps from running."""
 
     verdict: str
     about: str
@@ -114,7 +114,7 @@ def _archives(plan: Plan) -> Iterator[Finding]:
     for dataset in dict.fromkeys(run.data for run in plan.runs.values()):
         for archive in dataset.facts.archives:
             if (folder / archive.name).exists():
-                yield Finding(GOOD, "data", f"{archive.name} is at hand")
+                yield Finding(GOOD, "data", f"{archive.name} is available")
             elif mirror is None:
                 yield _answer(archive.urls, archive.name)
             elif is_url(mirror):
@@ -155,7 +155,7 @@ def _weights(plan: Plan) -> Iterator[Finding]:
             from huggingface_hub import try_to_load_from_cache
 
             known = isinstance(try_to_load_from_cache(model, file, revision=revision), str)
-            words = "is at hand" if known else "is to be fetched from the Hugging Face Hub"
+            words = "is available" if known else "is to be fetched from the Hugging Face Hub"
             yield Finding(GOOD if known else NOTE, "model", f"{model} {words}")
 
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MAY_NOT = "Ask its owner to let you write there, or choose another results_dir."
-MOVE = "Something else lies where the workflow keeps a file or a folder of its own: move it away."
+MOVE = "Something else lies where the workflow keeps a file or a folder: move it away."
 REMEDIES = {
     errno.EACCES: MAY_NOT,
     errno.EPERM: MAY_NOT,
@@ -86,7 +86,7 @@ def plain(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def explained(error: OSError) -> str | None:
-    """What a user can do about a file system that refuses; None where it may be our own defect."""
+    """What a user can do about a file system that refuses; None if it may be our own defect."""
     if error.errno in FULL:
         return (
             f"the disk is full: {error}. Nothing that was finished is lost: make room and start "

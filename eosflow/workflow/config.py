@@ -76,9 +76,9 @@ def _refuse(problems: list[str]) -> None:
 
 
 def available(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Leave out the experiments with `skip_without_archive` whose archive is not at hand.
+    """Leave out the experiments with `skip_without_archive` whose archive is missing.
 
-    An archive is at hand where an earlier run has fetched it, or where a mirror is named; nothing
+    An archive is there if an earlier run has fetched it, or where a mirror is named; nothing
     is looked up. Returns: the config with the rest in `select`, and a line for each one left out.
 
     Raises: UserError where nothing is left.

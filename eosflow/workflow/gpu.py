@@ -175,7 +175,7 @@ def _acquire(count: int, held: contextlib.ExitStack) -> list[str]:
 
 
 def _take(device: str) -> BaseFileLock | None:
-    """The lock of a GPU, taken; None where another job holds it. Raises: UserError."""
+    """The lock of a GPU, taken; None if another job holds it. Raises: UserError."""
     # A UUID names one device on the whole machine, an index only within a scheduler's job.
     unique = device.startswith(("GPU-", "MIG-"))
     job = "" if unique else os.environ.get("SLURM_JOB_ID", "")

@@ -48,7 +48,7 @@ def _cells(name: str, experiment: Any) -> list[tuple[str, Any]]:
                 below = place.get(part, {})
                 if not isinstance(below, dict):
                     raise UserError(f"experiments.{name}.grid: {path} is no key of an experiment.")
-                # A copy of its own: by an alias of YAML one table may stand in several places.
+                # A copy: by an alias of YAML one table may stand in several places.
                 below = dict(below)
                 place[part] = below
                 place = below

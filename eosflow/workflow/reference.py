@@ -72,7 +72,7 @@ def _keys(model: type[BaseModel], names: Iterable[str]) -> Iterator[tuple[str, s
 
 
 def _group(kind: Any) -> type[BaseModel] | None:
-    """The model of a group of keys that has no section of its own."""
+    """The model of a group of keys that has no section."""
     for part in (kind, *(get_args(kind) if get_origin(kind) is not dict else ())):
         if isinstance(part, type) and issubclass(part, Settings) and not issubclass(part, Plugin):
             return part

@@ -108,7 +108,7 @@ class Datasets(Table):
 
 
 def _refused(*lines: str) -> ValidationError:
-    """An error in words of its own, below the table."""
+    """An error with its own words, below the table."""
     errors = [PydanticCustomError("refused", "{line}", {"line": line}) for line in lines]
     details = [InitErrorDetails(type=error, loc=(), input=None) for error in errors]
     return ValidationError.from_exception_data("table", details)
@@ -116,7 +116,7 @@ def _refused(*lines: str) -> ValidationError:
 
 @functools.cache
 def _with_kind(plugin: type[Plugin]) -> type[Settings]:
-    """The settings of a dataset by a name of its own."""
+    """The settings of a dataset by its own name."""
     return create_model(plugin.__name__, __base__=partial(plugin), kind=(str, plugin.name))
 
 
@@ -236,7 +236,7 @@ class Experiment(_OwnChoices):
     )
     seeds: _OwnSeeds | None = Field(None, description="the seeds of this experiment only")
     skip_without_archive: bool = Field(
-        False, description="leave the experiment out where its archive is not at hand"
+        False, description="leave the experiment out if its archive is missing"
     )
 
 

@@ -215,7 +215,7 @@ def _tail(path: Path) -> list[str]:
 
 
 def _failure(lines: list[str]) -> str | None:
-    """The message that the last attempt in a log ended with; None where it was cut off."""
+    """The message that the last attempt in a log ended with; None if it was cut off."""
     for number in range(len(lines) - 1, -1, -1):
         if lines[number].startswith("error: "):
             return lines[number].removeprefix("error: ")

@@ -43,8 +43,8 @@ class Unheld(CentralFlowRMSprop):
 class Problem:
     """A loss, and how long an optimizer is followed at each learning rate.
 
-    All is looked at every `every` units of flow time, a whole and even number of steps. `beta2` is
-    that of RMSprop, 0 for gradient descent.
+    Everything is recorded every `every` units of flow time, a whole and even number of steps.
+    `beta2` is that of RMSprop, 0 for gradient descent.
     """
 
     name: str
@@ -83,7 +83,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
-    """One row per (seed, learning rate, method, flow time looked at).
+    """One row per (seed, learning rate, method, recorded flow time).
 
     `distance` is that of a flow from the mean place of descent over 21 steps, and
     `midpoint_distance` that from half way along one step, both relative to how far the flow has

@@ -31,7 +31,7 @@ SHARPNESS = TopEigenvalues(k=2, tolerance=1e-3)
 class Problem:
     """A loss, how long it is followed, and the learning rates of gradient descent.
 
-    Both methods are looked at every `every` units of flow time, of which each learning rate is a
+    Both methods are recorded every `every` units of flow time, of which each learning rate is a
     whole fraction, `every`/m for m in `steps`.
     """
 
@@ -72,7 +72,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
-    """One row per (seed, method, learning rate, flow time looked at).
+    """One row per (seed, method, learning rate, recorded flow time).
 
     `sharpness` is λ₁(𝓗), `residual` the relative residual of its search; `rises` counts the steps
     so far that raised the loss; `distance` is that from the flow at the same flow time, relative to

@@ -36,7 +36,7 @@ def study(
     end: float,
     every: float,
 ) -> list[dict[str, Any]]:
-    """One row per (seed, learning rate, flow time looked at), from all eigenvalues of 𝓗 and G.
+    """One row per (seed, learning rate, recorded flow time), from all eigenvalues of 𝓗 and G.
 
     `effective` is N_eff for α = 0.01, `effective_relative` for α = 0.01 λ₁(G), `of_hessian` the
     same sum as `effective` over the eigenvalues of 𝓗, which is no count. The last columns are

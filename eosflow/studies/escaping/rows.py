@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 class Problem:
     """η, the size of the batches, and the steps of each method, and of SGD to the checkpoint.
 
-    The course is looked at every `every` steps, a divisor of `steps`.
+    The course is recorded every `every` steps, a divisor of `steps`.
     """
 
     seeds: tuple[int, ...] = SEEDS
@@ -51,7 +51,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
-    """One row per (seed, start, method, iteration looked at).
+    """One row per (seed, start, method, recorded iteration).
 
     From the initialisation the methods have the same batches of a seed, from the checkpoint, which
     SGD reaches after `before` steps, each its own.
@@ -67,7 +67,7 @@ def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
         first = objective.network.initialize(seed).to(objective.inputs)
         (later,) = at_iterations(objective, sgd, first, [problem.before], batches, seed)
         for number, (method, optimizer) in enumerate(problem.methods().items(), 1):
-            # From the checkpoint every method has batches of its own, as in the source's code.
+            # From the checkpoint every method has separate batches, as in the source's code.
             for start, theta, stream in (
                 (INITIALISATION, first, seed),
                 (CHECKPOINT, later, 1000 * number + seed),

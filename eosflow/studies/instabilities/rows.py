@@ -89,7 +89,7 @@ class Path:
 
 
 def descend(objective: Objective, seed: int) -> Path | None:
-    """Gradient descent through its first instability; None where none ends within `MOST` steps."""
+    """Gradient descent through its first instability; None if none ends within `MOST` steps."""
     optimizer, tracker = GradientDescent(learning_rate=LEARNING_RATE), Tracker(PAIRS)
     path = Path([], [], {})
 
@@ -123,7 +123,7 @@ def descend(objective: Objective, seed: int) -> Path | None:
 
 
 def study(objective: Objective, seed: int) -> list[dict[str, Any]]:
-    """Rows of the course and of three scans, from a start by `seed`; none where none is found."""
+    """Rows of the course and of three scans, from a start by `seed`; none if none is found."""
     path = descend(objective, seed)
     if path is None:
         return []

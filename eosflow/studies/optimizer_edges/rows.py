@@ -1,4 +1,4 @@
-"""Momentum, RMSprop and Adam, each at an edge of its own."""
+"""Momentum, RMSprop and Adam, each at its own edge."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def table(runs: Sequence[StudyRun]) -> pd.DataFrame:
     """One row per run, at its end, then quartiles over the seeds, then the source's own numbers.
 
     `statistic` tells them apart: `run`, `lower quartile`, `median`, `upper quartile`, `source`. A
-    run of plain SGD that was looked at on its way has a second row, `early stopping`: the look with
+    run of plain SGD that was evaluated on its way has a second row, `early stopping`: the look with
     the highest accuracy on the held-out examples kept apart (`validation`), the first of equals.
     Seeds of which a run diverged are not in that method's quartiles.
 

@@ -32,7 +32,7 @@ def _edge(optimizer: SAM, gradient_norm: float) -> float:
 def study(
     objective: Objective, seeds: tuple[int, ...], radii: tuple[float, ...], looks: range
 ) -> list[dict[str, Any]]:
-    """One row per (seed, radius ρ, iteration looked at).
+    """One row per (seed, radius ρ, recorded iteration).
 
     `sharpness` is λ₁(𝓗), `residual` the relative residual of its search, `edge` the sharpness at
     which SAM starts to oscillate at this ‖∇𝓛‖, see `SAM.edge`; 2/η at ρ = 0.

@@ -106,7 +106,7 @@ def phases(objective: Objective, seed: int, rate: float) -> dict[str, tuple[int,
             break
     if not found:
         return found
-    # From here on every step is looked at.
+    # From here on every step is recorded.
     steps = at_iterations(objective, descent, theta, itertools.count())
     path: list[tuple[float, Tensor]] = []
     rise = None

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 class Problem:
     """η, the steps of gradient descent before and of each method after the switch.
 
-    The course is looked at every `every` steps, a divisor of both; the subspace of the top `k`
+    The course is recorded every `every` steps, a divisor of both; the subspace of the top `k`
     directions is found anew every `search` steps, as its source does, and for one method every
     `rarely`.
     """
@@ -58,7 +58,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
-    """One row per (seed, method, iteration looked at); the methods begin at the switch.
+    """One row per (seed, method, recorded iteration); the methods begin at the switch.
 
     `mean_loss` is the mean of the loss over the steps since the evaluation before, `sharpness`
     λ₁(𝓗), `gradient_share` the share of ‖∇𝓛‖² in the top k directions, `residual`

@@ -27,7 +27,7 @@ PROBLEM = dataclasses.replace(DICE, experiment="transient")
 END = 1.0  # flow time
 TOLERANCES = (1e-2, 1e-4)
 SMALL_STEP = 0.05  # of 1/λ₁ at the start; λ₁ rises to three times as much at once
-# What is looked at: each of the iterations that the paper leaves out, then a few per decade.
+# Recorded: each of the iterations that the paper leaves out, then a few per decade.
 FIRST = 10
 LATER = FlowTimes(per_decade=12)
 QUANTITIES = ("loss", "sharpness_hessian", "alignment_product", "m_norm2")
@@ -49,7 +49,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def study(spec: RunSpec, objective: Objective) -> list[dict[str, Any]]:
-    """One row per (scheme, iteration looked at): its flow time and `QUANTITIES` there."""
+    """One row per (scheme, recorded iteration): its flow time and `QUANTITIES` there."""
     start = objective.network.initialize(spec.init_seed).to(objective.inputs)
     sharpness = decompose(objective, start)["sharpness_hessian"]
     rows = []
