@@ -71,7 +71,7 @@ def results(tmp_path_factory):
     return folder
 
 
-def write_results(folder, decomposition, runs):
+def write_results(folder, decomposition, runs, studies=STUDIES):
     """Frames, tables, figures and report of some runs."""
     tables.write_parquet(decomposition, folder / "decomposition.parquet")
     tables.write_parquet(runs, folder / "runs.parquet")
@@ -82,22 +82,21 @@ def write_results(folder, decomposition, runs):
         "table3": tables.table3(NO_IMAGES),
         "claims": claims.check(decomposition, runs),
     }
+    for name, table in studies.items():
+        made[f"studies/{name}/table"] = table
+        if known_studies[name].judged:
+            made[f"studies/{name}/claims"] = known_studies[name].judge(table)
     for name, table in made.items():
         tables.write_csv(table, folder / f"{name}.csv")
-    for name, table in STUDIES.items():
-        tables.write_csv(table, folder / "studies" / name / "table.csv")
-        if known_studies[name].judged:
-            verdicts = known_studies[name].judge(table)
-            tables.write_csv(verdicts, folder / "studies" / name / "claims.csv")
-    # The report looks at no picture: one stands for all. Those of real drawings are in the tests
-    # of the kept evidence.
+    # One picture stands for all: those of real drawings are in the tests of the kept evidence.
     drawn = [folder / f"any{end}" for end in (".pdf", ".png")]
     figures.save(style.notice("Any", "A picture."), *drawn)
     (folder / "figures").mkdir()
-    for name in figures.entries(runs["experiment"]):
+    for name in figures.entries(runs["experiment"], studies):
         for path in drawn:
             shutil.copy(path, folder / "figures" / f"{name}{path.suffix}")
     report.render(folder, folder / "report.html")
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +149,7 @@ def test_the_page_is_whole_and_needs_no_other_file(page):
     assert elsewhere == {"https://arxiv.org/abs/2406.00127"}
 
 
-def test_links_lead_somewhere(page, results):
+def test_links_and_structure(page, results):
     ids = [a["id"] for _, a in page.tags if "id" in a]
     assert len(ids) == len(set(ids))
     for attributes in page.all("a"):
@@ -159,9 +158,6 @@ def test_links_lead_somewhere(page, results):
             assert target[1:] in ids
         elif "//" not in target:
             assert (results / target).exists(), target
-
-
-def test_structure_for_screen_readers(page):
     assert page.all("html") == [{"lang": "en"}]
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1 and levels.count(1) == 1
@@ -171,12 +167,8 @@ def test_structure_for_screen_readers(page):
     alternatives = [a["alt"] for a in page.all("img")]
     assert len(set(alternatives)) == len(alternatives) and all(len(a) > 20 for a in alternatives)
     assert all(int(a["width"]) > 0 and int(a["height"]) > 0 for a in page.all("img"))
-    assert [tag for tag, _ in page.tags if tag in ("header", "nav", "main", "footer")] == [
-        "header",
-        "nav",
-        "main",
-        "footer",
-    ]
+    regions = [tag for tag, _ in page.tags if tag in ("header", "nav", "main", "footer")]
+    assert regions == ["header", "nav", "main", "footer"]
 
 
 def test_content(page, results):
@@ -198,6 +190,7 @@ def test_content(page, results):
     assert "6 affine layers of width 64, elu" in page.text
     assert "exponential Euler with steps of at most 0.01, eigenpairs in float32" in page.text
     assert "2.13.0" in page.text
+    assert "made, η = 0.2, " in page.text and "Gradient descent and the flow" in page.text
 
 
 def test_the_same_files_give_the_same_page(page, results, tmp_path):
@@ -253,6 +246,7 @@ def test_the_configuration_of_the_page_plans_the_same_again(tmp_path, layer):
 
 def test_the_chart_shows_every_run_from_the_end_of_its_transient_on():
     decomposition, runs = synthetic.frames(["dice-ce"])
+    decomposition.loc[decomposition["iteration"] == 300, "sharpness_residual"] = -1.0
     later = decomposition[decomposition["iteration"] >= 10]
     data = explorer.data(decomposition, runs)
     assert data["snapshots"] == len(later)
@@ -262,6 +256,9 @@ def test_the_chart_shows_every_run_from_the_end_of_its_transient_on():
         whole = by_name[run["run"]].set_index("iteration").loc[run["points"]["iteration"]]
         for name, column in (("sharpness_hessian",) * 2, ("alignment", "alignment_product")):
             assert run["points"][name] == pytest.approx(whole[column].to_numpy(), rel=1e-3)
+        # What has no logarithm stays a gap.
+        place = run["points"]["iteration"].index(300)
+        assert run["points"]["sharpness_residual"][place] == -1.0
 
 
 def test_what_is_left_out_of_the_chart_cannot_be_seen():
@@ -279,19 +276,6 @@ def test_what_is_left_out_of_the_chart_cannot_be_seen():
             values = height(wave[order])
             away = np.abs(np.interp(at, at[kept], values[kept]) - values).max()
             assert away <= explorer.INVISIBLE * np.ptp(values) * (1 + 1e-9)
-
-
-def test_what_has_no_logarithm_stays_a_gap_in_the_chart():
-    decomposition, runs = synthetic.frames(["dice-ce"], seeds=1)
-    decomposition.loc[decomposition["iteration"] == 300, "sharpness_residual"] = -1.0
-    for run in explorer.data(decomposition, runs)["runs"]:
-        place = run["points"]["iteration"].index(300)
-        assert run["points"]["sharpness_residual"][place] == -1.0
-
-
-def test_the_verdicts_of_a_study_are_in_the_page(page):
-    assert "What gradient descent does where the flow sharpens" in page.text
-    assert "made, η = 0.2, " in page.text and "Gradient descent and the flow" in page.text
 
 
 def test_the_papers_sizes_are_those_of_the_paper() -> None:
@@ -319,24 +303,14 @@ def test_the_headline_says_of_what_runs_the_results_are(results):
 
 
 def test_a_report_without_runs_says_so(tmp_path):
-    decomposition, runs = collect.collect([], None)
-    tables.write_parquet(runs, tmp_path / "runs.parquet")
-    tables.write_parquet(decomposition, tmp_path / "decomposition.parquet")
-    tables.write_csv(tables.table1(runs), tmp_path / "table1.csv")
-    tables.write_csv(tables.table2(decomposition, runs), tmp_path / "table2.csv")
-    tables.write_csv(tables.alignment(decomposition, runs), tmp_path / "alignment.csv")
-    tables.write_csv(tables.table3(NO_IMAGES), tmp_path / "table3.csv")
-    tables.write_csv(claims.check(decomposition, runs), tmp_path / "claims.csv")
-    report.render(tmp_path, tmp_path / "report.html")
-    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    page = write_results(tmp_path, *collect.collect([], None), studies={})
     assert not page.all("img")
     assert "0 of 0" in page.text and "No runs have finished." in page.text
 
 
 @pytest.mark.slow
 def test_other_experiments_have_rows_figures_and_a_section(tmp_path):
-    write_results(tmp_path, *synthetic.mixed(seeds=1))
-    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    page = write_results(tmp_path, *synthetic.mixed(seeds=1))
     assert not page.open
     shown = {a["id"] for a in page.all("figure")}
     assert {"my-conv-sharpness", "iris-gd-alignment", "figure06", "power-law"} <= shown

@@ -16,7 +16,6 @@ from eosflow.results.figures import (
     KINDS,
     NAMES,
     SUFFIXES,
-    Entry,
 )
 from eosflow.storage.files import replacing
 from eosflow.studies import STUDIES
@@ -90,10 +89,10 @@ GALLERY: dict[str, tuple[str, str]] = {
 _HEAD = """# Figures
 
 Every figure is a pure function of `results/decomposition.parquet` and `results/runs.parquet`
-(figure 5: of a Dice subset; those of the [studies](studies.md): of a study's table). Each is a
-separate target, as PDF and as PNG; `figure01` to `figure42` carry the paper's numbers, the
-others go beyond it. `make generate` writes this page, and `python -m eosflow.results.figures.index
-results/demo` draws the gallery's pictures of the demo's results.
+(figure 5: of a Dice subset; those of the [studies](studies.md): of a study's table), and a target:
+`snakemake results/figures/figure04.pdf`, or `.png`. `figure01` to `figure42` carry the paper's
+numbers. `make generate` writes this page; `python -m eosflow.results.figures.index results/demo`
+draws its pictures.
 
 The paper's text says what its figures 1 to 22 show; their captions were not available here. So
 three things are inferred: which experiment each figure of a group shows (the order is that of its
@@ -114,22 +113,21 @@ show all experiments show it beside the paper's.
 
 
 def page() -> str:
-    """The page: the paper's list by number, the figures beyond it, and the gallery."""
+    """The page: the figures by number and by name, and what each kind shows."""
     own = ", ".join(f"`EXP{suffix}`" for suffix in sorted(SUFFIXES))
     head = _HEAD.replace("{own}", own)
-    lines = [head, "## By number", "", *_table({str(n): e for n, e in FIGURES.items()})]
-    lines += ["", "## Beyond the paper", "", *_table(dict(EXTRAS))]
-    lines += ["", "## Of the studies", "", "See [studies](studies.md)."]
-    lines += ["", "| figure | what it shows |", "|---|---|"]
-    lines += [f"| `{name}` | {each.title} |" for name, each in STUDIES.items() if each.drawn]
-    lines += ["", "## Gallery: each kind, and what it shows on the demo"]
+    lines = [head, "## By number", "", *_numbers()]
+    lines += ["", "## By name", "", "Of all runs, and of the [studies](studies.md):"]
+    lines += ["", "| figure | shows |", "|---|---|"]
+    named = EXTRAS | {name: study for name, study in STUDIES.items() if study.drawn}
+    lines += [f"| `{name}` | {each.title} |" for name, each in named.items()]
+    lines += ["", "## Each kind, and what it shows on the demo"]
     for name, kind in KINDS.items():
-        lines += ["", f"### {name}", "", f"**{_sentence(kind.title)}** {kind.caption}", ""]
-        lines.append(f"Drawn by `{_function(kind.function)}`.")
+        lines += ["", f"### {name}", "", f"**{_sentence(kind.title)}** {kind.caption}"]
         if name in GALLERY:
             figure, seen = GALLERY[name]
-            lines += ["", f"On the demo: {seen}", ""]
-            lines.append(f"![{NAMES[figure].title}, on the demo](images/{figure}.png)")
+            lines += ["", f"![{NAMES[figure].title}, on the demo](images/{figure}.png)", ""]
+            lines.append(f"On the demo, `snakemake results/demo/figures/{figure}.pdf`: {seen}")
     return "\n".join(lines) + "\n"
 
 
@@ -150,28 +148,18 @@ def draw_gallery(results: Path, folder: Path) -> None:
             figure.savefig(temporary, format="png", dpi=PICTURE_DPI, metadata={"Software": None})
 
 
-def _table(entries: dict[str, Entry]) -> list[str]:
-    names = {id(entry): name for name, entry in NAMES.items()}
-    head = ["| figure | kind | function | experiment | command |", "|---|---|---|---|---|"]
-    return head + [
-        f"| {label} | {entry.kind} | `{_function(KINDS[entry.kind].function)}` "
-        f"| {_experiment(entry)} | `snakemake results/figures/{names[id(entry)]}.pdf` |"
-        for label, entry in entries.items()
-    ]
-
-
-def _experiment(entry: Entry) -> str:
-    if entry.experiment is not None:
-        return f"`{entry.experiment}` ({EXPERIMENTS[entry.experiment]})"
-    return "Dice images" if entry.data else "all"
+def _numbers() -> list[str]:
+    """A row for each kind of the paper's figures, with its number of each experiment."""
+    lines = [f"| shows | {' | '.join(EXPERIMENTS.values())} |", f"|---{'|---' * len(EXPERIMENTS)}|"]
+    for kind in dict.fromkeys(entry.kind for entry in FIGURES.values()):
+        numbers = {e.experiment: str(n) for n, e in FIGURES.items() if e.kind == kind}
+        cells = (numbers.get(name, "") for name in EXPERIMENTS)
+        lines.append(f"| {KINDS[kind].title} | {' | '.join(cells)} |")
+    return lines
 
 
 def _sentence(title: str) -> str:
     return title if title.endswith("?") else f"{title}."
-
-
-def _function(path: str) -> str:
-    return path.removeprefix("eosflow.").replace(":", ".")
 
 
 if __name__ == "__main__":
