@@ -140,7 +140,6 @@ def test_the_paper_is_planned_in_seconds_at_every_stage(
     again = {"measure": 1, "collect": 1, "tables": 1}
     assert planned("results/table1.csv") == again
     assert planned() == last | again
-    assert planned("results/figures/edge-of-stability.pdf") == {}
 
 
 def test_the_figures_are_those_of_the_selected_experiments(paper: plan.Plan) -> None:
