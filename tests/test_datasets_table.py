@@ -205,6 +205,28 @@ def test_numbers_from_a_parquet(tmp_path):
     assert (alone.outputs(), alone.class_names()) == (1, None)
 
 
+NESTED = np.arange(24.0).reshape(4, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("columns", "shape"),
+    [
+        ({"x": NESTED.tolist()}, (2, 3)),
+        ({"x": NESTED.reshape(4, 6).tolist()}, (6,)),
+        ({"x": pa.array(NESTED.reshape(4, 6).tolist(), pa.list_(pa.float32(), 6))}, (6,)),
+        ({"x": NESTED[:, 0].tolist(), "y": NESTED[:, 1].tolist()}, (6,)),
+        ({"x": NESTED[:, 0, 0], "y": NESTED.reshape(4, 6)[:, 1:].tolist()}, (6,)),
+    ],
+)
+def test_lists_in_a_parquet_are_rows_of_arrays(tmp_path, columns, shape):
+    mine = table(table_of(tmp_path, label=[0, 1, 1, 0], **columns))
+    assert (mine.pool_size(), mine.input_shape()) == (4, shape)
+    path = tmp_path / "s.npz"
+    write_subset("mine", mine, 0, 4, NOTHING, path)
+    inputs, _ = load_subset(path, 4)
+    np.testing.assert_array_equal(inputs, NESTED.reshape(4, 6)[draw_rows("mine", 0, 4, 4)])
+
+
 def test_a_changed_file_is_read_again(tmp_path):
     mine = table(npz(tmp_path))
     assert mine.pool_size() == ROWS
@@ -324,6 +346,10 @@ def test_an_unfit_npz_is_refused(tmp_path, arrays, settings, message):
         ({"label": [0, 1], "x": [None, 2]}, "column x lacks 1 of its 2 values"),
         ({"label": [0, 1], "x": [math.nan, 2.0]}, "`inputs` is NaN .* row 0"),
         ({"label_1": [0.0, 1.0], "label_2": [0.0, math.inf], "x": [1, 2]}, "`labels` is NaN"),
+        ({"label": [0, 1], "x": [[1, 2], [3]]}, "column x has lists of 1 to 2 values"),
+        ({"label": [0, 1], "x": [[1, 2], None]}, "column x has lists of 0 to 2 values"),
+        ({"label": [0, 1], "x": [[1, 2], [3, None]]}, "column x lacks 1 of its 4 values"),
+        ({"label": [0, 1], "x": [["a"], ["b"]]}, "no column of numbers beside the labels"),
         ({"label": [1, 2], "x": [1, 2]}, "no row has label 0"),
         ({"label": [0, 0], "x": [1, 2]}, "every row has label 0"),
         ({"label": pa.array([], pa.int8()), "x": pa.array([], pa.int8())}, "it holds no values"),

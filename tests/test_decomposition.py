@@ -21,6 +21,7 @@ from torch.func import jacrev, vmap
 
 from eosflow.measurements import factors
 from eosflow.measurements.factors import decompose, squared_jacobian_norms
+from eosflow.objectives.base import Evaluation
 from eosflow.objectives.criteria import LOSSES, square_root
 from eosflow.objectives.input_span import InputSpan
 from eosflow.objectives.mlp import MLPObjective
@@ -207,6 +208,35 @@ def test_jacobian_norms_equal_singular_values(shape: tuple[int, int]) -> None:
     assert residual <= factors.JACOBIAN_TOLERANCE
     torch.testing.assert_close(norms, expected, rtol=1e-4, atol=0)
     assert (norms <= expected * (1 + 1e-12)).all()  # Ritz values come from below
+
+
+def test_a_start_without_the_top_vector_is_found_out() -> None:
+    """The top vector of W is an exact one of W diag(s), whatever s, where W is diagonal."""
+    diagonal = torch.cat([torch.tensor([1.0, 0.6]), torch.linspace(0.1, 0.5, 78)]).double()
+    slopes = torch.ones(1, 80, dtype=torch.float64)
+    slopes[0, 0] = 0.59  # one look from W's top vector ends at 0.59²
+    norms, residual = squared_jacobian_norms(torch.diag(diagonal), slopes)
+    assert norms.tolist() == pytest.approx([0.36], rel=1e-5)
+    assert residual <= factors.JACOBIAN_TOLERANCE
+
+
+def test_an_eigenvector_of_g_that_is_one_of_h_hides_no_larger_one() -> None:
+    parts = {"gauss_newton": [1.0, 0.0, 0.0, 0.0], "residual": [0.0, 2.0, -1.0, 0.5]}
+    g, r = (torch.tensor(diagonal, dtype=torch.float64) for diagonal in parts.values())
+
+    class Diagonal(Evaluation):
+        theta = torch.zeros(4, dtype=torch.float64)
+
+        def product(self, matrix: str, block: Tensor, out: Tensor | None = None) -> Tensor:
+            of = {"hessian": g + r, "gauss_newton": g, "residual": r}[matrix]
+            images = of.to(block)[:, None] * block
+            return images if out is None else out.copy_(images)
+
+    record = factors.sharpness(Diagonal(), torch.empty(49, 4))
+    assert record["sharpness_gauss_newton"] == pytest.approx(1)
+    assert record["sharpness_residual"] == pytest.approx(2)
+    assert record["sharpness_hessian"] == pytest.approx(2)
+    assert record["residual_hessian"] <= factors.SHARPNESS_TOLERANCE
 
 
 def test_a_jacobian_of_zeros_has_norm_zero() -> None:

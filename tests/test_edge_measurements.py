@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ from torch.func import grad
 
 from eosflow.measurements.batch_sharpness import BatchSharpness
 from eosflow.measurements.critical_sharpness import CriticalSharpness, critical_sharpness
+from eosflow.measurements.layer_sharpness import LayerSharpness
+from eosflow.measurements.trace import Trace
+from eosflow.networks.chain import as_module
 from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.base import Objective
 from eosflow.objectives.module import ModuleObjective
@@ -158,3 +162,29 @@ def test_the_loss_alone_is_that_of_an_evaluation(criterion: str) -> None:
     network = cheb()
     at = network.network.initialize(0).to(network.inputs)
     assert network.loss(at) == network.evaluate(at).loss
+
+
+# --- blocks of layers, and the trace
+
+
+@pytest.mark.parametrize("matrix", ["hessian", "gauss_newton", "residual"])
+@pytest.mark.parametrize("closed", [True, False])
+def test_blocks_and_trace_are_those_of_the_dense_matrix(matrix: Any, closed: bool) -> None:
+    objective, theta = small_problem("cross_entropy", examples=9)
+    sizes = objective.network.groups
+    if not closed:
+        network = as_module(objective.network)  # type: ignore[arg-type]
+        objective = ModuleObjective(network, "cross_entropy", objective.inputs, objective.targets)
+    assert objective.network.groups == sizes
+    eye = torch.eye(len(theta), dtype=theta.dtype)
+    dense = objective.evaluate(theta).product(matrix, eye)
+    record = LayerSharpness(matrix=matrix, tolerance=1e-6).measure(objective, theta, 0, 0)
+    assert record["converged"]
+    for number, part in enumerate(sizes, 1):
+        expected = torch.linalg.eigvalsh(dense[part, part])[-1].item()
+        assert record[f"layer_sharpness_{number}"] == pytest.approx(expected, rel=1e-9)
+        assert record[f"layer_residual_{number}"] <= 1e-6
+    assert f"layer_sharpness_{len(sizes) + 1}" not in record
+    found = Trace(matrix=matrix, probes=400).measure(objective, theta, 0, 0)
+    assert abs(found["trace"] - dense.trace().item()) <= 4 * found["trace_error"]
+    assert found["trace_error"] <= 0.2 * dense.norm().item()

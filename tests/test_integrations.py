@@ -94,10 +94,10 @@ def test_a_lightning_trainer(gathered: int, tmp_path: Path) -> None:
     assert [row["step"] for row in logged if len(row) > 5] == [4, 8, 12]
 
 
-@pytest.mark.parametrize("gathered", [1, 2])
-def test_a_trainer_of_transformers(gathered: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("gathered", "attached"), [(1, False), (2, True)])
+def test_a_trainer_of_transformers(gathered: int, attached: bool, tmp_path: Path) -> None:
     pytest.importorskip("accelerate")
-    from transformers import Trainer, TrainingArguments
+    from transformers import Trainer, TrainerCallback, TrainingArguments
 
     from eosflow.integrations.transformers import SharpnessCallback
 
@@ -110,8 +110,15 @@ def test_a_trainer_of_transformers(gathered: int, tmp_path: Path) -> None:
         def compute_loss(self, model: Any, inputs: Any, *more: Any, **settings: Any) -> Any:
             return functional.cross_entropy(model(inputs["inputs"]), inputs["labels"])
 
+    logged: list[dict[str, Any]] = []
+
+    class Logger(TrainerCallback):  # type: ignore[misc]
+        def on_log(self, *parts: Any, logs: Any, **more: Any) -> None:
+            logged.append(dict(logs))
+
     weights = []
-    for callbacks in ([], [SharpnessCallback("cross_entropy", examples(), measure=MEASURE)]):
+    callback = SharpnessCallback("cross_entropy", examples(), measure=MEASURE)
+    for watched in (False, True):
         module = network()
         arguments = TrainingArguments(
             output_dir=str(tmp_path),
@@ -125,8 +132,13 @@ def test_a_trainer_of_transformers(gathered: int, tmp_path: Path) -> None:
             disable_tqdm=True,
             remove_unused_columns=False,
         )
+        callbacks = [Logger()] if attached or not watched else [callback]
         trainer = Own(module, arguments, train_dataset=Rows(*examples()), callbacks=callbacks)
+        if watched and attached:
+            assert callback.attach(trainer) is callback
         trainer.train()
         weights.append(nn.utils.parameters_to_vector(module.parameters()))
     assert torch.equal(*weights)
-    check(callbacks[0].monitor, trainer.state.log_history)
+    check(callback.monitor, trainer.state.log_history)
+    if attached:  # what loggers such as those of Weights & Biases are given
+        check(callback.monitor, logged)

@@ -1,4 +1,4 @@
-"""A monitor in a loop of one's own: it measures what is there, and leaves training as it is."""
+"""A monitor in a loop of one's own: it leaves training as it is, and looks when it is due."""
 
 from __future__ import annotations
 
@@ -9,59 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from own_loops import LOSS, Augmented, bits, every, noisy, same
 from own_modules import C, D, data_of, mlp, numbers
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 import eosflow
 from eosflow.library import pace
 from eosflow.measurements import MEASUREMENTS
-
-LOSS = nn.CrossEntropyLoss()
-
-
-def noisy() -> nn.Module:
-    """What a look could disturb: dropout, batch norm, an activation in place."""
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Linear(D, 8), nn.BatchNorm1d(8), nn.ELU(inplace=True), nn.Dropout(0.3), nn.Linear(8, C)
-    )
-
-
-class Augmented(Dataset[tuple[Tensor, Tensor]]):
-    """Each example changed by random numbers of all three kinds, whenever it is read."""
-
-    def __init__(self) -> None:
-        self.inputs, self.labels = data_of()
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
-        shift = random.random() + float(np.random.random())
-        example = self.inputs[row]
-        return example + shift * torch.randn_like(example), self.labels[row]
-
-
-def bits(module: nn.Module, optimizer: torch.optim.Optimizer) -> list[Any]:
-    """All that training goes on from."""
-    states = [optimizer.state_dict(), module.state_dict()]
-    flat = torch.utils._pytree.tree_leaves(states)
-    gradients = [p.grad for p in module.parameters()]
-    modes = [layer.training for layer in module.modules()]
-    in_place = [vars(layer).get("inplace") for layer in module.modules()]
-    generators = [torch.get_rng_state(), random.getstate(), *np.random.get_state()[1:3]]
-    return [*flat, *gradients, modes, in_place, *generators]
-
-
-def same(one: list[Any], other: list[Any]) -> bool:
-    return all(
-        torch.equal(a, b) if isinstance(a, Tensor) else np.all(a == b)
-        for a, b in zip(one, other, strict=True)
-    )
 
 
 def trained(watch: Callable[..., Any] | None, steps: int = 6) -> list[Any]:
@@ -87,10 +44,6 @@ def trained(watch: Callable[..., Any] | None, steps: int = 6) -> list[Any]:
     if monitor is not None:
         assert all(len(frame) for frame in monitor.frames.values())
     return [*bits(module, optimizer), stream.get_state(), schedule.state_dict()]
-
-
-def every(kind: type[Any]) -> Any:
-    return kind(every=3)
 
 
 DATA: dict[str, Callable[[Any], Any]] = {
@@ -134,64 +87,6 @@ def test_a_look_that_fails_leaves_training_as_it_was() -> None:
     assert same(before, bits(module, optimizer))
 
 
-def stepped(monitor: eosflow.Monitor, optimizer: Any, data: Any, steps: int) -> None:
-    for _ in range(steps):
-        optimizer.zero_grad()
-        LOSS(monitor.module(data[0]), data[1]).backward()
-        optimizer.step()
-        monitor.step()
-
-
-def test_eigenvalues_are_those_of_a_problem_made_anew_at_each_look() -> None:
-    module, data = mlp(), data_of()
-    optimizer = torch.optim.SGD(module.parameters(), lr=0.3, momentum=0.5)
-    measure = [
-        eosflow.TopEigenvalues(k=3, every=5),
-        eosflow.GradientAlignment(k=3, every=5, tolerance=1e-5),
-    ]
-    monitor = eosflow.Monitor(module, "cross_entropy", data, optimizer=optimizer, measure=measure)
-    for _ in range(4):
-        stepped(monitor, optimizer, data, 5)
-        problem = eosflow.Problem(module, "cross_entropy", data)
-        pairs = eosflow.eigenpairs(problem, k=3)
-        latest = monitor.latest
-        found = [latest[f"top-eigenvalues/eigenvalue_{m}"] for m in (1, 2, 3)]
-        assert found == pytest.approx(pairs.values.tolist(), rel=1e-3)
-        assert latest["top-eigenvalues/loss"] == pytest.approx(problem.loss, rel=1e-6)
-        assert latest["top-eigenvalues/over_edge"] == pytest.approx(found[0] * 0.3 / 3, rel=1e-6)
-        gradient = problem.objective.evaluate(problem.theta).gradient
-        share = (pairs.vectors.T @ gradient).square().sum() / gradient.square().sum()
-        assert latest["gradient-alignment/gradient_share"] == pytest.approx(share.item(), rel=1e-2)
-    frame = monitor.frames["top-eigenvalues"]
-    assert list(frame["iteration"]) == [5, 10, 15, 20]
-    assert frame["converged"].all()
-    # A warm start: the search that comes first is the longest.
-    assert frame["products"].iloc[1:].max() < frame["products"].iloc[0]
-    assert all(isinstance(value, float) for value in monitor.latest.values())
-
-
-def test_another_eigenvalue_that_overtakes_is_seen() -> None:
-    """A diagonal 𝓗 whose second entry grows past the first, which stays an exact eigenpair."""
-
-    class Scaled(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = nn.Parameter(torch.zeros(6, dtype=torch.float64))
-
-        def forward(self, x: Tensor) -> Tensor:
-            return x * self.weight
-
-    module = Scaled()
-    measure = [eosflow.TopEigenvalues(k=1, every=1)]
-    monitor = eosflow.Monitor(module, "half_squared_error", None, measure=measure)
-    found = []
-    for second in torch.linspace(0.5, 1.5, 11):
-        scale = torch.tensor([1.0, float(second), 0.3, 0.2, 0.1, 0.05], dtype=torch.float64)
-        monitor.step((torch.diag(scale.sqrt()) * 6**0.5, torch.zeros(6, 6)))
-        found.append(monitor.latest["top-eigenvalues/eigenvalue_1"])
-    assert found == pytest.approx(np.maximum(1, np.linspace(0.5, 1.5, 11)), rel=1e-3)
-
-
 def test_weights_are_read_in_place_and_in_their_precision(monkeypatch: Any) -> None:
     data = data_of()
     for kind, expected in (
@@ -206,7 +101,7 @@ def test_weights_are_read_in_place_and_in_their_precision(monkeypatch: Any) -> N
                 seen.append((objective.network.module, theta.dtype, objective.inputs.dtype))
                 return super().measure(objective, theta, *rest)
 
-        module = mlp().to(kind)
+        module = mlp(lambda: nn.GELU("tanh")).to(kind)  # not one of the closed form
         monitor = eosflow.Monitor(module, LOSS, data, measure=[Look(every=1)])
         with monkeypatch.context() as patched:
             patched.setattr(copy, "deepcopy", None)  # the trial is over: nothing is copied
@@ -237,32 +132,6 @@ def test_a_run_that_diverges_goes_on_and_says_so() -> None:
     frame = monitor.frames["top-eigenvalues"]
     assert frame["eigenvalue_1"].isna().tolist() == [False, True]
     assert not math.isfinite(monitor.latest["top-eigenvalues/loss"])
-
-
-def test_frames_go_to_parquet_and_back(tmp_path: Any) -> None:
-    module, data = mlp(), data_of()
-    optimizer = torch.optim.Adam(module.parameters())
-    measure = [every(kind) for kind in MEASUREMENTS.values()]
-    monitor = eosflow.Monitor(
-        module, LOSS, data, optimizer=optimizer, measure=measure, held_out=data_of(seed=5)
-    )
-    stepped(monitor, optimizer, data, 6)
-    for name, frame in monitor.frames.items():
-        frame.to_parquet(tmp_path / f"{name}.parquet")
-        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / f"{name}.parquet"), frame)
-
-
-def test_held_out_examples_are_those_that_are_given() -> None:
-    module, data, other = mlp(), data_of(), data_of(seed=5)
-    monitor = eosflow.Monitor(
-        module, LOSS, data, measure=[eosflow.Accuracy(every=1)], held_out=other
-    )
-    monitor.step()
-    outputs = module(other[0])
-    latest = monitor.latest
-    assert latest["accuracy/held_out_loss"] == pytest.approx(LOSS(outputs, other[1]).item())
-    right = (outputs.argmax(1) == other[1]).double().mean().item()
-    assert latest["accuracy/held_out_accuracy"] == pytest.approx(right)
 
 
 class Ticking:

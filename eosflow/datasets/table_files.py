@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from eosflow.datasets.list_columns import Uneven, arrays, innermost, of_lists
 from eosflow.storage.errors import UserError
 from eosflow.storage.foreign import foreign
 
@@ -23,7 +24,8 @@ NPZ_FORM = (
 )
 PARQUET_FORM = (
     "a .parquet has a column `label` (whole numbers 0 … C−1 for classes, or decimals for a number "
-    "to fit), or `label_1` to `label_C` for several numbers, and its other columns are the inputs"
+    "to fit), or `label_1` to `label_C` for several numbers, and its other columns are the inputs, "
+    "numbers or lists of one length"
 )
 # What a file may unpack to. Both are far more than a run by full batches can use, and they stop a
 # small file that unpacks to more than the memory.
@@ -182,7 +184,7 @@ class _Parquet:
             index = field.name.startswith("__index_level_")
             if field.name in self._labels:
                 continue
-            if not index and any(test(field.type) for test in numeric):
+            if not index and any(test(innermost(field.type)) for test in numeric):
                 self._inputs.append(field.name)
             else:
                 self._left_out.append(field.name)
@@ -200,25 +202,35 @@ class _Parquet:
 
     def form(self) -> Form:
         """From its headers alone."""
-        rows = self._file.metadata.num_rows
+        rows, shape = self._file.metadata.num_rows, self._shape()
+        _check_size(self.path, rows, rows * math.prod(shape) * 8)
         several = self._labels != ["label"]
         labels = (rows, len(self._labels)) if several else (rows,)
-        return Form((rows, len(self._inputs)), "f", labels, "i" if self._classes else "f")
+        return Form((rows, *shape), "f", labels, "i" if self._classes else "f")
 
-    def _column(self, table: Any, name: str) -> NDArray[Any]:
+    def _shape(self) -> tuple[int, ...]:
+        """That of a row of inputs: of the lists of a single column, else all values in a line."""
         import pyarrow
 
-        column = table.column(name)
-        if column.null_count:
+        schema = self._file.schema_arrow
+        sizes = dict.fromkeys(self._inputs, 1)
+        for name in self._inputs:
+            if of_lists(schema.field(name).type):
+                for batch in self._file.iter_batches(batch_size=1, columns=[name]):
+                    _, *shape = arrays(pyarrow.Table.from_batches([batch]).column(name)).shape
+                    if len(self._inputs) == 1:
+                        return tuple(shape)
+                    sizes[name] = math.prod(shape)
+                    break
+        return (sum(sizes.values()),)
+
+    def _column(self, table: Any, name: str) -> NDArray[Any]:
+        try:
+            return arrays(table.column(name))
+        except Uneven as error:
             raise unfit(
-                self.path,
-                f"column {name} lacks {column.null_count} of its {len(column)} values",
-                "Fill them or leave those rows out.",
-            )
-        if pyarrow.types.is_decimal(column.type):
-            column = column.cast(pyarrow.float64())
-        values: NDArray[Any] = column.to_numpy()
-        return values
+                self.path, f"column {name} {error}", "Fill or pad them, or leave those rows out."
+            ) from None
 
     def labels(self) -> NDArray[Any]:
         """All labels, as stored; those in several columns as decimals."""
@@ -235,7 +247,9 @@ class _Parquet:
         import numpy as np
 
         table = self._file.read(columns=self._inputs)
-        return np.stack([self._column(table, name) for name in self._inputs], axis=1)
+        columns = [self._column(table, name) for name in self._inputs]
+        joined = np.concatenate([column.reshape(len(column), -1) for column in columns], axis=1)
+        return joined.reshape(len(joined), *self._shape())
 
     def remarks(self) -> dict[str, Any]:
         """Which columns were read, and which could not be."""

@@ -174,6 +174,8 @@ def _tensor(part: Any) -> Tensor:
     if hasattr(part, "to_numpy"):
         part = np.array(part.to_numpy())  # a copy that may be written to
     try:
+        if isinstance(part, np.ndarray) and part.dtype == object:
+            part = _dense(part.T[0] if part.ndim == 2 and part.shape[1] == 1 else part)
         tensor: Tensor = torch.as_tensor(part)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(
@@ -181,6 +183,14 @@ def _tensor(part: Any) -> Tensor:
             "Encode words and categories first, and pad lists to one length."
         ) from error
     return tensor
+
+
+def _dense(rows: Any) -> Any:
+    """Rows that are lists, or lists of lists, as one array; those of a parquet file come so."""
+    if isinstance(rows, np.ndarray) and rows.dtype != object:
+        return rows
+    nested = isinstance(rows, list | tuple | np.ndarray)
+    return np.stack([_dense(row) for row in rows]) if nested else np.asarray(rows)
 
 
 def _settled(part: Any, device: torch.device, dtype: torch.dtype) -> Tensor:

@@ -11,7 +11,8 @@ from torch import Tensor
 from eosflow.library.labels import one_of
 from eosflow.library.memory import refuse_beyond
 from eosflow.library.problem import Problem
-from eosflow.objectives.base import Evaluation, Matrix
+from eosflow.library.shown import announce
+from eosflow.objectives.base import Matrix
 from eosflow.spectra.density import Estimate, Spectrum, spectrum
 from eosflow.spectra.density import probes as random_signs
 from eosflow.spectra.randomness import generator
@@ -20,6 +21,8 @@ from eosflow.storage.progress import count_progress
 
 # A product in float32 that is further than this from the float64 one is not used.
 SAME_PRODUCT = 1e-3
+# Examples that this is tried on, at least.
+TRIED = 16
 POINTS = 500
 # Width of the normal law that each node stands for, as a share of the spectrum's range.
 WIDTH = 0.01
@@ -125,10 +128,12 @@ def _spectrum(
         f"{count} probes of {len(theta)} parameters",
         "Take fewer.",
     )
-    evaluation = problem.evaluation
+    evaluation, gradient = problem.timed_evaluation()
     rows = random_signs(len(theta), count, theta, generator(seed, "density"))
-    if dtype != theta.dtype and not _good_enough(evaluation, matrix, rows[:1], dtype):
+    if dtype != theta.dtype and not _good_enough(problem, matrix, rows[:1], dtype):
         dtype = theta.dtype
+    if progress:
+        announce("density" if steps > 1 else "trace", count * steps, gradient, dtype)
     bar = count_progress("products", count * steps, "") if progress else None
 
     def apply(block: Tensor, out: Tensor) -> Tensor:
@@ -146,8 +151,15 @@ def _spectrum(
     return found
 
 
-def _good_enough(evaluation: Evaluation, matrix: Matrix, row: Tensor, dtype: torch.dtype) -> bool:
-    """Whether a product in this precision is close to that in the problem's own."""
+def _good_enough(problem: Problem, matrix: Matrix, row: Tensor, dtype: torch.dtype) -> bool:
+    """Whether a product in this precision is close to that in the problem's own.
+
+    Of a part of the examples, evenly spaced: rounding is that of single examples.
+    """
+    objective = problem.objective
+    count = min(objective.examples, max(TRIED, objective.examples // 8))
+    part = torch.linspace(0, objective.examples - 1, count).long()
+    evaluation = objective.batch(part).evaluate(problem.theta)
     exact = evaluation.product(matrix, row.T)
     rough = evaluation.product(matrix, row.to(dtype).T).to(exact)
     return bool((rough - exact).norm() <= SAME_PRODUCT * exact.norm())

@@ -10,12 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from eosflow.library.data import Data
-from eosflow.library.problem import Problem, examples_of
-from eosflow.library.torch_edges import Edge
+from eosflow.library.problem import Problem, examples_of, objective_of
+from eosflow.library.torch_edges import Edge, Stability
+from eosflow.measurements.critical_sharpness import critical_sharpness
 from eosflow.measurements.top_eigenvalues import MAX_PRODUCTS, TopEigenvalues
 from eosflow.networks.module import to_like
+from eosflow.objectives.base import Evaluation, Objective
 from eosflow.objectives.criteria import Criterion
-from eosflow.objectives.reverse import ReverseEvaluation, ReverseObjective
+from eosflow.objectives.mlp import MLPObjective
+from eosflow.objectives.reverse import ReverseObjective
 from eosflow.objectives.user_loss import Loss
 from eosflow.spectra.tracking import Tracker
 
@@ -43,7 +46,7 @@ class InPlace:
         self.theta = self._network.start
         first = tried.objective
         self.objective = self._objective(first.inputs, first.targets, first.criterion)
-        self.held_out: ReverseObjective | None = None
+        self.held_out: Objective | None = None
         if held_out is not None:
             self.held_out = self._over(held_out)
 
@@ -51,12 +54,14 @@ class InPlace:
         """Look at other examples from now on."""
         self.objective = self._over(data)
 
-    def look(self) -> ReverseEvaluation:
+    def look(self) -> Evaluation:
         """Read the weights; 𝓛 there, which all measurements of this look share."""
         self.theta = self._network.weights()
         self.objective.seen = None
-        evaluation = self.objective.evaluate(self.theta)
+        evaluation: Evaluation = self.objective.evaluate(self.theta)
         evaluation.trackers = self._trackers
+        for tracker in (*self._trackers.values(), self._preconditioned):
+            tracker.changed()
         return evaluation
 
     def flat(self, parts: Sequence[Tensor]) -> Tensor:
@@ -95,23 +100,57 @@ class InPlace:
             "converged": found["converged"] and converged,
         }
 
+    def along_update(self, optimizer: Stability) -> dict[str, Any]:
+        """λ_c along the step that the optimizer would take now, and what is above it: 2/η."""
+        evaluation, named = self.objective.evaluate(self.theta), self._network.named
+        parts = [list(named(part).values()) for part in (self.theta, evaluation.gradient)]
+        rate = optimizer.rate(0)
+        if not rate:
+            return {}
+        direction = (self.theta - self.flat(optimizer.stepped(*parts))) / rate
+        found = critical_sharpness(self.objective, evaluation, direction)
+        return {
+            "update_sharpness": found.sharpness,
+            "update_sharpness_error": found.error,
+            "update_edge": 2 / rate,
+            "update_over_edge": found.sharpness * rate / 2,
+            "update_converged": found.converged,
+        }
+
     def _over(self, data: Data) -> _Looked:
         return self._objective(*examples_of(data, self._network, self._loss))
 
     def _objective(self, inputs: Tensor, targets: Tensor, criterion: Criterion) -> _Looked:
-        return _Looked(self._network, criterion, to_like(inputs, self.theta), targets)
+        data = to_like(inputs, self.theta), targets
+        kinds: Any = {"closed": _LookedMLP, "reverse": _LookedModule}
+        found: Any = objective_of(self._network, criterion, *data, **kinds)
+        looked: _Looked = found
+        return looked
 
 
-class _Looked(ReverseObjective):
+class _Looked(Objective):
     """Evaluates one θ once, however many measurements ask."""
 
-    seen: ReverseEvaluation | None = None
+    seen: Evaluation | None = None
 
-    def evaluate(self, theta: Tensor) -> ReverseEvaluation:
+    def evaluate(self, theta: Tensor) -> Any:
         """𝓛 at θ (P,)."""
-        if self.seen is None or self.seen.theta is not theta:
-            evaluation = super().evaluate(theta)
-            if self.seen is not None:
-                return evaluation
+        if self.seen is not None and self.seen.theta is theta:
+            return self.seen
+        evaluation = super().evaluate(theta)  # type: ignore[safe-super]
+        if self.seen is None:
             self.seen = evaluation
-        return self.seen
+        return evaluation
+
+
+class _LookedModule(_Looked, ReverseObjective):
+    """Of any module."""
+
+
+class _LookedMLP(_Looked, MLPObjective):
+    """Of a plain MLP. Each look takes the memory of the last, for fresh pages are slow."""
+
+    def new_passes(self, dtype: torch.dtype) -> Any:
+        """Memory for an evaluation."""
+        make = functools.partial(super().new_passes, dtype)
+        return make() if self.seen is not None else self.scratch("passes", make)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from eosflow.networks.user_module import UserModule
 from eosflow.objectives import CRITERIA, OF_CLASSES
 from eosflow.objectives.criteria import Criterion, criterion_of
 from eosflow.objectives.user_loss import Loss, user_criterion
-from eosflow.storage.errors import UserError
+from eosflow.storage.errors import UserError, did_you_mean
 
 # Other names that people give the criteria.
 ALIASES = {
@@ -30,8 +29,8 @@ def one_of(what: str, given: Any, allowed: tuple[str, ...], besides: str = "") -
     if given in allowed:
         return str(given)
     text = str(given).lower().replace("-", "_").replace(" ", "_")
-    near = ALIASES.get(text) or next(iter(get_close_matches(text, allowed, 1, 0.5)), "")
-    hint = f" Did you mean {near}?" if near else ""
+    near = ALIASES.get(text)
+    hint = f" Did you mean {near}?" if near else did_you_mean(text, allowed)
     raise UserError(f"{what}: {given!r} was given; allowed: {', '.join(allowed)}{besides}.{hint}")
 
 
@@ -53,6 +52,8 @@ def criterion_for(
         if isinstance(named, Tensor):
             return criterion_of(criterion), named
         criterion = named
+    if plain := _plain(criterion, shape, labels):
+        return criterion_of(plain), labels
     if not callable(criterion):
         raise UserError(
             f"criterion: {type(criterion).__name__} was given; it must be a name "
@@ -60,6 +61,24 @@ def criterion_for(
         )
     found = user_criterion(criterion, shape, outputs, labels)
     return found.criterion, found.targets
+
+
+def _plain(loss: Any, shape: tuple[int, ...], labels: Tensor) -> str:
+    """The name of the criterion that a loss of torch is on such labels; empty if it is another."""
+    if getattr(loss, "reduction", "mean") != "mean" or len(shape) != 1:
+        return ""
+    if type(loss) is nn.MSELoss or loss is functional.mse_loss:
+        same = labels.is_floating_point() and tuple(labels.shape[1:]) == shape
+        return "mean_squared_error" if same else ""
+    if type(loss) is not nn.CrossEntropyLoss and loss is not functional.cross_entropy:
+        return ""
+    if getattr(loss, "weight", None) is not None or getattr(loss, "label_smoothing", 0.0) > 0:
+        return ""
+    if labels.is_floating_point() or labels.ndim != 1 or shape[0] == 1:
+        return ""
+    ignored = (labels == getattr(loss, "ignore_index", -100)).any()
+    inside = labels.min() >= 0 and labels.max() < shape[0]
+    return "cross_entropy" if inside and not ignored else ""
 
 
 def _named(name: str, shape: tuple[int, ...], labels: Tensor, causal: bool) -> Tensor | Loss:

@@ -20,6 +20,7 @@ from eosflow.library.problem import Problem
 from eosflow.library.torch_edges import Stability
 from eosflow.library.undisturbed import undisturbed
 from eosflow.measurements.base import Measurement
+from eosflow.measurements.critical_sharpness import CriticalSharpness
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
 from eosflow.objectives.user_loss import Loss
 from eosflow.storage.errors import UserError
@@ -45,8 +46,9 @@ class Monitor:
 
     With the loop's `optimizer` each row of eigenvalues of 𝓗 also has the optimizer's own edge:
     `preconditioned_sharpness`, λ₁ of P^(−½)𝓗P^(−½) with P and weight decay of its state,
-    `edge`, what that is stable below on a quadratic, and `over_edge`, their ratio. Known are SGD,
-    Adam, AdamW, NAdam, RMSprop and Adagrad, also with groups that differ. Of another, and
+    `edge`, what that is stable below on a quadratic, and `over_edge`, their ratio; those of
+    `CriticalSharpness` have λ_c along the optimizer's next step, `update_sharpness`. Known are
+    SGD, Adam, AdamW, NAdam, RMSprop and Adagrad, also with groups that differ. Of another, and
     with batch norm, whose loss in training is another function of θ, `no_edge` says so, and λ₁(𝓗)
     is measured alone. Clipping of gradients is not seen.
 
@@ -152,12 +154,14 @@ class Monitor:
             measurement = measurement.during(rates, self.iteration)
         place = problem.objective, problem.theta, self.iteration, self._seed
         found = measured(measurement, *place, problem.held_out)
+        if self._stability is None or self.no_edge:
+            return found
         if isinstance(measurement, TopEigenvalues) and measurement.matrix == "hessian":
-            edge = (
-                self._stability.now(problem.flat) if self._stability and not self.no_edge else None
-            )
+            edge = self._stability.now(problem.flat)
             if edge is not None:
                 found |= problem.over_edge(edge, measurement, found)
+        elif isinstance(measurement, CriticalSharpness):
+            found |= problem.along_update(self._stability)
         return found
 
     def _at(self, batch: tuple[Any, Any] | None) -> InPlace:

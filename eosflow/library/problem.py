@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 import warnings
 from typing import Any, get_args
 
@@ -16,7 +17,7 @@ from eosflow.networks.inputs import packed, signature_of
 from eosflow.networks.module import ACTIVATION_MODULES
 from eosflow.networks.perceptron import MLP
 from eosflow.networks.user_module import UserModule
-from eosflow.objectives.base import Evaluation, Matrix, Objective
+from eosflow.objectives.base import WORKSPACE_BYTES, Evaluation, Matrix, Objective
 from eosflow.objectives.criteria import LOSSES, Criterion
 from eosflow.objectives.mlp import MLPObjective
 from eosflow.objectives.reverse import ReverseObjective
@@ -89,7 +90,7 @@ class Problem:
         self._loss = criterion
         flat = rows.reshape(len(rows), -1)
         found, targets = _criterion(criterion, self.network, flat, labels)
-        self.objective = _objective(self.network, found, flat, targets, weight_decay)
+        self.objective = objective_of(self.network, found, flat, targets, weight_decay)
         if self.network.part_single:
             warnings.warn(
                 f"{self._name} computes part in float32, whatever it is given: its numbers are "
@@ -111,6 +112,13 @@ class Problem:
     def evaluation(self) -> Evaluation:
         """𝓛, its gradient and products with its curvature at the module's own weights."""
         return self.objective.evaluate(self.theta)
+
+    def timed_evaluation(self) -> tuple[Evaluation, float]:
+        """`evaluation`, and the seconds that it took, as of a gradient in float64."""
+        started = time.perf_counter()
+        evaluation = self.evaluation
+        share = self.theta.dtype.itemsize / torch.float64.itemsize
+        return evaluation, (time.perf_counter() - started) / share
 
     @property
     def search_dtype(self) -> torch.dtype:
@@ -164,7 +172,7 @@ class Problem:
     def objective_of(self, data: Data) -> Objective:
         """The same loss of the same network over other examples."""
         rows, targets, found = examples_of(data, self.network, self._loss)
-        return ReverseObjective(self.network, found, rows, targets)
+        return objective_of(self.network, found, rows, targets)
 
     def __repr__(self) -> str:
         text = (
@@ -222,14 +230,22 @@ def _plain(module: Any) -> nn.Module:
     return module
 
 
-def _objective(
-    network: UserModule, criterion: Criterion, inputs: Tensor, targets: Tensor, decay: float
-) -> Objective:
+def objective_of(
+    network: UserModule,
+    criterion: Criterion,
+    inputs: Tensor,
+    targets: Tensor,
+    weight_decay: float = 0.0,
+    closed: type[MLPObjective] = MLPObjective,
+    reverse: type[ReverseObjective] = ReverseObjective,
+) -> MLPObjective | ReverseObjective:
     """In closed form for a plain MLP, by reverse mode for any other module."""
-    closed = _mlp(network)
-    if closed is not None and criterion.name in LOSSES:
-        return MLPObjective(closed, criterion.name, inputs, targets, weight_decay=decay)
-    return ReverseObjective(network, criterion, inputs, targets, weight_decay=decay)
+    mlp = _mlp(network)
+    if mlp is not None and criterion.name in LOSSES:
+        return closed(mlp, criterion.name, inputs, targets, weight_decay=weight_decay)
+    # Each chunk of examples costs some passes over θ: it may take as much memory as θ.
+    room = max(WORKSPACE_BYTES, network.start.nbytes)
+    return reverse(network, criterion, inputs, targets, room, weight_decay)
 
 
 def _mlp(network: UserModule) -> MLP | None:

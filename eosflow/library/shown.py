@@ -1,12 +1,29 @@
-"""How far a search for eigenpairs is, on stderr."""
+"""What a computation with products will take, and how far a search is, on stderr."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Self
 
+import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from eosflow.storage.progress import count_progress
+
+# A product takes about so many times the time of a gradient, in one precision.
+GRADIENTS = 2.5
+
+
+def announce(title: str, products: int, gradient: float, precision: torch.dtype) -> None:
+    """Say what so many products will take, from the seconds of a gradient in float64.
+
+    A rough number: the work per product is that of two to three gradients.
+    """
+    product = GRADIENTS * gradient * (precision.itemsize / torch.float64.itemsize)
+    time = tqdm.format_interval(products * product)
+    words = f"{title}: some {products} products of about {product:.2g} s, {time} in all"
+    tqdm.write(words, file=sys.stderr)
 
 
 class Shown:

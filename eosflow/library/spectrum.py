@@ -14,7 +14,7 @@ from torch import Tensor
 from eosflow.library.labels import one_of
 from eosflow.library.memory import refuse_beyond
 from eosflow.library.problem import Problem
-from eosflow.library.shown import Shown
+from eosflow.library.shown import Shown, announce
 from eosflow.objectives.base import Evaluation, Matrix
 from eosflow.spectra.eigenpairs import random_start
 from eosflow.spectra.search import BEYOND, WHICH, Found, Which, search
@@ -24,6 +24,8 @@ MAX_PRODUCTS = 2500  # with single vectors
 # What the vectors of a search may take; of a large model a few are held, and it restarts often.
 VECTOR_BYTES = 2 * 2**30
 LEAST_BEYOND = 3
+# Products that a search takes, per vector that it holds, as seen on small networks.
+USUAL = 2
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,9 @@ def eigenpairs(
     size = len(problem.theta)
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= size:
         raise UserError(f"k: {k!r} was given; it must be 1 to {size}, the number of parameters.")
-    evaluation = problem.evaluation
+    evaluation, gradient = problem.timed_evaluation()
+    if progress:
+        announce("eigenpairs", USUAL * (k + BEYOND), gradient, problem.search_dtype)
     request = _Request(problem, evaluation, matrix, which, tolerance, progress)
     if groups is None:
         pairs = request.pairs(slice(0, size), k, "eigenpairs")
@@ -146,20 +150,18 @@ class _Request:
             "Ask for fewer, or take dtype=torch.float32.",
         )
         with Shown(title, self.tolerance, self.progress) as shown:
-            start = random_start(size, 1, problem.theta).T.to(fast)
             apply, observe = self._apply(group), shown.seen
             room = self._capacity(size, k, fast), self._capacity(size, k, exact)
             target = self.tolerance / (2 if fast != exact else 1)
             found = search(
-                apply, start, k, self.which, target, MAX_PRODUCTS, capacity=room[0],
-                observe=observe,
+                apply, random_start(size, 1, problem.theta).T.to(fast), k, self.which, target,
+                MAX_PRODUCTS, capacity=room[0], observe=observe,
             )  # fmt: skip
             taken = found.products
             if not found.interrupted:
-                start = found.rows.to(exact)
                 found = search(
-                    apply, start, k, self.which, self.tolerance, MAX_PRODUCTS, trusted=True,
-                    capacity=room[1], observe=observe,
+                    apply, found.rows.to(exact), k, self.which, self.tolerance, MAX_PRODUCTS,
+                    trusted=True, capacity=room[1], observe=observe,
                 )  # fmt: skip
                 taken += found.products
         return self._result(found, taken)

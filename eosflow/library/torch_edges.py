@@ -11,6 +11,8 @@ methods at the edge of stability, arXiv:2207.14484.
 
 from __future__ import annotations
 
+import copy
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -208,6 +210,25 @@ class Stability:
             decays.append(part.decay if part else 0.0)
         edge = 1 / fastest if fastest else float("inf")
         return Edge(self._whole(scales, flat), self._whole(decays, flat), edge)
+
+    def stepped(self, values: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Where the optimizer would step from these parameters at these gradients, in θ's order.
+
+        By a copy of the optimizer with copies of its state, on copies of the parameters.
+        """
+        twin, own = copy.copy(self._optimizer), {}
+        for parameter, value, gradient in zip(self._parameters, values, gradients, strict=True):
+            own[id(parameter)] = value.detach().clone().requires_grad_()
+            own[id(parameter)].grad = gradient.detach().clone()
+        twin.param_groups = [
+            {**group, "params": [own[id(p)] for p in group["params"] if id(p) in own]}
+            for group in self._optimizer.param_groups
+        ]
+        held = self._optimizer.state.items()
+        states = {own[id(p)]: copy.deepcopy(state) for p, state in held if id(p) in own}
+        twin.state = defaultdict(dict, states)
+        twin.step()
+        return [own[id(parameter)].detach() for parameter in self._parameters]
 
     def _parts(self) -> list[Part | None]:
         rule = RULES[type(self._optimizer)]

@@ -17,9 +17,11 @@ from eosflow.measurements.decomposition import Decomposition
 from eosflow.measurements.distance import Distance
 from eosflow.measurements.effective_parameters import EffectiveParameters
 from eosflow.measurements.gradient_alignment import GradientAlignment
+from eosflow.measurements.layer_sharpness import LayerSharpness
 from eosflow.measurements.minibatch_sharpness import MinibatchSharpness
 from eosflow.measurements.spectral_density import SpectralDensity
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
+from eosflow.measurements.trace import Trace
 
 MEASUREMENTS: dict[str, type[Any]] = {
     kind.name: kind
@@ -36,5 +38,7 @@ MEASUREMENTS: dict[str, type[Any]] = {
         ChainFactors,
         BatchSharpness,
         CriticalSharpness,
+        LayerSharpness,
+        Trace,
     )
 }

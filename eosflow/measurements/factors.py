@@ -72,8 +72,13 @@ def sharpness(evaluation: Evaluation, memory: Tensor) -> dict[str, float]:
     """
     start = random_start(len(evaluation.theta), 1, evaluation.theta)
     gauss_newton, _ = _top_pair(evaluation.gauss_newton, start, SHARPNESS_TOLERANCE, memory)
-    hessian, _ = _top_pair(evaluation.hessian, gauss_newton.vectors, SHARPNESS_TOLERANCE, memory)
+    first = gauss_newton.vectors
+    hessian, _ = _top_pair(evaluation.hessian, first, SHARPNESS_TOLERANCE, memory)
     residual, seen = _top_pair(evaluation.residual, start, RESIDUAL_TOLERANCE, memory)
+    if hessian.values[0] + hessian.residuals[0] < residual.values[0] - residual.residuals[0]:
+        # G ⪰ 0, so λ₁(𝓗) ≥ λ₁(R): the search ended at a neighbour. That of R has what it missed.
+        both = first + residual.vectors
+        hessian, _ = _top_pair(evaluation.hessian, both, SHARPNESS_TOLERANCE, memory)
     found = {"hessian": hessian, "gauss_newton": gauss_newton, "residual": residual}
     record = {f"sharpness_{name}": pairs.values[0].item() for name, pairs in found.items()}
     record |= {f"residual_{name}": pairs.relative_residual for name, pairs in found.items()}
@@ -233,15 +238,29 @@ def squared_jacobian_norms(weight: Tensor, slopes: Tensor) -> tuple[Tensor, floa
 
 
 def _top_right_singular_vectors(weight: Tensor, slopes: Tensor) -> Tensor:
-    """Those of W diag(s) for each row s of slopes (n, d), not normalised."""
+    """Those of W diag(s) for each row s of slopes (n, d), not normalised.
+
+    A start that has little of the top vector ends at a neighbour. So there is a second look from
+    random numbers, and where its value is larger the search begins again from there.
+    """
     gram = weight.T @ weight
-    start = _roughly_top(gram) * slopes
 
-    def squared(rows: Tensor, examples: Tensor) -> Tensor:
-        scales = slopes[examples]
-        return ((rows * scales) @ gram).mul_(scales)
+    def search(which: Tensor, start: Tensor, tolerance: float) -> Tensor:
+        def squared(rows: Tensor, examples: Tensor) -> Tensor:
+            scales = slopes[which[examples]]
+            return ((rows * scales) @ gram).mul_(scales)
 
-    return top_vectors(squared, start, JACOBIAN_TOLERANCE / 2, JACOBIAN_STEPS).vectors
+        return top_vectors(squared, start, tolerance, JACOBIAN_STEPS).vectors
+
+    every = torch.arange(len(slopes), device=slopes.device)
+    vectors = search(every, _roughly_top(gram) * slopes, JACOBIAN_TOLERANCE / 2)
+    random = random_start(weight.shape[1], 1, slopes).T * slopes
+    second = search(every, random, JACOBIAN_TOLERANCE)
+    values, others = (_rayleigh(weight, slopes, rows)[0] for rows in (vectors, second))
+    missed = (others > values * (1 + JACOBIAN_TOLERANCE)).nonzero()[:, 0]
+    if len(missed):
+        vectors[missed] = search(missed, second[missed], JACOBIAN_TOLERANCE / 2)
+    return vectors
 
 
 def _roughly_top(gram: Tensor) -> Tensor:

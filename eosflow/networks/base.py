@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from eosflow.storage.settings import Plugin
@@ -17,11 +18,15 @@ Reads = Literal["vectors", "images", "sequences", "token ids"]
 class Network(Protocol):
     """A function of one flat parameter vector θ (P,): z = f(x; θ), outputs (N, C).
 
-    `parameters` is P. Inputs are (N, D), as subsets store them; a network that wants images gives
-    them their shape itself.
+    `parameters` is P, and `groups` are the parts of θ of each layer, in order. Inputs are (N, D),
+    as subsets store them; a network that wants images gives them their shape itself.
     """
 
     parameters: int
+
+    @property
+    def groups(self) -> Sequence[slice]:
+        """The parts of θ of each layer."""
 
     def initialize(self, seed: int) -> Tensor:
         """θ (P,) float64 on the CPU, drawn from a separate stream for each seed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -41,6 +42,13 @@ class MLP:
     def depth(self) -> int:
         """L, the number of affine layers."""
         return len(self.dimensions) - 1
+
+    @property
+    def groups(self) -> list[slice]:
+        """The parts of θ of each layer, its weight and bias."""
+        sizes = [a + b for a, b in zip(self._sizes[0::2], self._sizes[1::2], strict=True)]
+        ends = list(itertools.accumulate(sizes))
+        return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
     def layers(self, theta: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Views of (W_l, b_l) for l = 1..L in θ (P,).

@@ -50,7 +50,8 @@ def input_span(objective: Objective) -> InputSpan | None:
 
     Made once for an objective: Q costs about 4DN² operations, up to those of a few products with 𝓗.
     """
-    if not isinstance(objective, MLPObjective):
+    # That of a monitor is of a class of its own: its searches begin at vectors like the whole θ.
+    if type(objective) is not MLPObjective:
         return None
     # Weight decay acts outside the span too.
     if objective.inputs.shape[1] <= objective.examples or objective.weight_decay:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -182,7 +183,6 @@ class MLPEvaluation(Evaluation):
     def __init__(self, objective: MLPObjective, theta: Tensor) -> None:
         self.objective = objective
         self.theta = theta
-        self.gradient = torch.empty_like(theta)
         self._passes = objective.new_passes(theta.dtype)
         # θ and the passes, rounded to the precisions that products have been asked for.
         self._rounded = {theta.dtype: (theta, self._passes)}
@@ -193,7 +193,19 @@ class MLPEvaluation(Evaluation):
         self._backward()
         if decay := objective.weight_decay:
             self.loss += decay / 2 * theta.square().sum().item()
-            self.gradient.add_(theta, alpha=decay)
+
+    @functools.cached_property
+    def gradient(self) -> Tensor:  # type: ignore[override]
+        """∇𝓛 (P,), made when first asked for: products do without it."""
+        passes, network = self._passes, self.objective.network
+        gradient = torch.empty_like(self.theta)
+        layers = zip(network.layers(gradient), passes.back, passes.states, strict=True)
+        for (weight, bias), back, state in layers:
+            torch.mm(back.T, state, out=weight)
+            torch.sum(back, 0, out=bias)
+        if decay := self.objective.weight_decay:
+            gradient.add_(self.theta, alpha=decay)
+        return gradient
 
     def _forward(self) -> None:
         passes, activation = self._passes, self.objective.network.activation
@@ -208,18 +220,13 @@ class MLPEvaluation(Evaluation):
 
     def _backward(self) -> None:
         passes, network = self._passes, self.objective.network
-        layers, gradients = network.layers(self.theta), network.layers(self.gradient)
+        layers = network.layers(self.theta)
         gradient = self.objective.criterion.gradient(passes.outputs, self.objective.targets)
         torch.div(gradient, self.objective.examples, out=passes.back[-1])
-        for index in range(network.depth - 1, -1, -1):
-            back = passes.back[index]
-            weight_gradient, bias_gradient = gradients[index]
-            torch.mm(back.T, passes.states[index], out=weight_gradient)
-            torch.sum(back, 0, out=bias_gradient)
-            if index > 0:
-                incoming = torch.mm(back, layers[index][0], out=passes.back[index - 1])
-                passes.bend[index - 1].mul_(incoming)
-                incoming.mul_(passes.slopes[index - 1])
+        for index in range(network.depth - 1, 0, -1):
+            incoming = torch.mm(passes.back[index], layers[index][0], out=passes.back[index - 1])
+            passes.bend[index - 1].mul_(incoming)
+            incoming.mul_(passes.slopes[index - 1])
 
     def product(self, matrix: Matrix, block: Tensor, out: Tensor | None = None) -> Tensor:
         """𝓗V, GV or RV for V (P, k) in one pass of matrix products over all k columns.

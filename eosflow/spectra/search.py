@@ -63,7 +63,8 @@ def search(
     converged, need none. Residuals after a second look leave out what was dropped for it: follow
     with a search from what was found.
     """
-    basis = _Basis(apply, start, k, which, capacity)
+    basis, given = _Basis(apply, start, k, which, capacity), len(start)
+    del start  # a vector may be half a gigabyte
     second, until = False, 0
     try:
         while True:
@@ -75,7 +76,7 @@ def search(
                 break
             if not done.all() or len(values) < k:
                 second = False
-            elif trusted and basis.products <= len(start):
+            elif trusted and basis.products <= given:
                 break
             elif not second:
                 second, until = True, basis.products + max(SECOND_LOOK, basis.products // 2)

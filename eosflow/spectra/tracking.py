@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 
+import torch
 from torch import Tensor
 
 from eosflow.spectra.eigenpairs import EigenPairs, Operator, random_start, top_eigenpairs
+
+# Looks from one at the guard to the next, at most.
+LONGEST_REST = 5
+# The guard may move so many times as much as it did before.
+CAUTION = 2.0
 
 
 class Tracker:
     """Each search begins at the eigenvectors that the last one found.
 
-    One pair more than asked for is carried along, not to the tolerance: a search that begins near
-    the k largest would not see another that has overtaken them.
+    One pair more than asked for, the guard, is carried along, not to the tolerance: a search that
+    begins near the k largest would not see another that has overtaken them. It costs a product, and
+    rests while it is further from them than it can have moved.
     """
 
     def __init__(self) -> None:
-        self._last: EigenPairs | None = None
+        self._start: Tensor | None = None  # (P, k + 1), the guard last
+        self._gap = float("inf")  # from the k-th to the guard, relative to λ₁, when last seen
+        self._unseen = 0  # changes of the operator since
+        self._rest = 0  # changes until it is due
+
+    def changed(self) -> None:
+        """Say that the next search is of another operator than the last."""
+        self._unseen += 1
+        self._rest = max(0, self._rest - 1)
 
     def find(
         self, operator: Operator, like: Tensor, k: int, tolerance: float, max_products: int
@@ -27,11 +42,15 @@ class Tracker:
         `converged` is whether the residuals of those k are at most the tolerance times |λ₁|.
         """
         columns = min(k + 1, len(like))
-        start = random_start(len(like), columns, like)
-        if self._last is not None and self._last.vectors.shape == start.shape:
-            start = self._last.warm_start().to(like)
+        if self._start is None or self._start.shape != (len(like), columns):
+            self._start = random_start(len(like), columns, like)
+            self._gap, self._unseen, self._rest = float("inf"), 0, 0
+        used = k if self._rest else columns
+        start = self._start[:, :used].to(like)
         found = top_eigenpairs(operator, start, tolerance, max_products, wanted=k)
-        self._last = found
+        found.warm_start(out=self._start[:, :used])
+        if used > k:
+            self._see(found.values, k)
         return dataclasses.replace(
             found,
             values=found.values[:k],
@@ -39,3 +58,12 @@ class Tracker:
             images=found.images[:, :k],
             residuals=found.residuals[:k],
         )
+
+    def _see(self, values: Tensor, k: int) -> None:
+        """Settle when the guard is due again."""
+        scale = max(abs(values[0].item()), torch.finfo(values.dtype).tiny)
+        gap = (values[k - 1] - values[k]).item() / scale
+        if self._unseen:
+            moved = CAUTION * abs(gap - self._gap) / self._unseen
+            self._rest = int(min(LONGEST_REST, gap / moved)) if moved else LONGEST_REST
+        self._gap, self._unseen = gap, 0
