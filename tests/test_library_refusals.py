@@ -25,6 +25,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 import eosflow
+from eosflow.library import factors, memory, spectrum
 
 
 class Stranger(torch.autograd.Function):
@@ -262,3 +263,23 @@ def test_wrong_requests_are_refused() -> None:
     for call, message in calls:
         with pytest.raises(eosflow.UserError, match=message):
             call()
+
+
+def test_what_needs_more_memory_than_there_is_is_refused_before_it_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = nn.Linear(128, 3072)  # 396,288 parameters: a Jacobian of 9.7 GB for one example
+    own = eosflow.Problem(module, "squared_error", (torch.randn(2, 128), torch.randn(2, 3072)))
+    monkeypatch.setattr(memory, "present", lambda: 24e9)
+
+    def begun(*_: Any) -> None:
+        raise AssertionError("work has started")
+
+    for place, name in ((factors, "decompose_objective"), (spectrum, "search")):
+        monkeypatch.setattr(place, name, begun)
+    with pytest.raises(eosflow.UserError, match=r"need 41.2 GB of memory.*eosflow\.eigenpairs"):
+        eosflow.decompose(own)
+    with pytest.raises(eosflow.UserError, match=r"9999 eigenpairs.* need .* GB.*Ask for fewer"):
+        eosflow.eigenpairs(own, k=9999)
+    with pytest.raises(eosflow.UserError, match=r"9999 probes .* need .* GB"):
+        eosflow.trace(own, probes=9999)

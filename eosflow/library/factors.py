@@ -104,7 +104,8 @@ def _refuse_memory(objective: Objective) -> None:
     """Raises: UserError where the Jacobian of one example is larger than the machine's memory."""
     if isinstance(objective, MLPObjective):
         return  # no Jacobian is made
-    numbers = objective.per_example_numbers()
+    # Measured: at its peak it holds four Jacobians, where `per_example_numbers` counts two.
+    numbers = 2.1 * objective.per_example_numbers()
     refuse_beyond(
         numbers * objective.inputs.element_size(),
         f"The factors of one example with {objective.network.parameters} parameters",
