@@ -191,7 +191,7 @@ def test_what_is_refused() -> None:
     with pytest.raises(eosflow.UserError, match=r"monitor\.step\(\(inputs, labels\)\)"):
         eosflow.Monitor(module, LOSS, measure=[top(every=1)]).step()
     workers = DataLoader(TensorDataset(*data), num_workers=1, persistent_workers=True)
-    with pytest.raises(eosflow.UserError, match="loader of its own"):
+    with pytest.raises(eosflow.UserError, match="a second loader"):
         eosflow.Monitor(module, LOSS, workers)
     with pytest.raises(eosflow.UserError, match="none of its parameters"):
         eosflow.Monitor(module, LOSS, data, optimizer=torch.optim.SGD(mlp().parameters(), lr=1))
