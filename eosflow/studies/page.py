@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eosflow.studies import STUDIES, Study
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FRAME = Path(__file__).with_name("page.md")
@@ -34,17 +39,29 @@ def section(study: Study) -> str:
         )
         return "\n\n".join(parts)
     verdicts = study.judge(pd.read_csv(table))
-    lines = ["| statement | on | source | median | 95 % | seeds | verdict |", "|---" * 7 + "|"]
-    for row in verdicts.to_dict("records"):
-        says = f": {row['says']}" if row["says"] else ""
-        cells = (
-            *(row["statement"], row["settings"], f"{row['source']}{says}", f"{row['measured']:g}"),
-            *(f"{row['low']:g} to {row['high']:g}", row["seeds"], f"**{row['verdict']}**"),
-        )
-        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
     looks = int(verdicts["looks"].iloc[0])
     parts += [
         f"{looks} verdicts, made from [its table](data/studies/{study.name}.csv):",
-        "\n".join(lines),
+        "\n".join(_table(verdicts)),
     ]
     return "\n\n".join(parts)
+
+
+def _table(verdicts: pd.DataFrame) -> list[str]:
+    """A row for each statement with its source, and below it one for each setting."""
+    lines = ["| on | median [95 %] | seeds | verdict |", "|---|---|---|---|"]
+    of_statement = verdicts.fillna({"says": ""}).groupby(
+        ["statement", "source", "says"], sort=False
+    )
+    for (statement, source, says), rows in of_statement:
+        said = f"*{statement}* {source}{f': {says}' if says else ''}"
+        lines.append(f"| {_cell(said)} | | | |")
+        for row in rows.to_dict("records"):
+            interval = "" if math.isnan(row["low"]) else f" [{row['low']:g}, {row['high']:g}]"
+            cells = f"{row['measured']:g}{interval} | {row['seeds']} | **{row['verdict']}**"
+            lines.append(f"| {_cell(row['settings'])} | {cells} |")
+    return lines
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
