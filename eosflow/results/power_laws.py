@@ -176,7 +176,7 @@ def paper_fit(experiment: str, dataset: str, criterion: str) -> tuple[float, flo
 
 
 def fits(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """One fit per experiment: the paper's five in its order, then any others.
+    """One fit per experiment: the paper's five in its order, if one was run, then any others.
 
     Only runs that stopped at their target loss and have alignments count; `runs_left_out` says how
     many others there are. Where no fit can be made its columns are empty and `note` says why.
@@ -188,7 +188,9 @@ def fits(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     finished = courses.finished(decomposition, runs)
     peaks = courses.alignment_peaks(finished)
     rows = []
-    for experiment, (dataset, criterion) in (OF_EXPERIMENT | _present(runs)).items():
+    present = _present(runs)
+    papers = OF_EXPERIMENT if runs.empty or present.keys() & OF_EXPERIMENT.keys() else {}
+    for experiment, (dataset, criterion) in (papers | present).items():
         chosen = peaks[peaks["experiment"] == experiment]
         every = runs[runs["experiment"] == experiment]
         reached = int((every["stopped"] == "target_loss").sum())

@@ -120,6 +120,7 @@ def _summary(runs: pd.DataFrame) -> dict[str, Any]:
         "reached": int((runs["stopped"] == "target_loss").sum()),
         "experiments": [title_of(name) for name in runs["experiment"].unique()],
         "others": [name for name in runs["experiment"].unique() if name not in EXPERIMENTS],
+        "alone": not runs.empty and not set(runs["experiment"]) & EXPERIMENTS.keys(),
         "networks": sorted(runs["network"].unique()),
         "solvers": sorted(set(map(_solver, runs["optimizer"], runs["batch"]))),
     }
@@ -138,8 +139,11 @@ def scale(runs: pd.DataFrame) -> str:
         of_paper = f" of the paper's {page.span(known.sizes)}" if known else ""
         count = f"{len(rows)} run{'s' * (len(rows) > 1)}"
         sizes.append(f"{title_of(str(experiment))}, N = {page.span(found)}{of_paper} ({count})")
-    kind = "Not the paper's settings" if beyond else "The paper's network and sizes"
-    network = " and ".join(networks) + (f" (the paper: {PAPER_NETWORK})" if beyond else "")
+    if not set(runs["experiment"]) & EXPERIMENTS.keys():
+        kind, network = "None of the paper's experiments", " and ".join(networks)
+    else:
+        kind = "Not the paper's settings" if beyond else "The paper's network and sizes"
+        network = " and ".join(networks) + (f" (the paper: {PAPER_NETWORK})" if beyond else "")
     return f"{kind}: {network}; {'; '.join(sizes)}."
 
 

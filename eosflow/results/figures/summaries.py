@@ -64,8 +64,10 @@ def power_law(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Fi
     handles: list[Artist] = [
         Line2D([], [], marker="o", ls="", color=style.FIRST, ms=3.5, label="one run"),
         Line2D([], [], color=style.INK, lw=1.0, label="fit, with 95 % band over subsets"),
-        Patch(color=style.SECOND, alpha=0.35, lw=0, label="paper's law, rounded as in its Table 2"),
     ]
+    if not EXPERIMENTS.keys().isdisjoint(peaks["experiment"]):
+        label = "paper's law, rounded as in its Table 2"
+        handles.append(Patch(color=style.SECOND, alpha=0.35, lw=0, label=label))
     return _by_experiment(finished, peaks, title, panel, handles)
 
 
