@@ -382,20 +382,29 @@ def test_unknown_figures_and_axes_are_refused(frames):
 
 
 def test_files_are_the_same_each_time_with_fonts_embedded_and_no_date(frames, tmp_path):
-    with mpl.rc_context({"font.size": 21.5}):  # the user's settings count for nothing, and stay
-        for name in ("a", "b"):
+    made = []
+    with mpl.rc_context():  # the user's settings count for nothing, and stay
+        for size in (10.0, 21.5):
+            mpl.rcParams["font.size"] = size
             drawn = figures.draw("figure06", *frames)
-            figures.save(drawn, tmp_path / f"{name}.pdf", tmp_path / f"{name}.png")
-            assert mpl.rcParams["font.size"] == 21.5 and drawn.get_suptitle()
-            mpl.rcParams.update({"font.family": "serif"})
-    drawn.suptitle("")  # which a PDF leaves to its caption
-    figures.save(drawn, tmp_path / "c.pdf", tmp_path / "c.png")
-    pdfs, pngs = ([(tmp_path / f"{n}.{end}").read_bytes() for n in "abc"] for end in ("pdf", "png"))
-    assert pdfs[0] == pdfs[1] == pdfs[2] and pngs[0] == pngs[1] != pngs[2]
-    assert b"CreationDate" not in pdfs[0]
-    assert b"/FontFile2" in pdfs[0] and b"/Type3" not in pdfs[0]
-    width = int.from_bytes(pngs[0][16:20], "big")
-    assert width == round(style.WIDTH * drawing.PNG_DPI)
+            figures.save(drawn, tmp_path / "a.pdf", tmp_path / "a.png")
+            made.append([(tmp_path / f"a.{end}").read_bytes() for end in ("pdf", "png")])
+            assert mpl.rcParams["font.size"] == size
+    assert made[0] == made[1]
+    pdf, png = made[0]
+    assert b"CreationDate" not in pdf
+    assert b"/FontFile2" in pdf and b"/Type3" not in pdf
+    assert int.from_bytes(png[16:20], "big") == round(style.WIDTH * drawing.PNG_DPI)
+
+
+def test_the_title_is_left_to_the_caption_in_the_pdf_alone(tmp_path):
+    figure = style.notice("Which factor?", "None.")
+    figures.save(figure, tmp_path / "a.pdf", tmp_path / "a.png")
+    assert figure.get_suptitle() == "Which factor?"
+    figure.suptitle("")
+    figures.save(figure, tmp_path / "b.pdf", tmp_path / "b.png")
+    assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
+    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
 
 
 @pytest.mark.parametrize(

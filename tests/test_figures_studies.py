@@ -89,7 +89,7 @@ def test_descent_is_drawn_beside_the_flow_with_the_edge_of_each_learning_rate(
     thick = [[0.0, 10.5], [1.0, 11.5], [2.0, 12.5]]
     assert curves == [*thin, thick] * 4
     assert (len(loss.lines), len(distance.lines)) == (4 * 3, 3 * 3)
-    named = [text.get_text() for text in distance.get_legend().get_texts()]
+    named = [text.get_text() for text in loss.get_legend().get_texts()]
     assert named == ["η = 0.1", "η = 0.2", "η = 0.4"]
 
 

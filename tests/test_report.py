@@ -172,7 +172,7 @@ def test_links_and_structure(page, results):
 
 
 def test_content(page, results):
-    shown = figures.entries(["dice-ce"])
+    shown = figures.entries(["dice-ce"], STUDIES)
     assert {a["id"] for a in page.all("figure")} == set(shown)
     assert "runs at their target loss15 of 16" in page.text
     law = pd.read_csv(results / "table2.csv").iloc[0]
