@@ -50,6 +50,9 @@ def render(
     dice = "dice-ce" in set(runs["experiment"])
     names = [name for name in TABLES if dice or name != "table3"]
     tables = {name: readable(page.load(results / f"{name}.csv"), titles) for name in names}
+    for table in tables.values():
+        if "experiment" in table:
+            table["experiment"] = table["experiment"].map(title_of)
     found, settings = verdicts.of_paper(tables["claims"], EXPERIMENTS)
     listed = entries([*EXPERIMENTS, *runs["experiment"]])
     shown = {n: entry for n, entry in listed.items() if _has_content(results, n, entry, runs)}

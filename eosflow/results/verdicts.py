@@ -20,6 +20,7 @@ LOOKS = {"✓": "holds", "✗": "contradicted", "–": "unjudged", "?": "open"}
 _LARGEST = {claim.name for claim in CLAIMS if claim.kind in (Kind.SOME, Kind.SEEN)}
 # `A_1` and `H_ℓ^½`, but neither the names of files nor those of experiments.
 _SCRIPT = re.compile(r"(?<=[\w\]])([_^])(\w+|½)(?![\w/])")
+_SIZE = re.compile(r"^(N = \d+) ")
 _MEASURED = " Measured: "
 
 
@@ -72,7 +73,8 @@ def of_paper(
 def _titled(text: str, titles: Mapping[str, str]) -> list[str]:
     """The parts of a text that each begin with the name of an experiment."""
     parts = [part.partition(" ") for part in text.split("; ") if part]
-    return [f"{titles.get(name, name)}: {rest}" for name, _, rest in parts]
+    named = [(titles.get(name, name), _SIZE.sub(r"\1, ", rest)) for name, _, rest in parts]
+    return [f"{name}: {rest}" for name, rest in named]
 
 
 def of_study(table: pd.DataFrame) -> list[dict[str, Any]]:
