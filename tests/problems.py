@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,11 @@ from eosflow.networks.perceptron import MLP
 from eosflow.objectives.base import Objective
 from eosflow.objectives.mlp import MLPObjective
 from eosflow.optimizers.flow import ExponentialEuler
-from eosflow.optimizers.penalties import trace_and_gradient
+from eosflow.optimizers.penalties import (
+    diagonal_fisher,
+    penalty_gradient,
+    trace_and_gradient,
+)
 from eosflow.runs.snapshots import EveryIterations
 from eosflow.runs.spec import RunSpec, Stop
 
@@ -95,21 +100,50 @@ def small_spec(**changes: object) -> RunSpec:
     return spec
 
 
-def assert_trace_gradient(objective: Objective, theta: Tensor) -> None:
-    """vᵀ𝓗v and its gradient, as trace-penalty takes them, against products with 𝓗 and their slope.
+def close(actual: Tensor, expected: Tensor, tolerance: float) -> None:
+    """Equal to a share of the largest entry."""
+    scale = expected.abs().max().clamp(min=1e-300)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance * scale.item())
 
-    The slope is a third derivative, which PyTorch's own LayerNorm gives wrong.
+
+def assert_derivatives(
+    objective: Objective, theta: Tensor, losses: Callable[[Tensor], Tensor]
+) -> None:
+    """Every derivative of an objective against backward through backward of its losses (N,).
+
+    Not torch.func.hessian, which is wrong by percents at the weights of PyTorch's own LayerNorm.
+    Differences of gradients are wrong by percents if a layer rounds to float32 on its way. Then
+    the penalties of TRACER, by single examples, and of the trace, a third derivative.
     """
     stream = torch.Generator().manual_seed(4)
+    block = torch.randn(2, len(theta), generator=stream, dtype=torch.float64).T
+    variable = theta.clone().requires_grad_()
+    each = losses(variable)
+    (gradient,) = torch.autograd.grad(each.mean(), variable, create_graph=True)
+    evaluation = objective.evaluate(theta)
+    close(evaluation.gradient, gradient.detach(), 1e-11)
+    twice = [torch.autograd.grad(gradient @ v, variable, retain_graph=True)[0] for v in block.T]
+    products = evaluation.hessian(block)
+    close(products, torch.stack(twice, 1), 1e-10)
+    step = 1e-5
+    sides = [objective.evaluate(theta + sign * step * block[:, 0]).gradient for sign in (1, -1)]
+    close(products[:, 0], (sides[0] - sides[1]) / (2 * step), 1e-6)
+    close(evaluation.gauss_newton(block) + evaluation.residual(block), products, 1e-10)
+
+    rows = [torch.autograd.grad(value, variable, create_graph=True)[0] for value in each]
+    fisher = torch.stack(rows).square().mean(0)
+    close(diagonal_fisher(objective, theta), fisher.detach(), 1e-11)
+    weights = torch.rand(len(theta), generator=stream, dtype=torch.float64)
+    (penalty,) = torch.autograd.grad(weights @ fisher, variable)
+    close(penalty_gradient(objective, theta, weights), penalty, 1e-10)
+
     probe = torch.randint(0, 2, (len(theta),), generator=stream).double() * 2 - 1
-    way = torch.randn(len(theta), generator=stream, dtype=torch.float64)
 
     def curvature(at: Tensor) -> float:
-        product = objective.evaluate(at).hessian(probe[:, None])
-        return (probe @ product[:, 0]).item()
+        return (probe @ objective.evaluate(at).hessian(probe[:, None])[:, 0]).item()
 
-    value, gradient = trace_and_gradient(objective, theta, probe[None])
+    value, slopes = trace_and_gradient(objective, theta, probe[None])
     assert value.item() == pytest.approx(curvature(theta), rel=1e-10)
-    step = 1e-5
-    slope = (curvature(theta + step * way) - curvature(theta - step * way)) / (2 * step)
-    assert (gradient @ way).item() == pytest.approx(slope, rel=1e-5)
+    along = step * block[:, 0]
+    slope = (curvature(theta + along) - curvature(theta - along)) / (2 * step)
+    assert (slopes @ block[:, 0]).item() == pytest.approx(slope, rel=1e-5)

@@ -11,9 +11,9 @@ import torch
 from oracles import dense_hessian, reference_loss
 from problems import small_problem, small_spec, write_noise_subset
 from project import ROOT
-from test_subspace_optimizers import quadratic
 from torch import Tensor, nn
 from torch.func import grad
+from walks import quadratic
 
 from eosflow.datasets.cifar10 import CIFAR10
 from eosflow.datasets.pool import Resources

@@ -19,11 +19,9 @@ IN_PLACE = {torch.ops.aten.addmm_: lambda _, a, b, **__: 2 * a[0] * a[1] * b[1]}
 
 @pytest.mark.registry
 @pytest.mark.parametrize("name", NETWORKS)
-def test_parameters_are_those_of_the_network_and_operations_on_the_safe_side(name: str) -> None:
+def test_the_operations_expected_of_a_network_are_on_the_safe_side(name: str) -> None:
     settings, shape = small_network(name)
-    assert settings.why_not(shape) == ""
     network = settings.build(shape, 4)
-    assert settings.parameters(shape, 4) == network.parameters == len(network.initialize(0))
     inputs = torch.ones(2, math.prod(shape), dtype=torch.float64)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         assert network.outputs(network.initialize(0), inputs).shape == (2, 4)

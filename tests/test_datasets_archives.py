@@ -1,12 +1,10 @@
-"""Archives from strangers: nothing outside their folder, no links, no bombs, no half files."""
+"""Archives from strangers: read in memory alone, no bombs, no half files."""
 
 from __future__ import annotations
 
 import gzip
-import stat
 import tarfile
 import tracemalloc
-import zipfile
 from pathlib import Path
 from random import Random
 
@@ -31,30 +29,21 @@ def test_members_are_found_in_any_folder(make):
     assert read_members(archive, ["a.txt", "b.txt"]) == {"a.txt": b"one", "b.txt": b"two"}
 
 
-@pytest.mark.parametrize("name", ["../a.txt", "x/../../a.txt", "/etc/a.txt", "..\\a.txt"])
-def test_members_outside_the_folder_are_refused(make, name):
-    archive = make({name: b"one", "b.txt": b"two"})
-    with pytest.raises(UserError, match="outside the archive's folder"):
-        read_members(archive, ["b.txt"])
-
-
-def test_links_are_refused(tmp_path):
+def test_nothing_is_ever_unpacked(make, tmp_path):
+    """Members outside the folder and links do no harm: what is read stays in memory."""
+    archive = make({"../a.txt": b"one", "/etc/b.txt": b"two"})
+    assert read_members(archive, ["a.txt", "b.txt"]) == {"a.txt": b"one", "b.txt": b"two"}
     link = tarfile.TarInfo("a.txt")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-    with pytest.raises(UserError, match="link"):
-        read_members(tar_of(tmp_path / "a.tar.gz", {"a.txt": link}), ["a.txt"])
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
-        info = zipfile.ZipInfo("a.txt")
-        info.external_attr = (stat.S_IFLNK | 0o777) << 16
-        file.writestr(info, "/etc/passwd")
-    with pytest.raises(UserError, match="link"):
-        read_members(tmp_path / "a.zip", ["a.txt"])
+    with pytest.raises(UserError, match=r"no member a\.txt"):
+        read_members(tar_of(tmp_path / "link.tar.gz", {"a.txt": link}), ["a.txt"])
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".zip", ".gz"}
 
 
 def test_members_beyond_the_bound_are_refused(make, monkeypatch):
     monkeypatch.setattr(archives, "MEMBER_LIMIT", 1000)
     archive = make({"a.txt": bytes(1001)})
-    with pytest.raises(UserError, match="1001 bytes, more than the 1000 allowed"):
+    with pytest.raises(UserError, match="more than 1000 bytes"):
         read_members(archive, ["a.txt"])
 
 
@@ -73,23 +62,15 @@ def test_an_absent_archive(tmp_path):
         read_members(tmp_path / "a.zip", ["a.txt"])
 
 
-@pytest.mark.parametrize("keep", [0, 10, 0.5, 0.95, -1])
-def test_a_truncated_archive(make, keep):
+def test_a_truncated_archive_and_a_flipped_byte(make):
     archive = make({"a.txt": bytes(range(256)) * 4000})
     content = archive.read_bytes()
-    size = keep if isinstance(keep, int) else int(keep * len(content))
-    archive.write_bytes(content[:size])
-    with pytest.raises(UserError, match="truncated or damaged"):
-        read_members(archive, ["a.txt"])
-
-
-def test_a_flipped_byte_fails_the_check_sum(make):
-    archive = make({"a.txt": bytes(range(256)) * 4000})
-    content = bytearray(archive.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    archive.write_bytes(content)
-    with pytest.raises(UserError, match="truncated or damaged"):
-        read_members(archive, ["a.txt"])
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 0xFF
+    for damaged in (b"", content[:10], content[: len(content) // 2], content[:-1], flipped):
+        archive.write_bytes(damaged)
+        with pytest.raises(UserError, match="truncated or damaged"):
+            read_members(archive, ["a.txt"])
 
 
 def test_something_else_than_an_archive(tmp_path: Path):
@@ -157,7 +138,7 @@ def test_flipped_bytes_are_never_a_traceback(make):
     archive = make({"a.txt": b"one" * 50, "b.txt": b"two"})
     content, random = archive.read_bytes(), Random(0)
     read = 0
-    for _ in range(1000):
+    for _ in range(300):
         damaged = bytearray(content)
         for _ in range(random.randint(1, 3)):
             damaged[random.randrange(len(damaged))] = random.randrange(256)
@@ -167,7 +148,7 @@ def test_flipped_bytes_are_never_a_traceback(make):
             read += 1
         except UserError:
             continue
-    assert 0 < read < 1000
+    assert 0 < read < 300
 
 
 @pytest.mark.parametrize("what", ["folder", "loop"])

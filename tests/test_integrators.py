@@ -81,7 +81,7 @@ def test_error_at_fixed_flow_time_is_proportional_to_the_step_size() -> None:
 
     span = (0.0, flow_time)
     exact = solve_ivp(velocity, span, theta.numpy(), "DOP853", rtol=1e-12, atol=1e-13).y[:, -1]
-    step_sizes = [flow_time / count for count in (10, 20, 40, 80)]
+    step_sizes = [flow_time / count for count in (10, 20, 40)]
     errors = []
     for step_size in step_sizes:
         state = theta
@@ -92,7 +92,7 @@ def test_error_at_fixed_flow_time_is_proportional_to_the_step_size() -> None:
         errors.append(np.linalg.norm(state.numpy() - exact))
     order = np.polyfit(np.log(step_sizes), np.log(errors), 1)[0]
     assert order == pytest.approx(1, abs=0.1)
-    assert errors[-1] < 0.02 * np.linalg.norm(exact - theta.numpy())
+    assert errors[-1] < 0.04 * np.linalg.norm(exact - theta.numpy())
 
 
 def authors_solver(

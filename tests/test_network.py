@@ -14,10 +14,16 @@ from problems import small_network, small_problem
 
 from eosflow.networks import NETWORKS
 from eosflow.networks.activations import ACTIVATIONS
-from eosflow.networks.mlp import Activation
+from eosflow.networks.base import NetworkSettings
+from eosflow.networks.bert import BERTSettings
+from eosflow.networks.cnn import CNNSettings
+from eosflow.networks.lstm import LSTMSettings
+from eosflow.networks.mlp import Activation, MLPSettings
 from eosflow.networks.module import ACTIVATION_MODULES
 from eosflow.networks.perceptron import MLP
+from eosflow.networks.vit import ViTSettings
 from eosflow.spectra.randomness import generator
+from eosflow.storage.errors import UserError
 
 
 def test_outputs_equal_per_example_reference() -> None:
@@ -41,10 +47,10 @@ def test_activation_derivatives_equal_autograd(name: str) -> None:
     torch.testing.assert_close(activation.value_(z.clone()), value.detach())
     slope = activation.slope(z, torch.empty_like(z))
     torch.testing.assert_close(slope, first.detach())
-    bend = activation.bend(z, torch.empty_like(z))
+    second_order = activation.second_order(z, torch.empty_like(z))
     if name == "elu":  # at 0 ours is the derivative from the left, torch's that from the right
-        bend[z == 0] = 0
-    torch.testing.assert_close(bend * slope if activation.ratio else bend, second)
+        second_order[z == 0] = 0
+    torch.testing.assert_close(second_order * slope if activation.ratio else second_order, second)
 
 
 def test_the_names_of_activations_are_one_list() -> None:
@@ -87,10 +93,12 @@ def test_snapshot_names_round_trip() -> None:
 
 @pytest.mark.registry
 @pytest.mark.parametrize("name", NETWORKS)
-def test_settings_count_what_the_network_has(name: str) -> None:
+def test_settings_count_what_the_network_has_and_the_seed_sets_it(name: str) -> None:
     settings, shape = small_network(name)
+    before = torch.random.get_rng_state()
     network = settings.build(shape, 7)
     theta = network.initialize(0)
+    assert torch.equal(torch.random.get_rng_state(), before)  # nothing that others may see
     assert network.parameters == len(theta) == settings.parameters(shape, 7)
     assert theta.dtype == torch.float64
     assert torch.equal(theta, settings.build(shape, 7).initialize(0))
@@ -99,7 +107,21 @@ def test_settings_count_what_the_network_has(name: str) -> None:
     assert network.outputs(theta, inputs).shape == (3, 7)
     named = network.named(theta)
     assert torch.equal(network.flatten(named), theta)
-    assert settings.describe()
+    assert settings.describe() and settings.why_not(shape) == ""
+
+
+@pytest.mark.registry
+@pytest.mark.parametrize("name", [n for n, kind in NETWORKS.items() if kind.example().packages()])
+def test_a_package_that_is_not_installed_is_named(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, shape = small_network(name)
+    for package, extra in settings.packages().items():
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(
+            UserError, match=rf"{name} .* {package}.*pip install 'eosflow\[{extra}\]'"
+        ):
+            settings.build(shape, 2)
 
 
 def test_the_cnn_is_that_of_its_source() -> None:
@@ -107,19 +129,27 @@ def test_the_cnn_is_that_of_its_source() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "words"),
+    ("settings", "shape", "words"),
     [
-        ("cnn", (256,), "reads images (channels, height, width). Take network: mlp"),
-        ("cnn", (3, 8, 8), "8 × 8, and this network needs 10 × 10"),
-        ("resnet", (2, 128), "an input has the shape (2, 128)"),
-        ("cnn", (3, 32, 32), ""),
-        ("lstm", (3, 32, 32), "reads sequences of vectors (positions, numbers). Take network: mlp"),
-        ("lstm", (20, 768), ""),
-        ("mlp", (256,), ""),
+        (CNNSettings(), (256,), "reads images (channels, height, width). Take network: mlp"),
+        (CNNSettings(), (3, 8, 8), "8 × 8, and this network needs 10 × 10"),
+        (CNNSettings(), (3, 32, 32), ""),
+        (LSTMSettings(), (3, 32, 32), "reads sequences of vectors (positions, numbers). Take"),
+        (LSTMSettings(), (20, 768), ""),
+        (ViTSettings(), (3, 30, 32), "30 × 32, which patches of 4 × 4 do not cover"),
+        (ViTSettings(heads=5), (3, 32, 32), "5 heads cannot share a width of 64"),
+        (ViTSettings(patch=64), (3, 32, 32), "this network needs 64 × 64"),
+        (BERTSettings(positions=9), (3, 9), ""),
+        (BERTSettings(), (3, 32, 32), "reads token ids"),
+        (BERTSettings(positions=9), (3, 10), "has 10 positions, and networks.bert.positions is 9"),
+        (BERTSettings(width=8, heads=3), (3, 9), "no multiple of heads 3"),
+        (MLPSettings(), (256,), ""),
     ],
 )
-def test_inputs_that_a_network_cannot_read(name: str, shape: tuple[int, ...], words: str) -> None:
-    why_not = NETWORKS[name]().why_not(shape)
+def test_inputs_that_a_network_cannot_read(
+    settings: NetworkSettings, shape: tuple[int, ...], words: str
+) -> None:
+    why_not = settings.why_not(shape)
     assert words in why_not if words else why_not == ""
 
 

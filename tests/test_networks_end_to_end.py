@@ -11,8 +11,6 @@ from problems import small_spec
 from test_training import assert_same_run, trajectory
 
 from eosflow.datasets.cifar10 import CIFAR10
-from eosflow.datasets.pool import Resources
-from eosflow.datasets.subsets import write_subset
 from eosflow.measurements.decomposition import Decomposition
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
 from eosflow.networks.base import NetworkSettings
@@ -32,23 +30,18 @@ from eosflow.storage.tensors import load_tensors
 EXAMPLES = 10
 
 
-@pytest.fixture(scope="module", params=["noise", "photographs"])
-def subset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten images of CIFAR-10's form: noise, and the real ones where the archive is at hand."""
+@pytest.fixture(scope="module")
+def subset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten images of noise in CIFAR-10's form."""
     path = tmp_path_factory.mktemp("data") / "cifar10-subset0.npz"
-    if request.param == "noise":
-        numbers = np.random.Generator(np.random.PCG64(0))
-        np.savez(
-            path,
-            inputs=numbers.integers(0, 256, (EXAMPLES, 3072), dtype=np.uint8),
-            labels=np.arange(EXAMPLES) % 10,
-            indices=np.arange(EXAMPLES),
-            scale=np.float64(1 / 255),
-        )
-        return path
-    archive = request.getfixturevalue("real_data") / "cifar-10-binary.tar.gz"
-    resources = Resources(archive=archive, cache=path.parent, device="cpu")
-    write_subset("cifar10", CIFAR10(), 0, EXAMPLES, resources, path)
+    numbers = np.random.Generator(np.random.PCG64(0))
+    np.savez(
+        path,
+        inputs=numbers.integers(0, 256, (EXAMPLES, 3072), dtype=np.uint8),
+        labels=np.arange(EXAMPLES) % 10,
+        indices=np.arange(EXAMPLES),
+        scale=np.float64(1 / 255),
+    )
     return path
 
 

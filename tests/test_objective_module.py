@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from problems import close
 from torch import Tensor, nn
 from torch.func import hessian, jacrev
 
@@ -51,18 +52,13 @@ def both(
     network = MLP(WIDTHS, activation)
     inputs = torch.randn(EXAMPLES, WIDTHS[0], generator=stream, dtype=torch.float64)
     targets = targets_for(criterion, kind, stream)
-    max_flow_time = WORKSPACES[workspace]
-    closed = MLPObjective(network, criterion, inputs, targets, max_flow_time)
+    workspace_bytes = WORKSPACES[workspace]
+    closed = MLPObjective(network, criterion, inputs, targets, workspace_bytes)
     module = as_module(network, activation)
     module.initialize(0)  # float64
-    automatic = ModuleObjective(module, criterion, inputs, targets, max_flow_time)
+    automatic = ModuleObjective(module, criterion, inputs, targets, workspace_bytes)
     noise = torch.randn(network.parameters, generator=stream, dtype=torch.float64)
     return closed, automatic, network.initialize(0) + 0.3 * noise
-
-
-def close(actual: Tensor, expected: Tensor, tolerance: float) -> None:
-    scale = expected.abs().max().clamp(min=1e-300)
-    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance * scale.item())
 
 
 CASES = [
@@ -132,8 +128,8 @@ def images(name: str, criterion: str = "cross_entropy") -> tuple[Objective, Tens
         labels = torch.randn(7, 3, generator=stream, dtype=torch.float64)
     theta = network.initialize(0)
     theta += 0.2 * torch.randn(len(theta), generator=stream, dtype=torch.float64)
-    max_flow_time = 3 * 8 * 6 * network.numbers() + 1
-    return ModuleObjective(network, criterion, inputs, labels, max_flow_time), theta
+    workspace_bytes = 3 * 8 * 6 * network.numbers() + 1
+    return ModuleObjective(network, criterion, inputs, labels, workspace_bytes), theta
 
 
 @pytest.mark.parametrize("name", ["cnn", "resnet"])

@@ -203,8 +203,8 @@ def test_table_5_is_configured_with_as_many_gradients_for_each(small: bool) -> N
         assert steps * gradients == (300 if small else 3600)
         assert cast("GradientDescent", one.optimizer).cosine_steps == steps
         given = loaded["experiments"][one.experiment]["measurements"]["accuracy"]
-        assert given["held_out"] == (1000 if small else one.data.held_out_size())
-        assert one.n == (200 if small else one.data.pool_size())
+        assert given["held_out"] == (1000 if small else one.data.size(held_out=True))
+        assert one.n == (200 if small else one.data.size())
     words = {one.network.describe() for one in runs}
     base = "BERT of 12 layers, width 768, 12 heads, from google-bert/bert-base-uncased"
     assert words == ({"BERT of 2 layers, width 16, 2 heads, random weights"} if small else {base})

@@ -3,43 +3,37 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 from problems import small_problem
-from safetensors.torch import load, save
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from eosflow.networks.perceptron import MLP
 from eosflow.objectives.base import Evaluation, Objective
 from eosflow.objectives.mlp import MLPObjective
-from eosflow.optimizers import OPTIMIZERS, rosenbrock
-from eosflow.optimizers.base import Optimizer, State, Step
+from eosflow.optimizers import rosenbrock
+from eosflow.optimizers.base import Optimizer, Step
 from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.flow import ExponentialEuler
 from eosflow.optimizers.loop import LANDING, Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
-from eosflow.storage.columns import types_of
-from eosflow.storage.settings import from_record, record
 
 
 class QuadraticPoint(Evaluation):
     """b·θ + Σ λ_i θ_i²/2, whose flow is known."""
 
-    def __init__(self, values: Tensor, slope: Tensor, theta: Tensor) -> None:
+    def __init__(self, objective: Objective, slope: Tensor, theta: Tensor) -> None:
+        self.objective, values = objective, objective.values
         self.values, self.theta, self.accuracy = values, theta, 0.0
         self.gradient = values * theta + slope
         self.loss = (slope @ theta + values @ theta.square() / 2).item()
 
-    def product(self, matrix: str, block: Tensor, out: Tensor | None = None) -> Tensor:
-        image = self.values.to(block)[:, None] * block
-        return image if out is None else out.copy_(image)
+    def _add_product(self, matrix: str, rows: Tensor, result: Tensor) -> None:
+        result.add_(self.values.to(rows) * rows)
 
 
 class Quadratic(Objective):
@@ -48,10 +42,10 @@ class Quadratic(Objective):
     def __init__(self, values: list[float]) -> None:
         self.values = torch.tensor(values, dtype=torch.float64)
         self.slope = torch.linspace(-1, 1, len(values), dtype=torch.float64)
-        self.inputs = self.values[:, None]
+        self.inputs, self.weight_decay = self.values[:, None], 0.0
 
     def evaluate(self, theta: Tensor) -> QuadraticPoint:
-        return QuadraticPoint(self.values, self.slope, theta)
+        return QuadraticPoint(self, self.slope, theta)
 
     def flow(self, theta: Tensor, time: float) -> Tensor:
         safe = torch.where(self.values == 0, 1.0, self.values)
@@ -212,7 +206,7 @@ def test_it_is_of_third_order(name: str) -> None:
 
 
 @each
-@pytest.mark.parametrize("tolerance", [1e-2, 1e-3, 1e-4, 1e-5, 1e-6])
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-4, 1e-6])
 def test_the_run_is_as_near_to_the_flow_as_promised(name: str, tolerance: float) -> None:
     optimizer = ExponentialRosenbrock(tolerance=tolerance)
     train_state, steps, stopped = run(optimizer, StopCriteria(flow_time=1.0), name)
@@ -227,9 +221,8 @@ def test_the_run_is_as_near_to_the_flow_as_promised(name: str, tolerance: float)
     )
 
 
-@smooth
-def test_few_steps_are_taken_again(name: str) -> None:
-    _, steps, _ = run(ExponentialRosenbrock(tolerance=1e-4), StopCriteria(flow_time=20.0), name)
+def test_few_steps_are_taken_again() -> None:
+    _, steps, _ = run(ExponentialRosenbrock(tolerance=1e-4), StopCriteria(flow_time=20.0))
     rejected = sum(step.facts["rejected_steps"] for step in steps)
     assert len(steps) > 20
     assert rejected <= 0.15 * len(steps), (rejected, len(steps))
@@ -296,58 +289,6 @@ def test_where_memory_is_short_steps_are(monkeypatch: pytest.MonkeyPatch) -> Non
 # --- purity, and where it ends
 
 
-@pytest.mark.parametrize("tolerance", [1e-2, 1e-5])
-def test_a_step_changes_nothing_and_repeats_to_the_last_bit(tolerance: float) -> None:
-    optimizer = ExponentialRosenbrock(tolerance=tolerance)
-    middle = run(optimizer, StopCriteria(iterations=4))[1][-1]
-    objective, _ = problem("cross-entropy")
-    evaluation = objective.evaluate(middle.theta)
-    kept = middle.theta.clone(), evaluation.gradient.clone(), dict(middle.state)
-    first = optimizer.step(objective, evaluation, middle.state)
-    assert (
-        optimizer.step(objective, evaluation, middle.state, 1e-3) is not None
-    )  # looks no worse after
-    again = optimizer.step(objective, evaluation, middle.state)
-    fresh = optimizer.step(objective, objective.evaluate(middle.theta), middle.state)
-    assert first is not None
-    for step in (again, fresh):
-        assert step is not None
-        assert torch.equal(step.theta, first.theta)
-        assert step.state == first.state
-        assert step.step_size == first.step_size
-    assert fresh is not None
-    assert fresh.facts == first.facts
-    assert torch.equal(middle.theta, kept[0])
-    assert torch.equal(evaluation.gradient, kept[1])
-    assert middle.state == kept[2]
-
-
-def test_a_stored_state_goes_on_to_the_same_bits() -> None:
-    optimizer = ExponentialRosenbrock()
-    whole = run(optimizer, StopCriteria(iterations=8))[1]
-    state: State = json.loads(json.dumps(whole[3].state))
-    theta = load(save({"theta": whole[3].theta}))["theta"]
-    objective, _ = problem("cross-entropy")
-    for expected in whole[4:]:
-        step = optimizer.step(objective, objective.evaluate(theta), state)
-        assert step is not None
-        assert torch.equal(step.theta, expected.theta)
-        assert step.facts == expected.facts
-        theta, state = step.theta, step.state
-
-
-def test_settings_survive_their_record_and_facts_are_the_columns() -> None:
-    optimizer = ExponentialRosenbrock(tolerance=0.003)
-    assert from_record(OPTIMIZERS, json.loads(json.dumps(record(optimizer)))) == optimizer
-    step = run(optimizer, StopCriteria(iterations=1))[1][0]
-    assert step.facts.keys() == types_of(optimizer.columns(6, 1)).keys()
-    assert optimizer.describe() == "exponential Rosenbrock of order 3, tolerance 0.003"
-    assert optimizer.follows_flow
-    assert optimizer.lands_on_target
-    assert step.facts["largest_ritz_value"] > 0
-    assert step.facts["gradients"] == 2 + step.facts["rejected_steps"]
-
-
 class Broken(Quadratic):
     """Products, losses beyond a distance, or gradients that are no numbers."""
 
@@ -379,11 +320,6 @@ def test_no_step_where_there_is_none_to_take(part: str) -> None:
 
 
 # --- in a run's folder
-
-
-def test_importing_does_not_import_torch() -> None:
-    code = "import sys, eosflow.optimizers.rosenbrock; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(

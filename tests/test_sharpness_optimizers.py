@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -23,8 +20,6 @@ from eosflow.optimizers.gradient import GradientDescent, GradientOptimizer
 from eosflow.optimizers.penalties import diagonal_fisher, penalty_gradient
 from eosflow.optimizers.preconditioned import Adam
 from eosflow.optimizers.sharpness import SAM, AdamSAM, AdamTracer, SGDTracer
-from eosflow.storage.columns import types_of
-from eosflow.storage.settings import from_record, record
 from eosflow.studies.testbeds import cheb
 
 
@@ -198,56 +193,6 @@ def test_sam_on_a_quadratic_is_stable_up_to_its_own_edge() -> None:
     assert SAM(learning_rate=0.2, rho=0.0).edge(0.0) == pytest.approx(2)
     assert SAM(learning_rate=0.2, rho=0.1).edge() == pytest.approx(2)
     assert SAM(learning_rate=0.2, rho=0.1).edge(0.0) == 0
-
-
-ALL: list[GradientOptimizer] = [
-    SAM(learning_rate=0.05, rho=0.1, momentum=0.9),
-    SGDTracer(learning_rate=0.05, rho=0.01, momentum=0.9),
-    AdamTracer(learning_rate=0.01, rho=0.01),
-]
-
-
-@pytest.mark.parametrize("optimizer", ALL, ids=lambda item: item.name)
-def test_a_step_changes_nothing_and_its_state_is_all_there_is(
-    optimizer: GradientOptimizer,
-) -> None:
-    objective, start = small_problem("squared_error")
-    whole = path(optimizer, objective, start, 6)
-    middle = whole[2]
-    again = {
-        key: value.clone() if isinstance(value, Tensor) else value
-        for key, value in middle.state.items()
-    }
-    theta, state = middle.theta.clone(), dict(again)
-    for expected in whole[3:]:
-        evaluation = objective.evaluate(theta)
-        first, second = (optimizer.step(objective, evaluation, state) for _ in range(2))
-        assert first is not None
-        assert second is not None
-        assert torch.equal(first.theta, second.theta)
-        assert torch.equal(first.theta, expected.theta)
-        assert first.state.keys() == optimizer.init(objective, theta, 0).keys()
-        assert first.facts.keys() == types_of(optimizer.columns(6, 1)).keys()
-        theta, state = first.theta, dict(first.state)
-    for key, value in middle.state.items():
-        assert torch.equal(torch.as_tensor(value), torch.as_tensor(again[key]))
-    registry = {type(optimizer).name: type(optimizer)}
-    assert from_record(registry, json.loads(json.dumps(record(optimizer)))) == optimizer
-
-
-def test_descriptions() -> None:
-    assert ALL[0].describe() == "SAM, learning rate 0.05, radius 0.1, momentum 0.9"
-    assert ALL[1].describe() == (
-        "SGD-TRACER, learning rate 0.05, penalty 0.01, β 0.1, δ 0.001, momentum 0.9"
-    )
-    assert ALL[2].model_copy(update={"rho": 0.5}).describe() == (
-        "Adam-TRACER, learning rate 0.01, penalty 0.5, β 0.1, δ 0.001, β₁ 0.9, β₂ 0.999, ε 1e-08"
-    )
-
-
-def test_importing_does_not_import_torch() -> None:
-    code = "import sys, eosflow.optimizers; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_penalty_is_a_trace_where_the_examples_gradients_are_the_fisher_matrix() -> None:

@@ -2,71 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 import torch
 from oracles import dense_hessian
-from problems import small_problem, small_spec, write_noise_subset
-from safetensors.torch import load, save
-from test_gradient_optimizers import same
-from test_training import assert_same_run, trajectory
+from problems import small_problem
 from torch import Tensor, nn
+from walks import quadratic, walked
 
 from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.base import Objective
 from eosflow.objectives.module import ModuleObjective
 from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.augmentation import crop_and_flip
-from eosflow.optimizers.base import Optimizer, State
 from eosflow.optimizers.batches import Batches, FullBatch, Shuffled
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
+from eosflow.optimizers.loop import StopCriteria, begin, follow
 from eosflow.optimizers.subspace import BulkSGD, DominantSGD, NudgedSGD, SubspaceOptimizer
-from eosflow.runs.train import train
 from eosflow.spectra.randomness import generator
 from eosflow.storage.columns import types_of
 from eosflow.storage.errors import UserError
 from eosflow.storage.settings import from_record, record
-
-KINDS = (NudgedSGD, DominantSGD, BulkSGD)
-
-
-def quadratic(eigenvalues: Sequence[float]) -> ModuleObjective:
-    """½ Σ λ_i θ_i², from ones: a linear map of orthogonal inputs."""
-
-    def ones(module: nn.Module, _: torch.Generator) -> None:
-        for parameter in module.parameters():
-            parameter.fill_(1.0)
-
-    size = len(eigenvalues)
-    values = torch.tensor(eigenvalues, dtype=torch.float64)
-    inputs = torch.diag((size * values).sqrt())
-    network = ModuleNetwork(nn.Linear(size, 1, bias=False), (size,), ones)
-    return ModuleObjective(network, "half_squared_error", inputs, inputs.new_zeros(size, 1))
-
-
-def walked(
-    objective: Objective,
-    optimizer: Optimizer,
-    theta: Tensor,
-    steps: int,
-    batches: Batches | None = None,
-) -> tuple[list[TrainState], list[Iteration]]:
-    """The courses before each step, and what was seen; the last is the end."""
-    courses, sights = [], []
-
-    def note(train_state: TrainState, current: Iteration) -> None:
-        courses.append(dataclasses.replace(train_state))
-        sights.append(current)
-
-    batches = batches or FullBatch()
-    train_state = begin(objective, optimizer, batches, theta, 0)
-    follow(objective, optimizer, batches, train_state, StopCriteria(iterations=steps), note)
-    return courses, sights
 
 
 def start() -> tuple[Objective, Tensor]:
@@ -305,74 +262,6 @@ ALL: list[SubspaceOptimizer] = [
 each = pytest.mark.parametrize("optimizer", ALL, ids=lambda item: item.describe())
 
 
-@each
-def test_a_step_changes_nothing_and_repeats_to_the_last_bit(optimizer: SubspaceOptimizer) -> None:
-    objective, theta = start()
-    courses, _ = walked(objective, optimizer, theta, 5)
-    for train_state in courses:
-        evaluation = objective.evaluate(train_state.theta)
-        kept_theta, kept_gradient = train_state.theta.clone(), evaluation.gradient.clone()
-        state = train_state.optimizer
-        kept: State = {
-            key: value.clone() if isinstance(value, Tensor) else value
-            for key, value in state.items()
-        }
-        first, second = (optimizer.step(objective, evaluation, state) for _ in range(2))
-        assert first is not None
-        assert second is not None
-        assert torch.equal(train_state.theta, kept_theta)
-        assert torch.equal(evaluation.gradient, kept_gradient)
-        assert same(state, kept)
-        assert torch.equal(first.theta, second.theta)
-        assert same(first.state, second.state)
-        assert first.facts == second.facts
-        assert first.facts.keys() == types_of(optimizer.columns(len(theta), 4)).keys()
-
-
-@each
-def test_a_stored_state_goes_on_to_the_same_bits(optimizer: SubspaceOptimizer) -> None:
-    objective, theta = start()
-    for batches in (FullBatch(), Shuffled(size=5)):
-        whole, _ = walked(objective, optimizer, theta, 12, batches)
-        middle = whole[7]
-        state = middle.optimizer
-        tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
-        numbers = {key: value for key, value in state.items() if key not in tensors}
-        restored = load(save({**tensors, "theta": middle.theta}))
-        train_state = TrainState(
-            restored.pop("theta"),
-            {**json.loads(json.dumps(numbers)), **restored},
-            json.loads(json.dumps(middle.batch)),
-            middle.iteration,
-            middle.flow_time,
-        )
-        fresh, _ = start()
-        follow(fresh, optimizer, batches, train_state, StopCriteria(iterations=12), lambda *_: None)
-        assert torch.equal(train_state.theta, whole[-1].theta)
-        assert same(train_state.optimizer, whole[-1].optimizer)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_cut_off_and_taken_up_a_run_is_the_same(
-    kind: type[SubspaceOptimizer], tmp_path: Path
-) -> None:
-    subset = write_noise_subset(tmp_path / "dice-subset0.npz", seed=0)
-    optimizer = kind(learning_rate=0.05, momentum=0.5, k=3, every=4)
-
-    def run(folder: Path, iterations: int) -> None:
-        spec = small_spec(optimizer=optimizer, batch=Shuffled(size=6), target_loss=1e-6)
-        stop = spec.stop.model_copy(update={"max_iterations": iterations})
-        train(dataclasses.replace(spec, stop=stop), subset, folder, threads=1)
-
-    run(tmp_path / "whole", 23)
-    for iterations in (6, 13, 23):
-        run(tmp_path / "parts", iterations)
-    assert_same_run(tmp_path / "whole", tmp_path / "parts")
-    rows = trajectory(tmp_path / "whole")
-    assert [count > 0 for count in rows["power_iterations"]] == [n % 4 == 0 for n in range(23)]
-    assert all(rows["converged"])
-
-
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
 def test_where_the_curvature_is_not_finite_there_is_no_step(value: float) -> None:
     objective, theta = start()
@@ -397,7 +286,7 @@ def test_a_run_that_leaves_all_bounds_has_diverged() -> None:
 
 
 @each
-def test_settings_survive_their_record_and_costs_cover_a_search(
+def test_the_costs_cover_a_search(
     optimizer: SubspaceOptimizer,
 ) -> None:
     assert from_record(OPTIMIZERS, json.loads(json.dumps(record(optimizer)))) == optimizer
@@ -416,14 +305,4 @@ def test_more_directions_than_parameters_are_all_of_them() -> None:
     assert sights[0].step is not None
     assert (
         sights[0].step.facts.keys() == types_of(DominantSGD(learning_rate=0.1).columns(2, 1)).keys()
-    )
-
-
-def test_descriptions() -> None:
-    assert NudgedSGD(learning_rate=0.01, momentum=0.9).describe() == (
-        "Nudged-SGD, γ 0.1, learning rate 0.01, momentum 0.9, the 5 sharpest directions found "
-        "once per epoch"
-    )
-    assert BulkSGD(learning_rate=0.01, k=2, every=1).describe() == (
-        "Bulk-SGD, learning rate 0.01, the 2 sharpest directions found in every step"
     )

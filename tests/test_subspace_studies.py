@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_subspace_optimizers import quadratic
 from verdicts import AGAINST, FEW, FOR
+from walks import quadratic
 
 from eosflow.studies import STUDIES
 from eosflow.studies.escaping import INITIALISATION, ONLY, REMOVED, WHOLE

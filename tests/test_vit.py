@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import sys
 
 import pytest
 import torch
-from problems import assert_trace_gradient
-from test_objective_module import close
+from problems import assert_derivatives, close
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -17,8 +15,7 @@ from eosflow.networks.module import ModuleNetwork
 from eosflow.networks.vit import ViTSettings
 from eosflow.objectives.base import Objective
 from eosflow.objectives.module import COPIES, ModuleObjective
-from eosflow.optimizers.penalties import diagonal_fisher, penalty_gradient
-from eosflow.storage.errors import UserError
+from eosflow.optimizers.penalties import diagonal_fisher
 
 SHAPE = (2, 4, 6)  # two colours; six patches of 2 × 2 pixels
 EXAMPLES = 7
@@ -40,8 +37,12 @@ def problem(at_once: int = EXAMPLES) -> tuple[ModuleNetwork, Objective, Tensor]:
     theta += 0.5 * torch.randn(len(theta), generator=stream, dtype=torch.float64)
     inputs = torch.randn(EXAMPLES, math.prod(SHAPE), generator=stream, dtype=torch.float64)
     labels = torch.randint(0, 3, (EXAMPLES,), generator=stream)
-    max_flow_time = COPIES * 8 * network.numbers() * at_once
-    return network, ModuleObjective(network, "cross_entropy", inputs, labels, max_flow_time), theta
+    workspace_bytes = COPIES * 8 * network.numbers() * at_once
+    return (
+        network,
+        ModuleObjective(network, "cross_entropy", inputs, labels, workspace_bytes),
+        theta,
+    )
 
 
 def torch_outputs(network: ModuleNetwork, theta: Tensor, inputs: Tensor) -> Tensor:
@@ -88,46 +89,9 @@ def losses(network: ModuleNetwork, objective: Objective, theta: Tensor) -> Tenso
 
 
 @pytest.mark.parametrize("at_once", [3 * EXAMPLES, 6])  # in chunks of 6 and 1, of 2, 2, 2 and 1
-def test_products_are_those_of_backward_through_backward(at_once: int) -> None:
-    """Not those of torch.func.hessian, which is wrong by percents at the weights of a LayerNorm."""
+def test_its_derivatives_are_those_of_backward_through_backward(at_once: int) -> None:
     network, objective, theta = problem(at_once)
-    block = torch.randn(3, len(theta), generator=torch.Generator().manual_seed(1)).double().T
-    variable = theta.clone().requires_grad_()
-    value = losses(network, objective, variable).mean()
-    (gradient,) = torch.autograd.grad(value, variable, create_graph=True)
-    expected = [
-        torch.autograd.grad(gradient @ vector, variable, retain_graph=True)[0] for vector in block.T
-    ]
-    evaluation = objective.evaluate(theta)
-    close(evaluation.gradient, gradient.detach(), 1e-12)
-    close(evaluation.hessian(block), torch.stack(expected, 1), 1e-11)
-    close(
-        evaluation.gauss_newton(block) + evaluation.residual(block),
-        evaluation.hessian(block),
-        1e-11,
-    )
-    # Where attention rounds to float32 on its way, differences of gradients are wrong by percents.
-    step = 1e-5
-    sides = [objective.evaluate(theta + sign * step * block[:, 0]).gradient for sign in (1, -1)]
-    close(evaluation.hessian(block)[:, 0], (sides[0] - sides[1]) / (2 * step), 1e-7)
-
-
-def test_the_penalty_of_tracer_has_the_gradient_of_backward_through_backward() -> None:
-    network, objective, theta = problem()
-    weights = torch.rand(len(theta), generator=torch.Generator().manual_seed(2)).double()
-    variable = theta.clone().requires_grad_()
-    penalty = torch.zeros((), dtype=torch.float64)
-    for value in losses(network, objective, variable):
-        (gradient,) = torch.autograd.grad(value, variable, create_graph=True)
-        penalty = penalty + (weights * gradient.square()).sum() / EXAMPLES
-    (expected,) = torch.autograd.grad(penalty, variable)
-    close(penalty_gradient(objective, theta, weights), expected, 1e-11)
-
-
-def test_the_trace_has_the_gradient_of_differences_of_products() -> None:
-    """A third derivative, which PyTorch's own LayerNorm gives wrong."""
-    _, objective, theta = problem()
-    assert_trace_gradient(objective, theta)
+    assert_derivatives(objective, theta, lambda variable: losses(network, objective, variable))
 
 
 def test_examples_are_kept_apart() -> None:
@@ -162,32 +126,3 @@ def test_its_start_is_that_of_its_source_and_of_the_seed_alone() -> None:
         else:
             spread = 4 / math.sqrt(2 * value.numel())  # four standard errors
             assert value.std().item() == pytest.approx(0.02, rel=spread), name
-
-
-@pytest.mark.parametrize(
-    ("settings", "shape", "words"),
-    [
-        (ViTSettings(), (3, 30, 32), "30 × 32, which patches of 4 × 4 do not cover"),
-        (ViTSettings(heads=5), (3, 32, 32), "5 heads cannot share a width of 64"),
-        (ViTSettings(), (2, 128), "reads images (channels, height, width)"),
-        (ViTSettings(patch=64), (3, 32, 32), "this network needs 64 × 64"),
-    ],
-)
-def test_what_does_not_fit_is_said_while_planning(
-    settings: ViTSettings, shape: tuple[int, ...], words: str
-) -> None:
-    assert words in settings.why_not(shape)
-
-
-def test_to_build_it_draws_nothing_that_others_may_see() -> None:
-    torch.manual_seed(5)
-    expected = torch.randn(3)
-    torch.manual_seed(5)
-    SETTINGS.build(SHAPE, 3)
-    assert torch.equal(torch.randn(3), expected)
-
-
-def test_without_transformers_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(UserError, match=r"vit .* transformers.*pip install 'eosflow\[sst\]'"):
-        SETTINGS.build(SHAPE, 3)

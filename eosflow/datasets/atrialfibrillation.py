@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -42,85 +40,42 @@ FACTS = Facts(
 )
 
 
-@dataclass(frozen=True)
-class Series:
-    """The series of one .ts file: values float64 (n, channels, steps), labels int64 (n,)."""
-
-    values: NDArray[np.float64]
-    labels: Integers
-
-
-def parse_ts(text: str, name: str, channels: int, steps: int, classes: Sequence[str]) -> Series:
-    """Read a .ts file of equally long, labelled series without time stamps or missing values.
+def parse_ts(
+    text: str, name: str, channels: int, steps: int, classes: Sequence[str]
+) -> tuple[NDArray[np.float64], Integers]:
+    """Series (n, channels, steps) and labels (n,) of a .ts file without gaps or time stamps.
 
     Format: header lines `@key value`, then `@data`, then one series per line: its channels and,
     last, its label, separated by colons; the values of a channel are separated by commas.
     Source: Bagnall et al. 2018, arXiv:1811.00075. `name` is the file's, for messages.
 
-    Raises: UnfitArchive naming the line (and channel and step) that is not so.
+    Raises: UnfitArchive naming the line that is not so.
     """
     import numpy as np
 
-    values: list[list[list[float]]] = []
+    lines = [line.strip() for line in text.splitlines()]
+    if f"@classLabel true {' '.join(classes)}" not in lines:
+        raise UnfitArchive(f"{name} has no line @classLabel true {' '.join(classes)}")
+    values: list[NDArray[np.float64]] = []
     labels: list[int] = []
-    header: dict[str, str] = {}
-    in_data = False
-    for number, line in enumerate(text.splitlines(), start=1):
-        line = line.strip()
-        if not line or line.startswith("#"):
-            continue
-        if not in_data:
-            if not line.startswith("@"):
-                raise _wrong(name, number, f"a header line starts with @, this one is {line!r:.60}")
-            key, _, value = line[1:].partition(" ")
-            in_data = key.lower() == "data"
-            header[key.lower()] = value.strip()
-            if in_data:
-                _check_header(header, name, number, classes)
+    start = lines.index("@data") + 1 if "@data" in lines else len(lines)
+    for number, line in enumerate(lines[start:], start + 1):
+        if not line:
             continue
         *parts, label = line.split(":")
-        if len(parts) != channels:
-            raise _wrong(name, number, f"{len(parts)} channels, expected {channels}")
-        if label.strip() not in classes:
-            raise _wrong(name, number, f"class {label.strip()!r}, expected {' '.join(classes)}")
-        values.append(
-            [_channel(part, name, number, channel + 1, steps) for channel, part in enumerate(parts)]
-        )
-        labels.append(classes.index(label.strip()))
+        try:
+            series = np.array([part.split(",") for part in parts], dtype=np.float64)
+            if series.shape != (channels, steps) or not np.isfinite(series).all():
+                raise ValueError(f"not {channels} channels of {steps} numbers each")
+            values.append(series)
+            labels.append(classes.index(label))
+        except ValueError as error:
+            raise UnfitArchive(
+                f"{name}, line {number}: {error}. The published file has no such line"
+            ) from error
     if not values:
         raise UnfitArchive(f"{name}: no series after @data; the file is empty or truncated")
-    return Series(np.array(values, dtype=np.float64), np.array(labels, dtype=np.int64))
-
-
-def _check_header(
-    header: Mapping[str, str], name: str, number: int, classes: Sequence[str]
-) -> None:
-    if header.get("timestamps", "false").lower() != "false":
-        raise _wrong(name, number, "@timeStamps is true; only series without time stamps are read")
-    if header.get("classlabel", "").split()[1:] != list(classes):
-        given = header.get("classlabel", "absent")
-        raise _wrong(name, number, f"@classLabel is {given!r}, expected 'true {' '.join(classes)}'")
-
-
-def _channel(part: str, name: str, number: int, channel: int, steps: int) -> list[float]:
-    fields = part.split(",")
-    if len(fields) != steps:
-        raise _wrong(name, number, f"channel {channel} has {len(fields)} values, expected {steps}")
-    series = []
-    for step, field in enumerate(fields, start=1):
-        try:
-            value = float(field)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            what = "missing" if field.strip() in ("?", "", "NaN") else "not a number"
-            raise _wrong(name, number, f"channel {channel}, step {step} is {field!r}: {what}")
-        series.append(value)
-    return series
-
-
-def _wrong(name: str, line: int, what: str) -> UnfitArchive:
-    return UnfitArchive(f"{name}, line {line}: {what}. The published file has no such line")
+    return np.stack(values), np.array(labels, dtype=np.int64)
 
 
 class AtrialFibrillation(DatasetSettings):
@@ -140,53 +95,43 @@ class AtrialFibrillation(DatasetSettings):
         """Not terminating, terminating after a minute (s), terminating at once (t)."""
         return CLASSES
 
-    def pool_size(self) -> int:
-        """The windows of all training series."""
+    def size(self, held_out: bool = False) -> int:
+        """The windows of all series of a split; both have as many."""
         return SERIES * len(range(0, STEPS - self.window, self.stride))
 
     def preview(self, shape: tuple[int, ...]) -> Preview:
-        """Both channels of a window as curves."""
         return Waveforms((CHANNELS, self.window), RATE)
 
-    def open_pool(self, resources: Resources) -> Pool:
-        """Every window of every training series, in order of series and then start; raw values.
+    def open(self, resources: Resources, held_out: bool = False) -> Pool:
+        """Every window of every series of a split, in order of series and then start; raw values.
 
         Window k of a series starts at step k · stride, for starts in range(640 − window). Inputs:
         float64, D = 2 · window, the whole first channel and then the whole second.
-        Source: the UEA archive, AtrialFibrillation_TRAIN.ts; labels n, s, t are 0, 1, 2.
+        Source: the UEA archive, AtrialFibrillation_TRAIN.ts and _TEST.ts; labels n, s, t are 0, 1,
+        2.
         """
-        return self._pool(resources, TRAINING_MEMBER)
-
-    def held_out_size(self) -> int:
-        """The windows of the test series, which are as many."""
-        return self.pool_size()
-
-    def open_held_out(self, resources: Resources) -> Pool:
-        """Every window of every test series, in the same order. Inputs: as `open_pool`."""
-        return self._pool(resources, TEST_MEMBER)
-
-    def _pool(self, resources: Resources, file: str) -> Pool:
         import numpy as np
 
         assert resources.archive is not None  # FACTS lists one archive
+        file = TEST_MEMBER if held_out else TRAINING_MEMBER
         member = read_members(resources.archive, [file])[file]
         name = f"{resources.archive}: {file}"
         try:
             text = member.decode("utf-8")
         except UnicodeDecodeError as error:
             raise UnfitArchive(f"{name} is not text ({error})") from None
-        series = parse_ts(text, name, CHANNELS, STEPS, CLASSES)
+        series, labels = parse_ts(text, name, CHANNELS, STEPS, CLASSES)
         window, stride = self.window, self.stride
         starts = np.arange(0, STEPS - window, stride)
 
         def inputs(rows: Integers) -> NDArray[np.float64]:
             which, start = rows // len(starts), starts[rows % len(starts)]
             # windows[i, c, s] is channel c of series i from step s on: a view, nothing is copied
-            windows = np.lib.stride_tricks.sliding_window_view(series.values, window, axis=2)
+            windows = np.lib.stride_tricks.sliding_window_view(series, window, axis=2)
             return windows[which, :, start].reshape(len(rows), CHANNELS * window)
 
         return Pool(
-            labels=np.repeat(series.labels, len(starts)),
+            labels=np.repeat(labels, len(starts)),
             inputs=inputs,
             scale=1.0,
             preprocessing={

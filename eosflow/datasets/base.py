@@ -87,20 +87,18 @@ class DatasetSettings(Plugin, ABC):
         """The names of labels 0 … C−1; None if the targets are numbers to fit."""
 
     @abstractmethod
-    def pool_size(self) -> int:
-        """Size of the training split that subsets are drawn from; the largest N."""
+    def size(self, held_out: bool = False) -> int:
+        """Examples of the training split; with `held_out`, of the test split, 0 if there is none.
+
+        Subsets are drawn from the training split, and no run is trained on the other.
+        """
 
     @abstractmethod
-    def open_pool(self, resources: Resources) -> Pool:
-        """The training split. Raises: UserError where its source is not what it should be."""
+    def open(self, resources: Resources, held_out: bool = False) -> Pool:
+        """The training or the test split. Raises: UserError if its source is not as it should be.
 
-    def held_out_size(self) -> int:
-        """Size of the test split, which no run is trained on; 0 where there is none."""
-        return 0
-
-    def open_held_out(self, resources: Resources) -> Pool:
-        """The test split, prepared as `open_pool` prepares the training split. Raises: as it."""
-        raise NotImplementedError(f"{type(self).__name__} has no test split")
+        Both are prepared alike, by numbers of the training split alone.
+        """
 
     def outputs(self) -> int:
         """C, the number of network outputs: one for each class, or for each number to fit."""

@@ -40,7 +40,7 @@ def parse_records(
     planes, each by rows from top to bottom. Source: https://www.cs.toronto.edu/~kriz/cifar.html.
     `name` is the file's, for messages.
 
-    Raises: UnfitArchive where the size or a label is wrong.
+    Raises: UnfitArchive if the size or a label is wrong.
     """
     import numpy as np
 
@@ -102,27 +102,24 @@ class CIFAR(DatasetSettings):
         return SHAPE
 
     def class_names(self) -> tuple[str, ...]:
-        """The classes, in the order of their labels."""
         return self.classes
 
-    def pool_size(self) -> int:
-        """The published training images."""
-        return sum(self.training.values())
+    def size(self, held_out: bool = False) -> int:
+        return sum((self.test if held_out else self.training).values())
 
     def preview(self, shape: tuple[int, ...]) -> Preview:
-        """Colour pictures."""
         return Pictures(SHAPE, SCALINGS[self.scaling])
 
-    def open_pool(self, resources: Resources) -> Pool:
-        """The training images in the order of the files, with label noise. Inputs: D = 3072.
+    def open(self, resources: Resources, held_out: bool = False) -> Pool:
+        """The images of a split in the order of its files. Inputs: D = 3072.
 
         An input is the red, then the green, then the blue plane, uint8; the run sees values in
-        [0, 1], or standardised ones, which are float32.
+        [0, 1], or standardised ones, which are float32. The labels of the test split have no noise.
         """
         import numpy as np
 
-        pool = self._pool(resources, self.training)
-        if not self.label_noise:
+        pool = self._published(resources, self.test if held_out else self.training)
+        if held_out or not self.label_noise:
             return pool
         count = len(self.classes)
         labels = noisy_labels(
@@ -135,18 +132,7 @@ class CIFAR(DatasetSettings):
         }
         return Pool(labels, pool.inputs, pool.scale, pool.preprocessing | noise)
 
-    def held_out_size(self) -> int:
-        """The published test images."""
-        return sum(self.test.values())
-
-    def open_held_out(self, resources: Resources) -> Pool:
-        """The test images in the order of their file, labels as published. Inputs: as `open_pool`.
-
-        Standardised by the means and the deviations of the training images.
-        """
-        return self._pool(resources, self.test)
-
-    def _pool(self, resources: Resources, files: Mapping[str, int]) -> Pool:
+    def _published(self, resources: Resources, files: Mapping[str, int]) -> Pool:
         import numpy as np
 
         assert resources.archive is not None  # the facts list one archive

@@ -68,8 +68,8 @@ def parameters(seed: int, class_number: int, indices: Integers) -> dict[str, NDA
     """The drawn parameters of images `indices` (k,) of a class: name -> (k,) values.
 
     Image i takes words 8i … 8i+7 of the Philox stream with key (seed, class), so that it depends
-    on (seed, class, i) alone. Names are those of PARAMETERS, NaN where the class has none, and
-    `lend`, an index into LINE_ENDS (−1 where the class has no line).
+    on (seed, class, i) alone. Names are those of PARAMETERS, NaN if the class has none, and
+    `lend`, an index into LINE_ENDS (−1 if the class has no line).
     """
     import numpy as np
 
@@ -175,7 +175,6 @@ class Dice(DatasetSettings):
     )
 
     def packages(self) -> Mapping[str, str]:
-        """What draws the images."""
         return {"cairocffi": "workflow"}
 
     def input_shape(self) -> tuple[int, ...]:
@@ -183,37 +182,23 @@ class Dice(DatasetSettings):
         return (self.channels, self.image_size, self.image_size)
 
     def class_names(self) -> tuple[str, ...]:
-        """The six faces."""
         return CLASSES
 
-    def pool_size(self) -> int:
+    def size(self, held_out: bool = False) -> int:
         """Half of all images."""
-        return len(CLASSES) * self.images_per_class // 2
+        training = len(CLASSES) * self.images_per_class // 2
+        return len(CLASSES) * self.images_per_class - training if held_out else training
 
     def preview(self, shape: tuple[int, ...]) -> Preview:
         """Pictures on white paper, whatever its number is."""
         return Pictures((self.channels, self.image_size, self.image_size), SCALINGS[self.scaling])
 
-    def open_pool(self, resources: Resources) -> Pool:
-        """The training half of the Dice images, in order of class and index; drawn when asked for.
+    def open(self, resources: Resources, held_out: bool = False) -> Pool:
+        """Either half of the Dice images, in order of class and index; drawn when asked for.
 
         Source: Lowell & Kastner 2024, section 7.3. Inputs: plane by plane, the image's rows from
         top to bottom, D = channels · image_size².
         """
-        return self._pool(held_out=False)
-
-    def held_out_size(self) -> int:
-        """The other half of the images."""
-        return self.images_per_class * len(CLASSES) - self.pool_size()
-
-    def open_held_out(self, resources: Resources) -> Pool:
-        """The other half of the Dice images, in order of class and index. Inputs: as `open_pool`.
-
-        Standardised by the mean and the deviation of the training half.
-        """
-        return self._pool(held_out=True)
-
-    def _pool(self, held_out: bool) -> Pool:
         import numpy as np
 
         # Image numbers of the pool's rows

@@ -54,7 +54,7 @@ def draw(
     The axes run from −1 to 1 over the whole square, y upwards. `point` is one of POINTS, `device`
     one of DEVICES.
 
-    Raises: UserError where the cairo library is not installed.
+    Raises: UserError if the cairo library is not installed.
     """
     import numpy as np
 
@@ -201,7 +201,7 @@ def _symbol(class_number: int, values: Sequence[Any], pen: _Pen) -> None:
 
 
 def cairo_library() -> Any:
-    """The module cairocffi. Raises: UserError where the cairo library is not installed."""
+    """The module cairocffi. Raises: UserError if the cairo library is not installed."""
     try:
         import cairocffi
     except OSError as error:  # cairocffi is installed, the C library it loads is not

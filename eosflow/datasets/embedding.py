@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,10 +15,13 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from eosflow.storage.digests import digest
-from eosflow.storage.errors import UserError, needs
+from eosflow.storage.errors import needs
 from eosflow.storage.files import replacing, sha256
-from eosflow.storage.hub import at_hand_or_fetched
+from eosflow.storage.hub import cached_or_fetched
 from eosflow.storage.progress import count_progress
+
+if TYPE_CHECKING:
+    from eosflow.datasets.sst import SST
 
 log = logging.getLogger(__name__)
 
@@ -29,21 +32,8 @@ EMBEDDING_VERSION = 1  # raise it when the numbers move: older caches are then l
 Vectors = dict[str, NDArray[np.float32]]  # phrase -> (positions, hidden)
 
 
-class Encoder(Protocol):
-    """A model, and what of a phrase goes through it; the settings of `eosflow.datasets.sst`."""
-
-    @property
-    def model(self) -> str: ...
-    @property
-    def revision(self) -> str | None: ...
-    @property
-    def words(self) -> int: ...
-    @property
-    def tokens(self) -> str: ...
-
-
 def embed_phrases(
-    phrases: Sequence[str], settings: Encoder, cache: Path, device: str = "auto"
+    phrases: Sequence[str], settings: SST, cache: Path, device: str = "auto"
 ) -> NDArray[np.float32]:
     """Word vectors of each phrase, flattened: float32 (n, words · hidden).
 
@@ -52,7 +42,7 @@ def embed_phrases(
     last are zero. Source: Liu et al. 2019, arXiv:1907.11692. Only phrases that are not in `cache`
     are computed, and the model is loaded only for them.
 
-    Raises: UserError where the model can neither be found nor fetched.
+    Raises: UserError if the model can neither be found nor fetched.
     """
     words = settings.words
     folder = cache / _cache_key(settings)
@@ -68,7 +58,7 @@ def embed_phrases(
     return inputs.reshape(len(phrases), words * hidden)
 
 
-def _cache_key(settings: Encoder) -> str:
+def _cache_key(settings: SST) -> str:
     """A name for what the vectors depend on: the model's files or revision, and the treatment."""
     model = Path(settings.model)
     if model.is_dir():
@@ -93,7 +83,7 @@ def _cached(folder: Path, phrases: Sequence[str]) -> Vectors:
     return vectors
 
 
-def _embed(phrases: Sequence[str], settings: Encoder, folder: Path, device: str) -> Vectors:
+def _embed(phrases: Sequence[str], settings: SST, folder: Path, device: str) -> Vectors:
     """Embed `phrases`, writing to the cache every SHARD batches, so that a stop loses little."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -121,7 +111,7 @@ def load_model(model: str, revision: str | None) -> tuple[Any, Any]:
     Only safetensors weights are read, and no code of the model's is run. What was fetched once is
     found again without a network.
 
-    Raises: UserError where it can neither be found nor fetched, or where `transformers` is not
+    Raises: UserError if it can neither be found nor fetched, or if `transformers` is not
     installed.
     """
     with needs("transformers", "sst", "the encoder"):
@@ -143,20 +133,11 @@ def load_model(model: str, revision: str | None) -> tuple[Any, Any]:
         )
         return tokenizer, encoder.eval()
 
-    try:
-        return at_hand_or_fetched(load, model, revision)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(
-            f"the model {model!r} (revision {revision}) could not be loaded: {reason}\nIt is "
-            "fetched from the Hugging Face Hub once. Without a network, set `datasets.sst.model` "
-            "to a folder that holds its config.json, model.safetensors and tokenizer files, or "
-            "set the environment variable HF_HOME to a cache that has it."
-        ) from error
+    return cached_or_fetched(load, model, revision, "model", "datasets.sst.model")
 
 
 def encode(
-    tokenizer: Any, model: Any, phrases: Sequence[str], settings: Encoder
+    tokenizer: Any, model: Any, phrases: Sequence[str], settings: SST
 ) -> list[NDArray[np.float32]]:
     """Vectors (positions, hidden) of a batch of phrases; each is the same in any batch."""
     words = settings.words

@@ -202,12 +202,10 @@ class SST(DatasetSettings):
         return self
 
     def packages(self) -> Mapping[str, str]:
-        """What reads the trees, and the library of the encoder if that is a model."""
         model = {"transformers": "sst"} if self.encoder == "roberta" else {}
         return {"nltk": "sst", **model}
 
     def hub_files(self) -> tuple[HubFile, ...]:
-        """The encoder, if that is a model."""
         wanted = (HubFile(self.model, self.revision, "model.safetensors"),)
         return wanted if self.encoder == "roberta" else ()
 
@@ -224,31 +222,18 @@ class SST(DatasetSettings):
         """From very negative to very positive, or negative and positive."""
         return CLASSES[self.classes]
 
-    def pool_size(self) -> int:
-        """The distinct phrases of the training trees."""
-        return DISTINCT[self.classes]
+    def size(self, held_out: bool = False) -> int:
+        return (HELD_OUT if held_out else DISTINCT)[self.classes]
 
     def preview(self, shape: tuple[int, ...]) -> Preview:
-        """The phrases themselves."""
         return Phrases()
 
-    def open_pool(self, resources: Resources) -> Pool:
-        """Every distinct phrase of the training trees; only those asked for are embedded.
+    def open(self, resources: Resources, held_out: bool = False) -> Pool:
+        """Every distinct phrase of the training trees, or of the test trees beyond those.
 
-        Inputs: float32, D = words · 768, word by word, zeros after the last word; token ids as
-        `token_ids.hashed_ids` says.
+        Only those asked for are embedded. Inputs: float32, D = words · 768, word by word, zeros
+        after the last word; token ids as `token_ids.hashed_ids` says.
         """
-        return self._pool(resources, held_out=False)
-
-    def held_out_size(self) -> int:
-        """The distinct phrases of the test trees that no training tree has."""
-        return HELD_OUT[self.classes]
-
-    def open_held_out(self, resources: Resources) -> Pool:
-        """These phrases. Inputs: as `open_pool`."""
-        return self._pool(resources, held_out=True)
-
-    def _pool(self, resources: Resources, held_out: bool) -> Pool:
         assert resources.archive is not None  # FACTS lists one archive
         phrases, labels = read_phrases(resources.archive, self.classes, held_out)
 

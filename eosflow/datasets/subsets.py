@@ -43,7 +43,7 @@ def draw_rows(name: str, seed: int, pool: int, size: int) -> Integers:
 
     A smaller size gives the first rows of a larger one. int64 (size,); the algorithm is DRAW.
 
-    Raises: UserError where the pool is smaller than `size`.
+    Raises: UserError if the pool is smaller than `size`.
     """
     if size > pool:
         raise UserError(
@@ -70,19 +70,17 @@ def write_subset(
     indices (size,) into the split, and `scale`, the factor that makes inputs of stored values.
     Returns the record, the .json beside it.
 
-    Raises: UserError where the dataset's content is not what its module says.
+    Raises: UserError if the dataset's content is not what its module says.
     """
     facts = dataset.described()
     if facts.archives and resources.archive is None:
         raise UserError(
             f"{name} is read from {facts.archives[0].name}, which is not there: fetch it first"
         )
-    if seed is None:
-        pool, expected = dataset.open_held_out(resources), dataset.held_out_size()
-    else:
-        pool, expected = dataset.open_pool(resources), dataset.pool_size()
-    _check_pool(name, dataset, pool, expected)
-    stream = f"{name}, held out" if seed is None else name
+    held_out = seed is None
+    pool = dataset.open(resources, held_out)
+    _check_pool(name, dataset, pool, dataset.size(held_out))
+    stream = f"{name}, held out" if held_out else name
     rows = draw_rows(stream, seed or 0, len(pool.labels), size)
     labels = pool.labels[rows]
     inputs = pool.inputs(rows)
@@ -93,8 +91,9 @@ def write_subset(
             f"{name}: an input has {inputs.shape[1]} values, expected {dataset.dimension()} with "
             f"the settings {given}"
         )
-    _check_finite(name, inputs, "The source is damaged or holds gaps: mend it and draw again.")
-    which = "held out" if seed is None else f"subset {seed}"
+    for values in (inputs, labels):
+        _check_finite(name, values, rows)
+    which = "held out" if held_out else f"subset {seed}"
     log.info("%s %s: %d of %d", name, which, size, len(pool.labels))
     contents = _contents(dataset.class_names(), inputs, labels)
     write_arrays(
@@ -203,13 +202,14 @@ def _check_pool(name: str, dataset: DatasetSettings, pool: Pool, expected: int) 
         )
 
 
-def _check_finite(what: object, values: NDArray[Any], remedy: str) -> None:
+def _check_finite(name: str, values: NDArray[Any], rows: Integers) -> None:
     if values.dtype.kind in "biu" or (fine := np.isfinite(values)).all():
         return
-    rows = np.flatnonzero(~fine.reshape(len(values), -1).all(axis=1))
+    wrong = rows[~fine.reshape(len(values), -1).all(axis=1)]
     raise UserError(
-        f"{what}: {len(rows)} of {len(values)} rows hold NaN or infinity, the first is row "
-        f"{rows[0]}; only finite numbers can be trained on. {remedy}"
+        f"{name}: {len(wrong)} of {len(values)} rows hold NaN or infinity, one of them is row "
+        f"{wrong.min()} of the data; only finite numbers can be trained on. Mend the source and "
+        "draw again."
     )
 
 
@@ -239,66 +239,45 @@ def load_subset(path: Path | str, n: int) -> tuple[NDArray[np.float64], Targets]
 
     Targets: classes as int64 (n,), or numbers to fit as float64 (n, C).
 
-    Raises: UserError where the file is absent, damaged or holds fewer than n rows, or where inputs
-    or numbers to fit are not finite, or a label is none of the classes in the record beside it.
+    Raises: UserError if the file is absent, not what its record says, or has fewer than n rows.
     """
     path = Path(path)
-    record = _record_of(path)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: start the workflow, which draws it")
+    record = _record_of(path.with_suffix(".json"))
     # The record of an excerpt, which is kept as evidence, has its size and no checksum.
-    whole = record is not None and ("sha256" in record or "size" not in record)
-    if record is not None and whole and path.is_file() and sha256(path) != record.get("sha256"):
+    if "sha256" in record and sha256(path) != record["sha256"]:
         set_aside(path, "checksum")
         raise UserError(
             f"{path} is damaged: not the file that {path.with_suffix('.json').name} tells of. It "
             "was moved aside; start the workflow again, which draws it anew."
         )
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: start the workflow, which draws it")
     with (
         foreign(lambda why: _damaged(path, why)),
         np.load(path, allow_pickle=False) as arrays,
     ):
         inputs, labels = arrays["inputs"], arrays["labels"]
         scale = float(arrays["scale"])
-    if not 0 < n <= len(labels) or len(inputs) != len(labels):
+    if not 0 < n <= len(labels):
         raise UserError(
             f"{path} has {len(labels)} rows, {n} were asked for; ask for 1 to {len(labels)}, or "
             "delete the file and start the workflow again, which draws it anew"
         )
-    if labels.dtype.kind not in "iuf" or labels.ndim > (2 if labels.dtype.kind == "f" else 1):
-        raise _damaged(path, f"its labels are {labels.dtype} of shape {labels.shape}")
     # The product in float64, once: compact storage must not cost precision at the run.
     values = inputs[:n].astype(np.float64) * scale
-    remedy = "Delete the file, mend its source and start the workflow again, which draws it anew."
-    _check_finite(path, values, remedy)
     if labels.dtype.kind == "f":
-        numbers = labels[:n].astype(np.float64).reshape(n, -1)
-        _check_finite(path, numbers, remedy)
-        return values, numbers
-    classes = labels[:n].astype(np.int64)
-    _check_labels(path, classes, record.get("class_counts") if record else None)
-    return values, classes
+        return values, labels[:n].astype(np.float64).reshape(n, -1)
+    return values, labels[:n].astype(np.int64)
 
 
-def _record_of(path: Path) -> dict[str, Any] | None:
-    """The record beside a subset file, if there is one."""
-    record = path.with_suffix(".json")
+def _record_of(record: Path) -> dict[str, Any]:
+    """The record beside a subset file; empty if there is none."""
     try:
-        return read_json(record) if record.exists() else None
+        return read_json(record)
+    except FileNotFoundError:
+        return {}
     except (OSError, ValueError) as error:
         raise _damaged(record, str(error)) from error
-
-
-def _check_labels(path: Path, labels: Integers, names: Mapping[str, int] | None) -> None:
-    if not isinstance(names, Mapping | None):
-        raise _damaged(path.with_suffix(".json"), f"its class_counts are {names!r:.40}")
-    # Without a record there is no telling how many classes there are, but none is negative.
-    count = len(names) if names else int(labels.max()) + 1
-    if (wrong := np.flatnonzero((labels < 0) | (labels >= max(count, 1)))).size:
-        raise UserError(
-            f"{path}, row {wrong[0]}: label {labels[wrong[0]]}, expected 0 to {max(count, 1) - 1}; "
-            "delete the file and start the workflow again, which draws it anew"
-        )
 
 
 def _damaged(path: Path, reason: str) -> UserError:

@@ -63,15 +63,13 @@ class SuperGLUE(DatasetSettings):
 
     @classmethod
     def pair(cls, row: Mapping[str, Any]) -> tuple[Any, Any]:
-        """The two texts of a published row. Raises: KeyError where it lacks one."""
+        """The two texts of a published row. Raises: KeyError if it lacks one."""
         raise NotImplementedError
 
     def packages(self) -> Mapping[str, str]:
-        """The library of the tokenizer."""
         return {"transformers": "sst"}
 
     def hub_files(self) -> tuple[HubFile, ...]:
-        """The tokenizer."""
         return (HubFile(self.model, self.revision, "config.json"),)
 
     def input_shape(self) -> tuple[int, ...]:
@@ -79,33 +77,20 @@ class SuperGLUE(DatasetSettings):
         return (ROWS, self.positions)
 
     def class_names(self) -> tuple[str, ...]:
-        """The published labels."""
         return tuple(str(label).lower() for label in self.labels)
 
-    def pool_size(self) -> int:
-        """The published training pairs."""
-        return self.training
-
-    def held_out_size(self) -> int:
-        """The published pairs of the split `val`."""
-        return self.held_out
+    def size(self, held_out: bool = False) -> int:
+        return self.held_out if held_out else self.training
 
     def preview(self, shape: tuple[int, ...]) -> Preview:
-        """The texts themselves."""
         return Phrases()
 
-    def open_pool(self, resources: Resources) -> Pool:
-        """The training pairs, in the order of the file; only those asked for become token ids."""
-        return self._pool(resources, TRAINING_MEMBER)
-
-    def open_held_out(self, resources: Resources) -> Pool:
-        """The pairs of the split `val`. Inputs: as `open_pool`."""
-        return self._pool(resources, HELD_OUT_MEMBER)
-
-    def _pool(self, resources: Resources, member: str) -> Pool:
+    def open(self, resources: Resources, held_out: bool = False) -> Pool:
+        """The pairs of a split, in the order of its file; only those asked for become token ids."""
         import numpy as np
 
         assert resources.archive is not None  # the facts list one archive
+        member = HELD_OUT_MEMBER if held_out else TRAINING_MEMBER
         pairs, labels = self._read(resources.archive, member)
 
         def inputs(rows: Integers) -> NDArray[np.int32]:

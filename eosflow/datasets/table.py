@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -18,31 +18,20 @@ from eosflow.storage.settings import UNIQUE
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from eosflow.datasets.pool import Integers
 
-
-@dataclass(frozen=True)
-class _Survey:
-    """What planning must know of a file: its form, and C where the labels are classes."""
-
-    form: Form
-    classes: int | None
-
-
-def _survey(path: Path) -> _Survey:
-    """Read and check what planning needs, once for each state of the file. Raises: UserError."""
-    stat = path.stat() if path.is_file() else None
+def _survey(path: Path) -> tuple[Form, int | None]:
+    """The form of a file, and C if its labels are classes; read once for each state of the file."""
+    stat = path.stat() if os.path.isfile(path) else None  # noqa: PTH113  (this never raises)
     return _surveyed(path, stat and (stat.st_mtime_ns, stat.st_size))
 
 
 @functools.lru_cache(maxsize=64)
-def _surveyed(path: Path, _: Any) -> _Survey:
+def _surveyed(path: Path, _: Any) -> tuple[Form, int | None]:
     with opened(path) as file:
-        form = file.form()
+        form = file.form
         _check_form(path, form)
-        if form.labels_kind in MEASURED:
-            return _Survey(form, None)
-        return _Survey(form, _class_count(path, file.labels()))
+        counted = form.labels_kind in COUNTED
+        return form, _class_count(path, file.labels()) if counted else None
 
 
 def _check_form(path: Path, form: Form) -> None:
@@ -50,75 +39,36 @@ def _check_form(path: Path, form: Form) -> None:
         if kind not in COUNTED + MEASURED:
             what = {"c": "complex numbers", "U": "text", "S": "text"}.get(kind, f"of kind {kind}")
             raise unfit(path, f"`{name}` is {what}", "Store real numbers.")
+    counted = form.labels_kind in COUNTED
+    shapes = f"`inputs` has the shape {form.inputs}, `labels` {form.labels}"
     if len(form.inputs) < 2:
-        raise unfit(
-            path,
-            f"`inputs` has the shape {form.inputs}, a row must be a list of values",
-            "Use inputs.reshape(n, -1).",
-        )
-    if not form.labels or form.inputs[0] != form.labels[0]:
-        rows = form.labels[0] if form.labels else "no"
-        raise unfit(
-            path,
-            f"`inputs` has {form.inputs[0]} rows and `labels` {rows}",
-            "Each row needs its label.",
-        )
-    if math.prod(form.inputs) == 0 or math.prod(form.labels) == 0:
-        raise unfit(
-            path,
-            f"it holds no values: `inputs` has the shape {form.inputs}, `labels` {form.labels}",
-            "Save at least one row.",
-        )
-    if len(form.labels) > (1 if form.labels_kind in COUNTED else 2):
-        kind = "whole numbers" if form.labels_kind in COUNTED else "decimals"
-        raise unfit(
-            path,
-            f"`labels` are {kind} of the shape {form.labels}",
-            "Classes are one whole number per row; for numbers to fit use labels.astype(float).",
-        )
+        remedy = "A row must be a list of values: use inputs.reshape(n, -1)."
+    elif not form.labels or form.inputs[0] != form.labels[0]:
+        remedy = "Each row needs its label."
+    elif math.prod(form.inputs) == 0 or math.prod(form.labels) == 0:
+        remedy = "It holds no values: save at least one row."
+    elif len(form.labels) > (1 if counted else 2):
+        remedy = "Classes are one whole number per row; for numbers use labels.astype(float)."
+    else:
+        return
+    raise unfit(path, shapes, remedy)
 
 
 def _class_count(path: Path, labels: NDArray[Any]) -> int:
     import numpy as np
 
     known = np.unique(labels).tolist()
-    first = next((place for place, label in enumerate(known) if label != place), None)
-    if first is not None:
-        shown = ", ".join(str(int(label)) for label in known[:8])
-        what = f"{int(known[0])} is negative" if known[0] < 0 else f"no row has label {first}"
-        raise unfit(
-            path,
-            f"the labels are {shown}{', …' if len(known) > 8 else ''}: {what}",
-            "Number the classes 0 … C−1, such as numpy.unique(labels, return_inverse=True)[1]; if "
-            "they are numbers to fit, use labels.astype(float).",
-        )
-    if len(known) == 1:
-        raise unfit(
-            path,
-            "every row has label 0, so that there is nothing to tell apart",
-            "Add rows of a second class, or use labels.astype(float) if it is a number to fit.",
-        )
-    return len(known)
-
-
-def _finite(path: Path, name: str, values: NDArray[Any]) -> None:
-    import numpy as np
-
-    if values.dtype.kind in MEASURED and not (fine := np.isfinite(values)).all():
-        rows = np.flatnonzero(~fine.reshape(len(values), -1).all(axis=1))
-        raise unfit(
-            path,
-            f"`{name}` is NaN or infinite in {len(rows)} rows, the first of them row {rows[0]}",
-            "Fill these values or leave the rows out.",
-        )
-
-
-def _float64_at_most(values: NDArray[Any]) -> NDArray[Any]:
-    """Extended precision, which is another type on every machine, made float64."""
-    import numpy as np
-
-    wide = values.dtype.kind in MEASURED and values.dtype.itemsize > 8
-    return values.astype(np.float64) if wide else values
+    wrong = [(due, label) for due, label in enumerate(known) if label != due]
+    if len(known) > 1 and not wrong:
+        return len(known)
+    shown = ", ".join(str(int(label)) for label in known[:8]) + (", …" if len(known) > 8 else "")
+    place = f": {int(wrong[0][1])} comes in place of {wrong[0][0]}" if wrong else " alone"
+    raise unfit(
+        path,
+        f"the labels are {shown}{place}",
+        "Number two classes or more 0 … C−1, such as numpy.unique(labels, return_inverse=True)[1]; "
+        "if they are numbers to fit, use labels.astype(float).",
+    )
 
 
 class Table(DatasetSettings):
@@ -152,13 +102,16 @@ class Table(DatasetSettings):
     )
     scale: float = Field(1.0, description="factor on every stored input", gt=0)
     classes: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], UNIQUE] = Field(
-        (),
-        description="names of the classes 0, 1, …; empty: their numbers",
+        (), description="names of the classes 0, 1, …; empty: their numbers"
     )
 
+    @property
+    def _form(self) -> Form:
+        return _survey(Path(self.path))[0]
+
     def input_shape(self) -> tuple[int, ...]:
-        """`shape`, or the file's own. Raises: UserError where the two contradict each other."""
-        stored = _survey(Path(self.path)).form.inputs[1:]
+        """`shape`, or the file's own. Raises: UserError if the two contradict each other."""
+        stored = self._form.inputs[1:]
         if not self.shape or self.shape == stored:
             return stored
         if len(stored) > 1:
@@ -180,9 +133,9 @@ class Table(DatasetSettings):
     def class_names(self) -> tuple[str, ...] | None:
         """`classes`, or "0", "1", …; None if the labels are numbers to fit.
 
-        Raises: UserError where there are more or fewer names than classes.
+        Raises: UserError if there are more or fewer names than classes.
         """
-        count = _survey(Path(self.path)).classes
+        count = _survey(Path(self.path))[1]
         if count is None and self.classes:
             raise unfit(
                 Path(self.path),
@@ -204,23 +157,20 @@ class Table(DatasetSettings):
         names = self.class_names()
         if names is not None:
             return len(names)
-        labels = _survey(Path(self.path)).form.labels
+        labels = self._form.labels
         return labels[1] if len(labels) == 2 else 1
 
-    def pool_size(self) -> int:
+    def size(self, held_out: bool = False) -> int:
         """The rows of the file; all are for training."""
-        return _survey(Path(self.path)).form.inputs[0]
+        return 0 if held_out else self._form.inputs[0]
 
     def described(self) -> Facts:
-        """What the settings say of the data."""
         return Facts(self.title, (), self.licence, self.citation)
 
     def sources(self) -> tuple[str, ...]:
-        """The file."""
         return (self.path,)
 
     def preview(self, shape: tuple[Annotated[int, Field(ge=1)], ...]) -> Preview:
-        """Pictures where the shape is that of pictures, else one row of grey pixels."""
         match shape:
             case (1 | 3 as colours, height, width):
                 return Pictures((colours, height, width))
@@ -228,28 +178,21 @@ class Table(DatasetSettings):
                 return Pictures((1, height, width))
         return super().preview(shape)
 
-    def open_pool(self, resources: Resources) -> Pool:
+    def open(self, resources: Resources, held_out: bool = False) -> Pool:
         """Every row of the file, in its order. Inputs: as stored, flattened, the last axis fastest.
 
-        Raises: UserError where the file is not as `table_files` says that it must be.
+        Raises: UserError if the file is not as `table_files` says that it must be.
         """
         import numpy as np
 
         path, shape = Path(self.path), self.input_shape()
         with opened(path) as file:
-            stored, labels = _float64_at_most(file.inputs()), file.labels()
-            remarks = file.remarks()
-        _finite(path, "inputs", stored)
-        _finite(path, "labels", labels)
+            stored, labels, remarks = file.inputs(), file.labels(), file.remarks
         values = stored.reshape(len(stored), -1)
-
-        def inputs(rows: Integers) -> NDArray[Any]:
-            return values[rows]
-
         classes = self.class_names() is not None
         return Pool(
             labels=labels.astype(np.int64) if classes else labels.astype(np.float64),
-            inputs=inputs,
+            inputs=lambda rows: values[rows],
             scale=self.scale,
             preprocessing={
                 "values": f"as in the file, times {self.scale:g}",

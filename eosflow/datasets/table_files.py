@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from eosflow.datasets.list_columns import Uneven, arrays, innermost, of_lists
 from eosflow.storage.errors import UserError
@@ -35,10 +35,59 @@ COUNTED = "biu"  # NumPy's letters for whole numbers: classes where they are lab
 MEASURED = "f"  # and for decimals: numbers to fit
 
 
-def unfit(path: Path, found: str, remedy: str) -> UserError:
+def unfit(path: Path, what: str, remedy: str) -> UserError:
     """A refusal: the file, what was found in it, what is allowed and what to do."""
     form = PARQUET_FORM if path.suffix == ".parquet" else NPZ_FORM
-    return UserError(f"{path}: {found}. Allowed: {form}. {remedy}")
+    return UserError(f"{path}: {what}. Allowed: {form}. {remedy}")
+
+
+@dataclass(frozen=True)
+class Form:
+    """Shapes of the arrays and NumPy's letters of their types, known before they are read."""
+
+    inputs: tuple[int, ...]
+    inputs_kind: str
+    labels: tuple[int, ...]
+    labels_kind: str
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """An open file: its form, what reads inputs and labels, and how, for the subset's record."""
+
+    form: Form
+    inputs: Callable[[], NDArray[Any]]
+    labels: Callable[[], NDArray[Any]]
+    remarks: dict[str, Any]
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[TableFile]:
+    """The file, open for reading. Raises: UserError if it is none of the two formats."""
+    if path.suffix not in (".npz", ".parquet"):
+        raise UserError(
+            f"{path}: the name of a table's file ends in .npz or .parquet, this one in "
+            f"{path.suffix or 'neither'}. Save the data in one of these formats."
+        )
+    if not os.path.isfile(path):  # noqa: PTH113  (this never raises)
+        raise UserError(
+            f"{path}: there is no such file (looked for at {path.absolute()}). Put it there, or "
+            "set `path` of the dataset to where it is."
+        )
+
+    def damaged(reason: str) -> UserError:
+        kind = path.suffix.removeprefix(".")
+        return unfit(path, f"it is no {kind} file, or damaged ({reason})", "Save it again.")
+
+    with foreign(damaged):
+        if path.suffix == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                yield _npz(path, archive)
+        else:
+            from pyarrow import parquet
+
+            with parquet.ParquetFile(path) as file:
+                yield _parquet(path, file)
 
 
 def _check_size(path: Path, rows: int, size: int) -> None:
@@ -52,240 +101,144 @@ def _check_size(path: Path, rows: int, size: int) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Form:
-    """What a file says of its arrays before they are read; `kind` is NumPy's letter of a type."""
+def _npz(path: Path, archive: zipfile.ZipFile) -> TableFile:
+    """The arrays `inputs` and `labels`. Nothing is ever unpickled."""
+    from numpy.lib import format as npy
 
-    inputs: tuple[int, ...]
-    inputs_kind: str
-    labels: tuple[int, ...]
-    labels_kind: str
+    names = sorted(name.removesuffix(".npy") for name in archive.namelist())
+    if missing := [name for name in ("inputs", "labels") if name not in names]:
+        raise unfit(
+            path,
+            f"it has no array {' and '.join(missing)}, but {', '.join(names) or 'nothing'}",
+            "Save it with numpy.savez(path, inputs=…, labels=…).",
+        )
 
-
-class File(Protocol):
-    """A file of one of the two formats, open for reading."""
-
-    def form(self) -> Form:
-        """From its headers alone."""
-        ...
-
-    def labels(self) -> NDArray[Any]:
-        """All labels, as stored."""
-        ...
-
-    def inputs(self) -> NDArray[Any]:
-        """All inputs, as stored."""
-        ...
-
-    def remarks(self) -> dict[str, Any]:
-        """What the subset's record should say of how the file was read."""
-        ...
-
-
-class _Npz:
-    """An .npz file. Nothing in it is ever unpickled."""
-
-    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
-        self.path, self._archive = path, archive
-        found = sorted(name.removesuffix(".npy") for name in archive.namelist())
-        if missing := [name for name in ("inputs", "labels") if name not in found]:
-            raise unfit(
-                path,
-                f"it has no array {' and '.join(missing)}, but {', '.join(found) or 'nothing'}",
-                "Save it with numpy.savez(path, inputs=…, labels=…).",
-            )
-
-    def _header(self, name: str) -> tuple[tuple[int, ...], str]:
-        """Shape and kind of an array, after refusing one that is too large or not whole."""
-        from numpy.lib import format as npy
-
-        with self._archive.open(f"{name}.npy") as file:
+    def header(name: str) -> tuple[tuple[int, ...], str]:
+        with archive.open(f"{name}.npy") as file:
             version = npy.read_magic(file)
             read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
             shape, _, dtype = read(file)
         if dtype.hasobject:
             raise unfit(
-                self.path,
+                path,
                 f"`{name}` holds Python objects, which can only be unpickled; that may run any "
                 "program and is never done",
                 f"Save it as plain numbers, such as numpy.array({name}, dtype=float).",
             )
-        if any(length < 0 for length in shape):
-            raise ValueError(f"{name} has the shape {shape}")
         size = math.prod(shape) * dtype.itemsize
-        _check_size(self.path, shape[0] if shape else 1, size)
-        if self._archive.getinfo(f"{name}.npy").file_size < size:
+        _check_size(path, shape[0] if shape else 1, size)
+        if size < 0 or archive.getinfo(f"{name}.npy").file_size < size:
             raise ValueError(f"{name} promises {size} bytes and has fewer")
         return shape, dtype.kind
 
-    def form(self) -> Form:
-        """From its headers alone."""
-        return Form(*self._header("inputs"), *self._header("labels"))
-
-    def _read(self, name: str) -> NDArray[Any]:
-        from numpy.lib import format as npy
-
-        self._header(name)
-        with self._archive.open(f"{name}.npy") as file:
+    def read(name: str) -> NDArray[Any]:
+        with archive.open(f"{name}.npy") as file:
             values: NDArray[Any] = npy.read_array(file, allow_pickle=False)
         return values
 
-    def labels(self) -> NDArray[Any]:
-        """All labels, as stored."""
-        return self._read("labels")
-
-    def inputs(self) -> NDArray[Any]:
-        """All inputs, as stored."""
-        return self._read("inputs")
-
-    def remarks(self) -> dict[str, Any]:
-        """Nothing beyond the arrays' names."""
-        return {"arrays": "inputs, labels"}
+    return TableFile(
+        Form(*header("inputs"), *header("labels")),
+        lambda: read("inputs"),
+        lambda: read("labels"),
+        {"arrays": "inputs, labels"},
+    )
 
 
-class _Parquet:
-    """A .parquet file: label columns by their names, every other column of numbers an input."""
+def _parquet(path: Path, file: Any) -> TableFile:
+    """Label columns by their names; every other column of numbers is an input."""
+    import numpy as np
+    import pyarrow.types as kinds
 
-    def __init__(self, path: Path, file: Any) -> None:
-        import pyarrow.types as kinds
+    schema, footer = file.schema_arrow, file.metadata
+    groups = (footer.row_group(number).num_rows for number in range(footer.num_row_groups))
+    if sum(groups) != footer.num_rows:
+        raise ValueError("its row groups have not the rows that it promises")
+    _check_size(path, footer.num_rows, footer.num_rows * len(schema.names) * 8)
+    if doubled := sorted({name for name in schema.names if schema.names.count(name) > 1}):
+        raise unfit(path, f"it has two columns {doubled[0]}", "Give each its own name.")
+    targets = _label_columns(path, schema.names)
+    numeric = (kinds.is_integer, kinds.is_floating, kinds.is_boolean, kinds.is_decimal)
+    of_numbers = {f.name for f in schema if any(test(innermost(f.type)) for test in numeric)}
+    kind = schema.field(targets[0]).type
+    if targets[0] not in of_numbers or of_lists(kind):
+        raise unfit(
+            path,
+            f"column {targets[0]} is {kind}",
+            "Store the number of each class, and name the classes in `classes`.",
+        )
+    # pandas stores the index of a frame under such a name, and a row's number is no input.
+    index = "__index_level_"
+    inputs = [
+        name
+        for name in schema.names
+        if name in of_numbers and name not in targets and not name.startswith(index)
+    ]
+    if not inputs:
+        raise unfit(path, "it has no column of numbers beside the labels", "Add the inputs.")
 
-        self.path, self._file = path, file
-        schema = file.schema_arrow
-        footer = file.metadata
-        if sum(footer.row_group(i).num_rows for i in range(footer.num_row_groups)) != (
-            footer.num_rows
-        ):
-            raise ValueError("its row groups have not the rows that it promises")
-        _check_size(path, footer.num_rows, footer.num_rows * len(schema.names) * 8)
-        if doubled := sorted({name for name in schema.names if schema.names.count(name) > 1}):
-            raise unfit(path, f"it has two columns {doubled[0]}", "Give each its own name.")
-        numbered = [name for name in schema.names if name.startswith("label_")]
-        self._labels = ["label"] if "label" in schema.names else []
-        if self._labels and numbered:
-            raise unfit(path, f"it has a column label and {numbered[0]} too", "Keep one kind.")
+    rows, shape = footer.num_rows, _row_shape(file, inputs)
+    _check_size(path, rows, rows * math.prod(shape) * 8)
+
+    def read(names: list[str]) -> NDArray[Any]:
+        """(n, values), in the smallest type that holds them all."""
+        table, columns = file.read(columns=names), []
+        for name in names:
+            try:
+                columns.append(arrays(table.column(name)).reshape(len(table), -1))
+            except Uneven as error:
+                remedy = "Fill or pad them, or leave those rows out."
+                raise unfit(path, f"column {name} {error}", remedy) from None
+        return np.concatenate(columns, axis=1)
+
+    alone = targets == ["label"]
+    classes = alone and (kinds.is_integer(kind) or kinds.is_boolean(kind))
+    labels = (rows,) if alone else (rows, len(targets))
+    return TableFile(
+        Form((rows, *shape), "f", labels, "i" if classes else "f"),
+        lambda: read(inputs).reshape(rows, *shape),
+        lambda: read(targets)[:, 0] if alone else read(targets).astype(np.float64),
+        {
+            "labels": targets,
+            "inputs": f"{len(inputs)} columns, {inputs[0]} to {inputs[-1]}",
+            "left_out": [name for name in schema.names if name not in (*targets, *inputs)],
+        },
+    )
+
+
+def _row_shape(file: Any, inputs: list[str]) -> tuple[int, ...]:
+    """The shape of a row of inputs: of the lists of a single column, else all values in a line."""
+    import pyarrow
+
+    sizes = dict.fromkeys(inputs, 1)
+    for name in inputs:
+        if of_lists(file.schema_arrow.field(name).type):
+            for batch in file.iter_batches(batch_size=1, columns=[name]):
+                _, *shape = arrays(pyarrow.Table.from_batches([batch]).column(name)).shape
+                if len(inputs) == 1:
+                    return tuple(shape)
+                sizes[name] = math.prod(shape)
+                break
+    return (sum(sizes.values()),)
+
+
+def _label_columns(path: Path, names: list[str]) -> list[str]:
+    """`label`, or `label_1` to `label_C`."""
+    numbered = [name for name in names if name.startswith("label_")]
+    expected = [f"label_{number}" for number in range(1, len(numbered) + 1)]
+    if "label" in names:
         if numbered:
-            self._labels = [f"label_{place}" for place in range(1, len(numbered) + 1)]
-            if wrong := sorted(set(numbered) - set(self._labels)):
-                raise unfit(
-                    path,
-                    f"it has {len(numbered)} columns label_…, among them {wrong[0]}",
-                    f"Number them from label_1 to label_{len(numbered)}.",
-                )
-        if not self._labels:
-            raise unfit(
-                path,
-                f"it has no column label, but {', '.join(schema.names[:10]) or 'none at all'}",
-                "Rename the column that holds the labels.",
-            )
-        numeric = (kinds.is_integer, kinds.is_floating, kinds.is_boolean, kinds.is_decimal)
-        self._inputs, self._left_out = [], []
-        for field in schema:
-            # pandas stores the index of a frame under such a name, and a row's number is no input
-            index = field.name.startswith("__index_level_")
-            if field.name in self._labels:
-                continue
-            if not index and any(test(innermost(field.type)) for test in numeric):
-                self._inputs.append(field.name)
-            else:
-                self._left_out.append(field.name)
-        kind_of = {"label": schema.field(self._labels[0]).type}
-        if not any(test(kind_of["label"]) for test in numeric):
-            raise unfit(
-                path,
-                f"column {self._labels[0]} is {kind_of['label']}",
-                "Store the number of each class, and name the classes in `classes`.",
-            )
-        counted = kinds.is_integer(kind_of["label"]) or kinds.is_boolean(kind_of["label"])
-        self._classes = not numbered and counted
-        if not self._inputs:
-            raise unfit(path, "it has no column of numbers beside the labels", "Add the inputs.")
-
-    def form(self) -> Form:
-        """From its headers alone."""
-        rows, shape = self._file.metadata.num_rows, self._shape()
-        _check_size(self.path, rows, rows * math.prod(shape) * 8)
-        several = self._labels != ["label"]
-        labels = (rows, len(self._labels)) if several else (rows,)
-        return Form((rows, *shape), "f", labels, "i" if self._classes else "f")
-
-    def _shape(self) -> tuple[int, ...]:
-        """That of a row of inputs: of the lists of a single column, else all values in a line."""
-        import pyarrow
-
-        schema = self._file.schema_arrow
-        sizes = dict.fromkeys(self._inputs, 1)
-        for name in self._inputs:
-            if of_lists(schema.field(name).type):
-                for batch in self._file.iter_batches(batch_size=1, columns=[name]):
-                    _, *shape = arrays(pyarrow.Table.from_batches([batch]).column(name)).shape
-                    if len(self._inputs) == 1:
-                        return tuple(shape)
-                    sizes[name] = math.prod(shape)
-                    break
-        return (sum(sizes.values()),)
-
-    def _column(self, table: Any, name: str) -> NDArray[Any]:
-        try:
-            return arrays(table.column(name))
-        except Uneven as error:
-            raise unfit(
-                self.path, f"column {name} {error}", "Fill or pad them, or leave those rows out."
-            ) from None
-
-    def labels(self) -> NDArray[Any]:
-        """All labels, as stored; those in several columns as decimals."""
-        import numpy as np
-
-        table = self._file.read(columns=self._labels)
-        columns = [self._column(table, name) for name in self._labels]
-        if self._labels == ["label"]:
-            return columns[0]
-        return np.stack([column.astype(np.float64) for column in columns], axis=1)
-
-    def inputs(self) -> NDArray[Any]:
-        """All inputs, in the order of the columns, in the smallest type that holds them all."""
-        import numpy as np
-
-        table = self._file.read(columns=self._inputs)
-        columns = [self._column(table, name) for name in self._inputs]
-        joined = np.concatenate([column.reshape(len(column), -1) for column in columns], axis=1)
-        return joined.reshape(len(joined), *self._shape())
-
-    def remarks(self) -> dict[str, Any]:
-        """Which columns were read, and which could not be."""
-        return {
-            "labels": self._labels,
-            "inputs": f"{len(self._inputs)} columns, {self._inputs[0]} to {self._inputs[-1]}",
-            "left_out": self._left_out,
-        }
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[File]:
-    """The file, after refusing what is none. Raises: UserError."""
-    if path.suffix not in (".npz", ".parquet"):
-        raise UserError(
-            f"{path}: the name of a table's file ends in .npz or .parquet, this one in "
-            f"{path.suffix or 'neither'}. Save the data in one of these formats."
+            raise unfit(path, f"it has a column label and {numbered[0]} too", "Keep one kind.")
+        return ["label"]
+    if not numbered:
+        raise unfit(
+            path,
+            f"it has no column label, but {', '.join(names[:10]) or 'none at all'}",
+            "Rename the column that holds the labels.",
         )
-    if not os.path.isfile(path):  # noqa: PTH113  (this never raises)
-        raise UserError(
-            f"{path}: there is no such file (looked for at {path.absolute()}). Put it there, or "
-            "set `path` of the dataset to where it is."
+    if wrong := sorted(set(numbered) - set(expected)):
+        raise unfit(
+            path,
+            f"it has {len(numbered)} columns label_…, among them {wrong[0]}",
+            f"Number them from label_1 to {expected[-1]}.",
         )
-    if path.stat().st_size == 0:
-        raise unfit(path, "the file is empty", "Save it again.")
-    with foreign(lambda why: _no_file(path, why)):
-        if path.suffix == ".npz":
-            with zipfile.ZipFile(path) as archive:
-                yield _Npz(path, archive)
-        else:
-            from pyarrow import parquet
-
-            with parquet.ParquetFile(path) as file:
-                yield _Parquet(path, file)
-
-
-def _no_file(path: Path, reason: str) -> UserError:
-    name = path.suffix.removeprefix(".")
-    return unfit(path, f"it is no {name} file, or damaged ({reason})", "Save it again.")
+    return expected

@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from eosflow.storage.errors import UserError, needs
-from eosflow.storage.hub import at_hand_or_fetched
+from eosflow.storage.errors import needs
+from eosflow.storage.hub import cached_or_fetched
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,7 @@ def pair_ids(
     As BERT reads them, [CLS] first [SEP] second [SEP]. Where that is longer than `positions`, the
     longer of the two texts loses its last tokens. Source: Devlin et al. 2019, arXiv:1810.04805.
 
-    Raises: UserError where the tokenizer can neither be found nor fetched.
+    Raises: UserError if the tokenizer can neither be found nor fetched.
     """
     import numpy as np
 
@@ -54,33 +54,20 @@ def load_tokenizer(model: str, revision: str | None) -> Any:
 
     What was fetched once is found again without a network.
 
-    Raises: UserError where it can neither be found nor fetched, or knows no words, or where
+    Raises: UserError if it can neither be found nor fetched, or knows no words, or if
     `transformers` is not installed.
     """
     with needs("transformers", "sst", "the tokenizer"):
         from transformers import AutoTokenizer
 
     def load(**where: Any) -> Any:
-        return AutoTokenizer.from_pretrained(model, trust_remote_code=False, **where)
+        tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False, **where)
+        # Without its vocabulary's file a tokenizer is made all the same.
+        if len(tokenizer) <= len(tokenizer.all_special_ids):
+            raise ValueError("its tokenizer knows special tokens alone")
+        return tokenizer
 
-    try:
-        tokenizer = at_hand_or_fetched(load, model, revision)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise _missing(model, revision, reason) from error
-    # Without its vocabulary's file a tokenizer is made all the same, with special tokens alone.
-    if len(tokenizer) <= len(tokenizer.all_special_ids):
-        raise _missing(model, revision, "its tokenizer knows special tokens alone")
-    return tokenizer
-
-
-def _missing(model: str, revision: str | None, reason: str) -> UserError:
-    return UserError(
-        f"the tokenizer of {model!r} (revision {revision}) could not be loaded: {reason}\nIt is "
-        "fetched from the Hugging Face Hub once. Without a network, set `model` of the dataset to "
-        "a folder that holds the model's config.json and tokenizer.json or vocab.txt, or set the "
-        "environment variable HF_HOME to a cache that has it."
-    )
+    return cached_or_fetched(load, model, revision, "tokenizer", "model")
 
 
 def hashed_ids(phrases: Sequence[str], words: int, vocabulary: int) -> NDArray[np.int32]:
@@ -94,8 +81,7 @@ def hashed_ids(phrases: Sequence[str], words: int, vocabulary: int) -> NDArray[n
 
     inputs = np.zeros((len(phrases), ROWS, words + 2), dtype=np.int32)
     for row, phrase in zip(inputs, phrases, strict=True):
-        found = [_hashed(word, vocabulary) for word in phrase.split(" ")[:words]]
-        ids = [START, *found, END]
+        ids = [START, *(_hashed(word, vocabulary) for word in phrase.split(" ")[:words]), END]
         row[0, : len(ids)] = ids
         row[1, : len(ids)] = 1
     return inputs.reshape(len(phrases), -1)

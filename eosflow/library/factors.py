@@ -12,7 +12,8 @@ from eosflow.library.problem import Problem
 from eosflow.measurements.chain import chain_factors
 from eosflow.measurements.factors import JACOBIAN_TOLERANCE
 from eosflow.measurements.factors import decompose as decompose_objective
-from eosflow.networks.chain import Chain, no_chain
+from eosflow.networks.chain import Chain
+from eosflow.networks.graph import no_chain
 from eosflow.networks.trial import first_line
 from eosflow.objectives.base import Objective
 from eosflow.objectives.mlp import MLPObjective

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from eosflow.library.measuring import named
 from eosflow.library.problem import Problem
 from eosflow.library.recording import Recorder, Shown
-from eosflow.library.saved import Course, load, save
+from eosflow.library.saved import SavedRun, load, save
 from eosflow.measurements.base import Measurement
 from eosflow.optimizers import loop
 from eosflow.optimizers.base import Optimizer
@@ -61,11 +61,11 @@ class Run:
     stopped: str
     optimizer: Optimizer
     snapshots: Mapping[int, Tensor]
-    _course: Course = dataclasses.field(repr=False)
+    _saved: SavedRun = dataclasses.field(repr=False)
 
     def save(self, path: str | Path) -> None:
         """Write the run to a safetensors file, to go on from: `follow(…, resume=path)`."""
-        save(Path(path), self._course)
+        save(Path(path), self._saved)
 
 
 def follow(
@@ -121,14 +121,14 @@ def follow(
     parts = problem.objective, optimizer, batches
     measures = named(measure, None if held_out is None else len(held_out[1]))
     others = None if held_out is None else problem.objective_of(held_out)
-    course = None
+    saved = None
     if resume is not None:
-        course = load(Path(resume), problem, optimizer, batches, seed, measures)
-    train_state = course.train_state if course else loop.begin(*parts, problem.theta, seed)
+        saved = load(Path(resume), problem, optimizer, batches, seed, measures)
+    train_state = saved.train_state if saved else loop.begin(*parts, problem.theta, seed)
     shown = Shown(until, sys.stderr.isatty() if progress is None else progress)
     recorder = Recorder(problem, optimizer, measures, seed, shown, others, snapshots)
-    if course:
-        recorder.go_on(course)
+    if saved:
+        recorder.go_on(saved)
     try:
         stopped = loop.follow(*parts, train_state, until, recorder.observe)
     finally:
@@ -144,7 +144,7 @@ def follow(
         stopped=stopped,
         optimizer=optimizer,
         snapshots=recorder.snapshots,
-        _course=Course(
+        _saved=SavedRun(
             *(optimizer, batches, seed, train_state, loss),
             *(recorder.rows, measures, recorder.records, recorder.snapshots),
         ),

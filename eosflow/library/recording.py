@@ -12,7 +12,7 @@ from torch import Tensor
 
 from eosflow.library.measuring import measured
 from eosflow.library.problem import Problem
-from eosflow.library.saved import Course
+from eosflow.library.saved import SavedRun
 from eosflow.measurements.base import Measurement
 from eosflow.objectives.base import Objective
 from eosflow.optimizers import loop
@@ -53,20 +53,20 @@ class Recorder:
         self._shown = shown
         self.loss = math.nan
 
-    def go_on(self, course: Course) -> None:
+    def go_on(self, saved: SavedRun) -> None:
         """Begin with what an earlier part of the run has recorded.
 
         Rows that a run without a break would not have, or has yet to come to, are left out.
         """
-        self.rows, self.snapshots = course.rows, dict(course.snapshots)
-        for name, records in course.records.items():
+        self.rows, self.snapshots = saved.rows, dict(saved.snapshots)
+        for name, records in saved.records.items():
             measurement = self._measures.get(name)
             self.records[name] = [
                 record
                 for record in records
                 if measurement is None
                 or (
-                    record["iteration"] < course.train_state.iteration
+                    record["iteration"] < saved.train_state.iteration
                     and self._due(measurement, record["iteration"], False)
                 )
             ]

@@ -21,11 +21,10 @@ from eosflow.storage.tensors import load_tensors, save_tensors
 
 # Between the loss of the file and that of the problem it goes on with: another number of threads.
 SAME_LOSS = 1e-6
-PARTS = ("optimizer", "batch")
 
 
 @dataclass(frozen=True)
-class Course:
+class SavedRun:
     """How far a run has come, and what it has recorded on the way.
 
     `rows` are those of the trajectory; `records` lists of rows by the names of `measures`;
@@ -43,23 +42,23 @@ class Course:
     snapshots: Mapping[int, Tensor]
 
 
-def save(path: Path, course: Course) -> None:
+def save(path: Path, saved: SavedRun) -> None:
     """Write it to a safetensors file."""
-    state = course.train_state
-    tensors = {"theta": state.theta, "rows": torch.tensor(course.rows, dtype=torch.float64)}
-    tensors |= {f"snapshot.{step}": theta for step, theta in course.snapshots.items()}
+    state = saved.train_state
+    tensors = {"theta": state.theta, "rows": torch.tensor(saved.rows, dtype=torch.float64)}
+    tensors |= {f"snapshot.{step}": theta for step, theta in saved.snapshots.items()}
     metadata: dict[str, Any] = {
         "iteration": state.iteration,
         "flow_time": state.flow_time,
-        "loss": course.loss,
-        "made_by": _made_by(course.optimizer, course.batches, course.seed),
-        "measures": {name: settings.record(each) for name, each in course.measures.items()},
-        "records": course.records,
+        "loss": saved.loss,
+        "made_by": _made_by(saved.optimizer, saved.batches, saved.seed),
+        "measures": {name: settings.record(each) for name, each in saved.measures.items()},
+        "records": saved.records,
+        "batch": dict(state.batch),
     }
-    for name, part in zip(PARTS, (state.optimizer, state.batch), strict=True):
-        held = {key: value for key, value in part.items() if isinstance(value, Tensor)}
-        tensors |= {f"{name}.{key}": value for key, value in held.items()}
-        metadata[name] = {key: value for key, value in part.items() if key not in held}
+    held = {key: value for key, value in state.optimizer.items() if isinstance(value, Tensor)}
+    tensors |= {f"optimizer.{key}": value for key, value in held.items()}
+    metadata["optimizer"] = {k: value for k, value in state.optimizer.items() if k not in held}
     save_tensors(path, tensors, metadata)
 
 
@@ -70,7 +69,7 @@ def load(
     batches: Batches,
     seed: int,
     measures: Mapping[str, Measurement],
-) -> Course:
+) -> SavedRun:
     """What `save` wrote, to go on with.
 
     Raises: UserError where there is no such run, or it was one of other settings, data or weights.
@@ -104,14 +103,14 @@ def load(
     state = TrainState(
         theta,
         {**metadata["optimizer"], **_under("optimizer.", placed)},
-        {**metadata["batch"], **_under("batch.", placed)},
+        metadata["batch"],
         metadata["iteration"],
         metadata["flow_time"],
     )
     snapshots = {int(step): value for step, value in _under("snapshot.", placed).items()}
     rows, records = tensors["rows"].tolist(), metadata["records"]
     loss, made_by = metadata["loss"], (optimizer, batches, seed)
-    return Course(*made_by, state, loss, rows, measures, records, snapshots)
+    return SavedRun(*made_by, state, loss, rows, measures, records, snapshots)
 
 
 def _made_by(optimizer: Optimizer, batches: Batches, seed: int) -> dict[str, Any]:

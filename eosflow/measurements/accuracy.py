@@ -40,7 +40,6 @@ class Accuracy(Measurement):
 
     @property
     def held_out_examples(self) -> int:
-        """`held_out`."""
         return self.held_out
 
     def columns(self, outputs: int) -> Columns:

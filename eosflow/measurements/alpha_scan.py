@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from eosflow.measurements.base import Measurement
+from eosflow.measurements.base import BATCH_SIZE, TOLERANCE, Measurement, Numbers, drawn_batch
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
 from eosflow.storage.columns import Column, Columns
 from eosflow.storage.errors import UserError
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     from eosflow.objectives.base import Objective
     from eosflow.optimizers.base import Optimizer
 
-# Along the top eigenvector, along a random unit vector, and along the gradient itself.
-WAYS = ("top", "random", "step")
-# Whose loss changes: that of the minibatch, or of all examples.
-LOSSES = ("batch", "whole")
+WAYS = {"top": "(g_B·v₁) v₁", "random": "(g_B·u) u, u a random unit vector", "step": "g_B"}
+LOSSES = {"batch": "the loss of B", "whole": "𝓛"}
 
 
 class AlphaScan(Measurement):
@@ -49,12 +47,7 @@ class AlphaScan(Measurement):
         128, description="examples per minibatch; all, where there are fewer", ge=1
     )
     batches: int = Field(10, description="how many minibatches", ge=1)
-    tolerance: float = Field(
-        0.001,
-        description="largest residual of an eigenpair, relative to the sharpness",
-        gt=0,
-        lt=1,
-    )
+    tolerance: float = TOLERANCE
 
     def why_not(self, network: NetworkSettings, data: DatasetSettings, optimizer: Optimizer) -> str:
         """It needs a learning rate."""
@@ -72,62 +65,38 @@ class AlphaScan(Measurement):
         return self.model_copy(update={"learning_rate": optimizer.rate(iteration)})
 
     def columns(self, outputs: int) -> Columns:
-        """`top_batch_α` and so on, with α as in 0.25; then η, the scale and the eigenpairs."""
         alphas = tuple(f"{alpha:g}" for alpha in self.alphas)
         return (
-            Column(
-                "top_batch_X",
-                "–",
-                "mean change of the loss of B from θ to θ − αη (g_B·v₁) v₁",
-                "loss",
-                each=alphas,
-            ),
-            Column(
-                "top_whole_X", "–", "likewise, of the loss of all examples", "loss", each=alphas
-            ),
-            Column(
-                "random_batch_X",
-                "–",
-                "as top_batch_X along a random unit vector",
-                "loss",
-                each=alphas,
-            ),
-            Column(
-                "random_whole_X", "–", "likewise, of the loss of all examples", "loss", each=alphas
-            ),
-            Column(
-                "step_batch_X",
-                "–",
-                "mean change of the loss of B from θ to θ − αη g_B",
-                "loss",
-                each=alphas,
-            ),
-            Column(
-                "step_whole_X", "–", "likewise, of the loss of all examples", "loss", each=alphas
+            *(
+                Column(
+                    f"{way}_{name}_X",
+                    "–",
+                    f"mean change of {loss} from θ to θ − αη {step}",
+                    "loss",
+                    each=alphas,
+                )
+                for way, step in WAYS.items()
+                for name, loss in LOSSES.items()
             ),
             Column("learning_rate", "η", "learning rate of the scan", "flow time"),
             Column("top_scale", "–", "mean of η (g_B·v₁)²", "loss"),
-            Column("batch_size", "–", "examples per minibatch", "examples", "int64"),
+            BATCH_SIZE,
             *TopEigenvalues(k=2).columns(outputs),
         )
 
-    def measure(
-        self, objective: Objective, theta: Tensor, iteration: int, seed: int
-    ) -> dict[str, Any]:
+    def measure(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Numbers:
         """The numbers at θ (P,); minibatches and random directions are drawn anew each time.
 
         Raises: UserError without a learning rate.
         """
         import torch
 
-        from eosflow.spectra.randomness import generator
-
         rate = self.learning_rate
         if rate is None:
             raise UserError(
                 f"{self.name} was given no learning rate: set its learning_rate to a number."
             )
-        stream = generator(seed, f"{self.name} {iteration}")
+        stream = self.stream(iteration, seed)
         evaluation = objective.evaluate(theta)
         # Two at once: a search for one alone may end at the second.
         search = TopEigenvalues(k=2, tolerance=self.tolerance)
@@ -138,8 +107,7 @@ class AlphaScan(Measurement):
         totals = dict.fromkeys((name for alpha in self.alphas for name in _names(alpha)), 0.0)
         scale = 0.0
         for _ in range(self.batches):
-            rows = torch.randperm(objective.examples, generator=stream)[:size]
-            batch = objective.batch(rows.to(theta.device))
+            batch = drawn_batch(objective, size, stream)
             here = batch.evaluate(theta)
             gradient, before = here.gradient.clone(), (here.loss, loss)
             noise = torch.randn(len(theta), generator=stream, dtype=torch.float64).to(theta)
@@ -148,7 +116,7 @@ class AlphaScan(Measurement):
             ways = ((top @ gradient) * top, (random @ gradient) * random, gradient)
             for alpha in self.alphas:
                 changes = (
-                    loss_at(part, theta - alpha * rate * way) - start
+                    part.evaluate(theta - alpha * rate * way).loss - start
                     for way in ways
                     for part, start in zip((batch, objective), before, strict=True)
                 )
@@ -165,9 +133,3 @@ class AlphaScan(Measurement):
 
 def _names(alpha: float) -> list[str]:
     return [f"{way}_{loss}_{alpha:g}" for way in WAYS for loss in LOSSES]
-
-
-def loss_at(objective: Objective, theta: Tensor) -> float:
-    """𝓛(θ)."""
-    evaluation = objective.evaluate(theta)
-    return evaluation.loss

@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from eosflow.storage.columns import Columns
+from eosflow.storage.columns import Columns, count
 from eosflow.storage.settings import Plugin
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
     from eosflow.datasets.base import DatasetSettings
     from eosflow.networks.base import NetworkSettings
     from eosflow.objectives.base import Objective
     from eosflow.optimizers.base import Optimizer
+
+
+# A flat JSON object.
+Numbers = dict[str, Any]
 
 
 class Measurement(Plugin, ABC):
@@ -45,7 +49,7 @@ class Measurement(Plugin, ABC):
 
     def why_not(self, network: NetworkSettings, data: DatasetSettings, optimizer: Optimizer) -> str:
         """Why it cannot be taken of such a run, and what to do; empty if it can."""
-        wanted, there = self.held_out_examples, data.held_out_size()
+        wanted, there = self.held_out_examples, data.size(held_out=True)
         if wanted <= there:
             return ""
         return (
@@ -58,10 +62,39 @@ class Measurement(Plugin, ABC):
         return self
 
     @abstractmethod
-    def measure(
-        self, objective: Objective, theta: Tensor, iteration: int, seed: int
-    ) -> dict[str, Any]:
-        """The numbers at θ (P,), a flat JSON object.
+    def measure(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Numbers:
+        """The numbers at θ (P,).
 
         Random numbers come from (seed, name, iteration).
         """
+
+    def stream(self, iteration: int, seed: int) -> Generator:
+        """The random stream of one measurement."""
+        from eosflow.spectra.randomness import generator
+
+        return generator(seed, f"{self.name} {iteration}")
+
+
+# Of measurements that search for eigenpairs, or look at batches.
+TOLERANCE = Field(
+    0.001, description="largest residual of an eigenpair, relative to the sharpness", gt=0, lt=1
+)
+BATCH_SIZE = count("batch_size", "examples per minibatch", "examples")
+
+
+def drawn_batch(objective: Objective, size: int, stream: Generator) -> Objective:
+    """The loss of `size` examples drawn at random, none twice."""
+    import torch
+
+    rows = torch.randperm(objective.examples, generator=stream)[:size]
+    return objective.batch(rows.to(objective.inputs.device))
+
+
+def equal_batches(objective: Objective, size: int, stream: Generator) -> list[Objective]:
+    """The loss of each ⌊N/size⌋ batches in a random order of the examples; the rest is left out."""
+    import torch
+
+    parts = objective.examples // size
+    order = torch.randperm(objective.examples, generator=stream)[: parts * size]
+    device = objective.inputs.device
+    return [objective.batch(rows.to(device)) for rows in order.view(parts, size)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from eosflow.measurements.base import Measurement
-from eosflow.storage.columns import Column, Columns
+from eosflow.measurements.base import Measurement, Numbers, equal_batches
+from eosflow.storage.columns import Column, Columns, count
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,6 @@ class BatchSharpness(Measurement):
     )
 
     def columns(self, outputs: int) -> Columns:
-        """The mean, its standard error over the batches, how many there are, and their size."""
         return (
             Column(
                 "batch_sharpness",
@@ -51,32 +50,23 @@ class BatchSharpness(Measurement):
             Column(
                 "batch_sharpness_error",
                 "–",
-                "its standard error over the batches; 0 where there is one",
+                "its standard error over the batches; 0 if there is one",
                 "loss / parameter²",
             ),
-            Column("batches", "–", "how many batches", "batches", "int64"),
-            Column("batch_size", "–", "examples per batch", "examples", "int64"),
+            count("batches", "how many batches", "batches"),
+            count("batch_size", "examples per batch", "examples"),
         )
 
-    def measure(
-        self, objective: Objective, theta: Tensor, iteration: int, seed: int
-    ) -> dict[str, Any]:
+    def measure(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Numbers:
         """The numbers at θ (P,), at the cost of one gradient and one product of all examples.
 
         With one batch the standard error is 0: it holds all examples, or all that can be used. The
         mean is 0, of 0 batches, where every batch's gradient is 0.
         """
-        import torch
-
-        from eosflow.spectra.randomness import generator
-
-        stream = generator(seed, f"{self.name} {iteration}")
         size = min(self.size, objective.examples)
-        count = objective.examples // size
-        order = torch.randperm(objective.examples, generator=stream)[: count * size]
         curvatures = []
-        for rows in order.view(count, size):
-            batch = objective.batch(rows.to(theta.device)).evaluate(theta)
+        for part in equal_batches(objective, size, self.stream(iteration, seed)):
+            batch = part.evaluate(theta)
             gradient, square = batch.gradient, batch.gradient.square().sum().item()
             if square:
                 image = batch.hessian(gradient[:, None])[:, 0]

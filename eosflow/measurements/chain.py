@@ -38,7 +38,7 @@ def chain_factors(chain: Chain, objective: Objective, theta: Tensor) -> dict[str
 
     Implements: F2, F4–F6. Every expectation is the mean over the objective's examples. A link
     without parameters, which only the last can be, has no `layer_norm2_l` and what is made of it.
-    `residual_jacobian` is the worst relative residual of any ‖D_l‖² or ‖T_l‖², 0 where all were
+    `residual_jacobian` is the worst relative residual of any ‖D_l‖² or ‖T_l‖², 0 if all were
     solved whole.
     """
     totals: dict[str, Tensor] = {}
@@ -99,11 +99,11 @@ class _Chunk:
         self, chain: Chain, objective: Objective, theta: Tensor, inputs: Tensor, targets: Tensor
     ) -> None:
         self.chain = chain
-        self.held = chain.network.tensors_at(theta)
+        self.tensors = chain.network.tensors_at(theta)
         self.states = [inputs.reshape(len(inputs), 1, *chain.network.shape)]
         with torch.no_grad():
             for link in chain.links:
-                ahead = vmap(lambda z, link=link: chain.run(link, self.held, z))
+                ahead = vmap(lambda z, link=link: chain.run(link, self.tensors, z))
                 self.states.append(ahead(self.states[-1]))
         outputs = self.states[-1].reshape(len(inputs), -1)
         self.root = square_root(objective.criterion.hessian(outputs, targets))
@@ -134,12 +134,12 @@ class _Chunk:
                     self._norms(map_, point, z, links[at - 1].size, link.size).sum()
                 )
                 back = self._pull(map_, point, z, back)
-        found = {
+        totals = {
             name: torch.stack(values[::-1]) if values else norms.new_zeros(0)
             for name, values in sums.items()
         }
-        found |= {"m_norm2": largest(total).sum(), "criterion_norm2": self._criterion()}
-        return found, self.worst
+        totals |= {"m_norm2": largest(total).sum(), "criterion_norm2": self._criterion()}
+        return totals, self.worst
 
     def _criterion(self) -> Tensor:
         return largest(self.root @ self.root.mT).sum()
@@ -148,20 +148,20 @@ class _Chunk:
         """z_l as a function of z_{l−1}, and where: D_{l−1} is its Jacobian."""
 
         def ahead(z: Tensor, x: Tensor) -> Tensor:
-            return self.chain.run(link, self.held, x.reshape(z.shape)).flatten()
+            return self.chain.run(link, self.tensors, x.reshape(z.shape)).flatten()
 
         return ahead, lambda z: z.reshape(-1)
 
     def _of_theta(self, link: Link) -> tuple[Map, Callable[[Tensor], Tensor]]:
         """z_l as a function of θ_l, and where: T_l is its Jacobian."""
         network = self.chain.network
-        now = [network.flat(name, self.held[name]) for name in link.theta]
+        now = [network.flat(name, self.tensors[name]) for name in link.theta]
         point = torch.cat(now)
 
         def ahead(z: Tensor, x: Tensor) -> Tensor:
             parts = zip(link.theta, torch.split(x, [part.numel() for part in now]), strict=True)
-            held = {**self.held, **{name: network.shaped(name, part) for name, part in parts}}
-            return self.chain.run(link, held, z).reshape(-1)
+            tensors = {**self.tensors, **{name: network.shaped(name, part) for name, part in parts}}
+            return self.chain.run(link, tensors, z).reshape(-1)
 
         return ahead, lambda z: point
 
@@ -180,7 +180,7 @@ class _Chunk:
     def _parameter_norms(self, link: Link, z: Tensor) -> Tensor:
         """‖T_l‖² (n,), T_l = ∂z_l/∂θ_l (d_l × P_l)."""
         if link.layer is not None:
-            read = vmap(lambda one: self.chain.read(link, self.held, one))(z)
+            read = vmap(lambda one: self.chain.read(link, self.tensors, one))(z)
             patches = unfolded(link.layer, read)  # [n, g, positions, K]
             if min(patches.shape[2:]) <= EXACT_PATCH_ROWS:
                 return _gram_norms(patches).amax(1)
@@ -216,11 +216,11 @@ class _Chunk:
             lengths = top.vectors.norm(dim=1, keepdim=True)
             vectors = top.vectors / lengths.clamp(min=torch.finfo(lengths.dtype).tiny)
             images = apply(z, vectors)
-            found = (vectors * images).sum(1).clamp(min=0)
-            apart = (images - found[:, None] * vectors).norm(dim=1)
-            self.worst = max(self.worst, ratio(apart, found).max().item())
+            quotients = (vectors * images).sum(1).clamp(min=0)
+            apart = (images - quotients[:, None] * vectors).norm(dim=1)
+            self.worst = max(self.worst, ratio(apart, quotients).max().item())
             # Within the tolerance the first start's number stays.
-            values = torch.where(found > values * (1 + JACOBIAN_TOLERANCE), found, values)
+            values = torch.where(quotients > values * (1 + JACOBIAN_TOLERANCE), quotients, values)
         return values
 
 
@@ -250,9 +250,9 @@ def unfolded(layer: nn.Module, inputs: Tensor) -> Tensor:
         tensors = {"weight": probe}
         if bias is not None:
             tensors["bias"] = probe.new_zeros(len(probe))
-        found: Tensor = functional_call(layer, tensors, (flat,))  # [n·b, g·K, positions…]
-        found = found.reshape(examples, -1, groups, taps, found[0, 0].numel())
-        patches = found.permute(0, 2, 1, 4, 3).reshape(examples, groups, -1, taps)
+        rows: Tensor = functional_call(layer, tensors, (flat,))  # [n·b, g·K, positions…]
+        rows = rows.reshape(examples, -1, groups, taps, rows[0, 0].numel())
+        patches = rows.permute(0, 2, 1, 4, 3).reshape(examples, groups, -1, taps)
     if bias is None:
         return patches
     return torch.cat([patches, torch.ones_like(patches[..., :1])], -1)

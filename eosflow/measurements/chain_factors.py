@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from eosflow.measurements.base import Measurement
+from eosflow.measurements.base import Measurement, Numbers
 from eosflow.storage.columns import Column, Columns
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ class ChainFactors(Measurement):
     )
 
     def columns(self, outputs: int) -> Columns:
-        """Of the links, as many as the chain has."""
         return (
             Column(
                 "m_norm2",
@@ -72,9 +71,7 @@ class ChainFactors(Measurement):
             ),
         )
 
-    def measure(
-        self, objective: Objective, theta: Tensor, iteration: int, seed: int
-    ) -> dict[str, Any]:
+    def measure(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Numbers:
         """The numbers at θ (P,). The searches start from one fixed vector.
 
         Raises: UserError for a network that is no chain.
@@ -88,9 +85,9 @@ class ChainFactors(Measurement):
         if isinstance(network, MLP):
             network = as_module(network)
         assert isinstance(network, ModuleNetwork), "a network is an MLP or a torch module"
-        found = network
+        module = network
 
         def chain() -> Chain:
-            return Chain(found, theta, objective.inputs[:1].to(theta.device))
+            return Chain(module, theta, objective.inputs[:1].to(theta.device))
 
         return chain_factors(objective.scratch("chain", chain), objective, theta)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from eosflow.measurements.base import Measurement
-from eosflow.storage.columns import Column, Columns
+from eosflow.measurements.base import Measurement, Numbers
+from eosflow.storage.columns import Column, Columns, count, flag
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +55,6 @@ class CriticalSharpness(Measurement):
     name: ClassVar[str] = "critical-sharpness"
 
     def columns(self, outputs: int) -> Columns:
-        """λ_c, the largest error it can have, the forward passes, and whether it converged."""
         return (
             Column(
                 "critical_sharpness",
@@ -69,29 +68,19 @@ class CriticalSharpness(Measurement):
                 "largest error that λ_c can have",
                 "loss / parameter²",
             ),
-            Column(
-                "forward_passes",
-                "–",
-                "evaluations of 𝓛 that the search took",
-                "evaluations",
-                "int64",
-            ),
-            Column(
-                "converged", "–", "whether the error is at most 0.001 λ_c", "true or false", "bool"
-            ),
+            count("forward_passes", "evaluations of 𝓛 that the search took", "evaluations"),
+            flag("converged", "whether the error is at most 0.001 λ_c"),
         )
 
-    def measure(
-        self, objective: Objective, theta: Tensor, iteration: int, seed: int
-    ) -> dict[str, Any]:
+    def measure(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Numbers:
         """The numbers at θ (P,); where no step lowers the loss, λ_c is 0 and not converged."""
         evaluation = objective.evaluate(theta)
-        found = critical_sharpness(objective, evaluation, evaluation.gradient)
+        critical = critical_sharpness(objective, evaluation, evaluation.gradient)
         return {
-            "critical_sharpness": found.sharpness,
-            "critical_sharpness_error": found.error,
-            "forward_passes": found.forward_passes,
-            "converged": found.converged,
+            "critical_sharpness": critical.sharpness,
+            "critical_sharpness_error": critical.error,
+            "forward_passes": critical.forward_passes,
+            "converged": critical.converged,
         }
 
 

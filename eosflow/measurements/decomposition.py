@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from eosflow.measurements.base import Measurement
-from eosflow.storage.columns import Column, Columns
+from eosflow.measurements.base import Measurement, Numbers
+from eosflow.storage.columns import Column, Columns, flag
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,6 @@ class Decomposition(Measurement):
     version: ClassVar[int] = 4
 
     def columns(self, outputs: int) -> Columns:
-        """Of the layers, as many as there are; the five factors of an MLP alone."""
         return (
             Column("loss", "𝓛", "𝓛(θ) = E[ℓ(z_L, y)] (E0)", "loss"),
             Column(
@@ -118,19 +117,14 @@ class Decomposition(Measurement):
                 "largest relative residual of any ‖D_l‖² of any example; 0 for closed forms",
                 "–",
             ),
-            Column(
+            flag(
                 "converged",
-                "–",
                 "whether the residuals are at most 10⁻⁴ for 𝓗 and G, 0.002 for R and 10⁻³ for "
                 "‖D_l‖²",
-                "true or false",
-                "bool",
             ),
         )
 
-    def measure(
-        self, objective: Objective, theta: Tensor, iteration: int, seed: int
-    ) -> dict[str, Any]:
+    def measure(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Numbers:
         """The numbers at θ (P,). The searches start from one fixed vector."""
         from eosflow.measurements.factors import decompose
 

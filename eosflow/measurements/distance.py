@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from eosflow.measurements.base import Measurement
+from eosflow.measurements.base import Measurement, Numbers
 from eosflow.storage.columns import Column, Columns
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ class Distance(Measurement):
     name: ClassVar[str] = "distance"
 
     def columns(self, outputs: int) -> Columns:
-        """The one number."""
         return (
             Column(
                 "distance",
@@ -32,9 +31,7 @@ class Distance(Measurement):
             ),
         )
 
-    def measure(
-        self, objective: Objective, theta: Tensor, iteration: int, seed: int
-    ) -> dict[str, Any]:
+    def measure(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Numbers:
         """The distance of θ (P,) from the network's initialisation by this seed.
 
         A module of the user's own begins with its own weights, whatever the seed.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from eosflow.measurements.base import Measurement
+from eosflow.measurements.base import Measurement, Numbers
 from eosflow.storage.columns import Column, Columns
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class EffectiveParameters(Measurement):
     """
 
     name: ClassVar[str] = "effective-parameters"
-    rows: ClassVar[str] = "Errors are 0 where all eigenvalues are computed."
+    rows: ClassVar[str] = "Errors are 0 if all eigenvalues are computed."
     version: ClassVar[int] = 2
 
     alpha: float = Field(0.01, description="α of the constant prior", gt=0)
@@ -46,7 +46,7 @@ class EffectiveParameters(Measurement):
     steps: int = Field(60, description="nodes of the quadrature per probe", ge=2)
 
     def columns(self, outputs: int) -> Columns:
-        """N_eff of both kinds, each with its error, which is 0 where it is exact; λ₁(G)."""
+        """N_eff of both kinds, each with its error, which is 0 if it is exact; λ₁(G)."""
         return (
             Column(
                 "effective_parameters",
@@ -78,9 +78,7 @@ class EffectiveParameters(Measurement):
             Column("residual_gauss_newton", "–", "‖Gv − λ₁v‖ / λ₁ of that pair", "–"),
         )
 
-    def measure(
-        self, objective: Objective, theta: Tensor, iteration: int, seed: int
-    ) -> dict[str, Any]:
+    def measure(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Numbers:
         """The numbers at θ (P,); where G = 0 both are 0."""
         from eosflow.objectives.input_span import input_span
 
@@ -106,16 +104,15 @@ class EffectiveParameters(Measurement):
     ) -> tuple[float, float, Count]:
         from eosflow.spectra.density import probes, saturated, spectrum
         from eosflow.spectra.eigenpairs import top_eigenpairs
-        from eosflow.spectra.randomness import generator
 
-        stream = generator(seed, f"{self.name} {iteration}")
+        stream = self.stream(iteration, seed)
         rows = probes(len(evaluation.theta), self.probes, evaluation.theta, stream)
-        found = spectrum(evaluation.gauss_newton, rows, self.steps)
+        density = spectrum(evaluation.gauss_newton, rows, self.steps)
         # Two at once: a search for one alone can end at the second.
         top = top_eigenpairs(evaluation.gauss_newton, rows[:2].T, TOLERANCE, MAX_PRODUCTS)
 
         def count(alpha: float) -> Estimate:
-            return found.trace(lambda nodes: saturated(nodes, alpha))
+            return density.trace(lambda nodes: saturated(nodes, alpha))
 
         return max(0.0, top.values[0].item()), top.relative_residual, count
 

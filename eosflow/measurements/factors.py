@@ -10,7 +10,8 @@ from torch import Tensor
 
 from eosflow.objectives.base import WORKSPACE_BYTES, Evaluation, Objective
 from eosflow.objectives.input_span import input_span
-from eosflow.objectives.mlp import Factors, MLPObjective
+from eosflow.objectives.mlp import MLPObjective
+from eosflow.objectives.passes import Factors
 from eosflow.spectra.eigenpairs import EigenPairs, Operator, random_start, top_eigenpairs
 from eosflow.spectra.krylov import Krylov, Space
 from eosflow.spectra.lanczos import top_vectors
@@ -37,7 +38,7 @@ def decompose(objective: Objective, theta: Tensor) -> dict[str, Any]:
 
     Implements: E1–E5 (sharpness and overlap), E7–E8 (layers), for an MLP also E10–E12 (factors).
     Every expectation is the mean over the objective's examples. `residual_*` are relative residuals
-    of the estimators, 0 for closed forms; `converged` is true where all met their tolerance.
+    of the estimators, 0 for closed forms; `converged` is true if all met their tolerance.
     """
     if span := input_span(objective):
         objective, theta = span.objective, span.project(theta)  # the same numbers for less
@@ -79,9 +80,9 @@ def sharpness(evaluation: Evaluation, memory: Tensor) -> dict[str, float]:
         # G ⪰ 0, so λ₁(𝓗) ≥ λ₁(R): the search ended at a neighbour. That of R has what it missed.
         both = first + residual.vectors
         hessian, _ = _top_pair(evaluation.hessian, both, SHARPNESS_TOLERANCE, memory)
-    found = {"hessian": hessian, "gauss_newton": gauss_newton, "residual": residual}
-    record = {f"sharpness_{name}": pairs.values[0].item() for name, pairs in found.items()}
-    record |= {f"residual_{name}": pairs.relative_residual for name, pairs in found.items()}
+    pairs_of = {"hessian": hessian, "gauss_newton": gauss_newton, "residual": residual}
+    record = {f"sharpness_{name}": pairs.values[0].item() for name, pairs in pairs_of.items()}
+    record |= {f"residual_{name}": pairs.relative_residual for name, pairs in pairs_of.items()}
     scale = abs(record["sharpness_residual"])
     record["smallest_eigenvalue_residual"] = seen.smallest
     record["residual_smallest"] = seen.smallest_error / scale if scale > 0 else 0.0
@@ -99,13 +100,13 @@ def _top_pair(
     vector, first = start[:, 0], None
     for _ in range(SEARCH_ROUNDS):
         krylov = Krylov(operator, vector, memory)
-        found = krylov.smallest(
+        enough = krylov.smallest(
             lambda part: part.largest_error <= tolerance / 2 * abs(part.largest)
         )
-        space = found or krylov.space(krylov.size)
+        space = enough or krylov.space(krylov.size)
         first = first or space
         vector = krylov.combine(space.vectors[:, -1], vector)
-        if found is not None:
+        if enough is not None:
             break
     assert first is not None  # there is a first round
     return top_eigenpairs(operator, vector[:, None], tolerance, SHARPNESS_PRODUCTS), first
@@ -173,7 +174,7 @@ def layerwise(objective: MLPObjective, theta: Tensor) -> dict[str, Any]:
     }
     for name, values in lists.items():
         record |= {f"{name}_{number}": value for number, value in enumerate(values.tolist(), 1)}
-    record["alignment_product"] = alignment.prod().item()  # 1 where there is but one layer
+    record["alignment_product"] = alignment.prod().item()  # 1 if there is but one layer
     record["residual_jacobian"] = worst
     return record
 
@@ -219,7 +220,7 @@ def squared_jacobian_norms(weight: Tensor, slopes: Tensor) -> tuple[Tensor, floa
 
     One eigenvalue problem per example, DᵀD v = λ v, all solved at once: a product is two matrix
     products with W for all examples together. Lanczos iteration starts from the top right singular
-    vector of W. The residual is ‖DᵀD v − λ v‖/λ in the precision of W, 0 where the
+    vector of W. The residual is ‖DᵀD v − λ v‖/λ in the precision of W, 0 if the
     answer is exact.
     """
     if min(weight.shape) <= EXACT_GRAM_ROWS:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from eosflow.measurements.base import Measurement
+from eosflow.measurements.base import BATCH_SIZE, TOLERANCE, Measurement, Numbers, drawn_batch
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
 from eosflow.storage.columns import Column, Columns, counted
 
@@ -32,15 +32,9 @@ class GradientAlignment(Measurement):
         128, description="examples per minibatch; all, where there are fewer", ge=1
     )
     batches: int = Field(20, description="how many minibatches", ge=1)
-    tolerance: float = Field(
-        0.001,
-        description="largest residual of an eigenpair, relative to the sharpness",
-        gt=0,
-        lt=1,
-    )
+    tolerance: float = TOLERANCE
 
     def columns(self, outputs: int) -> Columns:
-        """The share, the cosines and their mean over m, the baseline; then the eigenpairs."""
         return (
             Column(
                 "gradient_share", "–", "‖Vᵀ∇𝓛‖² / ‖∇𝓛‖², V the top k eigenvectors of 𝓗", "share"
@@ -54,13 +48,11 @@ class GradientAlignment(Measurement):
             ),
             Column("cosine", "–", "mean of these over m", "–"),
             Column("cosine_random", "–", "√(2/(πP)), that of a random direction", "–"),
-            Column("batch_size", "–", "examples per minibatch", "examples", "int64"),
+            BATCH_SIZE,
             *TopEigenvalues(k=self.k).columns(outputs),
         )
 
-    def measure(
-        self, objective: Objective, theta: Tensor, iteration: int, seed: int
-    ) -> dict[str, Any]:
+    def measure(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Numbers:
         """The numbers at θ (P,); the minibatches are drawn anew for each (seed, iteration).
 
         A minibatch holds no example twice. A network with fewer than k parameters gives as many
@@ -68,9 +60,7 @@ class GradientAlignment(Measurement):
         """
         import torch
 
-        from eosflow.spectra.randomness import generator
-
-        stream = generator(seed, f"{self.name} {iteration}")
+        stream = self.stream(iteration, seed)
         evaluation = objective.evaluate(theta)
         search = TopEigenvalues(k=self.k, tolerance=self.tolerance)
         pairs = search.search(evaluation, stream)
@@ -78,8 +68,7 @@ class GradientAlignment(Measurement):
         size = min(self.batch_size, objective.examples)
         total = torch.zeros_like(pairs.values)
         for _ in range(self.batches):
-            rows = torch.randperm(objective.examples, generator=stream)[:size]
-            batch = objective.batch(rows.to(theta.device)).evaluate(theta)
+            batch = drawn_batch(objective, size, stream).evaluate(theta)
             total += cosines(pairs.vectors, batch.gradient).abs()
         mean = (total / self.batches).tolist()
         return {
@@ -93,9 +82,9 @@ class GradientAlignment(Measurement):
 
 
 def cosines(vectors: Tensor, gradient: Tensor) -> Tensor:
-    """v_m·g/‖g‖ (k,) for orthonormal columns v_m of V (P, k); 0 where g = 0."""
+    """v_m·g/‖g‖ (k,) for orthonormal columns v_m of V (P, k); 0 if g = 0."""
     import torch
 
     norm = gradient.norm()
-    found: Tensor = torch.where(norm > 0, vectors.T @ gradient / norm, 0.0)
-    return found
+    values: Tensor = torch.where(norm > 0, vectors.T @ gradient / norm, 0.0)
+    return values

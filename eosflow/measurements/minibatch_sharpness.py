@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from eosflow.measurements.base import Measurement
+from eosflow.measurements.base import TOLERANCE, Measurement, Numbers, equal_batches
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
-from eosflow.storage.columns import Column, Columns
+from eosflow.storage.columns import Column, Columns, count, flag
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,15 +27,9 @@ class MinibatchSharpness(Measurement):
     name: ClassVar[str] = "minibatch-sharpness"
 
     batch_size: int = Field(128, description="examples per batch; all, where there are fewer", ge=1)
-    tolerance: float = Field(
-        0.001,
-        description="largest residual of an eigenpair, relative to the sharpness",
-        gt=0,
-        lt=1,
-    )
+    tolerance: float = TOLERANCE
 
     def columns(self, outputs: int) -> Columns:
-        """The two sharpnesses, the largest of each one's relative residuals, and the batches."""
         return (
             Column(
                 "sharpness",
@@ -51,42 +45,30 @@ class MinibatchSharpness(Measurement):
                 "loss / parameter²",
             ),
             Column("minibatch_residual", "–", "largest relative residual of theirs", "–"),
-            Column("batches", "–", "how many batches", "batches", "int64"),
-            Column("batch_size", "–", "examples per batch", "examples", "int64"),
-            Column("products", "–", "products of 𝓗 or 𝓗_B with a block", "products", "int64"),
-            Column(
-                "converged", "–", "whether all residuals met the tolerance", "true or false", "bool"
-            ),
+            count("batches", "how many batches", "batches"),
+            count("batch_size", "examples per batch", "examples"),
+            count("products", "products of 𝓗 or 𝓗_B with a block", "products"),
+            flag("converged", "whether all residuals met the tolerance"),
         )
 
-    def measure(
-        self, objective: Objective, theta: Tensor, iteration: int, seed: int
-    ) -> dict[str, Any]:
+    def measure(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Numbers:
         """The numbers at θ (P,); the batches are parts of a new order each time."""
-        import torch
-
-        from eosflow.spectra.randomness import generator
-
-        stream = generator(seed, f"{self.name} {iteration}")
+        stream = self.stream(iteration, seed)
         # Two at once: a search for one alone may end at the second.
         search = TopEigenvalues(k=2, tolerance=self.tolerance)
         size = min(self.batch_size, objective.examples)
-        count = objective.examples // size
-        order = torch.randperm(objective.examples, generator=stream)[: count * size]
-        parts = [objective.batch(rows.to(theta.device)) for rows in order.view(count, size)]
-        found = []
-        for part in (objective, *parts):
-            evaluation = part.evaluate(theta)
-            found.append(search.search(evaluation, stream))
-        whole, *batches = found
+        parts = equal_batches(objective, size, stream)
+        whole, *batches = searches = [
+            search.search(part.evaluate(theta), stream) for part in (objective, *parts)
+        ]
         values = [pairs.values[0].item() for pairs in batches]
         return {
             "sharpness": whole.values[0].item(),
             "residual": whole.relative_residual,
-            "minibatch_sharpness": sum(values) / count,
+            "minibatch_sharpness": sum(values) / len(values),
             "minibatch_residual": max(pairs.relative_residual for pairs in batches),
-            "batches": count,
+            "batches": len(batches),
             "batch_size": size,
-            "products": sum(pairs.applications for pairs in found),
-            "converged": all(pairs.converged for pairs in found),
+            "products": sum(pairs.applications for pairs in searches),
+            "converged": all(pairs.converged for pairs in searches),
         }

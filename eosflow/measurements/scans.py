@@ -25,7 +25,7 @@ def update_scan(
     """The loss from θ (P,) along an update Δθ (P,), θ + Δθ being where the step leads.
 
     Along −ηg on a quadratic, with g an eigenvector of λ, 𝓛 changes by η‖g‖²(½α²ηλ − α): at
-    ηλ = 2 the step ends as high as it began. Raises: ValueError where Δθ = 0.
+    ηλ = 2 the step ends as high as it began. Raises: ValueError if Δθ = 0.
     """
     length = update.norm().item()
     if not length:
@@ -33,10 +33,10 @@ def update_scan(
     alphas = list(factors)
     here = objective.evaluate(theta)
     loss, slope = here.loss, (here.gradient @ update).item()
-    bend = (update @ here.hessian(update[:, None])[:, 0]).item()
+    curvature = (update @ here.hessian(update[:, None])[:, 0]).item()
     losses = []
     for alpha in alphas:
         there = objective.evaluate(theta + alpha * update)
         losses.append(there.loss)
-    quadratic = [loss + alpha * slope + alpha**2 * bend / 2 for alpha in alphas]
-    return Scan(losses, quadratic, bend / length**2)
+    quadratic = [loss + alpha * slope + alpha**2 * curvature / 2 for alpha in alphas]
+    return Scan(losses, quadratic, curvature / length**2)

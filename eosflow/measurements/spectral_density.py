@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from eosflow.measurements.base import Measurement
+from eosflow.measurements.base import Measurement, Numbers
 from eosflow.storage.columns import Column, Columns
 
 if TYPE_CHECKING:
@@ -49,52 +49,49 @@ class SpectralDensity(Measurement):
             Column(
                 "marchenko_pastur_edge",
                 "–",
-                "σ²(1 + √(P/(N C)))², σ² = Tr A / P; missing where that is not positive",
+                "σ²(1 + √(P/(N C)))², σ² = Tr A / P; missing if that is not positive",
                 "loss / parameter²",
             ),
             Column("smallest", "–", "smallest node of the quadrature", "loss / parameter²"),
             Column("largest", "–", "largest node", "loss / parameter²"),
         )
 
-    def measure(
-        self, objective: Objective, theta: Tensor, iteration: int, seed: int
-    ) -> dict[str, Any]:
+    def measure(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Numbers:
         """The numbers at θ (P,); `smallest` and `largest` are the extreme nodes."""
         return self.record(self.seen(objective, theta, iteration, seed), objective, theta)
 
     def seen(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Spectrum:
         """The spectrum at θ (P,) as the probes see it."""
         from eosflow.spectra.density import probes, spectrum
-        from eosflow.spectra.randomness import generator
 
         evaluation = objective.evaluate(theta)
-        stream = generator(seed, f"{self.name} {iteration}")
+        stream = self.stream(iteration, seed)
         return spectrum(
             lambda block, out: evaluation.product(self.matrix, block, out),
             probes(len(theta), self.probes, theta, stream),
             self.steps,
         )
 
-    def record(self, found: Spectrum, objective: Objective, theta: Tensor) -> dict[str, Any]:
+    def record(self, spectrum: Spectrum, objective: Objective, theta: Tensor) -> dict[str, Any]:
         """The numbers of `columns` from the spectrum found."""
         from eosflow.networks.module import to_like
         from eosflow.spectra.density import MarchenkoPastur
 
-        trace, norm = found.trace(lambda nodes: nodes), found.frobenius_norm()
+        trace, norm = spectrum.trace(lambda nodes: nodes), spectrum.frobenius_norm()
         record = {
             "trace": trace.value,
             "trace_error": trace.error,
             "frobenius_norm": norm.value,
             "frobenius_norm_error": norm.error,
-            "smallest": found.nodes.min().item(),
-            "largest": found.nodes.max().item(),
+            "smallest": spectrum.nodes.min().item(),
+            "largest": spectrum.nodes.max().item(),
         }
         outputs = objective.network.outputs(theta, to_like(objective.inputs[:1], theta)).shape[1]
         ratio = len(theta) / (objective.examples * outputs)
         law = MarchenkoPastur(trace.value / len(theta), ratio)
         # A trace below 0 leaves the law without a variance, and nothing to be an outlier of.
         edge = law.edges[1] if trace.value > 0 else None
-        outliers = found.above(edge) if edge is not None else None
+        outliers = spectrum.above(edge) if edge is not None else None
         return record | {
             "marchenko_pastur_edge": edge,
             "outliers": outliers.value if outliers else None,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from eosflow.measurements.base import Measurement
-from eosflow.storage.columns import Column, Columns, counted
+from eosflow.measurements.base import Measurement, Numbers
+from eosflow.storage.columns import Column, Columns, count, counted, flag
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -29,14 +29,10 @@ class TopEigenvalues(Measurement):
         "hessian", description="of which matrix"
     )
     tolerance: float = Field(
-        0.001,
-        description="largest residual, relative to the first eigenvalue",
-        gt=0,
-        lt=1,
+        0.001, description="largest residual, relative to the first eigenvalue", gt=0, lt=1
     )
 
     def columns(self, outputs: int) -> Columns:
-        """λ_m and ‖Av − λv‖/|λ_1| of each pair, block products, and whether all converged."""
         pairs = counted(self.k)
         return (
             Column(
@@ -47,15 +43,11 @@ class TopEigenvalues(Measurement):
                 each=pairs,
             ),
             Column("residual_m", "–", "‖Av − λ_m v‖ / |λ_1| of that pair", "–", each=pairs),
-            Column("products", "–", "products with the block of k vectors", "products", "int64"),
-            Column(
-                "converged", "–", "whether all residuals met the tolerance", "true or false", "bool"
-            ),
+            count("products", "products with the block of k vectors", "products"),
+            flag("converged", "whether all residuals met the tolerance"),
         )
 
-    def measure(
-        self, objective: Objective, theta: Tensor, iteration: int, seed: int
-    ) -> dict[str, Any]:
+    def measure(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Numbers:
         """The numbers at θ (P,), from a separate start block for each (seed, iteration).
 
         A network with fewer than k parameters gives as many as it has.
@@ -63,22 +55,22 @@ class TopEigenvalues(Measurement):
         from eosflow.objectives.input_span import input_span
 
         if span := input_span(objective):
-            pairs = self._found(span.objective, span.project(theta), iteration, seed)
+            pairs = self._searched(span.objective, span.project(theta), iteration, seed)
             # Beyond the span the matrix is 0: an eigenvalue below that is not among the k largest.
             if len(pairs.values) == self.k and pairs.values[-1] >= 0:
                 return self.record(pairs)
-        return self.record(self._found(objective, theta, iteration, seed))
+        return self.record(self._searched(objective, theta, iteration, seed))
 
-    def _found(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> EigenPairs:
-        from eosflow.spectra.randomness import generator
-
+    def _searched(
+        self, objective: Objective, theta: Tensor, iteration: int, seed: int
+    ) -> EigenPairs:
         evaluation = objective.evaluate(theta)
-        return self.search(evaluation, generator(seed, f"{self.name} {iteration}"))
+        return self.search(evaluation, self.stream(iteration, seed))
 
     def search(self, evaluation: Evaluation, stream: Generator) -> EigenPairs:
         """The k top eigenpairs, from a start block (P, k) drawn from the stream.
 
-        In a monitor they are searched for from where the last look found them.
+        In a monitor a search begins from the pairs found last.
         """
         import torch
 

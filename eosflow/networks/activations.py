@@ -18,7 +18,7 @@ class Activation:
     """φ with φ' and φ'', each a function of z of any shape.
 
     `value(z)` is φ(z), which autograd can differentiate three times; `value_` overwrites z with it
-    and is not differentiated. `slope(z, out)` writes φ'. `bend(z, out)` writes φ''/φ' where
+    and is not differentiated. `slope(z, out)` writes φ'. `second_order(z, out)` writes φ''/φ' where
     `ratio` is true, and φ'' otherwise: block products hold φ'·ż and need φ''·ż, so that the ratio
     saves them one buffer. It asks for φ' > 0, or for φ'' = 0 wherever φ' = 0.
     """
@@ -26,7 +26,7 @@ class Activation:
     value: Callable[[Tensor], Tensor]
     value_: Callable[[Tensor], Tensor]
     slope: Callable[[Tensor, Tensor], Tensor]
-    bend: Callable[[Tensor, Tensor], Tensor]
+    second_order: Callable[[Tensor, Tensor], Tensor]
     ratio: bool = True
 
 
@@ -56,7 +56,7 @@ def _silu_slope(z: Tensor, out: Tensor) -> Tensor:
     return out.copy_(sigmoid * (1 + z * torch.sigmoid(-z)))
 
 
-def _silu_bend(z: Tensor, out: Tensor) -> Tensor:
+def _silu_second_order(z: Tensor, out: Tensor) -> Tensor:
     slope = torch.sigmoid(z) * torch.sigmoid(-z)
     return out.copy_(slope * (2 - z * torch.tanh(z / 2)))
 
@@ -67,14 +67,14 @@ ACTIVATIONS: dict[str, Activation] = {
         value=functional.elu,
         value_=lambda z: functional.elu(z, inplace=True),
         slope=lambda z, out: torch.clamp(z, max=0, out=out).exp_(),
-        bend=lambda z, out: out.copy_(z <= 0),
+        second_order=lambda z, out: out.copy_(z <= 0),
     ),
     # φ' = 1 − tanh², φ''/φ' = −2 tanh
     "tanh": Activation(
         value=torch.tanh,
         value_=torch.tanh_,
         slope=_tanh_slope,
-        bend=lambda z, out: torch.tanh(z, out=out).mul_(-2),
+        second_order=lambda z, out: torch.tanh(z, out=out).mul_(-2),
     ),
     # φ = z Φ(z) with the normal distribution Φ and its density n; φ' = Φ + z n, φ'' = (2 − z²) n.
     # φ' vanishes near z = −0.75, where φ'' does not.
@@ -82,7 +82,7 @@ ACTIVATIONS: dict[str, Activation] = {
         value=lambda z: z * _normal_distribution(z),
         value_=lambda z: z.copy_(z * _normal_distribution(z)),
         slope=lambda z, out: out.copy_(_normal_distribution(z) + z * _normal_density(z)),
-        bend=lambda z, out: out.copy_((2 - z.square()) * _normal_density(z)),
+        second_order=lambda z, out: out.copy_((2 - z.square()) * _normal_density(z)),
         ratio=False,
     ),
     # φ = log(1 + e^z), φ' = σ(z), φ''/φ' = σ(−z)
@@ -90,28 +90,28 @@ ACTIVATIONS: dict[str, Activation] = {
         value=lambda z: functional.softplus(z, threshold=40),
         value_=lambda z: z.copy_(functional.softplus(z, threshold=40)),
         slope=_softplus_slope,
-        bend=lambda z, out: torch.sigmoid(-z, out=out),
+        second_order=lambda z, out: torch.sigmoid(-z, out=out),
     ),
     # φ' = [z > 0], 0 at 0; φ'' = 0
     "relu": Activation(
         value=torch.relu,
         value_=torch.relu_,
         slope=lambda z, out: out.copy_(z > 0),
-        bend=lambda z, out: out.zero_(),
+        second_order=lambda z, out: out.zero_(),
     ),
     # φ' = σ(z) σ(−z), φ''/φ' = σ(−z) − σ(z) = −tanh(z/2)
     "sigmoid": Activation(
         value=torch.sigmoid,
         value_=torch.sigmoid_,
         slope=_sigmoid_slope,
-        bend=lambda z, out: torch.tanh(z / 2, out=out).neg_(),
+        second_order=lambda z, out: torch.tanh(z / 2, out=out).neg_(),
     ),
     # φ = z σ(z), φ' = σ (1 + z σ(−z)), φ'' = σ σ(−z) (2 − z tanh(z/2)); φ' vanishes near −1.28
     "silu": Activation(
         value=functional.silu,
         value_=lambda z: functional.silu(z, inplace=True),
         slope=_silu_slope,
-        bend=_silu_bend,
+        second_order=_silu_second_order,
         ratio=False,
     ),
 }

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+from pydantic import Field
+
 from eosflow.networks.base import NetworkSettings, Reads, Shape
-from eosflow.networks.bert_sizes import EXPANSION, ROWS, TYPES, BERTSizes
 from eosflow.storage.errors import needs
 from eosflow.storage.settings import HubFile
 
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
     from eosflow.networks.module import ModuleNetwork
 
 
-class BERTSettings(BERTSizes, NetworkSettings):
+ROWS = 3  # of an input: token ids, attention mask, token types
+TYPES = 2  # token types: the first text of a pair and the second
+EXPANSION = 4  # of a layer's dense part, over its width
+
+
+class BERTSettings(NetworkSettings):
     """Layers of attention over tokens, a tanh layer on the first token's vector, a dense layer.
 
     The defaults are BERT base, uncased. An input is token ids, their attention mask and token
@@ -27,12 +33,24 @@ class BERTSettings(BERTSizes, NetworkSettings):
     name: ClassVar[str] = "bert"
     reads: ClassVar[Reads] = "token ids"
 
+    weights: str | None = Field(
+        None,
+        description="name or folder of pretrained weights; null: drawn by the run's seed",
+        min_length=1,
+    )
+    revision: str | None = Field(
+        None, description="commit of the weights on their hub; null: the newest", min_length=1
+    )
+    layers: int = Field(12, description="layers of attention", ge=1)
+    width: int = Field(768, description="length of a token's vector", ge=1)
+    heads: int = Field(12, description="attention heads of each layer; divide the width", ge=1)
+    vocabulary: int = Field(30522, description="token ids that there are", ge=4)
+    positions: int = Field(512, description="most tokens of an input", ge=2)
+
     def packages(self) -> Mapping[str, str]:
-        """The library that the network is of."""
         return {"transformers": "sst"}
 
     def hub_files(self) -> tuple[HubFile, ...]:
-        """The pretrained weights, if any."""
         return (HubFile(self.weights, self.revision, "model.safetensors"),) if self.weights else ()
 
     def why_not(self, shape: Shape) -> str:
@@ -55,6 +73,18 @@ class BERTSettings(BERTSizes, NetworkSettings):
             )
         return ""
 
+    def library_settings(self) -> dict[str, int]:
+        """The sizes under the names that the library transformers has for them."""
+        return {
+            "num_hidden_layers": self.layers,
+            "hidden_size": self.width,
+            "num_attention_heads": self.heads,
+            "vocab_size": self.vocabulary,
+            "max_position_embeddings": self.positions,
+            "intermediate_size": EXPANSION * self.width,
+            "type_vocab_size": TYPES,
+        }
+
     def parameters(self, shape: Shape, outputs: int) -> int:
         """P: three tables of vectors, the layers, the tanh layer and the dense one."""
         w = self.width
@@ -64,7 +94,6 @@ class BERTSettings(BERTSizes, NetworkSettings):
         return tables + self.layers * (attention + dense) + w * w + w + (w + 1) * outputs
 
     def describe(self) -> str:
-        """Such as `BERT of 12 layers, width 768, 12 heads, from bert-base-uncased`."""
         start = f"from {self.weights}" if self.weights else "random weights"
         layers = "1 layer" if self.layers == 1 else f"{self.layers} layers"
         heads = "1 head" if self.heads == 1 else f"{self.heads} heads"
@@ -73,7 +102,7 @@ class BERTSettings(BERTSizes, NetworkSettings):
     def build(self, shape: Shape, outputs: int) -> ModuleNetwork:
         """The network itself.
 
-        Raises: UserError where `transformers` is not installed, or where the weights are absent or
+        Raises: UserError if `transformers` is not installed, or if the weights are absent or
         of another size.
         """
         from eosflow.networks.bert_module import BERTNetwork

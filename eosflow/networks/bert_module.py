@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from eosflow.networks.base import Shape
-from eosflow.networks.bert_sizes import EXPANSION, TYPES, BERTSizes
 from eosflow.networks.module import ModuleNetwork, plain_layer_norms
 from eosflow.storage.errors import UserError
-from eosflow.storage.hub import at_hand_or_fetched
+from eosflow.storage.hub import cached_or_fetched
+
+if TYPE_CHECKING:
+    from eosflow.networks.bert import BERTSettings
 
 DEVIATION = 0.02  # of weights that are drawn; Devlin et al. 2019
 
@@ -19,10 +21,10 @@ DEVIATION = 0.02  # of weights that are drawn; Devlin et al. 2019
 class BERTNetwork(ModuleNetwork):
     """z (N, C) of token ids (N, 3 · positions), which are whole numbers stored as real ones.
 
-    Raises: UserError where pretrained weights are absent or of another size than the settings.
+    Raises: UserError if pretrained weights are absent or of another size than the settings.
     """
 
-    def __init__(self, settings: BERTSizes, shape: Shape, outputs: int) -> None:
+    def __init__(self, settings: BERTSettings, shape: Shape, outputs: int) -> None:
         # The library draws weights when it makes a module; nothing else may see that.
         with torch.random.fork_rng(devices=[]):
             model = _pretrained(settings, outputs) if settings.weights else _new(settings, outputs)
@@ -32,13 +34,13 @@ class BERTNetwork(ModuleNetwork):
         super().__init__(_Classifier(model), shape, drawn)
 
     def numbers(self) -> int:
-        """Those of the submodules, and what attention holds between them."""
+        """Numbers that the submodules put out, and what attention holds between them."""
         tokens = self.shape[1]
         inside = 2 * self._settings.heads * tokens**2 + tokens * self._settings.width
         return super().numbers() + self._settings.layers * inside
 
     def check_inputs(self, inputs: Tensor) -> None:
-        """Raises: UserError where inputs (N, D) hold ids that the network has no vectors for."""
+        """Raises: UserError if inputs (N, D) hold ids that the network has no vectors for."""
         ids = inputs.reshape(len(inputs), *self.shape)[:, 0]
         if (largest := int(ids.max())) >= self._settings.vocabulary or ids.min() < 0:
             raise UserError(
@@ -61,29 +63,12 @@ class _Classifier(nn.Module):
         # library's own way from a mask of zeros and ones looks at its values, which vmap forbids.
         shut = torch.zeros(mask.shape, dtype=_dtype(self), device=mask.device)
         shut = shut.masked_fill(mask == 0, torch.finfo(shut.dtype).min)[:, None, None, :]
-        found: Tensor = self.model(ids, attention_mask=shut, token_type_ids=types).logits
-        return found
+        logits: Tensor = self.model(ids, attention_mask=shut, token_type_ids=types).logits
+        return logits
 
 
 def _dtype(module: nn.Module) -> torch.dtype:
     return next(module.parameters()).dtype
-
-
-def _new(settings: BERTSizes, outputs: int) -> nn.Module:
-    from transformers import BertConfig, BertForSequenceClassification
-
-    sizes: dict[str, Any] = {
-        "vocab_size": settings.vocabulary,
-        "hidden_size": settings.width,
-        "num_hidden_layers": settings.layers,
-        "num_attention_heads": settings.heads,
-        "intermediate_size": EXPANSION * settings.width,
-        "max_position_embeddings": settings.positions,
-        "type_vocab_size": TYPES,
-        "num_labels": outputs,
-    }
-    model: nn.Module = BertForSequenceClassification(BertConfig(**sizes, **_FIXED))
-    return model.eval()
 
 
 # Attention by plain matrix products, which can be differentiated twice; no dropout.
@@ -95,15 +80,20 @@ _FIXED: dict[str, Any] = {
 }
 
 
-def _pretrained(settings: BERTSizes, outputs: int) -> nn.Module:
+def _new(settings: BERTSettings, outputs: int) -> nn.Module:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    sizes: dict[str, Any] = {**settings.library_settings(), "num_labels": outputs}
+    config = BertConfig(**sizes, **_FIXED)
+    model: nn.Module = BertForSequenceClassification(config)
+    return model.eval()
+
+
+def _pretrained(settings: BERTSettings, outputs: int) -> nn.Module:
     from transformers import BertConfig, BertForSequenceClassification
     from transformers.utils import logging
 
     weights = str(settings.weights)
-    # Its progress bar, and its remark that the last layer is new, which is meant.
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
     def load(**where: Any) -> nn.Module:
         config = BertConfig.from_pretrained(weights, num_labels=outputs, **_FIXED, **where)
@@ -117,53 +107,34 @@ def _pretrained(settings: BERTSizes, outputs: int) -> nn.Module:
         )
         return model.eval()
 
+    # Its progress bar, and its remark that the last layer is new, which is meant.
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
-        return at_hand_or_fetched(load, weights, settings.revision)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(
-            f"the weights {weights!r} (revision {settings.revision}) could not be loaded: {reason}"
-            "\nThey are fetched from the Hugging Face Hub once. Without a network, set "
-            "`networks.bert.weights` to a folder that holds config.json and model.safetensors, or "
-            "set the environment variable HF_HOME to a cache that has them. With `weights: null` "
-            "the network starts from random ones."
-        ) from error
+        return cached_or_fetched(
+            load, weights, settings.revision, "weights", "networks.bert.weights"
+        )
     finally:
         logging.set_verbosity(level)
 
 
-def _compare(settings: BERTSizes, config: Any) -> None:
-    """Raises: UserError where the weights are of another network than the settings say."""
-
-    pairs = {
-        "layers": (settings.layers, config.num_hidden_layers),
-        "width": (settings.width, config.hidden_size),
-        "heads": (settings.heads, config.num_attention_heads),
-        "vocabulary": (settings.vocabulary, config.vocab_size),
-        "positions": (settings.positions, config.max_position_embeddings),
-    }
+def _compare(settings: BERTSettings, config: Any) -> None:
+    """Raises: UserError if the weights are of another network than the settings say."""
+    names = ("layers", "width", "heads", "vocabulary", "positions")
+    expected = settings.library_settings() | {"model_type": "bert", "hidden_act": "gelu"}
+    own = dict(zip(expected, names, strict=False))
     wrong = [
-        f"{name} is {ours} and theirs {theirs}"
-        for name, (ours, theirs) in pairs.items()
-        if ours != theirs
+        f"{own.get(name, name)} is {value} and theirs {getattr(config, name)}"
+        for name, value in expected.items()
+        if getattr(config, name) != value
     ]
     if wrong:
         raise UserError(
             f"networks.bert: {settings.weights} is another network than the settings say: "
-            f"{', '.join(wrong)}. Set these as the weights have them."
+            f"{', '.join(wrong)}. Set these as the weights have them; what is no setting must be "
+            "as in BERT base."
         )
-    fixed = {
-        "model_type": "bert",
-        "hidden_act": "gelu",
-        "intermediate_size": EXPANSION * settings.width,
-        "type_vocab_size": TYPES,
-    }
-    for name, needed in fixed.items():
-        if getattr(config, name) != needed:
-            raise UserError(
-                f"networks.bert: {settings.weights} has {name} {getattr(config, name)}, and this "
-                f"network {needed}. Take weights of the form of BERT base."
-            )
 
 
 def _draw(module: nn.Module, stream: torch.Generator) -> None:

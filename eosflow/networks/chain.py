@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,18 +16,12 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
+from eosflow.networks.graph import common_module, cuts, graph_of, no_chain, tensor_names
 from eosflow.networks.module import ACTIVATION_MODULES, ModuleNetwork
 from eosflow.networks.perceptron import MLP
 from eosflow.storage.errors import UserError
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-# What works in place cannot be differentiated along many directions at once.
-OUT_OF_PLACE: dict[Any, Any] = {
-    operator.iadd: operator.add,
-    operator.isub: operator.sub,
-    operator.imul: operator.mul,
-    operator.itruediv: operator.truediv,
-}
 # Between the chain's outputs and the module's: rounding, in float64.
 SAME_OUTPUTS = 1e-9
 
@@ -68,55 +61,55 @@ class Chain:
 
     def __init__(self, network: ModuleNetwork, theta: Tensor, example: Tensor) -> None:
         self.network = network
-        graph = _graph(network.module)
+        graph = graph_of(network.module)
         self._module = fx.GraphModule(network.module, graph)
-        self._names = _names(network.module, self._module)
+        self._names = tensor_names(network.module, self._module)
         self._inputs = next(node for node in graph.nodes if node.op == "placeholder")
-        held = network.tensors_at(theta)
+        tensors = network.tensors_at(theta)
         with torch.no_grad():
-            self._values = self._run_all(graph, held, example)
+            self._values = self._run_all(graph, tensors, example)
             self.links = self._links(graph)
             self._refuse_shared()
-            found = example.reshape(1, *network.shape)
+            state = example.reshape(1, *network.shape)
             for link in self.links:
-                found = self.run(link, held, found)
+                state = self.run(link, tensors, state)
             expected = network.outputs(theta, example)
-        apart = (found.reshape(expected.shape) - expected).abs().max()
+        apart = (state.reshape(expected.shape) - expected).abs().max()
         if not apart <= SAME_OUTPUTS * expected.abs().max().clamp(min=1e-300):
             raise UserError(no_chain("its links, one after the other, do not give its outputs"))
 
-    def run(self, link: Link, held: dict[str, Tensor], z: Tensor) -> Tensor:
+    def run(self, link: Link, tensors: dict[str, Tensor], z: Tensor) -> Tensor:
         """z_l of one example from its z_{l−1}, both of the shapes that the links say.
 
-        `held` are the network's tensors by their names, see `ModuleNetwork.tensors_at`.
+        `tensors` are the network's tensors by their names, see `ModuleNetwork.tensors_at`.
         """
-        return self._at(link, held, z)[link.steps[-1]]  # type: ignore[no-any-return]
+        return self._at(link, tensors, z)[link.steps[-1]]  # type: ignore[no-any-return]
 
-    def read(self, link: Link, held: dict[str, Tensor], z: Tensor) -> Tensor:
+    def read(self, link: Link, tensors: dict[str, Tensor], z: Tensor) -> Tensor:
         """What the link's `layer` reads, of one example."""
         (read,) = link.steps[-1].all_input_nodes
-        return self._at(link, held, z)[read]  # type: ignore[no-any-return]
+        return self._at(link, tensors, z)[read]  # type: ignore[no-any-return]
 
-    def _at(self, link: Link, held: dict[str, Tensor], z: Tensor) -> dict[fx.Node, Any]:
+    def _at(self, link: Link, tensors: dict[str, Tensor], z: Tensor) -> dict[fx.Node, Any]:
         start = {**self._values, link.source: z.clone()}  # a layer may work in place
-        return self._run(link.steps, held, start)
+        return self._run(link.steps, tensors, start)
 
     def _run(
-        self, steps: Sequence[fx.Node], held: dict[str, Tensor], values: dict[fx.Node, Any]
+        self, steps: Sequence[fx.Node], tensors: dict[str, Tensor], values: dict[fx.Node, Any]
     ) -> dict[fx.Node, Any]:
-        named = {f"module.{name}": held[own] for name, own in self._names.items()}
+        named = {f"module.{name}": tensors[own] for name, own in self._names.items()}
         with self.network.context():
             return functional_call(  # type: ignore[no-any-return]
                 _Steps(self._module, steps), named, (values,), tie_weights=False
             )
 
     def _run_all(
-        self, graph: fx.Graph, held: dict[str, Tensor], example: Tensor
+        self, graph: fx.Graph, tensors: dict[str, Tensor], example: Tensor
     ) -> dict[fx.Node, Any]:
         steps = [node for node in graph.nodes if node.op not in ("placeholder", "output")]
         inputs = example.reshape(1, *self.network.shape).clone()
         try:
-            return self._run(steps, held, {self._inputs: inputs})
+            return self._run(steps, tensors, {self._inputs: inputs})
         except Exception as error:
             raise UserError(no_chain(f"its graph cannot be run ({error})")) from error
 
@@ -129,7 +122,7 @@ class Chain:
         links: list[Link] = []
         waiting: list[fx.Node] = []
         source = self._inputs
-        for node, cut in _cuts(self._inputs, flowing, self._values):
+        for node, cut in cuts(self._inputs, flowing, self._values):
             waiting.append(node)
             steps = self._needed(waiting, still) if cut else []
             if cut and (node is end or self._theta(steps)):
@@ -160,14 +153,14 @@ class Chain:
 
     def _needed(self, nodes: list[fx.Node], still: set[fx.Node]) -> list[fx.Node]:
         """The nodes and, before them, what they read of the parameters, in their order."""
-        found, queue = set(nodes), list(nodes)
+        needed, queue = set(nodes), list(nodes)
         while queue:
             for node in queue.pop().all_input_nodes:
                 # Sizes are those of one example, and known.
-                if node in still and node not in found and self._is_tensor(node):
-                    found.add(node)
+                if node in still and node not in needed and self._is_tensor(node):
+                    needed.add(node)
                     queue.append(node)
-        return [node for node in self._module.graph.nodes if node in found]
+        return [node for node in self._module.graph.nodes if node in needed]
 
     def _is_tensor(self, node: fx.Node) -> bool:
         return any(isinstance(leaf, Tensor) for leaf in pytree.tree_leaves(self._values[node]))
@@ -178,10 +171,10 @@ class Chain:
 
     def _trained(self, nodes: list[fx.Node]) -> list[str]:
         own = self.network.sizes
-        read = (name for node in nodes for name in self._held_by(node))
+        read = (name for node in nodes for name in self._tensors_of(node))
         return [name for name in read if self._names[name] in own]
 
-    def _held_by(self, node: fx.Node) -> Iterator[str]:
+    def _tensors_of(self, node: fx.Node) -> Iterator[str]:
         if node.op == "call_module":
             layer = self._module.get_submodule(str(node.target))
             for name, _ in layer.named_parameters(remove_duplicate=False):
@@ -192,7 +185,7 @@ class Chain:
     def _link(self, source: fx.Node, steps: list[fx.Node]) -> Link:
         theta, end = self._theta(steps), steps[-1]
         return Link(
-            name=_place(self._trained(steps)) or end.name,
+            name=common_module(self._trained(steps)) or end.name,
             theta=tuple(theta),
             parameters=sum(self.network.sizes[name] for name in theta),
             shape=tuple(self._values[end].shape),
@@ -207,11 +200,11 @@ class Chain:
         if end.op != "call_module" or len(end.args) != 1 or end.kwargs:
             return None
         layer = self._module.get_submodule(str(end.target))
-        held = {self._names[name] for name in self._held_by(end)}
-        before = [name for node in steps if node is not end for name in self._held_by(node)]
+        tensors = {self._names[name] for name in self._tensors_of(end)}
+        before = [name for node in steps if node is not end for name in self._tensors_of(node)]
         plain = type(layer) in (nn.Linear, *CONVOLUTIONS)
         hooked = bool(layer._forward_hooks or layer._forward_pre_hooks)
-        if not plain or hooked or before or held != set(theta):
+        if not plain or hooked or before or tensors != set(theta):
             return None
         return layer
 
@@ -246,84 +239,8 @@ class _Steps(nn.Module):
         return interpreter.env
 
 
-class _Tracer(fx.Tracer):
-    """Looks into modules as far as they can be traced; the others are one step each."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether a module is one step."""
-        if super().is_leaf_module(m, module_qualified_name):
-            return True
-        try:
-            _Tracer().trace(m)
-        except Exception:
-            return True
-        return False
-
-
-def _graph(module: nn.Module) -> fx.Graph:
-    try:
-        graph = _Tracer().trace(module)
-    except Exception as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(no_chain(f"its forward cannot be traced ({line})")) from error
-    if sum(node.op == "placeholder" for node in graph.nodes) != 1:
-        raise UserError(no_chain("its forward takes more than the inputs"))
-    for node in graph.nodes:
-        # Where what was overwritten is used later on, the links do not give the outputs.
-        node.target = OUT_OF_PLACE.get(node.target, node.target)
-        if node.kwargs.get("inplace"):
-            node.kwargs = {**node.kwargs, "inplace": False}
-    return graph
-
-
-def _names(module: nn.Module, traced: fx.GraphModule) -> dict[str, str]:
-    """Tensors of the traced module by the names that the network has for them."""
-    own: dict[int, str] = {}
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        own.setdefault(id(tensor), name)
-    every = (
-        *traced.named_parameters(remove_duplicate=False),
-        *traced.named_buffers(remove_duplicate=False),
-    )
-    return {name: own[id(tensor)] for name, tensor in every if id(tensor) in own}
-
-
-def _place(names: list[str]) -> str:
-    """The closest module that holds all parameters: a layer, or a residual block; else the first.
-
-    `module` for one that is not in another; empty for no parameters.
-    """
-    holders = [name.split(".")[:-1] for name in names]
-    if not holders:
-        return ""
-    levels = itertools.takewhile(lambda level: len(set(level)) == 1, zip(*holders, strict=False))
-    common = [level[0] for level in levels]
-    return ".".join(common or next(filter(None, holders), ["module"]))
-
-
-def _cuts(
-    inputs: fx.Node, flowing: list[fx.Node], values: dict[fx.Node, Any]
-) -> Iterator[tuple[fx.Node, bool]]:
-    """Each node with whether all that comes after it depends on what came before through it."""
-    last = {source: at for at, node in enumerate(flowing) for source in node.all_input_nodes}
-    reach = last[inputs]
-    for at, node in enumerate(flowing):
-        value = values[node]
-        yield node, reach <= at and isinstance(value, Tensor) and value.is_floating_point()
-        reach = max(reach, last.get(node, -1))
-
-
-def no_chain(reason: str) -> str:
-    """The words for a module that is no chain."""
-    return (
-        f"The module is no chain z_l = f_l(z_{{l−1}}; θ_l): {reason}. The five factors are those "
-        "of a chain. Write it as a torch.nn.Sequential of layers and blocks, each with "
-        "parameters that no other link has; a block may do inside what it likes."
-    )
-
-
 def as_module(network: MLP) -> ModuleNetwork:
-    """The same MLP of torch's own layers, with its parameters in the same order."""
+    """An MLP of torch's own layers, equal to `network`, with its parameters in the same order."""
     layers: list[nn.Module] = []
     sizes = network.dimensions
     for into, out in itertools.pairwise(sizes):

@@ -49,12 +49,11 @@ class CNNSettings(images.ImageSettings):
         return convolutions + last
 
     def describe(self) -> str:
-        """Such as `CNN with 32 and 64 channels, 128 dense units, relu`."""
         few = self.channels
         return f"CNN with {few} and {2 * few} channels, {self.dense} dense units, {self.activation}"
 
     def build(self, shape: Shape, outputs: int) -> ModuleNetwork:
-        """The network itself."""
+        import torch
         from torch import nn
 
         from eosflow.networks.module import ACTIVATION_MODULES, ModuleNetwork, glorot_uniform
@@ -62,20 +61,22 @@ class CNNSettings(images.ImageSettings):
         few, many = self.channels, 2 * self.channels
         activation = ACTIVATION_MODULES[self.activation]
         height, width = self._pooled(shape)
-        module = nn.Sequential(
-            nn.Conv2d(shape[0], few, 3, padding=1),
-            activation(),
-            nn.Conv2d(few, few, 3),
-            activation(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(few, many, 3, padding=1),
-            activation(),
-            nn.Conv2d(many, many, 3),
-            activation(),
-            nn.MaxPool2d(2),
-            nn.Flatten(),
-            nn.Linear(many * height * width, self.dense),
-            activation(),
-            nn.Linear(self.dense, outputs),
-        )
+        # PyTorch draws weights when it makes a module; nothing else may see that.
+        with torch.random.fork_rng(devices=[]):
+            module = nn.Sequential(
+                nn.Conv2d(shape[0], few, 3, padding=1),
+                activation(),
+                nn.Conv2d(few, few, 3),
+                activation(),
+                nn.MaxPool2d(2),
+                nn.Conv2d(few, many, 3, padding=1),
+                activation(),
+                nn.Conv2d(many, many, 3),
+                activation(),
+                nn.MaxPool2d(2),
+                nn.Flatten(),
+                nn.Linear(many * height * width, self.dense),
+                activation(),
+                nn.Linear(self.dense, outputs),
+            )
         return ModuleNetwork(module, shape, glorot_uniform)

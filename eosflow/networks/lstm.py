@@ -50,15 +50,17 @@ class LSTMSettings(NetworkSettings):
         return cells + (self.hidden + 1) * outputs
 
     def describe(self) -> str:
-        """Such as `LSTM with 2 layers of 200 cells`."""
         layers = "1 layer" if self.layers == 1 else f"{self.layers} layers"
         return f"LSTM with {layers} of {self.hidden} cells"
 
     def build(self, shape: Shape, outputs: int) -> ModuleNetwork:
-        """The network itself."""
+        import torch
+
         from eosflow.networks.module import ModuleNetwork
 
-        module = _sequence(self._widths(shape), self.hidden, outputs)
+        # PyTorch draws weights when it makes a module; nothing else may see that.
+        with torch.random.fork_rng(devices=[]):
+            module = _sequence(self._widths(shape), self.hidden, outputs)
         return ModuleNetwork(module, shape, _initialize)
 
 

@@ -65,11 +65,9 @@ class MLPSettings(NetworkSettings):
         return [out * into for into, out in pairs]
 
     def describe(self) -> str:
-        """Such as `6 affine layers of width 512, elu`."""
         return f"{self.depth} affine layers of width {self.width}, {self.activation}"
 
     def build(self, shape: Shape, outputs: int) -> MLP:
-        """The network itself."""
         from eosflow.networks.perceptron import MLP
 
         return MLP(self.dimensions(shape, outputs), self.activation, self.gain)

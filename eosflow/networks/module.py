@@ -136,7 +136,7 @@ class ModuleNetwork:
         return self.count_numbers(like.new_zeros(1, *self.shape))
 
     def count_numbers(self, example: Tensor) -> int:
-        """The same for one example (1, *shape)."""
+        """Numbers that all submodules together put out for an example (1, *shape)."""
         count = 0
 
         def add(_: nn.Module, __: object, output: object) -> None:
@@ -154,10 +154,10 @@ class ModuleNetwork:
 
 
 class _LayerNorm(nn.LayerNorm):
-    """The same by plain operations, with the weight and the bias of a layer that there is.
+    """LayerNorm by plain operations, with the weight and the bias of an existing layer.
 
-    Of PyTorch's (2.13) the derivative of a forward derivative is wrong, without a word: mean and
-    deviation are constants in it. Third derivatives, as trace-penalty takes them, need it.
+    Of PyTorch's own (2.13) the derivative of a forward derivative is wrong, without a word: mean
+    and deviation are constants in it. Third derivatives, as trace-penalty takes them, need it.
     """
 
     def __init__(self, layer: nn.LayerNorm) -> None:

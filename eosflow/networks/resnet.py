@@ -53,25 +53,26 @@ class ResNetSettings(images.ImageSettings):
         return count + images.dense(4 * self.channels, outputs)
 
     def describe(self) -> str:
-        """Such as `ResNet of 32 layers with 16 to 64 channels, relu`."""
         few, depth = self.channels, 6 * self.blocks + 2
         return f"ResNet of {depth} layers with {few} to {4 * few} channels, {self.activation}"
 
     def build(self, shape: Shape, outputs: int) -> ModuleNetwork:
-        """The network itself."""
+        import torch
         from torch import nn
 
         from eosflow.networks.module import ACTIVATION_MODULES, ModuleNetwork, he_normal
 
         activation = ACTIVATION_MODULES[self.activation]
-        module = nn.Sequential(
-            nn.Conv2d(shape[0], self.channels, 3, padding=1),
-            *(_block(into, out, stride, activation) for into, out, stride in self._stages()),
-            activation(),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(4 * self.channels, outputs),
-        )
+        # PyTorch draws weights when it makes a module; nothing else may see that.
+        with torch.random.fork_rng(devices=[]):
+            module = nn.Sequential(
+                nn.Conv2d(shape[0], self.channels, 3, padding=1),
+                *(_block(into, out, stride, activation) for into, out, stride in self._stages()),
+                activation(),
+                nn.AdaptiveAvgPool2d(1),
+                nn.Flatten(),
+                nn.Linear(4 * self.channels, outputs),
+            )
         return ModuleNetwork(module, shape, he_normal(self.scale))
 
 

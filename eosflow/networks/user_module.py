@@ -79,7 +79,7 @@ class UserModule(ModuleNetwork):
         return self.flatten(own).to(self.dtype)
 
     def reading(self, module: nn.Module, dtype: torch.dtype) -> UserModule:
-        """The same function of θ by the module itself, which is not copied, in that precision.
+        """This function of θ by the module itself, which is not copied, in that precision.
 
         For one that the trial of its copy holds for, and in evaluation mode. Its `weights` are
         those of the module at each call.
@@ -167,7 +167,7 @@ class UserModule(ModuleNetwork):
         return module
 
     def check_again(self) -> None:
-        """Raises: UserError where the outputs for the first examples are not what they were."""
+        """Raises: UserError if the outputs for the first examples are not what they were."""
         with torch.no_grad():
             again = self.outputs(self.start, self._few)
         if not torch.equal(again, self._first):
@@ -245,7 +245,7 @@ def _free_padding(module: nn.Module) -> dict[str, tuple[int, Tensor]]:
     """
     names = [name for name, _ in module.named_parameters(remove_duplicate=False)]
     unique = {id(p): name for name, p in module.named_parameters()}
-    found: dict[str, tuple[int, Tensor]] = {}
+    padding: dict[str, tuple[int, Tensor]] = {}
     for layer in module.modules():
         if not isinstance(layer, nn.Embedding) or layer.padding_idx is None:
             continue
@@ -253,9 +253,9 @@ def _free_padding(module: nn.Module) -> dict[str, tuple[int, Tensor]]:
         uses = sum(module.get_parameter(n) is layer.weight for n in names)
         if uses == 1 and layer.weight.requires_grad:
             row = layer.padding_idx
-            found[own] = (row, layer.weight.detach()[row].clone())
+            padding[own] = (row, layer.weight.detach()[row].clone())
         layer.padding_idx = None
-    return found
+    return padding
 
 
 def _set_in_place(module: nn.Module, names: list[str], value: bool) -> None:

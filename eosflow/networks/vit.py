@@ -40,7 +40,6 @@ class ViTSettings(images.ImageSettings):
     heads: int = Field(4, description="attention heads of each block, which share the width", ge=1)
 
     def packages(self) -> Mapping[str, str]:
-        """The library that the network is of."""
         return {"transformers": "sst"}
 
     def least_side(self) -> int:
@@ -77,14 +76,12 @@ class ViTSettings(images.ImageSettings):
         return first + self.depth * block + norm + images.dense(w, outputs)
 
     def describe(self) -> str:
-        """Such as `ViT of 6 blocks of width 64, 4 heads, patches of 4 × 4`."""
         blocks = "1 block" if self.depth == 1 else f"{self.depth} blocks"
         heads = "1 head" if self.heads == 1 else f"{self.heads} heads"
         side = f"{self.patch} × {self.patch}"
         return f"ViT of {blocks} of width {self.width}, {heads}, patches of {side}"
 
     def build(self, shape: Shape, outputs: int) -> ModuleNetwork:
-        """The network itself. Raises: UserError where `transformers` is not installed."""
         with needs("transformers", "sst", "the network vit"):
             return _network(self, shape, outputs)
 
@@ -131,7 +128,7 @@ def _network(settings: ViTSettings, shape: Shape, outputs: int) -> ModuleNetwork
             return sdpa_kernel(SDPBackend.MATH)
 
         def numbers(self) -> int:
-            """Those of the submodules, and what attention holds between them."""
+            """Numbers that the submodules put out, and what attention holds between them."""
             rows, columns = settings._patches(shape)
             tokens = rows * columns + 1
             inside = 2 * settings.heads * tokens**2 + tokens * settings.width

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+import torch
 from torch import Tensor
 
 from eosflow.networks.base import Network
@@ -36,20 +37,35 @@ class PerExampleGrams:
 class Evaluation(ABC):
     """𝓛 at one θ (P,): `loss` and `accuracy` are floats, `gradient` is ∇𝓛 (P,).
 
-    `accuracy` is the share of examples whose largest output is that of their class; NaN where the
-    targets are not classes. `trackers`, where a monitor looks at one θ after another, hold the
-    eigenpairs of the last look, by matrix and number: searches begin there.
+    `accuracy` is the share of examples whose largest output is that of their class; NaN if the
+    targets are not classes. `trackers`, if a monitor evaluates one θ after another, hold the
+    eigenpairs found last, by matrix and number: searches begin there.
     """
 
+    objective: Objective
     theta: Tensor
     loss: float
     accuracy: float
     gradient: Tensor
     trackers: dict[tuple[str, int], Tracker] | None = None
 
-    @abstractmethod
     def product(self, matrix: Matrix, block: Tensor, out: Tensor | None = None) -> Tensor:
-        """𝓗V, GV or RV for V (P, k), with contiguous columns, in `out` if given (E1–E3)."""
+        """𝓗V, GV or RV for V (P, k), with contiguous columns, in `out` if given (E1–E3).
+
+        Columns of V should be contiguous (`block.T.is_contiguous()`); otherwise one copy is made.
+        The product is taken in the block's precision, which need not be that of θ.
+        """
+        rows = block.T.contiguous()  # (k, P), no copy for contiguous columns
+        result = torch.empty_like(rows) if out is None else out.T
+        result.zero_()
+        self._add_product(matrix, rows, result)
+        if self.objective.weight_decay and matrix == "hessian":
+            result.add_(rows, alpha=self.objective.weight_decay)
+        return result.T
+
+    @abstractmethod
+    def _add_product(self, matrix: Matrix, rows: Tensor, result: Tensor) -> None:
+        """Add the products with the rows (k, P), without weight decay, to the result (k, P)."""
 
     def hessian(self, block: Tensor, out: Tensor | None = None) -> Tensor:
         """𝓗V for V (P, k). Implements: E1."""
@@ -129,8 +145,8 @@ class Objective(ABC):
 
     @abstractmethod
     def per_example_numbers(self) -> int:
-        """Numbers that `pieces` holds in memory for one example; callers choose their chunks."""
+        """Numbers that `per_example_grams` holds for one example; callers choose their chunks."""
 
     @abstractmethod
     def batch(self, rows: Tensor) -> Objective:
-        """The same loss over the examples `rows` (n,) int64 alone."""
+        """The loss over the examples `rows` (n,) int64 alone."""

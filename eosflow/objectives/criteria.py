@@ -34,7 +34,7 @@ class Criterion:
         return self.value(outputs, targets).sum()
 
     def check(self, targets: Tensor) -> None:
-        """Raises: ValueError where these targets cannot be the criterion's."""
+        """Raises: ValueError if these targets cannot be the criterion's."""
         if targets.is_floating_point() and self.name in OF_CLASSES:
             raise ValueError(
                 f"{self.name} compares classes, whole numbers (N,) int64; these targets are "
@@ -108,7 +108,7 @@ def criterion_of(name: str | Criterion) -> Criterion:
 def accuracy(outputs: Tensor, targets: Tensor) -> float:
     """Share of examples whose largest output (N, C) is that of their class.
 
-    NaN where targets are no classes (N,) of several outputs.
+    NaN if targets are no classes (N,) of several outputs.
     """
     if targets.is_floating_point() or targets.ndim != 1 or outputs.shape[1] == 1:
         return float("nan")

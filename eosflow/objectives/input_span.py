@@ -11,7 +11,7 @@ from eosflow.objectives.mlp import MLPObjective
 
 
 class InputSpan:
-    """The same loss with the first layer's weights in coordinates of the span of the inputs.
+    """An MLP's loss with the first layer's weights in coordinates of the span of the inputs.
 
     Implements: W₁x = (W₁Q)c for inputs X = CQᵀ (N, D), Q (D, N) orthonormal, C (N, N). Gradients
     and images of 𝓗, G and R have their first layer's rows in that span, so eigenvalues, norms and

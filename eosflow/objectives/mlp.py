@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,39 +10,7 @@ from torch import Tensor
 from eosflow.networks.perceptron import MLP
 from eosflow.objectives.base import WORKSPACE_BYTES, Evaluation, Matrix, Objective, PerExampleGrams
 from eosflow.objectives.criteria import accuracy, square_root
-
-
-@dataclass(frozen=True)
-class _Passes:
-    """What a block product reads of some examples (n of them), for l = 1..L−1 in the lists.
-
-    `back` is ∂𝓛/∂z_l, and `bend` is ∂𝓛/∂a_l ∘ φ''/φ', or ∂𝓛/∂a_l ∘ φ'' where the activation gives
-    no ratio; both already divided by N.
-    """
-
-    states: list[Tensor]  # a_0 … a_{L−1}, (n, d_l)
-    slopes: list[Tensor]  # φ'(z_l), (n, d_l)
-    back: list[Tensor]  # l = 1..L, (n, d_l)
-    bend: list[Tensor]  # (n, d_l)
-    outputs: Tensor  # z_L, (n, C)
-
-    def copy_(self, other: _Passes) -> None:
-        """Overwrite all but the inputs a_0 with another's numbers, rounded to this one's dtype."""
-        pairs = [
-            (self.outputs, other.outputs),
-            *zip(self.states[1:], other.states[1:], strict=True),
-        ]
-        for name in ("slopes", "back", "bend"):
-            pairs += zip(getattr(self, name), getattr(other, name), strict=True)
-        for mine, theirs in pairs:
-            mine.copy_(theirs)
-
-    def rows(self, start: int, length: int) -> _Passes:
-        """Views of the examples start … start + length − 1."""
-        part = slice(start, start + length)
-        lists = (self.states, self.slopes, self.back, self.bend)
-        states, slopes, back, bend = ([tensor[part] for tensor in group] for group in lists)
-        return _Passes(states, slopes, back, bend, self.outputs[part])
+from eosflow.objectives.passes import Factors, Passes
 
 
 class MLPObjective(Objective):
@@ -77,10 +44,9 @@ class MLPObjective(Objective):
         return self.criterion.value(outputs, self.targets).sum().item() / self.examples
 
     def batch(self, rows: Tensor) -> MLPObjective:
-        """The same loss over the examples `rows` (n,) int64 alone."""
         data = self.inputs[rows], self.targets[rows]
-        room, decay = self._workspace_bytes, self.weight_decay
-        return MLPObjective(self.network, self.criterion.name, *data, room, decay)
+        limits = self._workspace_bytes, self.weight_decay
+        return MLPObjective(self.network, self.criterion.name, *data, *limits)
 
     def per_example_grams(self, theta: Tensor, start: int, stop: int) -> PerExampleGrams:
         """M_l M_lᵀ = (1 + ‖a_{l−1}‖²) B_l B_lᵀ, layer by layer. Implements: E6–E7."""
@@ -112,18 +78,18 @@ class MLPObjective(Objective):
         squares = torch.stack([state.square().sum(1) for state in states])
         return Factors(outputs, squares, slopes, torch.stack(grams[::-1]))
 
-    def new_passes(self, dtype: torch.dtype) -> _Passes:
+    def new_passes(self, dtype: torch.dtype) -> Passes:
         """Memory for an evaluation."""
         if dtype not in self._inputs:
             self._inputs[dtype] = self.inputs.to(dtype)
         inputs = self._inputs[dtype]
         hidden = self.network.dimensions[1:-1]
         outputs = inputs.new_empty(self.examples, self.network.dimensions[-1])
-        slopes, back, bend, states = (
+        slopes, back, second_order, states = (
             [inputs.new_empty(self.examples, width) for width in hidden] for _ in range(4)
         )
         back.append(torch.empty_like(outputs))
-        return _Passes([inputs, *states], slopes, back, bend, outputs)
+        return Passes([inputs, *states], slopes, back, second_order, outputs)
 
     def chunk_size(self, vectors: int, dtype: torch.dtype) -> int:
         """How many examples a block product with that many vectors takes at once."""
@@ -143,8 +109,8 @@ class MLPObjective(Objective):
         Fresh pages are slow on many machines, slower than the products they would serve.
         """
         widths = self.network.dimensions[1:]
-        bent = () if self.network.activation.ratio else widths[:-1]
-        wanted = (*widths, *bent, max(widths), max(widths))
+        second_terms = () if self.network.activation.ratio else widths[:-1]
+        wanted = (*widths, *second_terms, max(widths), max(widths))
         numbers = [vectors * examples * width for width in wanted]
         flat = self._buffers.get((vectors, dtype))
         if flat is None or flat.numel() < sum(numbers):
@@ -153,32 +119,15 @@ class MLPObjective(Objective):
         *pieces, first, second = torch.split(flat[: sum(numbers)], numbers)
         shaped = [
             piece.view(vectors, examples, width)
-            for piece, width in zip(pieces, (*widths, *bent), strict=True)
+            for piece, width in zip(pieces, (*widths, *second_terms), strict=True)
         ]
         return shaped[: len(widths)], shaped[len(widths) :], first, second
 
 
-@dataclass(frozen=True)
-class Factors:
-    """What the factors of the sharpness are made of, for n examples and l = 1..L.
-
-    outputs z_L (n, C); squares ‖a_{l−1}‖² (L, n); slopes φ'(z_l), L−1 of (n, d_l); grams B_l B_lᵀ
-    (L, n, C, C).
-    """
-
-    outputs: Tensor
-    squares: Tensor
-    slopes: list[Tensor]
-    grams: Tensor
-
-    @property
-    def scales(self) -> Tensor:
-        """1 + ‖a_{l−1}‖² (L, n): the squared norm of what W_l and b_l act on."""
-        return 1 + self.squares
-
-
 class MLPEvaluation(Evaluation):
     """𝓛 of an MLP at one θ, see `Evaluation`."""
+
+    objective: MLPObjective
 
     def __init__(self, objective: MLPObjective, theta: Tensor) -> None:
         self.objective = objective
@@ -214,7 +163,7 @@ class MLPEvaluation(Evaluation):
             affine = passes.states[index + 1]
             torch.addmm(hidden_bias, passes.states[index], hidden_weight.T, out=affine)
             activation.slope(affine, passes.slopes[index])
-            activation.bend(affine, passes.bend[index])
+            activation.second_order(affine, passes.second_order[index])
             activation.value_(affine)
         torch.addmm(bias, passes.states[-1], weight.T, out=passes.outputs)
 
@@ -225,29 +174,20 @@ class MLPEvaluation(Evaluation):
         torch.div(gradient, self.objective.examples, out=passes.back[-1])
         for index in range(network.depth - 1, 0, -1):
             incoming = torch.mm(passes.back[index], layers[index][0], out=passes.back[index - 1])
-            passes.bend[index - 1].mul_(incoming)
+            passes.second_order[index - 1].mul_(incoming)
             incoming.mul_(passes.slopes[index - 1])
 
-    def product(self, matrix: Matrix, block: Tensor, out: Tensor | None = None) -> Tensor:
-        """𝓗V, GV or RV for V (P, k) in one pass of matrix products over all k columns.
+    def _add_product(self, matrix: Matrix, rows: Tensor, result: Tensor) -> None:
+        """One pass of matrix products over all k rows.
 
-        Implements: E1–E3 by Pearlmutter's forward-over-reverse derivative, in closed form for
-        this network. Columns should be contiguous (`block.T.is_contiguous()`); otherwise one copy
-        is made. The product is taken in the block's precision, which need not be that of θ.
-        Returns (P, k) with contiguous columns, in `out` if given.
+        Implements: E1–E3 by Pearlmutter's forward-over-reverse derivative, in closed form.
         """
-        rows = block.T.contiguous()  # (k, P), no copy for contiguous columns
-        result = torch.empty_like(rows) if out is None else out.T
-        result.zero_()
-        theta, passes = self._in_precision(block.dtype)
-        length = self.objective.chunk_size(len(rows), block.dtype)
+        theta, passes = self._in_precision(rows.dtype)
+        length = self.objective.chunk_size(len(rows), rows.dtype)
         for start in range(0, self.objective.examples, length):
             self._chunk_product(matrix, theta, passes.rows(start, length), rows, result)
-        if self.objective.weight_decay and matrix == "hessian":
-            result.add_(rows, alpha=self.objective.weight_decay)
-        return result.T
 
-    def _in_precision(self, dtype: torch.dtype) -> tuple[Tensor, _Passes]:
+    def _in_precision(self, dtype: torch.dtype) -> tuple[Tensor, Passes]:
         if dtype not in self._rounded:
             passes = self.objective.new_passes(dtype)
             passes.copy_(self._passes)
@@ -255,13 +195,15 @@ class MLPEvaluation(Evaluation):
         return self._rounded[dtype]
 
     def _chunk_product(
-        self, matrix: Matrix, theta: Tensor, chunk: _Passes, rows: Tensor, result: Tensor
+        self, matrix: Matrix, theta: Tensor, chunk: Passes, rows: Tensor, result: Tensor
     ) -> None:
         vectors, examples = len(rows), len(chunk.outputs)
         layers = self.objective.network.layers(theta)
         tangent_layers = self.objective.network.layers(rows)
-        tangents, bent, first, second = self.objective.buffers(vectors, examples, rows.dtype)
-        _push_forward(chunk, layers, tangent_layers, tangents, bent)
+        tangents, second_terms, first, second = self.objective.buffers(
+            vectors, examples, rows.dtype
+        )
+        _push_forward(chunk, layers, tangent_layers, tangents, second_terms)
         if matrix == "residual":
             back_tangent = tangents[-1].zero_()
         else:
@@ -288,23 +230,23 @@ class MLPEvaluation(Evaluation):
             back_tangent = incoming.mul_(chunk.slopes[index - 1])
             if matrix == "gauss_newton":
                 continue
-            if bent:
-                back_tangent.add_(bent[index - 1])
+            if second_terms:
+                back_tangent.add_(second_terms[index - 1])
             else:
-                bend = chunk.bend[index - 1].expand_as(incoming)
-                back_tangent.addcmul_(bend, tangents[index - 1])
+                second_order = chunk.second_order[index - 1].expand_as(incoming)
+                back_tangent.addcmul_(second_order, tangents[index - 1])
 
 
 def _push_forward(
-    chunk: _Passes,
+    chunk: Passes,
     layers: list[tuple[Tensor, Tensor]],
     tangent_layers: list[tuple[Tensor, Tensor]],
     tangents: list[Tensor],
-    bent: list[Tensor],
+    second_terms: list[Tensor],
 ) -> None:
     """ȧ_1 … ȧ_{L−1}, ż_L into `tangents`: ż_l = W_l ȧ_{l−1} + Ẇ_l a_{l−1} + ḃ_l, ȧ_l = φ' ∘ ż_l.
 
-    Where there is room in `bent`, also ∂𝓛/∂a_l ∘ φ'' ∘ ż_l, before φ' is multiplied in.
+    Where there is room in `second_terms`, also ∂𝓛/∂a_l ∘ φ'' ∘ ż_l, before φ' is multiplied in.
     """
     for index, tangent in enumerate(tangents):
         weight_tangent, bias_tangent = tangent_layers[index]
@@ -318,6 +260,6 @@ def _push_forward(
         for j in range(len(tangent)):
             tangent[j].addmm_(chunk.states[index], weight_tangent[j].T)
         if index < len(tangents) - 1:
-            if bent:
-                torch.mul(tangent, chunk.bend[index], out=bent[index])
+            if second_terms:
+                torch.mul(tangent, chunk.second_order[index], out=second_terms[index])
             tangent.mul_(chunk.slopes[index])

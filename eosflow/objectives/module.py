@@ -41,7 +41,6 @@ class ModuleObjective(Objective):
         self._numbers = network.numbers()
 
     def evaluate(self, theta: Tensor) -> ModuleEvaluation:
-        """Loss, accuracy and gradient at θ (P,)."""
         return ModuleEvaluation(self, theta)
 
     @torch.no_grad()
@@ -54,13 +53,12 @@ class ModuleObjective(Objective):
         return total / self.examples
 
     def batch(self, rows: Tensor) -> ModuleObjective:
-        """The same loss over the examples `rows` (n,) int64 alone."""
         chosen = rows.to(self.inputs.device)
         data = self.inputs[chosen], self.targets[chosen]
         kind, decay = type(self), self.weight_decay
         return kind(self.network, self.criterion, *data, self._workspace_bytes, decay)
 
-    def room(self, theta: Tensor) -> int:
+    def examples_at_once(self, theta: Tensor) -> int:
         """Examples, each with one tangent, that fit the workspace in θ's dtype; at least one."""
         return max(1, self._workspace_bytes // (COPIES * self._numbers * theta.element_size()))
 
@@ -69,7 +67,7 @@ class ModuleObjective(Objective):
 
         `columns` is how many tangents each of them carries.
         """
-        length = max(1, min(self.examples, self.room(theta) // columns))
+        length = max(1, min(self.examples, self.examples_at_once(theta) // columns))
         for start in range(0, self.examples, length):
             part = slice(start, start + length)
             yield to_like(self.inputs[part], theta), self.targets[part].to(theta.device)
@@ -77,17 +75,22 @@ class ModuleObjective(Objective):
     def per_example_grams(self, theta: Tensor, start: int, stop: int) -> PerExampleGrams:
         """M_l M_lᵀ from the Jacobians of single examples. Implements: E4."""
         inputs = to_like(self.inputs[start:stop], theta)
-
-        def outputs_of(parameters: Tensor, example: Tensor) -> Tensor:
-            return self.network.outputs(parameters, example[None])[0]
-
-        jacobians = vmap(jacrev(outputs_of), in_dims=(None, 0))(theta, inputs)  # [n, C, P]
+        jacobians = self._jacobians(theta, inputs)
         with torch.no_grad():
             outputs = self.network.outputs(theta, inputs)
         targets = self.targets[start:stop].to(theta.device)
         m = square_root(self.criterion.hessian(outputs, targets)) @ jacobians
         grams = [m[..., group] @ m[..., group].mT for group in self.network.groups]
         return PerExampleGrams(outputs, torch.stack(grams))
+
+    def _jacobians(self, theta: Tensor, inputs: Tensor) -> Tensor:
+        """∂z/∂θ (n, C, P) of each example, of all at once."""
+
+        def outputs_of(parameters: Tensor, example: Tensor) -> Tensor:
+            return self.network.outputs(parameters, example[None])[0]
+
+        jacobians: Tensor = vmap(jacrev(outputs_of), in_dims=(None, 0))(theta, inputs)
+        return jacobians
 
     def per_example_numbers(self) -> int:
         """Two Jacobians, and what the network holds for each output."""
@@ -98,6 +101,8 @@ class ModuleObjective(Objective):
 
 class ModuleEvaluation(Evaluation):
     """𝓛 of a module at one θ, see `Evaluation`."""
+
+    objective: ModuleObjective
 
     def __init__(self, objective: ModuleObjective, theta: Tensor) -> None:
         self.objective = objective
@@ -123,24 +128,18 @@ class ModuleEvaluation(Evaluation):
             self.loss += decay / 2 * theta.square().sum().item()
             self.gradient.add_(theta, alpha=decay)
 
-    def product(self, matrix: Matrix, block: Tensor, out: Tensor | None = None) -> Tensor:
-        """𝓗V, GV or RV for V (P, k), all columns at once: what they share is computed once.
+    def _add_product(self, matrix: Matrix, rows: Tensor, result: Tensor) -> None:
+        """All rows at once: what they share is computed once.
 
-        Implements: E1 by the derivative of the gradient along each column; E2 as Jᵀ H_ℓ J v; E3 as
-        the Hessian of Σ_c g_c z_c with g = ∂ℓ/∂z frozen. In the block's precision.
+        Implements: E1 by the derivative of the gradient along each row; E2 as Jᵀ H_ℓ J v; E3 as
+        the Hessian of Σ_c g_c z_c with g = ∂ℓ/∂z frozen.
         """
-        rows = block.T.contiguous()
-        result = torch.empty_like(rows) if out is None else out.T
-        result.zero_()
-        theta = self.theta.to(block.dtype)
-        room = self.objective.room(theta)
+        theta = self.theta.to(rows.dtype)
+        at_once = self.objective.examples_at_once(theta)
         for inputs, targets in self.objective.chunks(theta, len(rows)):
             apply = self._linear(matrix, theta, inputs, targets)
-            result += vmap(apply, chunk_size=room)(rows)
+            result += vmap(apply, chunk_size=at_once)(rows)
         result /= self.objective.examples
-        if self.objective.weight_decay and matrix == "hessian":
-            result.add_(rows, alpha=self.objective.weight_decay)
-        return result.T
 
     def _linear(
         self, matrix: Matrix, theta: Tensor, inputs: Tensor, targets: Tensor

@@ -6,11 +6,8 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from torch.func import jacrev, vmap
 
-from eosflow.networks.module import to_like
-from eosflow.objectives.base import Matrix, PerExampleGrams
-from eosflow.objectives.criteria import square_root
+from eosflow.objectives.base import Matrix
 from eosflow.objectives.module import ModuleEvaluation, ModuleObjective
 
 # Chunks of the workspace whose graphs are kept between products; beyond, each product makes them.
@@ -29,30 +26,14 @@ class ReverseObjective(ModuleObjective):
     """
 
     def evaluate(self, theta: Tensor) -> ReverseEvaluation:
-        """Loss, accuracy and gradient at θ (P,)."""
         return ReverseEvaluation(self, theta)
-
-    def per_example_grams(self, theta: Tensor, start: int, stop: int) -> PerExampleGrams:
-        """M_l M_lᵀ from the Jacobians of single examples. Implements: E4."""
-        inputs = to_like(self.inputs[start:stop], theta)
-        with torch.no_grad():
-            outputs = self.network.outputs(theta, inputs)
-        targets = self.targets[start:stop].to(theta.device)
-        roots = square_root(self.criterion.hessian(outputs, targets))
-        m = roots @ self._jacobians(theta, inputs)
-        grams = [m[..., group] @ m[..., group].mT for group in self.network.groups]
-        return PerExampleGrams(outputs, torch.stack(grams))
 
     def _jacobians(self, theta: Tensor, inputs: Tensor) -> Tensor:
         """∂z/∂θ (n, C, P) of each example: of all at once where that gives what one alone does."""
         first = self._jacobian(theta, inputs[:1])
-
-        def outputs_of(parameters: Tensor, example: Tensor) -> Tensor:
-            return self.network.outputs(parameters, example[None])[0]
-
         if self.scratch("maps", lambda: [True])[0]:
             try:
-                together: Tensor = vmap(jacrev(outputs_of), in_dims=(None, 0))(theta, inputs)
+                together = super()._jacobians(theta, inputs)
                 if (together[0] - first).norm() <= SAME_JACOBIAN * first.norm():
                     return together
             except (RuntimeError, NotImplementedError, ValueError, TypeError):
@@ -79,23 +60,17 @@ class ReverseEvaluation(ModuleEvaluation):
     objective: ReverseObjective
     _graphs: tuple[tuple[Matrix, torch.dtype], list[Product]] | None = None
 
-    def product(self, matrix: Matrix, block: Tensor, out: Tensor | None = None) -> Tensor:
-        """𝓗V, GV or RV for V (P, k), in the block's precision.
+    def _add_product(self, matrix: Matrix, rows: Tensor, result: Tensor) -> None:
+        """Row by row, in the rows' precision.
 
         Implements: E1 as the derivative of ∇𝓛·v; E2 as Jᵀ H_ℓ J v, J v as the derivative of Jᵀu in
         u; E3 as E1 of Σ_c g_c z_c with g = ∂ℓ/∂z frozen. The graph of what is differentiated is
-        kept for the next product with the same matrix where it fits.
+        kept for the next product with the same matrix if it fits.
         """
-        rows = block.T.contiguous()
-        result = torch.empty_like(rows) if out is None else out.T
-        result.zero_()
-        for product in self._products(matrix, block.dtype):
+        for product in self._products(matrix, rows.dtype):
             for row, total in zip(rows, result, strict=True):
                 total += product(row)
         result /= self.objective.examples
-        if self.objective.weight_decay and matrix == "hessian":
-            result.add_(rows, alpha=self.objective.weight_decay)
-        return result.T
 
     def _products(self, matrix: Matrix, dtype: torch.dtype) -> Iterator[Product]:
         """v ↦ the product with the sum over a chunk of examples, of each chunk."""
@@ -104,7 +79,7 @@ class ReverseEvaluation(ModuleEvaluation):
             return
         self._graphs = None
         theta = self.theta.to(dtype)
-        keep = self.objective.examples <= KEPT_CHUNKS * self.objective.room(theta)
+        keep = self.objective.examples <= KEPT_CHUNKS * self.objective.examples_at_once(theta)
         kept: list[Product] = []
         for inputs, targets in self.objective.chunks(theta):
             product = self._product(matrix, theta, inputs, targets)
@@ -152,8 +127,8 @@ def _grad(
     """The derivative of value · vector; zeros where it does not depend on the variable."""
     if not value.requires_grad:
         return torch.zeros_like(variable)
-    (found,) = torch.autograd.grad(
+    (derivative,) = torch.autograd.grad(
         value, variable, vector, create_graph=graph, retain_graph=graph or retain,
         materialize_grads=True,
     )  # fmt: skip
-    return found
+    return derivative

@@ -69,14 +69,14 @@ class CurvatureGraph:
                 ]
             for row, (i, j) in enumerate(pairs(count)):
                 if images[j].requires_grad:
-                    (found,) = torch.autograd.grad(
+                    (slope,) = torch.autograd.grad(
                         images[j],
                         variable,
                         vectors[:, i],
                         retain_graph=True,
                         materialize_grads=True,
                     )
-                    total[row] += found
+                    total[row] += slope
         return total
 
     def _gradient(self, chunk: int) -> tuple[Tensor, Tensor]:

@@ -132,7 +132,7 @@ def _settled(loss: Loss, dtype: torch.dtype) -> Loss:
 def _labels_for(loss: Loss, outputs: Tensor, labels: Tensor) -> Callable[[Tensor], Tensor]:
     """How labels are given to the loss: as they are; else as real numbers, in the outputs' shape.
 
-    Raises: UserError where it takes them in no way, or depends on parameters.
+    Raises: UserError if it takes them in no way, or depends on parameters.
     """
     ways: list[Callable[[Tensor], Tensor]] = [lambda y: y]
     if not labels.is_floating_point():
@@ -146,11 +146,11 @@ def _labels_for(loss: Loss, outputs: Tensor, labels: Tensor) -> Callable[[Tensor
             with warnings.catch_warnings():
                 # Of shapes that torch would broadcast against each other, N × N numbers.
                 warnings.filterwarnings("error", "Using a target size")
-                found = loss(outputs.detach(), way(labels))
+                value = loss(outputs.detach(), way(labels))
         except Exception as error:
             errors.append(error)
             continue
-        _check_values(found, len(outputs))
+        _check_values(value, len(outputs))
         return way
     words = str(errors[0]).splitlines()[0]
     remedy = (
@@ -164,24 +164,24 @@ def _labels_for(loss: Loss, outputs: Tensor, labels: Tensor) -> Callable[[Tensor
     ) from errors[0]
 
 
-def _check_values(found: Tensor, examples: int) -> None:
-    if not isinstance(found, Tensor):
-        raise UserError(f"The loss gives {type(found).__name__}; it must give a tensor.")
-    if found.requires_grad:
+def _check_values(value: Tensor, examples: int) -> None:
+    if not isinstance(value, Tensor):
+        raise UserError(f"The loss gives {type(value).__name__}; it must give a tensor.")
+    if value.requires_grad:
         raise UserError(
             "The loss depends on parameters, besides the outputs: its gradient in the outputs "
             "would leave that part out. For a penalty (λ/2)‖θ‖² give weight_decay=λ, and the loss "
             "without it; parameters of the loss itself must not require a gradient."
         )
-    if found.numel() != 1 and (found.ndim == 0 or len(found) != examples):
+    if value.numel() != 1 and (value.ndim == 0 or len(value) != examples):
         raise UserError(
-            f"The loss gives shape {tuple(found.shape)} for {examples} examples; it must give the "
+            f"The loss gives shape {tuple(value.shape)} for {examples} examples; it must give the "
             "mean over them, or numbers for each."
         )
 
 
 def _check_twice(mean: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, labels: Tensor) -> None:
-    """Raises: UserError where the loss has no second derivative, or one that is wrong.
+    """Raises: UserError if the loss has no second derivative, or one that is wrong.
 
     It is compared with differences of gradients, at two sizes: a kink spoils one.
     """

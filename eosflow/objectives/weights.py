@@ -23,7 +23,7 @@ def weights_of(mean: Mean, outputs: Callable[[slice], Tensor], labels: Tensor) -
     outputs that noise has moved away from any minimum. Examples are taken in parts, each with one
     reference example that all parts share.
 
-    Raises: UserError where the loss is no such mean.
+    Raises: UserError if the loss is no such mean.
     """
     parts = [slice(start, start + ROWS) for start in range(0, len(labels), ROWS)]
     noisy = _Noisy(outputs)
@@ -33,12 +33,12 @@ def weights_of(mean: Mean, outputs: Callable[[slice], Tensor], labels: Tensor) -
         return None
     reference = int(first.argmax())
     z, y = noisy(parts[0])[reference], labels[reference]
-    found = []
+    relative = []
     for part in parts:
         rows, given = noisy(part), labels[part]
         together = shares(mean, torch.cat([rows, z[None]]), torch.cat([given, y[None]]))
-        found.append(together[:-1] / together[-1])
-    weights = torch.cat(found)
+        relative.append(together[:-1] / together[-1])
+    weights = torch.cat(relative)
     return weights / weights.mean()
 
 
@@ -56,7 +56,7 @@ class _Noisy:
 
 
 def shares(mean: Mean, outputs: Tensor, labels: Tensor) -> Tensor:
-    """wᵢ/Σw (n,) of these examples. Raises: UserError where there are no such numbers."""
+    """wᵢ/Σw (n,) of these examples. Raises: UserError if there are no such numbers."""
     value, whole = _slope(mean, outputs, labels)
     numbers = range(len(outputs))
     singles = [_slope(mean, outputs[i : i + 1], labels[i : i + 1]) for i in numbers]
@@ -66,18 +66,18 @@ def shares(mean: Mean, outputs: Tensor, labels: Tensor) -> Tensor:
     # An example that is ignored has no loss (0/0), and moves nothing.
     alone = torch.where(still[:, None], 0.0, slopes)
     squares = alone.square().sum(1)
-    found = torch.where(squares > 0, (whole * alone).sum(1) / squares, 0.0)
-    rest = (whole - found[:, None] * alone).norm()
+    parts = torch.where(squares > 0, (whole * alone).sum(1) / squares, 0.0)
+    rest = (whole - parts[:, None] * alone).norm()
     tolerance = _tolerance(outputs)
-    total, count = found.sum(), len(outputs)
-    mixed = torch.where(found > 0, found * losses, 0.0).sum()
-    of_mean = rest <= tolerance * whole.norm() and found.min() >= 0
+    total, count = parts.sum(), len(outputs)
+    mixed = torch.where(parts > 0, parts * losses, 0.0).sum()
+    of_mean = rest <= tolerance * whole.norm() and parts.min() >= 0
     if of_mean and (total - count).abs() <= tolerance * count and count > 1:
         raise UserError(
             "The loss adds up the examples, and 𝓛 is their mean: curvature would be "
             f"{count} times that of the mean. Give it reduction='mean'."
         )
-    size = torch.where(found > 0, losses, 0.0).abs().max().clamp(min=1e-30)
+    size = torch.where(parts > 0, losses, 0.0).abs().max().clamp(min=1e-30)
     off = not (mixed - value).abs() <= tolerance * size
     if not of_mean or (total - 1).abs() > tolerance or off:
         raise UserError(
@@ -85,7 +85,7 @@ def shares(mean: Mean, outputs: Tensor, labels: Tensor) -> Tensor:
             "one of pairs of examples, or of a root of the mean: curvature per example is "
             "undefined. Take a loss that is such a mean."
         )
-    return found
+    return parts
 
 
 def _uniform(mean: Mean, outputs: Tensor, labels: Tensor) -> bool:

@@ -8,9 +8,35 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from eosflow.networks.module import ModuleNetwork
+from eosflow.objectives.base import Objective
 from eosflow.spectra.randomness import generator
+from eosflow.storage.errors import UserError
 
 PADDING = 4  # pixels of value 0 on each side: black, or for standardised inputs the mean
+
+
+def check_images(objective: Objective, setting: str) -> None:
+    """Raises: UserError if the network does not read images, which `setting` would change."""
+    if len(_shape(objective)) != 3:
+        raise UserError(
+            f"{setting} changes images, and the network does not read inputs as (channels, height, "
+            "width): take one that does, such as cnn, or leave it out."
+        )
+
+
+def augmented(batch: Objective, rows: Tensor, examples: int, seed: int, epoch: int) -> Objective:
+    """The batch of the examples `rows` (n,), with its images cropped and flipped."""
+    images = batch.inputs.reshape(len(rows), *_shape(batch))
+    changed = crop_and_flip(images, rows, examples, seed, epoch)
+    batch.inputs = changed.reshape(batch.inputs.shape)
+    return batch
+
+
+def _shape(objective: Objective) -> tuple[int, ...]:
+    """The shape of one input as the network reads it; empty for one that takes plain numbers."""
+    network = objective.network
+    return network.shape if isinstance(network, ModuleNetwork) else ()
 
 
 def crop_and_flip(images: Tensor, rows: Tensor, examples: int, seed: int, epoch: int) -> Tensor:

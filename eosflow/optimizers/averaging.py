@@ -43,7 +43,7 @@ class SWA(GradientDescent):
         return super().vectors_held(outputs) + 3.0
 
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
-        """Also `weights`, w (P,)."""
+        """The state of gradient descent, and `weights`, w (P,)."""
         return {**super().init(objective, theta, seed), "weights": theta}
 
     def step(

@@ -28,8 +28,7 @@ class Step:
 
     `theta` (P,) is where it leads and `state` what the next step needs; `step_size` is by how much
     the flow time goes on; `facts` are the further columns of the trajectory, as `columns` names
-    them. `point` is the objective at `theta`, if the step had to look at it: the loop then need not
-    evaluate it again.
+    them. `evaluation` is that at `theta`, if the step took one, so that the loop need not.
     """
 
     theta: Tensor
@@ -50,7 +49,7 @@ class Optimizer(Plugin, ABC):
     is `rotation_equivariant` the path is the same in any orthonormal coordinates of θ, and a run
     may be trained in fewer of them, see `eosflow.objectives.input_span`.
     `transient` is how many iterations at the start are no part of any analysis, for their steps are
-    too long for what they follow: 10 as in the paper, 0 where the error is controlled. `version` is
+    too long for what they follow: 10 as in the paper, 0 if the error is controlled. `version` is
     raised when the numbers move; only the runs of this optimizer are then made again.
     """
 
@@ -124,8 +123,7 @@ class Optimizer(Plugin, ABC):
         state: State,
         max_flow_time: float = math.inf,
     ) -> Step | None:
-        """One step from a point of the objective; None if no step can be taken (diverged).
+        """One step from an evaluation of the objective; None if there is none (diverged).
 
-        `room` is the flow time left to where the path must stop exactly: no step of a flow is
-        longer. Others need not look at it.
+        No step of a flow is longer than `max_flow_time`, where the path must stop exactly.
         """

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from eosflow.networks.base import NetworkSettings, Shape
+    from eosflow.objectives.base import Objective
 
 # All that the next draw depends on; JSON can hold it.
 State = Mapping[str, int]
@@ -48,10 +49,10 @@ class Batches(Plugin, ABC):
         """The batches in words, for the report."""
 
     @abstractmethod
-    def init(self, examples: int, seed: int) -> State:
-        """The state before the first draw from N examples.
+    def init(self, objective: Objective, seed: int) -> State:
+        """The state before the first draw from the objective's examples.
 
-        Raises: UserError for batches of more examples than there are.
+        Raises: UserError for batches that these examples cannot have.
         """
 
     @abstractmethod
@@ -65,16 +66,9 @@ class Batches(Plugin, ABC):
         None stands for all N examples in their order.
         """
 
-    def augments(self) -> bool:
-        """Whether `augmented` changes anything."""
-        return False
-
-    def augmented(self, images: Tensor, rows: Tensor, state: State) -> Tensor:
-        """The batch's images (n, C, H, W) as the step sees them; `state` is that before its draw.
-
-        Called only where `augments` says so.
-        """
-        return images
+    def of(self, objective: Objective, rows: Tensor, state: State) -> Objective:
+        """The loss that a step sees: of these rows (n,); `state` is that before their draw."""
+        return objective.batch(rows.to(objective.inputs.device))
 
 
 class FullBatch(Batches):
@@ -84,14 +78,12 @@ class FullBatch(Batches):
     whole: ClassVar[bool] = True
 
     def describe(self) -> str:
-        """`all examples`."""
         return "all examples"
 
     def steps_per_epoch(self, examples: int) -> int:
-        """1."""
         return 1
 
-    def init(self, examples: int, seed: int) -> State:
+    def init(self, objective: Objective, seed: int) -> State:
         """An empty state: every draw is the same."""
         return {}
 
@@ -100,17 +92,34 @@ class FullBatch(Batches):
         return None, state
 
 
-class Shuffled(Batches):
+class _Random(Batches):
+    """Batches of one size."""
+
+    size: int = Field(description="examples per batch", ge=1, examples=[4])
+
+    def steps_per_epoch(self, examples: int) -> int:
+        return math.ceil(examples / self.size)
+
+    def init(self, objective: Objective, seed: int) -> State:
+        """`examples` and `seed`."""
+        if self.size > objective.examples:
+            raise UserError(
+                f"The batch size is {self.size}, but there are only {objective.examples} examples: "
+                f"choose a size of at most {objective.examples}."
+            )
+        return {"examples": objective.examples, "seed": seed}
+
+
+class Shuffled(_Random):
     """Every example once per epoch, in a new order in each, and if wanted changed at random.
 
-    The last batch of an epoch is smaller where the size does not divide N. Only the steps see
-    changed images, and the loss and accuracy of a step in the trajectory are of them; snapshots,
-    target losses and all measurements are of the images as they are.
+    The last batch of an epoch is smaller if the size does not divide N. Only the steps see changed
+    images, and the loss and accuracy of a step in the trajectory are of them; snapshots, target
+    losses and all measurements are of the images as they are.
     """
 
     name: ClassVar[str] = "shuffled"
 
-    size: int = Field(description="examples per batch", ge=1, examples=[4])
     augment: Literal["none", "crop-and-flip"] = Field(
         "none",
         description="crop-and-flip: each image is padded by 4 pixels, cropped at random and "
@@ -118,37 +127,26 @@ class Shuffled(Batches):
     )
 
     def describe(self) -> str:
-        """Such as `batches of 128 in a new order every epoch`."""
         words = f"batches of {self.size} in a new order every epoch"
-        return f"{words}, images cropped and flipped at random" if self.augments() else words
+        changed = self.augment != "none"
+        return f"{words}, images cropped and flipped at random" if changed else words
 
     def why_not(self, network: NetworkSettings, shape: Shape, examples: int) -> str:
-        """Also because what is to be augmented are no images."""
-        if self.augments() and not (network.reads == "images" and len(shape) == 3):
+        """Why such batches cannot be had, as when what is to be augmented are no images."""
+        if self.augment != "none" and not (network.reads == "images" and len(shape) == 3):
             return (
                 "augment is for images (channels, height, width), which the network "
                 f"{network.name} does not read; take one that does, such as cnn, or augment: none."
             )
         return super().why_not(network, shape, examples)
 
-    def augments(self) -> bool:
-        """Where `augment` is not none."""
-        return self.augment != "none"
+    def init(self, objective: Objective, seed: int) -> State:
+        """`examples`, `seed`, and the next row: `position` in `epoch`."""
+        if self.augment != "none":
+            from eosflow.optimizers.augmentation import check_images
 
-    def augmented(self, images: Tensor, rows: Tensor, state: State) -> Tensor:
-        """Each image cropped and flipped, by the seed, the epoch and its row."""
-        from eosflow.optimizers.augmentation import crop_and_flip
-
-        return crop_and_flip(images, rows, *(state[name] for name in ("examples", "seed", "epoch")))
-
-    def steps_per_epoch(self, examples: int) -> int:
-        """⌈N/size⌉."""
-        return math.ceil(examples / self.size)
-
-    def init(self, examples: int, seed: int) -> State:
-        """`examples` and `seed`, and the place: `position` in `epoch`. Raises: as `Batches`."""
-        _check(self.size, examples)
-        return {"examples": examples, "seed": seed, "epoch": 0, "position": 0}
+            check_images(objective, f"augment: {self.augment} of the batches")
+        return {**super().init(objective, seed), "epoch": 0, "position": 0}
 
     def draw(self, state: State) -> tuple[Tensor | None, State]:
         """The next `size` rows (n,) of the epoch's order, or what is left of it."""
@@ -157,29 +155,29 @@ class Shuffled(Batches):
         # A copy: the order itself is shared by all draws of the epoch.
         rows = _order(examples, state["seed"], epoch)[start:stop].clone()
         ended = stop == examples
-        place = {"epoch": epoch + ended, "position": 0 if ended else stop}
-        return rows, {**state, **place}
+        return rows, {**state, "epoch": epoch + ended, "position": 0 if ended else stop}
+
+    def of(self, objective: Objective, rows: Tensor, state: State) -> Objective:
+        """The loss of the rows, with each image cropped and flipped by seed, epoch and row."""
+        batch = super().of(objective, rows, state)
+        if self.augment == "none":
+            return batch
+        from eosflow.optimizers.augmentation import augmented
+
+        return augmented(batch, rows, state["examples"], state["seed"], state["epoch"])
 
 
-class WithReplacement(Batches):
+class WithReplacement(_Random):
     """Independent draws, each example as likely as any other, also within one batch."""
 
     name: ClassVar[str] = "with-replacement"
 
-    size: int = Field(description="examples per batch", ge=1, examples=[4])
-
     def describe(self) -> str:
-        """Such as `batches of 128 drawn with replacement`."""
         return f"batches of {self.size} drawn with replacement"
 
-    def steps_per_epoch(self, examples: int) -> int:
-        """⌈N/size⌉."""
-        return math.ceil(examples / self.size)
-
-    def init(self, examples: int, seed: int) -> State:
-        """`examples` and `seed`, and the number of draws so far, `draws`. Raises: as `Batches`."""
-        _check(self.size, examples)
-        return {"examples": examples, "seed": seed, "draws": 0}
+    def init(self, objective: Objective, seed: int) -> State:
+        """`examples`, `seed`, and the number of draws so far, `draws`."""
+        return {**super().init(objective, seed), "draws": 0}
 
     def draw(self, state: State) -> tuple[Tensor | None, State]:
         """Rows (size,), each uniform in 0 … N − 1."""
@@ -206,11 +204,3 @@ def _order(examples: int, seed: int, epoch: int) -> Tensor:
     from eosflow.spectra.randomness import generator
 
     return torch.randperm(examples, generator=generator(seed, f"order of epoch {epoch}"))
-
-
-def _check(size: int, examples: int) -> None:
-    if size > examples:
-        raise UserError(
-            f"The batch size is {size}, but there are only {examples} examples: "
-            f"choose a size of at most {examples}."
-        )

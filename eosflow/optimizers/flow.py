@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, cast
 from pydantic import Field, model_validator
 
 from eosflow.optimizers.base import Optimizer, State, Step
-from eosflow.storage.columns import Column, Columns, counted
+from eosflow.storage.columns import Column, Columns, count, counted, flag
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from eosflow.objectives.base import Evaluation, Objective
-    from eosflow.spectra.eigenpairs import EigenPairs, Workspace
+    from eosflow.spectra.eigenpairs import EigenPairs
 
 # The first block of eigenpairs starts from noise; the bound on products is this much wider there.
 FIRST_STEP_FACTOR = 10
@@ -36,8 +36,7 @@ def downhill(
 ) -> tuple[Evaluation, float, int] | None:
     """The first of η, η/2, η/4 … whose θ = propose(η) does not raise the loss.
 
-    The flow never raises the loss. A step that does is an error of the discretisation, seen in the
-    first iterations of stiff problems.
+    A step that raises the loss is an error of the discretisation: the flow never does.
 
     Returns: (the point there, η, rejected tries); None after 40 halvings.
     """
@@ -53,12 +52,7 @@ def downhill(
 
 def gradient_of(objective: Objective) -> Callable[[Tensor], Tensor]:
     """θ ↦ ∇𝓛(θ)."""
-
-    def gradient(theta: Tensor) -> Tensor:
-        between = objective.evaluate(theta)
-        return between.gradient
-
-    return gradient
+    return lambda theta: objective.evaluate(theta).gradient
 
 
 class ExponentialEuler(Optimizer):
@@ -73,19 +67,14 @@ class ExponentialEuler(Optimizer):
 
     max_step_size: float = Field(0.01, description="largest step, in gradient-flow time", gt=0)
     eigen_tolerance: float = Field(
-        0.003,
-        description="largest residual of an eigenpair, relative to the sharpness",
-        gt=0,
-        lt=1,
+        0.003, description="largest residual of an eigenpair, relative to the sharpness", gt=0, lt=1
     )
     eigen_dtype: Literal["float32", "float64"] = Field(
-        "float32",
-        description="precision of the search for eigenpairs; all else is float64",
+        "float32", description="precision of the search for eigenpairs; all else is float64"
     )
     max_block_products: int = Field(12, description="most Hessian products per step", ge=1)
 
     def describe(self) -> str:
-        """The optimizer in words, for the report."""
         scheme = self.name.replace("-euler", " Euler").replace("-heun", " Heun")
         return (
             f"{scheme} with steps of at most {self.max_step_size:g}, eigenpairs in "
@@ -102,7 +91,6 @@ class ExponentialEuler(Optimizer):
         return self
 
     def columns(self, parameters: int, outputs: int) -> Columns:
-        """K+1 eigenvalues and how they were found."""
         pairs = counted(min(outputs + 1, parameters))
         return (
             Column(
@@ -113,30 +101,16 @@ class ExponentialEuler(Optimizer):
                 each=pairs,
             ),
             Column("residual", "–", "largest ‖𝓗v − λv‖ / λ₁ of a tracked pair", "–"),
-            Column(
-                "power_iterations",
-                "–",
-                "products of 𝓗 with the block of all K+1 vectors",
-                "products",
-                "int64",
+            count(
+                "power_iterations", "products of 𝓗 with the block of all K+1 vectors", "products"
             ),
-            Column(
-                "converged", "–", "whether that residual met the tolerance", "true or false", "bool"
-            ),
-            Column(
+            flag("converged", "whether that residual met the tolerance"),
+            count(
                 "rejected_steps",
-                "–",
                 "how often the step was halved because it raised the loss",
                 "tries",
-                "int64",
             ),
-            Column(
-                "negative_dominant",
-                "–",
-                "whether the search met an eigenvalue with −λ > λ₁",
-                "true or false",
-                "bool",
-            ),
+            flag("negative_dominant", "whether the search met an eigenvalue with −λ > λ₁"),
         )
 
     def expected_steps(self, flow_time: float) -> float:
@@ -174,21 +148,25 @@ class ExponentialEuler(Optimizer):
     ) -> Step | None:
         """One step of at most min(η_max, 1/|λ_{K+1}|), halved until the loss does not rise."""
         from eosflow.optimizers.integrators import stable_step_size
+        from eosflow.spectra.eigenpairs import Workspace, top_eigenpairs
 
         start = cast("Tensor", state["start"])
-        workspace = self._workspace(objective, start)
-        pairs = self._eigenpairs(evaluation, state, workspace)
+        name = f"eigenpairs {len(start)} {start.dtype}"
+        workspace = objective.scratch(name, lambda: Workspace(start.shape[1], len(start), start))
+        bound = self.max_block_products * (FIRST_STEP_FACTOR if state["steps"] == 0 else 1)
+        tolerance = self.eigen_tolerance
+        pairs = top_eigenpairs(evaluation.hessian, start.T, tolerance, bound, workspace)
         limit = cast(float, state.get("step_limit", math.inf))
         longest = min(stable_step_size(pairs, self.max_step_size), limit)
-        found = downhill(
+        accepted = downhill(
             objective,
             evaluation,
             lambda size: self._advance(objective, evaluation, pairs, size),
             min(longest, max_flow_time),
         )
-        if found is None:
+        if accepted is None:
             return None
-        following, step_size, rejected = found
+        following, step_size, rejected = accepted
         eigenvalues = pairs.values.tolist()
         facts = {
             **{f"eigenvalue_{m}": value for m, value in enumerate(eigenvalues, 1)},
@@ -207,20 +185,6 @@ class ExponentialEuler(Optimizer):
         if rejected or step_size == limit:
             following_state["step_limit"] = 2 * step_size
         return Step(following.theta, following_state, step_size, facts, following)
-
-    def _workspace(self, objective: Objective, start: Tensor) -> Workspace:
-        from eosflow.spectra.eigenpairs import Workspace
-
-        count, size = start.shape
-        name = f"eigenpairs {count} {start.dtype}"
-        return objective.scratch(name, lambda: Workspace(size, count, start))
-
-    def _eigenpairs(self, evaluation: Evaluation, state: State, workspace: Workspace) -> EigenPairs:
-        from eosflow.spectra.eigenpairs import top_eigenpairs
-
-        limit = self.max_block_products * (FIRST_STEP_FACTOR if state["steps"] == 0 else 1)
-        start = cast("Tensor", state["start"]).T
-        return top_eigenpairs(evaluation.hessian, start, self.eigen_tolerance, limit, workspace)
 
     def _advance(
         self, objective: Objective, evaluation: Evaluation, pairs: EigenPairs, step_size: float
@@ -260,25 +224,17 @@ class ExplicitEuler(Optimizer):
     max_step_size: float = Field(1.0, description="largest step, in gradient-flow time", gt=0)
 
     def describe(self) -> str:
-        """The optimizer in words, for the report."""
         scheme = {"explicit-euler": "explicit Euler", "runge-kutta-4": "Runge–Kutta of order 4"}
         return f"{scheme[self.name]} with steps of {self.fraction:g}/λ₁, at most " + (
             f"{self.max_step_size:g}"
         )
 
     def columns(self, parameters: int, outputs: int) -> Columns:
-        """The sharpness that set the step."""
         return (
             Column(
                 "eigenvalue_1", "λ₁(𝓗)", "sharpness that set the step (E1)", "loss / parameter²"
             ),
-            Column(
-                "power_iterations",
-                "–",
-                "products of 𝓗 with one vector taken for it",
-                "products",
-                "int64",
-            ),
+            count("power_iterations", "products of 𝓗 with one vector taken for it", "products"),
         )
 
     def expected_steps(self, flow_time: float) -> float:

@@ -46,8 +46,7 @@ class GradientOptimizer(Optimizer):
         0, description="steps over which the learning rate grows linearly to its full value", ge=0
     )
     drop_at: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (),
-        description="steps after which the learning rate is multiplied by drop_factor",
+        (), description="steps after which the learning rate is multiplied by drop_factor"
     )
     drop_factor: float = Field(
         0.1, description="factor on the learning rate at each of drop_at", gt=0
@@ -83,7 +82,6 @@ class GradientOptimizer(Optimizer):
         return rate
 
     def describe(self) -> str:
-        """Such as `gradient descent, learning rate 0.01, momentum 0.9`."""
         name, *words = self._words()
         for wrap in self.wraps:
             name, *more = wrap.words(name)
@@ -105,7 +103,7 @@ class GradientOptimizer(Optimizer):
         )
 
     def products_per_step(self, outputs: int) -> float:
-        """Those of the wraps; the rule itself takes gradients alone."""
+        """Products of the wraps; the rule itself takes gradients alone."""
         return float(sum(wrap.extra()[1] for wrap in self.wraps))
 
     def gradients_per_step(self) -> float:
@@ -160,9 +158,9 @@ class GradientOptimizer(Optimizer):
 
         def around(inner: Gradient, wrap: Wrap) -> Gradient:
             def wrapped(at: Evaluation) -> Tensor:
-                found, new = wrap.gradient(objective, at, inner, state)
+                gradient, new = wrap.gradient(objective, at, inner, state)
                 after.update(new)
-                return found
+                return gradient
 
             return wrapped
 
@@ -181,7 +179,7 @@ class GradientOptimizer(Optimizer):
     def preconditioner(self, objective: Objective, evaluation: Evaluation, state: State) -> Tensor:
         """p (P,), P = diag(p): the step from here divides by it, entry by entry; 1 if it does not.
 
-        Of Adam √v̂ + ε and of RMSprop √v + ε, v with the gradient at `point` in it.
+        Of Adam √v̂ + ε and of RMSprop √v + ε, v with the gradient of `evaluation` in it.
         """
         count = cast(int, state["steps"]) + 1
         seen = self._seen(self._gradient(objective, evaluation, state)[0], evaluation.theta)
@@ -260,7 +258,7 @@ class GradientDescent(GradientOptimizer):
 
     @property
     def rotation_equivariant(self) -> bool:
-        """Yes, without weight decay, which moves also what no gradient does; not with wraps."""
+        """False with weight decay, which moves also what no gradient moves, and with wraps."""
         return type(self) is GradientDescent and not (self.weight_decay or self.wraps)
 
     def edge(self, gradient_norm: float = math.inf) -> float | None:

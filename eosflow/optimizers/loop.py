@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
 from torch import Tensor
 
-from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.base import Evaluation, Objective
 from eosflow.optimizers.base import Optimizer, State, Step
 from eosflow.optimizers.batches import Batches
-from eosflow.storage.errors import UserError
+from eosflow.optimizers.batches import State as BatchState
 
 # A step that lands on the target loss misses it by at most this share, on the lower side.
 LANDING = 1e-3
@@ -30,7 +28,7 @@ class TrainState:
 
     theta: Tensor
     optimizer: State
-    batch: State
+    batch: BatchState
     iteration: int = 0
     flow_time: float = 0.0
 
@@ -39,7 +37,7 @@ class TrainState:
 class Iteration:
     """One iteration as observers see it.
 
-    `point` is what the step saw: the whole objective's if `whole`, else that of a batch. `step` is
+    `evaluation` is what the step saw: of all examples if `whole`, else of a batch. `step` is
     the step taken from it, None at the end of the run.
     """
 
@@ -60,17 +58,11 @@ class StopCriteria:
 def begin(
     objective: Objective, optimizer: Optimizer, batches: Batches, theta: Tensor, seed: int
 ) -> TrainState:
-    """The course before its first step from θ (P,).
+    """The state before the first step from θ (P,).
 
-    Raises: UserError where a batch is larger than the examples there are, or is to be augmented
-    and the network reads no images.
+    Raises: UserError for batches that these examples cannot have.
     """
-    state = batches.init(objective.examples, seed)
-    if batches.augments() and len(_shape(objective)) != 3:
-        raise UserError(
-            f"The batches `{batches.name}` augment images, and the network does not read inputs "
-            "as (channels, height, width): take one that does, or augment: none."
-        )
+    state = batches.init(objective, seed)
     return TrainState(theta, optimizer.init(objective, theta, seed), state)
 
 
@@ -82,9 +74,9 @@ def follow(
     until: StopCriteria,
     observe: Callable[[TrainState, Iteration], None],
 ) -> str:
-    """Go on from `course`, which is changed on the way, until the run ends; returns why.
+    """Go on from `train_state`, which changes on the way, until the run ends; returns why.
 
-    `observe` is called once per iteration, before the course moves on, and once at the end. With
+    `observe` is called once per iteration, before the state changes, and once at the end. With
     batches a target loss is tested once per epoch, for it takes the whole objective, which is
     else evaluated at the end alone. Returns `target_loss`, `flow_time`, `max_iterations` or
     `diverged`.
@@ -99,16 +91,11 @@ def follow(
             if reason := _reached(train_state, evaluation, until):
                 observe(train_state, Iteration(evaluation, True, None))
                 return reason
-        rows, batch = batches.draw(cast(Mapping[str, int], train_state.batch))
+        rows, batch = batches.draw(train_state.batch)
         seen, part, whole = objective, evaluation, rows is None
         if rows is not None:
-            seen = objective.batch(rows.to(train_state.theta.device))
+            seen = batches.of(objective, rows, train_state.batch)
             seen.whole = objective
-            if batches.augments():
-                images = seen.inputs.reshape(len(rows), *_shape(objective))
-                state = cast(Mapping[str, int], train_state.batch)
-                changed = batches.augmented(images, rows, state)
-                seen.inputs = changed.reshape(seen.inputs.shape)
             part = seen.evaluate(train_state.theta)
         assert part is not None
         if not math.isfinite(part.loss):
@@ -174,18 +161,12 @@ def _landed(
     return step
 
 
-def _shape(objective: Objective) -> tuple[int, ...]:
-    """The shape of one input as the network reads it; empty for one that takes plain numbers."""
-    network = objective.network
-    return network.shape if isinstance(network, ModuleNetwork) else ()
-
-
 def _reached(train_state: TrainState, evaluation: Evaluation, until: StopCriteria) -> str:
     return "target_loss" if evaluation.loss <= until.loss else _ended(train_state, until)
 
 
 def _ended(train_state: TrainState, until: StopCriteria) -> str:
-    # The last step is as long as the room left; adding it up may miss the end by a rounding.
+    # The last step is as long as the time left; adding it up may miss the end by a rounding.
     if train_state.flow_time >= until.flow_time * (1 - 1e-12):
         return "flow_time"
     return "max_iterations" if train_state.iteration >= until.iterations else ""

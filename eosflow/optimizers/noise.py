@@ -43,7 +43,7 @@ class SharpestNoise(SubspaceOptimizer):
         return super().vectors_held(outputs) + 3.0
 
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
-        """Also the `seed` that the noise is drawn with."""
+        """The state of the search, and the `seed` that the noise is drawn with."""
         return {**super().init(objective, theta, seed), "seed": seed}
 
     def _gradient_at(self, objective: Objective, evaluation: Evaluation, state: State) -> Tensor:

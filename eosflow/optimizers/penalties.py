@@ -91,13 +91,13 @@ def _products_at_once(
 def _products_one_by_one(
     objective: Objective, theta: Tensor, weights: Tensor, inputs: Tensor, targets: Tensor
 ) -> Tensor:
-    """The same, each product by the derivative of g_n along its vector."""
+    """Σ_n 𝓗_n (u ∘ g_n) (P,), each product by the derivative of g_n along its vector."""
     from torch.func import grad, jvp, vmap
 
     def one(example: Tensor, target: Tensor) -> Tensor:
         def gradient(parameters: Tensor) -> Tensor:
-            found: Tensor = grad(_loss_of(objective))(parameters, example, target)
-            return found
+            slope: Tensor = grad(_loss_of(objective))(parameters, example, target)
+            return slope
 
         direction = weights * gradient(theta)
         product: Tensor = jvp(gradient, (theta,), (direction,))[1]

@@ -72,10 +72,7 @@ class RMSprop(GradientOptimizer):
     centered: bool = Field(False, description="divide by the deviation from the mean gradient")
 
     def edge(self, gradient_norm: float = math.inf) -> float | None:
-        """η times the largest λ₁(P⁻¹𝓗) that is stable on a quadratic with P frozen: 2 + 2μ.
-
-        Source: as of Adam.
-        """
+        """η times the largest λ₁(P⁻¹𝓗) that is stable on a quadratic with P frozen: 2 + 2μ."""
         return None if self.wraps else 2 + 2 * self.momentum
 
     def _words(self) -> list[str]:

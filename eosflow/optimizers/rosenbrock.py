@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from pydantic import Field
 
 from eosflow.optimizers.base import Optimizer, State, Step
-from eosflow.storage.columns import Column, Columns
+from eosflow.storage.columns import Column, Columns, count
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,16 +75,14 @@ class ExponentialRosenbrock(Optimizer):
     )
 
     def describe(self) -> str:
-        """The optimizer in words, for the report."""
         return f"exponential Rosenbrock of order 3, tolerance {self.tolerance:g}"
 
     @property
     def rotation_equivariant(self) -> bool:
-        """Yes: products with 𝓗 and gradients alone."""
+        """True: it takes products with 𝓗 and gradients alone."""
         return True
 
     def columns(self, parameters: int, outputs: int) -> Columns:
-        """How a step was found."""
         return (
             Column(
                 "largest_ritz_value",
@@ -93,8 +91,8 @@ class ExponentialRosenbrock(Optimizer):
                 "where a step takes few products (E1)",
                 "loss / parameter²",
             ),
-            Column("power_iterations", "–", "products of 𝓗 with one vector", "products", "int64"),
-            Column("gradients", "–", "gradients taken", "gradients", "int64"),
+            count("power_iterations", "products of 𝓗 with one vector", "products"),
+            count("gradients", "gradients taken", "gradients"),
             Column("error_estimate", "–", "‖c‖ / ‖ηp‖, the correction over the step (E21)", "–"),
             Column(
                 "residual",
@@ -103,7 +101,7 @@ class ExponentialRosenbrock(Optimizer):
                 "step",
                 "–",
             ),
-            Column("rejected_steps", "–", "how often the step was taken again", "tries", "int64"),
+            count("rejected_steps", "how often the step was taken again", "tries"),
         )
 
     def expected_steps(self, flow_time: float) -> float:
@@ -181,10 +179,10 @@ class ExponentialRosenbrock(Optimizer):
         move = flow.combine(coefficients, evaluation.theta)
         between = objective.evaluate(evaluation.theta + move)
         # D: what 𝓗 does not say of how the gradient changes along the move.
-        curved = flow.combine(space.image(coefficients), evaluation.theta)
-        curved.sub_(between.gradient).add_(evaluation.gradient)
+        gradient_defect = flow.combine(space.image(coefficients), evaluation.theta)
+        gradient_defect.sub_(between.gradient).add_(evaluation.gradient)
         memory = self._memory(objective, evaluation.theta)[flow.size + 1 :]
-        bent = Krylov(evaluation.hessian, curved, memory)
+        defect_krylov = Krylov(evaluation.hessian, gradient_defect, memory)
         allowed = KRYLOV_SHARE * self.tolerance * length
         limit = HOPELESS * self.bound * length
 
@@ -194,15 +192,15 @@ class ExponentialRosenbrock(Optimizer):
             return least > limit or 2 * size * part.residual(3, -size) <= allowed
 
         last = None
-        if math.isfinite(bent.norm) and math.isfinite(between.loss):
-            last = bent.smallest(enough)
+        if math.isfinite(defect_krylov.norm) and math.isfinite(between.loss):
+            last = defect_krylov.smallest(enough)
         theta, error = move.add_(evaluation.theta), math.inf
         if last is not None:
             correction = last.coefficients(3, -size).mul_(2 * size)
             error = correction.norm().item() / length if length else 0.0
             if error <= self.bound:
-                theta += bent.combine(correction, theta)
-        return _Try(size, theta, error, residual, space.largest, bent.size)
+                theta += defect_krylov.combine(correction, theta)
+        return _Try(size, theta, error, residual, space.largest, defect_krylov.size)
 
     def _resolve(self, flow: Krylov, size: float) -> tuple[float, Space]:
         """The step, shortened where memory does not do, and the space that resolves it."""

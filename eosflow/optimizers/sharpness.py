@@ -36,7 +36,10 @@ class SAM(_SharpnessAware, GradientDescent):
 
 
 class AdamSAM(_SharpnessAware, Adam):
-    """Adam whose gradient is that at θ + ε, ε = ρ g/(‖g‖ + 1e-12), g = ∇𝓛(θ); see sam."""
+    """Adam whose gradient is that at θ + ε, ε = ρ g/(‖g‖ + 1e-12), g = ∇𝓛(θ).
+
+    Source: Foret et al. 2021.
+    """
 
     name: ClassVar[str] = "adam-sam"
 

@@ -9,19 +9,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import abstractmethod
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
 from eosflow.optimizers.base import State, Step
 from eosflow.optimizers.gradient import Buffers, GradientOptimizer
-from eosflow.storage.columns import Column, Columns, counted
-from eosflow.storage.errors import UserError
+from eosflow.storage.columns import Column, Columns, count, counted, flag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor
 
     from eosflow.objectives.base import Evaluation, Objective
@@ -58,15 +54,11 @@ class SubspaceOptimizer(GradientOptimizer):
         "largest", description="the eigenvalues whose directions they are: largest, or largest |λ|"
     )
     eigen_tolerance: float = Field(
-        0.001,
-        description="largest residual of an eigenpair, relative to the sharpness",
-        gt=0,
-        lt=1,
+        0.001, description="largest residual of an eigenpair, relative to the sharpness", gt=0, lt=1
     )
     max_block_products: int = Field(100, description="most block products per search", ge=1)
 
     def columns(self, parameters: int, outputs: int) -> Columns:
-        """Also λ_1 … λ_{K+1} and the residual of the last search, and its block products."""
         pairs = counted(min(self.k + 1, parameters))
         return (
             *super().columns(parameters, outputs),
@@ -78,16 +70,12 @@ class SubspaceOptimizer(GradientOptimizer):
                 each=pairs,
             ),
             Column("residual", "–", "largest ‖𝓗v − λv‖ / λ₁ of those pairs", "–"),
-            Column(
-                "converged", "–", "whether that residual met the tolerance", "true or false", "bool"
-            ),
-            Column(
+            flag("converged", "whether that residual met the tolerance"),
+            count(
                 "power_iterations",
-                "–",
                 "products of 𝓗 with the block of K+1 vectors of a search in this step; 0 without "
                 "one",
                 "products",
-                "int64",
             ),
         )
 
@@ -110,25 +98,23 @@ class SubspaceOptimizer(GradientOptimizer):
         from eosflow.spectra.eigenpairs import random_start
 
         pairs = min(self.k + 1, len(theta))
-        if self.sample == "fresh-augmented" and len(_shape(objective)) != 3:
-            raise UserError(
-                f"sample: fresh-augmented was given to {self.name}, and the network does not read "
-                "inputs as (channels, height, width): take one that does, such as cnn, or fresh."
-            )
-        more: dict[str, Tensor | int] = {}
-        if self.sample != "first":
-            more = {"searches": 0, "sample_seed": seed}
-        if self.which == "magnitude":
-            more["lowest"] = random_start(len(theta), pairs, theta, seed + 1).T
-        return {
+        state: dict[str, Any] = {
             **super().init(objective, theta, seed),
-            **more,
             "wait": 0,
             "basis": random_start(len(theta), pairs, theta, seed).T,
             "eigenvalues": theta.new_zeros(pairs),
             "residual": 0.0,
             "converged": False,
         }
+        if self.sample == "fresh-augmented":
+            from eosflow.optimizers.augmentation import check_images
+
+            check_images(objective, f"sample: {self.sample} of {self.name}")
+        if self.sample != "first":
+            state |= {"searches": 0, "sample_seed": seed}
+        if self.which == "magnitude":
+            state["lowest"] = random_start(len(theta), pairs, theta, seed + 1).T
+        return state
 
     def step(
         self,
@@ -140,62 +126,55 @@ class SubspaceOptimizer(GradientOptimizer):
         """One step, after a search where one is due; None if it is not finite."""
         import torch
 
-        products, held = 0, {name: state[name] for name in _HELD if name in state}
-        if held["wait"] == 0:
+        products, now = 0, dict(state)
+        if now["wait"] == 0:
+            whole = objective.whole or objective
             try:
-                with self._curvature(objective, evaluation, state) as seen:
-                    found, products = self._search(seen, state)
+                searched, products = self._search(
+                    self._sampled(objective, evaluation, state), state
+                )
             except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # 𝓗 is not finite
                 return None
-            whole = objective.whole or objective
             # The first batch of an epoch is a full one.
             wait = self.every or math.ceil(whole.examples / objective.examples)
-            held |= {"wait": wait, **found}
-            if "searches" in held:
-                held["searches"] = cast(int, held["searches"]) + 1
-        step = super().step(objective, evaluation, {**state, **held}, max_flow_time)
+            now |= {**searched, "wait": wait}
+            if self.sample != "first":
+                now["searches"] = cast(int, now["searches"]) + 1
+        now["wait"] = cast(int, now["wait"]) - 1
+        step = super().step(objective, evaluation, now, max_flow_time)
         if step is None:
             return None
-        values = cast("Tensor", held["eigenvalues"]).tolist()
+        values = cast("Tensor", now["eigenvalues"]).tolist()
         facts = {
             **step.facts,
             **{f"eigenvalue_{m}": value for m, value in enumerate(values, 1)},
-            "residual": cast(float, held["residual"]),
-            "converged": cast(bool, held["converged"]),
+            "residual": cast(float, now["residual"]),
+            "converged": cast(bool, now["converged"]),
             "power_iterations": products,
         }
-        after = {**step.state, "wait": cast(int, held["wait"]) - 1}
-        return dataclasses.replace(step, state=after, facts=facts)
+        return dataclasses.replace(step, facts=facts)
 
-    @contextmanager
-    def _curvature(
-        self, objective: Objective, evaluation: Evaluation, state: State
-    ) -> Iterator[Evaluation]:
-        """θ as a point of the loss whose 𝓗 has the directions."""
+    def _sampled(self, objective: Objective, evaluation: Evaluation, state: State) -> Evaluation:
+        """The loss whose 𝓗 has the directions, at the θ of the step."""
         import torch
 
-        from eosflow.optimizers.augmentation import crop_and_flip
+        from eosflow.optimizers.augmentation import augmented
         from eosflow.spectra.randomness import generator
 
         whole = objective.whole or objective
-        if whole is objective and self.sample == "first" and self.examples >= whole.examples:
-            yield evaluation
-            return
         count = min(self.examples, whole.examples)
         if self.sample != "first":
             seed, search = cast(int, state["sample_seed"]), cast(int, state["searches"])
             stream = generator(seed, f"examples of search {search}")
             rows = torch.randperm(whole.examples, generator=stream)[:count]
-            part = whole.batch(rows.to(evaluation.theta.device))
+            sample = whole.batch(rows.to(evaluation.theta.device))
             if self.sample == "fresh-augmented":
-                images = part.inputs.reshape(count, *_shape(whole))
-                changed = crop_and_flip(images, rows, whole.examples, seed, search)
-                part.inputs = changed.reshape(part.inputs.shape)
-            whole = part
+                sample = augmented(sample, rows, whole.examples, seed, search)
         elif count < whole.examples:
-            whole = whole.batch(torch.arange(count, device=evaluation.theta.device))
-        seen = whole.evaluate(evaluation.theta)
-        yield seen
+            sample = whole.batch(torch.arange(count, device=evaluation.theta.device))
+        else:
+            sample = whole
+        return evaluation if sample is objective else sample.evaluate(evaluation.theta)
 
     def _search(self, seen: Evaluation, state: State) -> tuple[State, int]:
         """What a search leaves to the steps after it, and its block products."""
@@ -205,14 +184,14 @@ class SubspaceOptimizer(GradientOptimizer):
 
         limits = self.eigen_tolerance, self.max_block_products
         top = top_eigenpairs(seen.hessian, cast("Tensor", state["basis"]).T, *limits)
-        found: State = {
+        largest: State = {
             "basis": top.vectors.T.clone(),
             "eigenvalues": top.values,
             "residual": top.relative_residual,
             "converged": top.converged,
         }
         if self.which == "largest":
-            return found, top.applications
+            return largest, top.applications
 
         def negated(block: Tensor, out: Tensor) -> Tensor:
             return seen.hessian(block, out).neg_()
@@ -251,11 +230,11 @@ class SubspaceOptimizer(GradientOptimizer):
         often = {0: "once per epoch", 1: "in every step"}.get(
             self.every, f"every {self.every} steps"
         )
-        found = f"the {self.k} sharpest directions found {often}"
+        directions = f"the {self.k} sharpest directions found {often}"
         if self.which == "magnitude":
-            found = f"the {self.k} directions of largest |λ| found {often}"
+            directions = f"the {self.k} directions of largest |λ| found {often}"
         more = {"fresh": " on fresh examples", "fresh-augmented": " on fresh, augmented examples"}
-        return [self._title(), *words, found + more.get(self.sample, "")]
+        return [self._title(), *words, directions + more.get(self.sample, "")]
 
     @abstractmethod
     def _title(self) -> str:
@@ -264,19 +243,6 @@ class SubspaceOptimizer(GradientOptimizer):
     @abstractmethod
     def _factors(self) -> tuple[float, float]:
         """The factors a on what lies in the subspace and b on the rest."""
-
-
-def _shape(objective: Objective) -> tuple[int, ...]:
-    """The shape of one input as the network reads it; empty for one that takes plain numbers."""
-    shape: tuple[int, ...] = getattr(objective.network, "shape", ())
-    return shape
-
-
-# What a search leaves to the steps after it.
-_HELD = (
-    *("wait", "basis", "eigenvalues", "residual", "converged"),
-    *("searches", "sample_seed", "lowest"),
-)
 
 
 class NudgedSGD(SubspaceOptimizer):

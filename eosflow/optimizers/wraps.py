@@ -75,7 +75,6 @@ class Momentum(Wrap):
     mu: float = Field(description="momentum μ", gt=0, lt=1, examples=[0.9])
 
     def words(self, name: str) -> list[str]:
-        """Such as `Adam`, `momentum 0.9 of the gradient`."""
         return [name, f"momentum {self.mu:g} of the gradient"]
 
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
@@ -104,7 +103,6 @@ class SharpnessAware(Wrap):
     rho: float = Field(description="radius ρ of the perturbation", ge=0, examples=[0.05])
 
     def words(self, name: str) -> list[str]:
-        """Such as `SAM with Adam`, `radius 0.05`."""
         base = "SAM" if name == "gradient descent" else f"SAM with {name}"
         return [base, f"radius {self.rho:g}"]
 
@@ -156,7 +154,6 @@ class Tracer(Wrap):
     damping: float = Field(0.001, description="δ, added to G", gt=0)
 
     def words(self, name: str) -> list[str]:
-        """Such as `Adam-TRACER`, `penalty 0.05`."""
         base = "SGD" if name == "gradient descent" else name
         words = [f"penalty {self.rho:g}", f"β {self.fisher_rate:g}", f"δ {self.damping:g}"]
         return [f"{base}-TRACER", *words]
@@ -195,7 +192,6 @@ class TraceOfHessian(Wrap):
     probes: int = Field(1, description="random vectors per step", ge=1)
 
     def words(self, name: str) -> list[str]:
-        """Such as `Adam with a penalty on the trace`, `ρ 0.05`."""
         probes = f", {self.probes} probes" if self.probes > 1 else ""
         return [f"{name} with a penalty on the trace", f"ρ {self.rho:g}{probes}"]
 
@@ -214,7 +210,7 @@ class TraceOfHessian(Wrap):
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
         """The `seed` that the probes are drawn with, and `trace`, the last estimate.
 
-        Raises: UserError where PyTorch's third derivatives of the network are wrong.
+        Raises: UserError if PyTorch's third derivatives of the network are wrong.
         """
         from eosflow.objectives.third_derivatives import check_third_derivatives
         from eosflow.optimizers.penalties import trace_and_gradient

@@ -15,7 +15,7 @@ from eosflow.spectra.lanczos import quadrature
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over probes, with its standard error; NaN where there is one probe alone."""
+    """A mean over probes, with its standard error; NaN if there is one probe alone."""
 
     value: float
     error: float
@@ -108,7 +108,7 @@ class MarchenkoPastur:
 
 
 def saturated(values: Tensor, alpha: float) -> Tensor:
-    """λ/(λ + α) of each eigenvalue of a positive semi-definite matrix, 0 where λ ≤ 0.
+    """λ/(λ + α) of each eigenvalue of a positive semi-definite matrix, 0 if λ ≤ 0.
 
     Their sum is the effective number of parameters. An eigenvalue below 0 is round-off.
     """

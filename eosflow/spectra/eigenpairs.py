@@ -120,7 +120,7 @@ def top_eigenpairs(
     `converged` says which. With `wanted` only the residuals of the first so many pairs count. Cost:
     one product per round, and some (P, 3k) passes.
 
-    Raises: ValueError where more pairs are asked for than the operator has.
+    Raises: ValueError if more pairs are asked for than the operator has.
     """
     size, k = start.shape
     if k > size:

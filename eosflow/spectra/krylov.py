@@ -73,7 +73,7 @@ class Space:
 
     @property
     def smallest_error(self) -> float:
-        """The same for the smallest Ritz value."""
+        """‖Ay − λy‖ of the smallest Ritz value λ."""
         return self.beyond * abs(self.vectors[-1, 0].item()) if self.size else self.norm
 
     def coefficients(self, order: int, scale: float) -> Tensor:

@@ -44,7 +44,7 @@ def top_vectors(operator: RowOperator, start: Tensor, rtol: float, max_steps: in
     basis = [start / _norms(start).clamp(min=tiny)[:, None].to(start)]
     diagonal: list[Tensor] = []
     off: list[Tensor] = []
-    found, worst = torch.empty_like(start), 0.0
+    tops, worst = torch.empty_like(start), 0.0
     which = torch.arange(len(start), device=start.device)  # the matrices still being worked on
     while True:
         image = operator(basis[-1], which)
@@ -58,9 +58,9 @@ def top_vectors(operator: RowOperator, start: Tensor, rtol: float, max_steps: in
             done = (residuals <= rtol) | last
             if done.any():
                 worst = max(worst, residuals[done].max().item())
-                found[which[done]] = _combine(basis, vectors[:, :, -1])[done]
+                tops[which[done]] = _combine(basis, vectors[:, :, -1])[done]
                 if done.all():
-                    return Top(found, worst)
+                    return Top(tops, worst)
                 which, image = which[~done], image[~done]
                 basis, diagonal, off = (
                     [rows[~done] for rows in group] for group in (basis, diagonal, off)

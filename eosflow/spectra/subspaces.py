@@ -8,13 +8,13 @@ from torch import Tensor
 
 
 def subspace_overlap(first: Tensor, second: Tensor) -> float:
-    """(1/k)‖VᵀW‖²_F of orthonormal V, W (P, k): 1 where they span the same, 0 where orthogonal.
+    """(1/k)‖VᵀW‖²_F of orthonormal V, W (P, k): 1 if they span the same, 0 if orthogonal.
 
     The mean squared cosine of the principal angles. It is blind to a rotation within the span, so
     it can be trusted where λ₁ ≈ λ₂; for k = 1 it is ⟨v, w⟩². Two random subspaces have k/P on
     average.
 
-    Raises: ValueError where V and W have not the same shape.
+    Raises: ValueError if V and W have not the same shape.
     """
     if first.shape != second.shape:
         raise ValueError(f"subspaces of shapes {tuple(first.shape)} and {tuple(second.shape)}")

@@ -44,6 +44,16 @@ class Column:
 Columns = tuple[Column, ...]
 
 
+def count(name: str, equation: str, unit: str) -> Column:
+    """A column of whole numbers that has no symbol."""
+    return Column(name, "–", equation, unit, "int64")
+
+
+def flag(name: str, equation: str) -> Column:
+    """A column of true and false."""
+    return Column(name, "–", equation, "true or false", "bool")
+
+
 def counted(count: int) -> tuple[str, ...]:
     """`1`, `2`, … for `Column.each`."""
     return tuple(map(str, range(1, count + 1)))

@@ -114,7 +114,7 @@ def _unfit_data(config: Mapping[str, Any], name: str, path: str) -> Iterator[str
     dataset = experiment["dataset"]
     try:
         data = expand.dataset(config, dataset)
-        pool, of_classes = data.pool_size(), data.class_names() is not None
+        pool, of_classes = data.size(), data.class_names() is not None
     except ValidationError as error:
         given = config["datasets"][dataset]
         yield from refusals(DATASETS[given.get("kind", dataset)], error, f"datasets.{dataset}")

@@ -1,0 +1,82 @@
+"""Paths of optimizers on small problems, for their tests."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from eosflow.networks.module import ModuleNetwork
+from eosflow.objectives.base import Objective
+from eosflow.objectives.module import ModuleObjective
+from eosflow.optimizers.base import Optimizer, State
+from eosflow.optimizers.batches import Batches, FullBatch
+from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
+
+
+def quadratic(eigenvalues: Sequence[float]) -> ModuleObjective:
+    """½ Σ λ_i θ_i², from ones: a linear map of orthogonal inputs."""
+
+    def ones(module: nn.Module, _: torch.Generator) -> None:
+        for parameter in module.parameters():
+            parameter.fill_(1.0)
+
+    size = len(eigenvalues)
+    values = torch.tensor(eigenvalues, dtype=torch.float64)
+    inputs = torch.diag((size * values).sqrt())
+    network = ModuleNetwork(nn.Linear(size, 1, bias=False), (size,), ones)
+    return ModuleObjective(network, "half_squared_error", inputs, inputs.new_zeros(size, 1))
+
+
+def walked(
+    objective: Objective,
+    optimizer: Optimizer,
+    theta: Tensor,
+    steps: int,
+    batches: Batches | None = None,
+    train_state: TrainState | None = None,
+) -> tuple[list[TrainState], list[Iteration]]:
+    """The states before each step, and the iterations; the last is the end."""
+    states, iterations = [], []
+
+    def note(train_state: TrainState, current: Iteration) -> None:
+        states.append(dataclasses.replace(train_state))
+        iterations.append(current)
+
+    batches = batches or FullBatch()
+    train_state = train_state or begin(objective, optimizer, batches, theta, 0)
+    follow(objective, optimizer, batches, train_state, StopCriteria(iterations=steps), note)
+    return states, iterations
+
+
+def copied(state: State) -> State:
+    """The state, with tensors of its own."""
+    return {key: v.clone() if isinstance(v, Tensor) else v for key, v in state.items()}
+
+
+def same(first: State, second: State) -> bool:
+    """Whether two states are equal to the bit."""
+    return first.keys() == second.keys() and all(
+        torch.equal(value, torch.as_tensor(second[key]))
+        if isinstance(value, Tensor)
+        else value == second[key]
+        for key, value in first.items()
+    )
+
+
+def restored(train_state: TrainState) -> TrainState:
+    """The state after a way through files: safetensors and JSON."""
+    state = train_state.optimizer
+    tensors = {key: value.clone() for key, value in state.items() if isinstance(value, Tensor)}
+    numbers = {key: value for key, value in state.items() if key not in tensors}
+    held = load(save({**tensors, "theta": train_state.theta}))
+    return dataclasses.replace(
+        train_state,
+        theta=held.pop("theta"),
+        optimizer={**json.loads(json.dumps(numbers)), **held},
+        batch=json.loads(json.dumps(train_state.batch)),
+    )
