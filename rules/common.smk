@@ -1,5 +1,6 @@
 # What the rules share. Only light modules: this is read again at every start, and in every job.
 import os
+import re
 import shlex
 import sys
 
@@ -21,8 +22,8 @@ plain(places.check_tree)(ROOT)
 PLAN = plain(Plan)(config)
 config = PLAN.config
 RESULTS = PLAN.results
-FOUND = plain(again.look)(PLAN) if workflow.is_main_process else again.Found()
-ASK = inputs.Inputs(PLAN, FOUND)
+STATE = plain(again.look)(PLAN) if workflow.is_main_process else again.State()
+ASK = inputs.Inputs(PLAN, STATE)
 
 
 # Names say of what a file is made, so its time says nothing. Snakemake 9.27 compares times whatever
@@ -32,10 +33,10 @@ async def never(*_):
 
 
 class ByName(snakemake.dag.DAG):
-    """Makes what is missing and what FOUND names, and what depends on that."""
+    """Makes what is missing and what STATE names, and what depends on that."""
 
     async def init(self, *arguments, **keywords):
-        self.forcefiles.update(FOUND.forced)  # `--forcerun` would make targets of them
+        self.forcefiles.update(STATE.forced)  # `--forcerun` would make targets of them
         await super().init(*arguments, **keywords)
 
     async def check_output_mtime(self, *_):
@@ -46,14 +47,17 @@ snakemake.io._IOFile.is_newer = never
 snakemake.workflow.DAG = ByName
 
 
+FOLDER, NONE = r"[^/]+/n\d+/[^/]+", "(?!)"
+TRAINED = "|".join(map(re.escape, sorted(STATE.trained)))
+
+
 wildcard_constraints:
     archive=r"[^/]+",
     dataset=r"[^/]+?",
     figure=r"[a-z0-9-]+",
-    folder=r"[^/]+/n\d+/[^/]+",
-    group="paper|studies",
+    folder=FOLDER,
     measurement=r"(?!decomposition\b)[a-z0-9-]+",
-    place=r"decomposition|measurements/[a-z0-9-]+",
+    view=r"decomposition|measurements/[a-z0-9-]+",
     step=r"\d{6}\d*",
     which=r"subset\d+|held-out",
 
@@ -86,7 +90,7 @@ def job(name, words=""):
 
 
 def numeric(name, words):
-    """As above, of one that takes a GPU and several threads."""
+    """The command of a job that takes a GPU and several threads."""
     held = "--gpus {resources.gpu} --threads {threads}"
     return KEEP_MEMORY + job(name, f"{words} {held}")
 
@@ -99,8 +103,14 @@ def memory(wildcards, attempt):
     return attempt * needs.memory(PLAN.run(wildcards.folder))
 
 
+def minutes(wildcards, attempt):
+    folder, train = wildcards.folder, wildcards.folder not in STATE.trained
+    run, count = PLAN.run(folder), len(PLAN.measured_of(folder))
+    return attempt * needs.minutes(run, config, count, train)
+
+
 if workflow.is_main_process:
-    for line in FOUND.lines:
+    for line in STATE.lines:
         print(line, file=sys.stderr)
 
 

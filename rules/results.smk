@@ -1,25 +1,8 @@
 MEASURED = [f"{RESULTS}/{folder}/measured.json" for folder in PLAN.selected]
 
 
-rule collect:
-    input:
-        MEASURED,
-    output:
-        decomposition=f"{RESULTS}/decomposition.parquet",
-        runs=f"{RESULTS}/runs.parquet",
-        record=f"{RESULTS}/provenance/collect.json",
-    log:
-        f"{RESULTS}/logs/collect.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/collect.tsv"
-    conda:
-        "../envs/eosflow.yaml"
-    shell:
-        job("collect", "decomposition")
-
-
 # The frame of a measurement beyond the decomposition: one row per snapshot of every run.
-rule collect_measurement:
+rule collect:
     input:
         MEASURED,
     output:
@@ -35,10 +18,12 @@ rule collect_measurement:
         job("collect", "{wildcards.measurement}")
 
 
+# The frames of all runs and their snapshots, and what is made of them.
 rule tables:
     input:
-        rules.collect.output,
+        MEASURED,
     output:
+        frames=[f"{RESULTS}/decomposition.parquet", f"{RESULTS}/runs.parquet"],
         csv=report(
             expand(f"{RESULTS}/{{table}}.csv", table=ASK.tables),
             caption="captions/table.rst",
@@ -113,23 +98,7 @@ rule figure:
         job("figure", "{wildcards.figure}")
 
 
-# All figures of the paper, or of the studies, in one process: its libraries take longer to load than
-# most figures to draw. The record lists those of the figures.
-rule figures:
-    input:
-        plain(lambda wildcards: ASK.before_figures(*ASK.figures(wildcards.group))),
-    output:
-        f"{RESULTS}/provenance/figures-of-{{group}}.json",
-    log:
-        f"{RESULTS}/logs/figures-{{group}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/figures-{{group}}.tsv"
-    conda:
-        "../envs/eosflow.yaml"
-    shell:
-        job("figures", "{wildcards.group}")
-
-
+# With all figures, in one process: its libraries take longer to load than most figures to draw.
 rule report:
     input:
         plain(lambda _: ASK.before("report")),
@@ -142,11 +111,12 @@ rule report:
         f"{RESULTS}/benchmarks/report.tsv"
     conda:
         "../envs/eosflow.yaml"
+    threads: 4
     shell:
-        job("report")
+        job("report", "--threads {threads}")
 
 
-# The studies on a separate page; the report has them beside the experiments.
+# The studies and their figures on a separate page; the report has them beside the experiments.
 rule studies_page:
     input:
         plain(lambda _: ASK.before("studies")),
@@ -159,8 +129,9 @@ rule studies_page:
         f"{RESULTS}/benchmarks/studies-page.tsv"
     conda:
         "../envs/eosflow.yaml"
+    threads: 4
     shell:
-        job("studies_page")
+        job("studies_page", "--threads {threads}")
 
 
 rule manifest:

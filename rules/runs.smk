@@ -1,31 +1,35 @@
 # A run lies in RESULTS/runs/KEY, undeclared: Snakemake deletes declared outputs before a job starts,
 # and a run could not be resumed. What is declared are links and a note in EXP/nN/RUN, which the job
 # makes last and which are there if and only if what they stand for is whole.
+
+
+# One process trains a run and takes all its measurements: most take less than a process to start.
 rule train:
     input:
-        plain(lambda wildcards: ASK.before_training(wildcards.folder)),
+        plain(lambda wildcards: ASK.before_measuring(wildcards.folder)),
     output:
         f"{RESULTS}/{{folder}}/manifest.json",
+        f"{RESULTS}/{{folder}}/measured.json",
     log:
         f"{RESULTS}/logs/train/{{folder}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train/{{folder}}.tsv"
+    wildcard_constraints:
+        folder=rf"(?!({TRAINED})/){FOLDER}" if TRAINED else FOLDER,
     conda:
         "../envs/eosflow.yaml"
     threads: config["threads"]
     resources:
         gpu=gpus,
         mem_mb=memory,
-        runtime=lambda wildcards, attempt: attempt
-        * needs.training_minutes(PLAN.runs[wildcards.folder], config),
+        runtime=minutes,
     shell:
         numeric("train", "{wildcards.folder:q}")
 
 
-# One job takes all measurements of all snapshots of a run: most take less than a job takes to start.
+# What has been trained already: with a measurement, or a setting of one, that is new.
 rule measure:
     input:
-        f"{RESULTS}/{{folder}}/manifest.json",
         plain(lambda wildcards: ASK.before_measuring(wildcards.folder)),
     output:
         f"{RESULTS}/{{folder}}/measured.json",
@@ -33,17 +37,15 @@ rule measure:
         f"{RESULTS}/logs/measure/{{folder}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/measure/{{folder}}.tsv"
-    # Where snapshots are deleted, what frees them goes before what makes more of them.
-    priority: 0 if config["keep_snapshots"] else 1
+    wildcard_constraints:
+        folder=TRAINED or NONE,
     conda:
         "../envs/eosflow.yaml"
     threads: config["threads"]
     resources:
         gpu=gpus,
         mem_mb=memory,
-        runtime=lambda wildcards, attempt: attempt
-        * len(PLAN.measured_of(wildcards.folder))
-        * needs.measuring_minutes(PLAN.runs[wildcards.folder], config),
+        runtime=minutes,
     shell:
         numeric("measure", "{wildcards.folder:q}")
 
@@ -54,15 +56,15 @@ rule measure_snapshot:
         f"{RESULTS}/{{folder}}/manifest.json",
         plain(
             lambda wildcards: ASK.before_one_snapshot(
-                wildcards.folder, wildcards.place, wildcards.step
+                wildcards.folder, wildcards.view, wildcards.step
             )
         ),
     output:
-        f"{RESULTS}/{{folder}}/{{place}}/step{{step}}.json",
+        f"{RESULTS}/{{folder}}/{{view}}/step{{step}}.json",
     log:
-        f"{RESULTS}/logs/measure/{{folder}}/{{place}}/step{{step}}.log",
+        f"{RESULTS}/logs/measure/{{folder}}/{{view}}/step{{step}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/measure/{{folder}}/{{place}}/step{{step}}.tsv"
+        f"{RESULTS}/benchmarks/measure/{{folder}}/{{view}}/step{{step}}.tsv"
     conda:
         "../envs/eosflow.yaml"
     threads: config["threads"]
@@ -71,7 +73,7 @@ rule measure_snapshot:
         mem_mb=memory,
         runtime=lambda wildcards, attempt: attempt * 30,
     shell:
-        numeric("measure", "{wildcards.folder:q} {wildcards.place} {wildcards.step}")
+        numeric("measure", "{wildcards.folder:q} {wildcards.view} {wildcards.step}")
 
 
 # With `keep_snapshots: false`: the weight snapshots go when all is measured of them.
@@ -84,7 +86,7 @@ rule discard:
         f"{RESULTS}/logs/discard/{{folder}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/discard/{{folder}}.tsv"
-    priority: 0 if config["keep_snapshots"] else 1
+    priority: 1  # what frees them goes before what makes more of them
     conda:
         "../envs/eosflow.yaml"
     shell:

@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import multiprocessing
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import snakemake.cli
 from filelock import FileLock
 
+import eosflow.results.figures
+import eosflow.runs.spec
+import eosflow.workflow.begin
+import eosflow.workflow.inputs
+from eosflow.measurements.decomposition import Decomposition
+from eosflow.studies import STUDIES
 from eosflow.workflow import config
 from eosflow.workflow.plan import Plan
 
 ROOT = Path(__file__).resolve().parent.parent
+FORK = multiprocessing.get_context("fork")
 HANGS = 1800.0  # seconds after which what should end is taken to hang, also on a busy machine
+# What may be raised in a dry run.
+VERSIONS: dict[str, tuple[Any, str]] = {
+    "training": (eosflow.runs.spec, "TRAINING_VERSION"),
+    "decomposition": (Decomposition, "version"),
+    "figures": (eosflow.results.figures, "FIGURES_VERSION"),
+    "study": (STUDIES["edge-of-stability"], "version"),
+}
 PARTS = ("Snakefile", "config.yaml", "config", "rules", "scripts", "profiles", "envs", "eosflow")
 
 # A network and images so small that a run takes a second; `mse` is a second experiment.
@@ -51,6 +70,7 @@ class Project:
     """The workflow's files copied to `root`, with the TINY config laid over the paper's."""
 
     configs: tuple[str, ...] = ("tiny.yaml",)
+    code: Path | None = None  # the tree whose code plans, if it is not that of the tests
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -127,21 +147,61 @@ class Project:
         status: int | None = 0,
         tiny: bool = True,
         minutes: float = HANGS / 60,
-        **environment: str,
+        **versions: int,
     ) -> str:
-        """Run Snakemake to its end and return what it printed; None as status allows any."""
-        process = self.start(*arguments, tiny=tiny, **environment)
-        output, _ = process.communicate(timeout=60 * minutes)
-        assert status is None or process.returncode == status, output
-        return output
+        """Run Snakemake to its end and return what it printed; None as status allows any.
+
+        In a copy of this process, for imports take most of its time: with the code of the tests, in
+        which `versions` of `VERSIONS` are set to other values. Jobs have the code of the tree.
+        """
+        command = self.command(*arguments, tiny=tiny)
+        with tempfile.TemporaryFile() as output:
+            process = FORK.Process(target=self._run, args=(command, output.fileno(), versions))
+            process.start()
+            process.join(60 * minutes)
+            process.kill()  # if it hangs
+            output.seek(0)
+            said = output.read().decode()
+        assert status is None or process.exitcode == status, said
+        return said
+
+    def _run(self, command: list[str], output: int, versions: dict[str, int]) -> None:
+        """Run Snakemake, and end this process."""
+        os.chdir(self.root)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        if self.code is not None:
+            os.execve(command[0], command, self.environment | {"PYTHONPATH": str(self.code)})
+        os.environ.update(self.environment | {"CUDA_VISIBLE_DEVICES": ""})
+        sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1)
+        logging.root.handlers.clear()  # of pytest
+        for name, value in versions.items():
+            owner, attribute = VERSIONS[name]
+            if isinstance(owner, type):
+                setattr(owner, attribute, value)
+            else:
+                vars(owner)[attribute] = value  # also if it is frozen
+        status: int | str | None = 1
+        try:
+            snakemake.cli.main(command[3:])
+            status = 0
+        except SystemExit as end:
+            status = end.code
+        except BaseException:
+            traceback.print_exc()
+        if isinstance(status, str):
+            print(status)
+            status = 1
+        sys.stdout.flush()
+        os._exit(status or 0)
 
     def make(self, *targets: str, status: int | None = 0, minutes: float = HANGS / 60) -> str:
         """What a user does: Snakemake on two cores."""
         return self.run(*targets, "--cores", "2", status=status, minutes=minutes)
 
-    def jobs(self, *targets: str, tiny: bool = True) -> dict[str, int]:
-        """How many jobs of each rule a dry run plans; empty where there is nothing to be done."""
-        output = self.run(*targets, "--dry-run", "--quiet", "rules", tiny=tiny)
+    def jobs(self, *targets: str, tiny: bool = True, **versions: int) -> dict[str, int]:
+        """How many jobs of each rule a dry run plans; empty if there is nothing to be done."""
+        output = self.run(*targets, "--dry-run", "--quiet", "rules", tiny=tiny, **versions)
         table = output.rsplit("Job stats:", 1)[1] if "Job stats:" in output else ""
         rows = re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)
         return {rule: int(count) for rule, count in rows if rule not in ("total", "all")}

@@ -23,7 +23,7 @@ from eosflow.optimizers.gradient import GradientDescent
 from eosflow.results import claims, columns
 from eosflow.results.collect import RUN_COLUMNS
 from eosflow.results.courses import IDENTITY
-from eosflow.runs.names import place_of
+from eosflow.runs.names import view_of
 from eosflow.runs.train import COLUMNS
 from eosflow.storage.columns import names_of, types_of
 from eosflow.storage.errors import UserError
@@ -127,7 +127,7 @@ def test_a_measurements_numbers_are_its_columns(name: str) -> None:
     record = measurement.measure(objective, theta, 0, 0, *held_out)  # type: ignore[call-arg]
     # What is measured of fewer parameters, layers or outliers than there could be has fewer.
     assert set(names_of(measurement.columns(3))) <= set(record)
-    frame = entry(f"{place_of(name)}.parquet")
+    frame = entry(f"{view_of(name)}.parquet")
     hold(frame, [*IDENTITY, "iteration", "flow_time", *record], whole=False)
 
 

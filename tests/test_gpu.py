@@ -9,7 +9,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,7 +48,6 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     gpu.devices.cache_clear()
-    gpu._warn.cache_clear()
     yield
     gpu.devices.cache_clear()
 
@@ -105,27 +103,25 @@ def test_a_machine_without_the_program_has_what_the_scheduler_says(
     assert gpu.devices() == ()
 
 
-@pytest.mark.parametrize(("device", "count"), [("cpu", 1), ("auto", 0), ("cuda", 0)])
-def test_a_job_for_the_cpu_takes_no_device(device: str, count: int) -> None:
+@pytest.mark.parametrize(
+    ("device", "count", "program"),
+    [("cpu", 1, True), ("auto", 0, True), ("cuda", 0, True), ("auto", 1, False)],
+)
+def test_a_job_for_the_cpu_takes_no_device(
+    monkeypatch: pytest.MonkeyPatch, device: str, count: int, program: bool
+) -> None:
+    if not program:
+        no_program(monkeypatch)
     with gpu.lease(device, count) as given:
         assert given == "cpu"
         assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
-def test_auto_without_a_device_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    no_program(monkeypatch)
-    with gpu.lease("auto", 1) as given:
-        assert given == "cpu"
-
-
-def test_cuda_without_a_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_devices_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="3 GPUs were asked for, but only 2"), gpu.lease("cuda", 3):
+        pass
     no_program(monkeypatch)
     with pytest.raises(UserError, match="device: cuda was given, but no GPU"), gpu.lease("cuda", 1):
-        pass
-
-
-def test_more_devices_than_there_are_is_refused() -> None:
-    with pytest.raises(UserError, match="3 GPUs were asked for, but only 2"), gpu.lease("cuda", 3):
         pass
 
 
@@ -161,9 +157,8 @@ def test_a_killed_job_leaves_no_device_taken(tmp_path: Path) -> None:
     assert process.stdout.readline().startswith("holds")
     process.send_signal(signal.SIGKILL)
     process.wait()
-    started = time.monotonic()
-    with gpu.lease("cuda", 2):
-        assert time.monotonic() - started < 10
+    with gpu.lease("cuda", 2) as given:
+        assert given == "cuda"
 
 
 def test_equal_numbers_in_two_jobs_of_a_scheduler_are_two_devices(
@@ -186,7 +181,7 @@ def test_equal_numbers_in_two_jobs_of_a_scheduler_are_two_devices(
         (r"printf '0, GPU-aaaa, 1\n'", "GPU-aaaa, 1"),
         (r"printf '\377\376\n'", "an index and a UUID"),
         ("exec sleep 60", "did not answer"),
-        ("while :; do echo 0, GPU-aaaa, 1; done", "GPU-aaaa, 1"),  # for ever
+        ("", "did not answer"),  # no program at all
     ],
 )
 def test_garbage_instead_of_devices_is_shown(
@@ -196,16 +191,10 @@ def test_garbage_instead_of_devices_is_shown(
     answer: str,
     words: str,
 ) -> None:
-    (tmp_path / "bin" / "nvidia-smi").write_text(f"#!/bin/sh\n{answer}\n")
+    (tmp_path / "bin" / "nvidia-smi").write_text(answer and f"#!/bin/sh\n{answer}\n")
     monkeypatch.setattr(gpu, "SMI_SECONDS", 0.5)
     assert gpu.devices() == ()
     assert words in caplog.text
-
-
-def test_a_program_that_cannot_be_started(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "bin" / "nvidia-smi").write_bytes(b"\x7fELF")
-    assert gpu.devices() == ()
-    assert "did not answer" in caplog.text
 
 
 def test_the_folder_of_locks_is_the_users_own(tmp_path: Path) -> None:
@@ -216,23 +205,20 @@ def test_the_folder_of_locks_is_the_users_own(tmp_path: Path) -> None:
         assert stat.S_IMODE(lock.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("what", ["a link to a folder", "a link to nothing", "a file"])
+@pytest.mark.parametrize("what", ["a link to a folder", "a link to nothing", "a file", "theirs"])
 def test_what_another_user_planted_is_left_alone_and_said(tmp_path: Path, what: str) -> None:
     target = tmp_path / "precious"
     target.mkdir(mode=0o755)
     place = tmp_path / f"eosflow-gpus-{os.geteuid()}"
     if what == "a file":
         place.write_text("")
+    elif what == "theirs":
+        if os.geteuid() != 0:
+            pytest.skip("only root can make another user's folder")
+        place.mkdir()
+        os.chown(place, 12345, 12345)
     else:
         place.symlink_to(target if what == "a link to a folder" else target / "nothing")
     with pytest.raises(UserError, match="Set TMPDIR to a folder"), gpu.lease("cuda", 1):
         pass
     assert stat.S_IMODE(target.stat().st_mode) == 0o755 and list(target.iterdir()) == []
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's folder")
-def test_another_users_folder_is_said(tmp_path: Path) -> None:
-    (tmp_path / "eosflow-gpus-0").mkdir()
-    os.chown(tmp_path / "eosflow-gpus-0", 12345, 12345)
-    with pytest.raises(UserError, match="Set TMPDIR to a folder"), gpu.lease("cuda", 1):
-        pass

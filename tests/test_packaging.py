@@ -133,13 +133,13 @@ def test_the_workflow_is_a_module_of_another(tmp_path: Path) -> None:
     (snakefile,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     clone = Project(tmp_path / "mine" / "eosflow")
     mine = Project.__new__(Project)
-    mine.root = tmp_path / "mine"
+    mine.root, mine.code = tmp_path / "mine", clone.root
     (mine.root / "Snakefile").write_text(snakefile)
     (mine.root / "mine.yaml").write_text(TINY)
     profile = ("--workflow-profile", "eosflow/profiles/default")
     assert mine.jobs(*profile, tiny=False)["eosflow_train"] == 4
     target = "results/data/subsets/dice-subset0.npz"
-    output = mine.run(target, *profile, tiny=False, PYTHONPATH=str(clone.root))
+    output = mine.run(target, *profile, tiny=False)
     assert (mine.root / target).exists()
     assert "1 of 1 steps" in output
     assert (mine.root / "results" / "logs" / "configuration.json").exists()

@@ -27,34 +27,18 @@ def unharmed(project: Project) -> None:
     assert not list(project.root.rglob("*PWNED")), "a string of the config was run"
 
 
-@pytest.mark.parametrize("place", ["address", "folder"])
-def test_a_mirror_is_text(tmp_path: Path, place: str) -> None:
-    project = Project(tmp_path / "tree")
-    mirror = f"http://127.0.0.1:9/{SECOND}" if place == "address" else f"-{SECOND}{EVIL}"
-    folder = project.root / mirror
-    if place == "folder":
-        folder.mkdir()
-        (folder / "AtrialFibrillation.zip").write_bytes(b"an archive")
-    (project.root / "evil.yaml").write_text(yaml.safe_dump({"results_dir": EVIL, "mirror": mirror}))
-    project.configs = (*project.configs, "evil.yaml")
-    target = f"{EVIL}/data/archives/AtrialFibrillation.zip"
-    output = project.run(target, "--retries", "0", status=None)
-    unharmed(project)
-    if place == "folder":
-        assert (project.root / target).read_bytes() == b"an archive"
-    else:
-        assert f"{mirror}/SHA256SUMS: no connection" in output
-
-
-def test_every_other_string_is_text(tmp_path: Path) -> None:
-    """From a file of the user's own to the tables, a figure and the report."""
+def test_every_string_is_text(tmp_path: Path) -> None:
+    """From a mirror and a file of the user's own to the tables and a figure."""
     project = Project(tmp_path / "a tree's $(touch PWNED)")
     values = np.random.default_rng(0).normal(size=(40, 4))
-    own = f"{EVIL}.npz"
+    own, mirror = f"{EVIL}.npz", project.root / f"-{SECOND}{EVIL}"
+    mirror.mkdir()
+    (mirror / "AtrialFibrillation.zip").write_bytes(b"an archive")
     np.savez(project.root / own, inputs=values, labels=np.arange(40) % 2)
     text = {"title": EVIL + SECOND, "licence": EVIL + SECOND, "citation": EVIL + SECOND}
     config = {
         "results_dir": EVIL,
+        "mirror": mirror.name,
         "select": ["mine"],
         "datasets": {"own": {"kind": "table", "path": own, **text}},
         "experiments": {
@@ -69,10 +53,12 @@ def test_every_other_string_is_text(tmp_path: Path) -> None:
     }
     (project.root / "evil.yaml").write_text(yaml.safe_dump(config))
     project.configs = (*project.configs, "evil.yaml")
-    targets = [f"{EVIL}/table2.csv", f"{EVIL}/figures/mine-sharpness.pdf"]
+    archive = f"{EVIL}/data/archives/AtrialFibrillation.zip"
+    targets = [f"{EVIL}/table2.csv", f"{EVIL}/figures/mine-sharpness.pdf", archive]
     project.make(*targets)
     unharmed(project)
     assert all((project.root / target).stat().st_size for target in targets)
+    assert (project.root / archive).read_bytes() == b"an archive"
 
 
 def test_a_tree_in_a_folder_with_braces_is_refused(tmp_path: Path) -> None:

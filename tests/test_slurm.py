@@ -191,14 +191,14 @@ def record_of(path: Path) -> str:
     return str(record.run.folder) if record else ""
 
 
-def test_jobs_of_several_measurements_go_where_the_profile_sends_measuring(
+def test_jobs_of_several_measurements_go_where_the_profile_sends_training(
     cluster: None, tmp_path: Path
 ) -> None:
     project = Study(tmp_path / "tree")
     output = project.run("studies", "--workflow-profile", "profiles/slurm", minutes=10)
-    measuring = re.findall(r"^rule measure:.*?(?=\n\n|\n\[)", output, re.S | re.M)
-    assert len(measuring) == 2
-    assert all("slurm_partition=gpu" in each for each in measuring), measuring
+    training = re.findall(r"^rule train:.*?(?=\n\n|\n\[)", output, re.S | re.M)
+    assert len(training) == 2
+    assert all("slurm_partition=gpu" in each for each in training), training
     assert (project.results / "studies/sgd-grid/table.csv").is_file()
 
 

@@ -15,13 +15,11 @@ from torch.nn import functional
 from eosflow import objectives
 from eosflow.measurements.accuracy import Accuracy
 from eosflow.networks.mlp import MLPSettings
-from eosflow.results import studies_page
 from eosflow.storage.columns import names_of
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json
 from eosflow.studies.runs import StudyRun, by_snapshot
-from eosflow.workflow import config, grid, plan, products, result_jobs
-from eosflow.workflow.job import Job
+from eosflow.workflow import config, grid, plan, products
 
 # Squared error, of which a large step makes infinity.
 STUDY: dict[str, Any] = {
@@ -97,25 +95,17 @@ def test_the_runs_of_a_study_enter_no_table_of_the_paper() -> None:
     assert [run.experiment for run in map(both.run, both.selected)] == ["dice-ce"]
     assert not [name for name in both.figures if name.startswith("sgd-learning")]
     made = products.products(both)
-    assert set(made["frame decomposition"].runs) == set(both.selected)
-    assert list(made["study sgd-grid"].runs) == runs
+    assert set(made["tables"].runs) == set(both.selected)
+    assert list(made["studies/sgd-grid/table"].runs) == runs
     assert both.runs[runs[0]].key == alone.runs[runs[0]].key
     without = plan.Plan(load(select=["dice-ce"], studies=[]))
     assert list(without.runs) == both.selected
 
 
-def test_the_page_of_the_studies_waits_for_no_figure_of_the_paper(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    job = Job(plan.Plan(load(select=["dice-ce"])), (), 0, 1)
-    compared: list[str] = []
-    monkeypatch.setattr(Job, "verified", lambda _, *names: compared.extend(names))
-    monkeypatch.setattr(result_jobs.provenance, "verify", lambda *_: None)
-    for name in ("render", "seal"):
-        owner = studies_page if name == "render" else Job
-        monkeypatch.setattr(owner, name, lambda *_, **__: None)
-    result_jobs.studies_page(job)
-    assert compared == ["figure sgd-grid"]
+def test_the_page_of_the_studies_waits_for_no_figure_of_the_paper() -> None:
+    both = plan.Plan(load(select=["dice-ce"]))
+    assert products.figures_of(both, "studies") == ["sgd-grid"]
+    assert len(products.figures_of(both, "report")) > 1
 
 
 @pytest.mark.parametrize(
@@ -134,6 +124,7 @@ def test_what_does_not_go_together_is_refused(changes: dict[str, Any], words: st
     ("change", "words"),
     [
         ({"study": "sgd"}, "'sgd' was given; allowed: "),
+        ({"measure": ["accuracy"]}, f"{FINE}.measure: top-eigenvalues is missing"),
         ({"grid": {"n": 3}}, "grid.n: 3 was given; it must be a list"),
         (
             {"measurements": {"accuracy": {"held_out": 121}}},
@@ -219,9 +210,8 @@ class Study(Project):
 @pytest.mark.slow
 def test_a_study_from_start_to_end(tmp_path: Path) -> None:
     project = Study(tmp_path / "tree")
-    per_run = {"train": 2, "measure": 2, "discard": 2}
-    jobs = {"subset": 2, "study": 1, "study_claims": 1, "figures": 1}
-    whole = per_run | jobs | {"studies_page": 1}
+    per_run = {"train": 2, "discard": 2}
+    whole = per_run | {"subset": 2, "study": 1, "study_claims": 1, "studies_page": 1}
     made = project.make("studies")
     assert dict(re.findall(r"^(\w+) +(\d+)$", made.split("total", 1)[0], re.MULTILINE)) == {
         "studies": "1", **{rule: str(count) for rule, count in whole.items()}

@@ -230,7 +230,7 @@ def test_check_says_whether_a_configuration_can_be_run(
     options = ["--configfile", "config/demo.yaml", "--config", where, "device=cpu"]
     terminal.main(["check", *options])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[1] for line in lines[:2]] == ["python", "snakemake"]
+    assert [line.split()[1] for line in lines[:2]] == ["torch", "snakemake"]
     assert lines[-1] == "This configuration can be run here."
     monkeypatch.setattr(check.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1})())
     with pytest.raises(UserError, match="cannot be run here"):
@@ -243,7 +243,8 @@ def test_snapshots_that_are_deleted_need_the_disk_of_the_runs_under_way(
 ) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(check.os, "cpu_count", lambda: 2)
-    edge = "{dataset: dice, criterion: cross_entropy, n: [6], study: spectra}"
+    edge = "{dataset: dice, criterion: cross_entropy, n: [6], study: spectra, "
+    edge += "measure: [top-eigenvalues, accuracy]}"
     values = [f"results_dir={tmp_path}", "studies=[spectra]", "stop={max_iterations: 50}"]
     values.append(f"experiments={{edge: {edge}}}")
 

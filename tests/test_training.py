@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -42,7 +40,7 @@ from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, sha256
 from eosflow.storage.tensors import DamagedFile, load_tensors, save_tensors
 
-ROOT = Path(__file__).resolve().parent.parent
+FORK = multiprocessing.get_context("fork")
 
 
 @pytest.fixture(scope="module")
@@ -73,16 +71,16 @@ def assert_same_run(first: Path, second: Path) -> None:
         assert sha256(first / entry["file"]) == sha256(second / entry["file"])
 
 
-def kill_at(iteration: int, folder: Path, command: list[str]) -> None:
+def kill_at(iteration: int, spec: RunSpec, subset: Path, folder: Path) -> None:
     """Start a process that trains, and kill it when its checkpoint is of this iteration or on."""
-    process = subprocess.Popen(command)
-    deadline = time.monotonic() + 120
+    often = {"threads": 1, "checkpoint_seconds": 0.0}
+    process = FORK.Process(target=train, args=(spec, subset, folder), kwargs=often)
+    process.start()
     while checkpoint_iteration(folder) < iteration:
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
+        assert process.is_alive(), "the run ended before it could be killed"
         time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     assert not (folder / "manifest.json").exists()
 
 
@@ -157,26 +155,6 @@ def test_snapshots_hold_the_weights_of_their_iteration(finished: Path, subset: P
         assert loss == metadata["loss"] == entry["loss"]
 
 
-def test_same_specification_twice_is_the_same_to_the_bit(
-    finished: Path, subset: Path, tmp_path: Path
-) -> None:
-    train(small_spec(), subset, tmp_path, threads=1)
-    assert_same_run(finished, tmp_path)
-    other = tmp_path / "other-seed"
-    train(small_spec(init_seed=1), subset, other, threads=1)
-    assert sha256(other / "trajectory.parquet") != sha256(tmp_path / "trajectory.parquet")
-
-
-CHILD = """
-import json, sys
-from pathlib import Path
-from eosflow.runs.spec import RunSpec
-from eosflow.runs.spec import RunSpec
-from eosflow.runs.train import train
-subset, folder = map(Path, sys.argv[1:3])
-spec = RunSpec.from_record(json.loads(sys.argv[3]))
-train(spec, subset, folder, threads=1, checkpoint_seconds=0.0)
-"""
 GRADIENT = GradientDescent(learning_rate=0.02)
 SHUFFLED = {"batch": Shuffled(size=5), "target_loss": 1e-9, "max_iterations": 60}
 # Every kind of state that a checkpoint must hold: blocks of vectors, buffers, places in a shuffle.
@@ -207,9 +185,8 @@ def test_killed_and_started_again_it_is_the_same_to_the_bit(
 ) -> None:
     spec, folder, finished = KILLED[name], tmp_path / "killed", tmp_path / "undisturbed"
     train(spec, subset, finished, threads=1)
-    command = [sys.executable, "-c", CHILD, str(subset), str(folder), json.dumps(spec.to_brief())]
     for iteration in (7, 25):  # a kill before and one after the first resume
-        kill_at(iteration, folder, command)
+        kill_at(iteration, spec, subset, folder)
         assert read_json(folder / "run.json")["status"] == "running"
         assert checkpoint_iteration(folder) >= iteration
     train(spec, subset, folder, threads=1)
@@ -305,16 +282,6 @@ def test_a_larger_bound_on_iterations_continues(
     assert first_iterations == [15]
     assert_same_run(finished, longer)  # without the snapshot of iteration 15
     assert read_json(cut_off / "run.json")["stopped"] == "max_iterations"  # it stays as it was
-
-
-def test_a_finished_run_is_not_trained_again(
-    finished: Path, subset: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = read_json(finished / "manifest.json")
-    (finished / "manifest.json").unlink()
-    monkeypatch.setattr(training, "follow", None)  # calling it would fail
-    train(small_spec(), subset, finished, threads=1)
-    assert read_json(finished / "manifest.json") == before
 
 
 def test_a_damaged_snapshot_is_named_and_made_again(

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ from eosflow.storage.files import read_json
 
 pytestmark = pytest.mark.slow
 
-# What hangs on the tables alone.
+# What is made of the tables alone.
 SUMMARY = {"tables": 1, "report": 1, "manifest": 1}
+RUN = "results/mse/n6/init0-subset0"
+DICE = "results/dice-ce/n6/init0-subset0"
 
 
 @pytest.fixture(scope="session")
@@ -36,152 +39,145 @@ def again(finished: Project, tmp_path: Path) -> Project:
     return Project.at(root)
 
 
-@pytest.fixture
-def clone(finished: Project, tmp_path: Path) -> Project:
-    """A fresh clone with the finished results beside it, without Snakemake's notes."""
-    project = Project(tmp_path / "clone")
-    project.adopt(finished.results)
-    return project
+def eosflow(project: Project, *arguments: str) -> None:
+    """Run the command in a project."""
+    command = [sys.executable, "-m", "eosflow.workflow.terminal", *arguments]
+    subprocess.run(command, cwd=project.root, env=project.environment, check=True)
+
+
+def assert_listed(project: Project) -> list[str]:
+    """All files of the manifest are there; returns their names."""
+    entries = read_json(project.results / "manifest.json")["files"]
+    for entry in entries:
+        assert (project.root / entry["file"]).stat().st_size == entry["bytes"]
+    return [entry["file"] for entry in entries]
 
 
 def test_everything_is_made_and_then_nothing(finished: Project) -> None:
     results = finished.results
+    names = assert_listed(finished)
     for name in ("table1.csv", "table2.csv", "table3.csv", "claims.csv", "report.html"):
         assert (results / name).stat().st_size > 0
-    listed = read_json(results / "manifest.json")["files"]
-    names = {entry["file"] for entry in listed}
     for path in results.rglob("*"):
-        relative = str(path.relative_to(finished.root))
-        kept = path.is_file() and not path.is_symlink() and not path.name.startswith(".")
-        notes = ("logs", "benchmarks", "provenance")
-        other = relative.startswith(tuple(f"results/{name}" for name in notes))
-        if kept and not other and path.name not in ("measured.json", "manifest.json"):
-            assert relative in names
-    for entry in listed:
-        assert (finished.root / entry["file"]).stat().st_size == entry["bytes"]
-        record = read_json(finished.root / entry["record"])
-        assert {"versions", "source"} & set(record)
+        top = path.relative_to(results).parts[0]
+        note = top in ("logs", "benchmarks", "provenance") or path.name.startswith(".")
+        if path.is_file() and not (note or path.is_symlink()):
+            known = path.name in ("measured.json", "manifest.json")
+            assert known or str(path.relative_to(finished.root)) in names
+    for entry in read_json(results / "manifest.json")["files"]:
+        assert {"versions", "source"} & set(read_json(finished.root / entry["record"]))
     assert finished.jobs() == {}
-    command = [sys.executable, "-m", "eosflow.workflow.terminal", "verify", "results"]
-    subprocess.run(command, cwd=finished.root, env=finished.environment, check=True)
+    eosflow(finished, "verify", "results")
 
 
 def test_a_single_target_needs_no_cores_option(again: Project) -> None:
     (again.results / "table2.csv").unlink()
-    output = again.run("results/table2.csv")
-    assert "1 of 1 steps" in output
+    assert "1 of 1 steps" in again.run("results/table2.csv")
 
 
 def test_snakemakes_own_report_holds_the_tables_and_the_page(again: Project) -> None:
-    output = again.run("--report", "snakemake-report.html")
-    assert "Report created." in output
+    again.run("--report", "snakemake-report.html")
     page = (again.root / "snakemake-report.html").read_text()
     for name in ("table2.csv", "claims.csv", "report.html"):
         assert name in page
 
 
 def test_any_snapshot_is_a_target(again: Project) -> None:
-    folder = "results/dice-ce/n6/init0-subset0/decomposition"
-    target = again.root / folder / "step000020.json"
+    target = again.root / DICE / "decomposition" / "step000020.json"
     before = target.read_bytes()
     target.unlink()
-    assert again.jobs(f"{folder}/step000020.json") == {"measure_snapshot": 1}
-    again.run(f"{folder}/step000020.json")
+    name = str(target.relative_to(again.root))
+    assert again.jobs(name) == {"measure_snapshot": 1}
+    again.run(name)
     assert target.read_bytes() == before
-
-
-def test_a_snapshot_that_does_not_exist_is_refused_at_planning(again: Project) -> None:
-    folder = "results/dice-ce/n6/init0-subset0"
-    output = again.run(f"{folder}/decomposition/step000301.json", "--dry-run", status=1)
-    assert f"{folder} has no snapshot of iteration 301. It has those of iterations 0" in output
+    output = again.run("--dry-run", name.replace("20", "301"), status=1)
+    assert "no snapshot of iteration 301. It has those of iterations 0, 10" in output
     assert "Traceback" not in output
 
 
 def test_a_snapshot_of_a_run_that_is_not_trained_is_refused_by_the_job(tmp_path: Path) -> None:
     project = Project(tmp_path / "tree")
-    target = "results/dice-ce/n6/init0-subset0/decomposition/step000301.json"
+    target = f"{DICE}/decomposition/step000301.json"
     assert project.jobs(target) == {"subset": 1, "train": 1, "measure_snapshot": 1}
     output = project.run(target, status=1)
-    assert "has no snapshot of iteration 301. It has snapshots of iterations 0, 10" in output
+    assert "no snapshot of iteration 301. It has those of iterations 0, 10" in output
     assert "Traceback" not in output
 
 
-def test_one_experiment_changed_reruns_what_depends_on_it(again: Project) -> None:
-    """And back again it makes the tables alone, for the run is still there."""
-    old = "squared_error, n: [6], target_loss: 0.2"
-    new = "squared_error, n: [6], target_loss: 0.3"
+def test_another_specification_is_made_beside_the_first(again: Project) -> None:
+    """And back again nothing is to be made, for all is still there."""
+    old, new = (f"squared_error, n: [6], target_loss: {loss}" for loss in (0.2, 0.3))
+    trajectory = again.root / RUN / "trajectory.parquet"
+    first = trajectory.resolve()
+    known = first.read_bytes()
     again.edit("tiny.yaml", old, new)
-    anew = SUMMARY | {"collect": 1, "figures": 1}
-    assert again.jobs() == anew | {"train": 1, "measure": 1}
-    run = "results/mse/n6/init0-subset0/measured.json"
-    again.run(run)
-    assert again.jobs() == anew
+    assert again.jobs() == SUMMARY | {"train": 1}
+    again.run(f"{RUN}/measured.json")
+    assert again.jobs() == SUMMARY
+    assert trajectory.resolve() != first and first.read_bytes() == known
     again.edit("tiny.yaml", new, old)
     assert again.jobs() == {}
+    assert trajectory.resolve() == first
     assert len(list(again.results.glob("runs/*/manifest.json"))) == 5
 
 
-def test_a_new_seed_trains_only_the_new_runs(again: Project) -> None:
-    again.edit("tiny.yaml", "initialization: [0]", "initialization: [0, 1]")
-    jobs = again.jobs()
-    assert (jobs["train"], jobs["measure"]) == (4, 4)
-    assert "subset" not in jobs
+@pytest.mark.parametrize(
+    ("old", "new", "jobs"),
+    [
+        ("initialization: [0]", "initialization: [0, 1]", {"train": 4}),
+        ("n: [6, 12, 24]", "n: [6, 12, 24, 48]", {"subset": 1, "train": 1}),
+        ("n: [6, 12, 24]", "n: [6, 12]", {}),
+    ],
+)
+def test_other_seeds_and_sizes_train_only_the_new_runs(
+    again: Project, old: str, new: str, jobs: dict[str, int]
+) -> None:
+    again.edit("tiny.yaml", old, new)
+    assert again.jobs() == SUMMARY | jobs
 
 
-def test_a_larger_n_trains_only_the_new_run(again: Project) -> None:
+def test_a_run_that_ends_is_told_and_the_others_are_left_alone(again: Project) -> None:
     again.edit("tiny.yaml", "n: [6, 12, 24]", "n: [6, 12, 24, 48]")
-    jobs = again.jobs()
-    assert (jobs["subset"], jobs["train"], jobs["measure"]) == (1, 1, 1)
     trained = {path: path.stat().st_mtime_ns for path in again.results.glob("runs/*/run.json")}
     output = again.make("results/table2.csv")
     # When it is looked at the run may already be measured.
     told = r"eosflow: dice-ce/n48/init0-subset0: (trained|measuring|done), iteration "
     assert re.search(told, output)
     assert all(path.stat().st_mtime_ns == time for path, time in trained.items())
-    assert (again.results / "dice-ce/n48/init0-subset0/run.json").exists()
 
 
 def test_without_snapshots_all_but_a_new_measurement_can_be_made(again: Project) -> None:
-    program = [sys.executable, "-m", "eosflow.workflow.terminal"]
-    command = [*program, "clean", "results", "--keep-tables", "--yes"]
-    subprocess.run(command, cwd=again.root, env=again.environment, check=True)
+    """Deleted by the command or by the workflow; a new measurement trains the runs again."""
+    steps = (again.root / RUN).glob("decomposition/*.json")
+    table, *_ = before = [again.results / "table2.csv", *steps]
+    contents = [path.read_bytes() for path in before]
+    trajectory = (again.root / RUN / "trajectory.parquet").read_bytes()
+    eosflow(again, "clean", "results", "--keep-tables", "--yes")
     assert not list(again.results.glob("runs/*/snapshots/*"))
     assert again.jobs() == {}
-    listed = read_json(again.results / "manifest.json")["files"]
-    assert all((again.root / entry["file"]).is_file() for entry in listed)
-    before = (again.results / "table2.csv").read_bytes()
-    for name in ("table2.csv", "figures/figure06.png"):
-        (again.results / name).unlink()
-    again.make()
-    assert (again.results / "table2.csv").read_bytes() == before
-    assert (again.results / "figures" / "figure06.png").exists()
-    jobs = again.jobs("--config", "measure=[decomposition, top-eigenvalues]")
-    assert (jobs["train"], jobs["collect_measurement"]) == (4, 1)
-    assert "subset" not in jobs
+    assert_listed(again)
+    table.unlink()
+    again.make("results/table2.csv")
+    assert [path.read_bytes() for path in before] == contents
+
+    more = ("--config", "measure=[decomposition, top-eigenvalues]", "keep_snapshots=false")
+    assert again.jobs(*more) == SUMMARY | {"train": 4, "collect": 1, "discard": 4}
+    targets = [f"{RUN}/{name}" for name in ("measured.json", "cleaned.json")]
+    output = again.run(*targets, *more)
+    assert "mse/n6/init0-subset0: its snapshots were deleted, and top-eigenvalues" in output
+    assert (again.root / RUN / "measurements" / "top-eigenvalues" / "index.json").exists()
+    assert (again.root / RUN / "trajectory.parquet").read_bytes() == trajectory
+    assert not (again.root / RUN / "snapshots").exists()
+    assert [path.read_bytes() for path in before] == contents
 
 
-def test_snapshots_that_are_not_kept_are_missed_by_a_new_measurement_alone(again: Project) -> None:
-    again.edit("config.yaml", "keep_snapshots: true", "keep_snapshots: false")
-    run = "mse/n6/init0-subset0"
-    folder = again.results / run
-    steps = sorted(folder.glob("decomposition/*.json"))
-    before = {path: path.read_bytes() for path in (again.results / "table2.csv", *steps)}
-    assert again.jobs() == {"discard": 4, "manifest": 1}
-    again.make()
+def test_snapshots_that_are_not_kept_go_when_all_is_measured(again: Project) -> None:
+    less = ("--config", "keep_snapshots=false")
+    assert again.jobs(*less) == {"discard": 4, "manifest": 1}
+    again.run("--cores", "2", *less)
     assert not list(again.results.glob("runs/*/snapshots/*"))
-    assert again.jobs() == {}
-    assert {path: path.read_bytes() for path in before} == before
-    listed = read_json(again.results / "manifest.json")["files"]
-    assert all((again.root / entry["file"]).is_file() for entry in listed)
-
-    trajectory = (folder / "trajectory.parquet").read_bytes()
-    targets = [f"results/{run}/{name}" for name in ("measured.json", "cleaned.json")]
-    output = again.run(*targets, "--config", "measure=[decomposition, top-eigenvalues]")
-    assert f"{run}: its snapshots were deleted, and top-eigenvalues" in output
-    assert (folder / "measurements" / "top-eigenvalues" / "index.json").exists()
-    assert (folder / "trajectory.parquet").read_bytes() == trajectory
-    assert not (folder / "snapshots").exists()
-    assert {path: path.read_bytes() for path in before} == before
+    assert again.jobs(*less) == {}
+    assert_listed(again)
 
 
 def test_other_images_are_shown_and_deleted_ones_are_not_missed(again: Project) -> None:
@@ -194,112 +190,108 @@ def test_other_images_are_shown_and_deleted_ones_are_not_missed(again: Project) 
     assert again.jobs(figure) == {"subset": 1, "figure": 1}
 
 
-def test_another_style_redraws_and_touches_no_result(again: Project) -> None:
-    redrawn = {"figures": 2, "report": 1, "manifest": 1}
-    again.edit("config.yaml", "against: iteration", "against: flow_time")
-    assert again.jobs() == redrawn
-    again.edit("config.yaml", "against: flow_time", "against: iteration")
-    again.edit(
-        "eosflow/results/figures/__init__.py", "FIGURES_VERSION = ", "FIGURES_VERSION = 1000 + "
-    )
-    assert again.jobs() == redrawn
+def test_a_figure_that_is_gone_is_drawn_again(again: Project) -> None:
+    figure = again.results / "figures" / "figure06.pdf"
+    before = figure.read_bytes()
+    figure.unlink()
+    assert again.jobs("results/figures/figure06.pdf") == {"figure": 1}
+    assert again.jobs() == {"report": 1, "manifest": 1}
+    again.make()
+    assert figure.read_bytes() == before
+    assert again.jobs() == {}
 
 
-@pytest.mark.parametrize("damage", ["edited", "deleted"])
-def test_damaged_verdicts_of_a_study_are_made_again(again: Project, damage: str) -> None:
-    path = again.results / "studies" / "edge-of-stability" / "claims.csv"
-    content = path.read_bytes()
-    if damage == "edited":
-        path.write_bytes(content.replace(b"not enough runs", b"holds", 1))
-    else:
-        path.unlink()
-    assert again.jobs() == {"study_claims": 1, "report": 1, "manifest": 1}
-    again.make(f"results/{path.relative_to(again.results)}")
-    assert path.read_bytes() == content
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
 
 
-def test_a_study_and_its_figure_hang_on_its_version_alone(again: Project) -> None:
-    figure = "results/figures/edge-of-stability.pdf"
-    (again.root / figure).unlink()
-    assert again.jobs(figure) == {"figure": 1}
-    again.edit("eosflow/studies/edge_of_stability/__init__.py", "version=", "version=1000 + ")
-    assert again.jobs(figure) == {"study": 1, "figure": 1}
-    made = {"study": 1, "study_claims": 1, "figures": 1}
-    assert again.jobs() == made | {"report": 1, "manifest": 1}
-    assert again.jobs("results/table1.csv", "results/figures/figure06.pdf") == {}
+CLAIMS = "studies/edge-of-stability/claims"
+PAGES = {"report": 1, "manifest": 1}
 
 
-VERSIONS = {
-    "training": ("eosflow/runs/spec.py", "\nTRAINING_VERSION = "),
-    "decomposition": (
-        "eosflow/measurements/decomposition.py", "    version: ClassVar[int] = "
-    ),
-}  # fmt: skip
+@pytest.mark.parametrize("harm", [flip, Path.unlink])
+@pytest.mark.parametrize(
+    ("file", "jobs"),
+    [
+        ("data/subsets/dice-subset0.json", {"subset": 1}),
+        ("data/dice-parameters.parquet", PAGES | {"dice_parameters": 1}),
+        ("decomposition.parquet", SUMMARY),
+        ("table2.csv", SUMMARY),
+        ("provenance/tables.json", SUMMARY),
+        (f"{CLAIMS}.csv", PAGES | {"study_claims": 1}),
+        (f"provenance/{CLAIMS}.json", PAGES | {"study_claims": 1}),
+        ("figures/figure06.png", PAGES),
+        ("report.html", PAGES),
+        ("manifest.json", {"manifest": 1}),
+    ],
+)
+def test_what_is_damaged_or_gone_is_made_again(
+    again: Project, file: str, jobs: dict[str, int], harm: Callable[[Path], None]
+) -> None:
+    harm(again.results / file)
+    assert again.jobs() == jobs
+
+
+def test_a_table_that_was_edited_is_made_again_as_it_was(again: Project) -> None:
+    table = again.results / "table2.csv"
+    content = table.read_bytes()
+    table.write_bytes(content.replace(b"dice", b"mice", 1))
+    again.make("results/table2.csv")
+    assert table.read_bytes() == content
 
 
 @pytest.mark.parametrize(
-    ("constant", "first"), [("training", "train"), ("decomposition", "measure")]
+    ("version", "jobs"),
+    [
+        ("training", SUMMARY | {"train": 4}),
+        ("decomposition", SUMMARY | {"measure": 4}),
+        ("figures", {"report": 1, "manifest": 1}),
+        ("study", {"study": 1, "study_claims": 1, "report": 1, "manifest": 1}),
+    ],
 )
-def test_a_raised_version_remakes_from_there_on(clone: Project, constant: str, first: str) -> None:
-    """Also in a fresh clone, where Snakemake itself knows nothing of earlier versions."""
-    file, old = VERSIONS[constant]
-    clone.edit(file, old, f"{old}1000 + ")
-    jobs = clone.jobs()
-    stages = ["subset", "train", "measure", "collect"]
-    assert [stage for stage in stages if stage in jobs] == stages[stages.index(first) :]
-
-
-def test_a_clock_that_is_ahead_changes_nothing_and_stops_nothing(again: Project) -> None:
-    ahead = time.time() + 7200
-    for path in again.results.rglob("*"):
-        os.utime(path, (ahead, ahead), follow_symlinks=False)
+def test_a_raised_version_remakes_from_there_on(
+    again: Project, version: str, jobs: dict[str, int]
+) -> None:
+    assert again.jobs(**{version: 1000}) == jobs
     assert again.jobs() == {}
-    (again.results / "table2.csv").unlink()
-    again.make("results/table2.csv")
-    assert again.jobs("results/table2.csv") == {}
 
 
-def test_a_fresh_clone_beside_old_results_reruns_nothing(clone: Project) -> None:
-    assert clone.jobs() == {}
+def test_another_axis_redraws_and_touches_no_result(finished: Project) -> None:
+    assert finished.jobs("--config", "figures={against: flow_time}") == {"report": 1, "manifest": 1}
 
 
-def test_results_copied_without_their_times_are_finished(clone: Project) -> None:
-    paths = [path for path in clone.results.rglob("*") if path.is_file()]
-    shuffled = random.Random(0)
-    for path in paths:
-        age = shuffled.uniform(0, 1e6)
+def ahead(project: Project) -> None:
+    for path in project.results.rglob("*"):
+        os.utime(path, (time.time() + 7200,) * 2, follow_symlinks=False)
+
+
+def shuffled(project: Project) -> None:
+    chance = random.Random(0)
+    for path in (path for path in project.results.rglob("*") if path.is_file()):
+        age = chance.uniform(0, 1e6)
         os.utime(path, (path.stat().st_atime - age, path.stat().st_mtime - age))
+
+
+@pytest.mark.parametrize("change", [lambda _: None, ahead, shuffled])
+def test_a_copy_in_a_fresh_clone_is_finished_whatever_its_times_are(
+    finished: Project, tmp_path: Path, change: Callable[[Project], None]
+) -> None:
+    clone = Project(tmp_path / "clone")
+    clone.adopt(finished.results)
+    change(clone)
     assert clone.jobs() == {}
+    if change is ahead:  # of which Snakemake by itself would complain
+        (clone.results / "table2.csv").unlink()
+        clone.make("results/table2.csv")
+        assert clone.jobs("results/table2.csv") == {}
 
 
-def test_two_configurations_share_a_store(clone: Project) -> None:
-    run = "results/mse/n6/init0-subset0"
-    old = (clone.root / run / "trajectory.parquet").resolve()
-    known = old.read_bytes()
-    clone.edit("tiny.yaml", "width: 8", "width: 7")
-    clone.make(f"{run}/manifest.json")
-    new = (clone.root / run / "trajectory.parquet").resolve()
-    assert new != old and old.read_bytes() == known
-    clone.edit("tiny.yaml", "width: 7", "width: 8")
-    assert clone.jobs() == {}
-    assert (clone.root / run / "trajectory.parquet").resolve() == old
-
-
-def test_a_run_less_makes_the_tables_again(clone: Project) -> None:
-    clone.edit("tiny.yaml", "n: [6, 12, 24]", "n: [6, 12]")
-    jobs = clone.jobs()
-    assert jobs["collect"] == 1
-    assert "train" not in jobs
-
-
-def test_values_from_the_command_line_are_checked_and_used(clone: Project) -> None:
-    train = "results/dice-ce/n6/init0-subset0/manifest.json"
-    assert clone.jobs(
-        train, "--config", "optimizers={exponential-euler: {max_step_size: 1e-1}}"
-    ) == {"train": 1}
-    output = clone.run(
-        train, "--dry-run", "--config", "optimizers={exponential-euler: {max_step: 1}}", status=1
-    )
+def test_values_from_the_command_line_are_checked_and_used(again: Project) -> None:
+    value = "optimizers={exponential-euler: {max_step_size: 1e-1}}"
+    assert again.jobs(f"{DICE}/manifest.json", "--config", value) == {"train": 1}
+    output = again.run("--dry-run", "--config", value.replace("_size", ""), status=1)
     place = "optimizers.exponential-euler"
     assert f"{place}.max_step: there is no such key; allowed here: max_step_size" in output
     assert "Did you mean max_step_size?" in output
@@ -307,27 +299,21 @@ def test_values_from_the_command_line_are_checked_and_used(clone: Project) -> No
     assert "File " not in output
 
 
-def test_finished_only_makes_the_tables_of_what_there_is(clone: Project) -> None:
-    (clone.results / "dice-ce/n24/init0-subset0/manifest.json").resolve().unlink()
-    output = clone.run("--config", "finished_only=true", "--dry-run", "--quiet", "rules")
-    assert "made of the 3 runs that have finished, of 4" in output
-    jobs = clone.jobs("--config", "finished_only=true")
-    assert "train" not in jobs and "measure" not in jobs
-    assert jobs["collect"] == 1
-
-
-def test_finished_only_without_a_finished_run_is_refused(tmp_path: Path) -> None:
-    project = Project(tmp_path / "tree")
-    output = project.run("--config", "finished_only=true", "--dry-run", status=None)
+def test_finished_only_makes_the_tables_of_what_there_is(again: Project, tmp_path: Path) -> None:
+    only = ("--config", "finished_only=true")
+    (again.results / "dice-ce/n24/init0-subset0/manifest.json").resolve().unlink()
+    assert "made of the 3 runs that have finished, of 4" in again.run("--dry-run", *only)
+    assert again.jobs(*only) == SUMMARY
+    output = Project(tmp_path / "empty").run("--dry-run", *only, status=1)
     assert "none of the 4 runs of the configuration has finished in results" in output
     assert "Traceback" not in output
 
 
-def test_a_named_table_is_never_up_to_date_on_other_runs(clone: Project) -> None:
-    """Not even where a killed collect has left nothing that Snakemake could compare it with."""
-    clone.edit("tiny.yaml", "n: [6, 12, 24]", "n: [6, 12, 24, 48]")
-    for file in ("decomposition.parquet", "runs.parquet", "provenance/collect.json"):
-        (clone.results / file).unlink()
-    needed = {"subset": 1, "train": 1, "measure": 1, "collect": 1}
-    assert clone.jobs("results/table2.csv") == needed | {"tables": 1}
-    assert clone.jobs("results/figures/figure06.pdf") == needed | {"figure": 1}
+def test_a_named_table_is_never_up_to_date_on_other_runs(again: Project) -> None:
+    """Not even if a killed job has left nothing that Snakemake could compare it with."""
+    again.edit("tiny.yaml", "n: [6, 12, 24]", "n: [6, 12, 24, 48]")
+    for file in ("decomposition.parquet", "runs.parquet", "provenance/tables.json"):
+        (again.results / file).unlink()
+    needed = {"subset": 1, "train": 1, "tables": 1}
+    assert again.jobs("results/table2.csv") == needed
+    assert again.jobs("results/figures/figure06.pdf") == needed | {"figure": 1}

@@ -17,7 +17,7 @@ import yaml
 from eosflow.measurements import MEASUREMENTS
 from eosflow.measurements.base import Measurement
 from eosflow.optimizers import OPTIMIZERS
-from eosflow.runs.names import place_of
+from eosflow.runs.names import view_of
 from eosflow.storage.columns import Column, Columns
 from eosflow.storage.errors import UserError
 from eosflow.studies import STUDIES
@@ -89,7 +89,7 @@ def _measured(
     measurement: Measurement, frames: dict[str, Any], added: tuple[dict[str, Any], ...]
 ) -> File:
     """The frame of a measurement, and the record of a snapshot."""
-    place = place_of(measurement.name)
+    place = view_of(measurement.name)
     path, also = f"{place}.parquet", f"EXP/nN/RUN/{place}/stepSTEP.json"
     rows = f"One row per weight snapshot that the measurement takes. {measurement.rows}".strip()
     own = [_columns(group) for group in (*added, frames.get(path, {}))]

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import statsmodels.api as sm
 from scipy import stats
+from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.weightstats import DescrStatsW
 
 from eosflow.results import courses, paper
@@ -145,7 +145,7 @@ def _by_group(points: pd.DataFrame, groups: np.ndarray, degree: int) -> list[Any
 
 def _polynomial(points: pd.DataFrame, degree: int) -> Any:
     """statsmodels' regression of log A on the powers of log N."""
-    return sm.OLS(points["y"], np.vander(points["x"], degree + 1, increasing=True)).fit()
+    return OLS(points["y"], np.vander(points["x"], degree + 1, increasing=True)).fit()
 
 
 def paper_law(law: tuple[float, float, float], n: Any) -> tuple[Any, Any, Any]:

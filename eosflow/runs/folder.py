@@ -87,19 +87,19 @@ class RunFolder:
 
         A run that differs only in where it ends, and was cut off, lends its own.
         """
-        found = self._load(self.path)
-        if found or (self.path / CHECKPOINT).exists():
-            return found
+        checkpoint = self._load(self.path)
+        if checkpoint or (self.path / CHECKPOINT).exists():
+            return checkpoint
         for other in sorted(self.path.parent.glob(f"*/{CHECKPOINT}")):
             record = RunRecord.readable(other.with_name("run.json"))
             if record is None or record.trajectory_key != self.spec.trajectory_key:
                 continue
-            if record.stopped == "max_iterations" and (found := self._load(other.parent)):
+            if record.stopped == "max_iterations" and (checkpoint := self._load(other.parent)):
                 log.info("%s goes on from the end of %s", self.spec.folder, other.parent)
-                for entry in found[1].snapshots:
+                for entry in checkpoint[1].snapshots:
                     with replacing(self.path / entry.file) as temporary:
                         shutil.copyfile(other.parent / entry.file, temporary)
-                return found
+                return checkpoint
         return None
 
     def _load(self, folder: Path) -> tuple[dict[str, Tensor], Checkpoint] | None:

@@ -61,17 +61,6 @@ class Run:
         path = self.subset_path.with_name(subset_file(self.spec.dataset, None))
         return load_data(self.spec, path, examples)
 
-    def entry(self, iteration: int) -> Snapshot:
-        """The manifest's entry of a snapshot. Raises: UserError naming the iterations there are."""
-        entries = {entry.iteration: entry for entry in self.manifest.snapshots}
-        if iteration not in entries:
-            known = ", ".join(str(number) for number in sorted(entries))
-            raise UserError(
-                f"{self.folder} has no snapshot of iteration {iteration}. It has snapshots of "
-                f"iterations {known}."
-            )
-        return entries[iteration]
-
     def theta(self, entry: Snapshot) -> Tensor:
         """The weights θ (P,) of a snapshot.
 
@@ -91,7 +80,7 @@ class RunMeasurer:
     def __init__(self, run: Run, measurement: Measurement) -> None:
         self.run = run
         self.measurement = measurement
-        self.place = run.folder / measured_folder(measurement)
+        self.folder = run.folder / measured_folder(measurement)
         examples = measurement.held_out_examples
         self._held_out = run.held_out(examples) if examples else None
 
@@ -102,7 +91,7 @@ class RunMeasurer:
 
     def snapshot(self, entry: Snapshot) -> StepRecord:
         """Measure one snapshot, or read its record if that was done."""
-        path, key = self.place / f"{step_name(entry.iteration)}.json", self._key(entry)
+        path, key = self.folder / f"{step_name(entry.iteration)}.json", self._key(entry)
         if known := self._done(path, key):
             return known
         numbers = self._measure(entry.iteration, self.run.theta(entry))
@@ -117,7 +106,7 @@ class RunMeasurer:
 
     def all(self) -> Index:
         """Measure every chosen snapshot that has not been, then write index.json; returns it."""
-        remove_leftovers(self.place)
+        remove_leftovers(self.folder)
         records = [self.snapshot(entry) for entry in self.chosen()]
         names = [f"{step_name(record.iteration)}.json" for record in records]
         index = Index(
@@ -125,12 +114,12 @@ class RunMeasurer:
             of=self.run.manifest.digest,
             made_with=self._made_with(records),
             snapshots=tuple(
-                Measured.of(self.place, name, iteration=record.iteration)
+                Measured.of(self.folder, name, iteration=record.iteration)
                 for name, record in zip(names, records, strict=True)
             ),
             **({"held_out": self._held_out.record()} if self._held_out else {}),
         )
-        index.write(self.place / "index.json")
+        index.write(self.folder / "index.json")
         return index
 
     def _key(self, entry: Snapshot) -> str:
@@ -150,19 +139,19 @@ class RunMeasurer:
 
     def _made_with(self, records: Sequence[StepRecord]) -> tuple[dict[str, Any], ...]:
         """With what the records were made, each once, in the order of the snapshots."""
-        found: list[dict[str, Any]] = []
+        programs: list[dict[str, Any]] = []
         for record in records:
-            if record.made_with not in found:
-                found.append(record.made_with)
-        if len(found) > 1:
+            if record.made_with not in programs:
+                programs.append(record.made_with)
+        if len(programs) > 1:
             changed = [
-                name for name in NAMES if any(made[name] != found[0][name] for made in found)
+                name for name in NAMES if any(made[name] != programs[0][name] for made in programs)
             ]
             log.warning(
                 "%s was measured with more than one of %s: last bits may depend on that",
-                *(self.place, ", ".join(changed)),
+                *(self.folder, ", ".join(changed)),
             )
-        return tuple(found)
+        return tuple(programs)
 
     def _done(self, path: Path, key: str) -> StepRecord | None:
         """A snapshot's record if it is there and of this snapshot; a damaged one is moved aside."""
@@ -181,7 +170,7 @@ def measure_snapshot(
 ) -> StepRecord:
     """Make `stepNNNNNN.json` of one snapshot; returns it."""
     run = Run(folder, subset_path, device)
-    return RunMeasurer(run, measurement).snapshot(run.entry(iteration))
+    return RunMeasurer(run, measurement).snapshot(run.manifest.entry(iteration))
 
 
 def measure_run(

@@ -17,6 +17,11 @@ def run_folder(results: Path | str, key: str) -> Path:
     return Path(results, RUNS, key)
 
 
+def run_folders(results: Path) -> list[Path]:
+    """The folders of all runs that are there."""
+    return sorted(path for path in (results / RUNS).glob("*") if path.is_dir())
+
+
 def index_key(measurement: Measurement) -> str:
     """Digest of a measurement's settings, its choice of snapshots and its version."""
     return digest([settings.key_fields(measurement), measurement.version])
@@ -27,7 +32,7 @@ def measured_folder(measurement: Measurement) -> str:
     return f"{measurement.name}-{index_key(measurement)}"
 
 
-def place_of(measurement: str) -> str:
+def view_of(measurement: str) -> str:
     """Where people find a measurement below EXP/nN/RUN: `measurements/NAME`, or `decomposition`."""
     return measurement if measurement == "decomposition" else f"measurements/{measurement}"
 

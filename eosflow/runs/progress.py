@@ -153,10 +153,10 @@ _LINE = re.compile(
 
 def read_line(line: str) -> Seen | None:
     """What a line that `LossProgress` wrote says; None for any other."""
-    found = _LINE.search(line)
-    if found is None:
+    match = _LINE.search(line)
+    if match is None:
         return None
-    iteration, loss, sharpness, left = found.groups()
+    iteration, loss, sharpness, left = match.groups()
     return Seen(int(iteration), float(loss), float(sharpness) if sharpness else None, left)
 
 
@@ -175,10 +175,10 @@ _UNITS = ((86400, "days"), (3600, "h"), (60, "min"))
 
 def seconds_of(left: str) -> float | None:
     """The later end of a time left in words; None if it is unknown."""
-    found = re.findall(r"([\d.e+]+) (days|h|min|s)\b", left)
-    if not found:
+    times = re.findall(r"([\d.e+]+) (days|h|min|s)\b", left)
+    if not times:
         return None
-    number, unit = found[-1]
+    number, unit = times[-1]
     return float(number) * {name: size for size, name in (*_UNITS, (1, "s"))}[unit]
 
 

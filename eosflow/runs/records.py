@@ -34,6 +34,16 @@ class Manifest(Record):
         """What tells these snapshots, bit by bit, from others."""
         return digest([(entry.iteration, entry.sha256) for entry in self.snapshots])
 
+    def entry(self, iteration: int) -> Snapshot:
+        """The snapshot of an iteration. Raises: UserError naming the iterations there are."""
+        entries = {entry.iteration: entry for entry in self.snapshots}
+        if iteration not in entries:
+            raise UserError(
+                f"The run has no snapshot of iteration {iteration}. It has those of iterations "
+                f"{', '.join(map(str, sorted(entries)))}."
+            )
+        return entries[iteration]
+
 
 class Sitting(Record):
     """With what a run was trained from some iteration on."""

@@ -173,10 +173,10 @@ class _Recorder:
         return self._span.project(self._start) if self._span else self._start
 
     def _resume(self) -> TrainState | None:
-        found = self.files.load_checkpoint()
-        if found is None:
+        loaded = self.files.load_checkpoint()
+        if loaded is None:
             return None
-        tensors, checkpoint = found
+        tensors, checkpoint = loaded
         first, rows = self._first_theta(), tensors.pop("rows", torch.empty(0))
         theta = tensors.get("theta", rows)
         fits = (theta.shape, theta.dtype) == (first.shape, first.dtype)

@@ -46,10 +46,10 @@ def of_run(
     record = _read(RunRecord, folder / "run.json")
     manifest = _read(Manifest, folder / "manifest.json")
     wrong = []
-    for name, found in (("run.json", record), ("manifest.json", manifest)):
-        if isinstance(found, Damage):
-            wrong.append(found)
-        elif found.key != key:
+    for name, each in (("run.json", record), ("manifest.json", manifest)):
+        if isinstance(each, Damage):
+            wrong.append(each)
+        elif each.key != key:
             wrong.append(Damage(folder / name, "other-run"))
     if isinstance(record, RunRecord) and record.status != "finished":
         wrong.append(Damage(folder / "run.json", "unfinished"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from eosflow.storage.quoting import fit_to_show
@@ -21,9 +21,9 @@ class UserError(Exception):
         super().__init__(fit_to_show(message))
 
 
-def did_you_mean(name: str, known: Collection[str]) -> str:
+def did_you_mean(given: object, known: Iterable[str]) -> str:
     """` Did you mean NAME?` with the nearest known name, to end a sentence; empty if none is."""
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(given, list(known), n=1) if isinstance(given, str) else []
     return f" Did you mean {near[0]}?" if near else ""
 
 

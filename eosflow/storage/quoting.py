@@ -22,5 +22,5 @@ def fit_to_show(text: str) -> str:
     'HTTP://…@host/file?… does not answer'
     """
     text = _LOGIN.sub(r"\1…@", text)
-    text = _QUERY.sub(lambda found: f"{found[1] or found[2]}?…", text)
-    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+    text = _QUERY.sub(lambda match: f"{match[1] or match[2]}?…", text)
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)

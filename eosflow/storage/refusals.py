@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,6 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+
+from eosflow.storage.errors import did_you_mean
 
 _KINDS = {
     "bool": "true or false",
@@ -60,7 +61,7 @@ def refusals(
 def _refused(model: type[BaseModel], error: dict[str, Any], path: str) -> str:
     place = [part for part in error["loc"] if part != "[key]"]
     is_key = len(place) < len(error["loc"])
-    field = found(model, place[:-1] if is_key else place)[0]
+    field = located(model, place[:-1] if is_key else place)[0]
     where = joined_path(path, place[:-1] if is_key else place)
     if error["type"] == "value_error" and field is None:  # of several settings together
         return f"{where}: {error['ctx']['error']}"
@@ -98,7 +99,7 @@ def _allowed(error: Mapping[str, Any], field: FieldInfo | None) -> str:
 
 
 def _unknown(model: type[BaseModel], place: tuple[Any, ...], path: str) -> str:
-    legal, name = keys(found(model, place[:-1])[1]), str(place[-1])
+    legal, name = keys(located(model, place[:-1])[1]), str(place[-1])
     hint = did_you_mean(name, legal)
     if not hint:
         elsewhere = [known for known in all_keys(model) if known.rpartition(".")[2] == name]
@@ -107,7 +108,7 @@ def _unknown(model: type[BaseModel], place: tuple[Any, ...], path: str) -> str:
     return f"{joined_path(path, place)}: there is no such key; {allowed}.{hint}"
 
 
-def found(model: type[BaseModel], place: Iterable[Any]) -> tuple[FieldInfo | None, Any]:
+def located(model: type[BaseModel], place: Iterable[Any]) -> tuple[FieldInfo | None, Any]:
     """What a location leads to: the nearest field, None at the top, and what lies below it.
 
     Below lies a model, a mapping of names to models, or None.
@@ -170,12 +171,6 @@ def all_keys(model: type[BaseModel]) -> Iterator[str]:
         return below[name] if isinstance(below, Mapping) else _below(below.model_fields[name])
 
     return walk(model, "")
-
-
-def did_you_mean(given: Any, names: Iterable[str]) -> str:
-    """` Did you mean NAME?`, or nothing where no name is near."""
-    near = difflib.get_close_matches(given, list(names), n=1) if isinstance(given, str) else []
-    return f" Did you mean {near[0]}?" if near else ""
 
 
 def shown(value: Any) -> str:

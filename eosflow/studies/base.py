@@ -34,6 +34,7 @@ class Study:
 
     package: str
     version: int
+    measurements: tuple[str, ...] = ()  # that its runs must have
     experiment: ClassVar[None] = None  # its figure is of no experiment
 
     @property

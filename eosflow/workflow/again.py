@@ -1,7 +1,7 @@
-"""What is there and must be made again, found by looking at seals, names, sizes and checksums.
+"""What is there and must be made again, seen by looking at seals, names, sizes and checksums.
 
 Nothing is changed but the views. A result is made again if it is missing, for which Snakemake
-needs no help, or if it is among `Found.forced`.
+needs no help, or if it is among `State.forced`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from eosflow.workflow.products import Product, products, why_not
 
 
 @dataclass
-class Found:
-    """What a look at the results has found.
+class State:
+    """The state of results.
 
     `trained` and `measured` are the runs that are whole, `forced` the paths of results that are
     there and must be made again, and `lines` what a user should know of it.
@@ -35,22 +35,22 @@ class Found:
     products: dict[str, Product] = field(default_factory=dict)
 
 
-def look(plan: Plan) -> Found:
+def look(plan: Plan) -> State:
     """Look at all results of a plan, and bring the views of its runs up to date."""
-    found = Found(lines=list(plan.left_out))
+    state = State(lines=list(plan.left_out))
     for folder in plan.runs:
         of_run, of_measurements = plan.damages(folder)
         if not of_run:
-            found.trained.add(folder)
+            state.trained.add(folder)
             if not of_measurements:
-                found.measured.add(folder)
-        _tell(plan, folder, [*of_run, *of_measurements], found.lines)
-        whole = folder in found.trained, folder in found.measured
+                state.measured.add(folder)
+        _tell(plan, folder, [*of_run, *of_measurements], state.lines)
+        whole = folder in state.trained, folder in state.measured
         views.update(plan, folder, *whole)
-    _subsets(plan, found)
-    found.products = products(plan)
-    _products(plan, found)
-    return found
+    _subsets(plan, state)
+    state.products = products(plan)
+    _products(plan, state)
+    return state
 
 
 def _tell(plan: Plan, folder: str, damages: list[Damage], lines: list[str]) -> None:
@@ -66,31 +66,31 @@ def _tell(plan: Plan, folder: str, damages: list[Damage], lines: list[str]) -> N
         )
 
 
-def _subsets(plan: Plan, found: Found) -> None:
+def _subsets(plan: Plan, state: State) -> None:
     """The subset files that are there and cannot serve."""
     data = Data(plan)
     for dataset, seed in data.all():
         path = Path(data.path(dataset, seed))
         if path.exists() and (why := data.why_not(dataset, seed)):
             record = data.path(dataset, seed).removesuffix(".npz") + ".json"
-            found.forced |= {data.path(dataset, seed), record}
-            found.lines.append(f"{path} is drawn again when it is its turn: {why}.")
+            state.forced |= {data.path(dataset, seed), record}
+            state.lines.append(f"{path} is drawn again when it is its turn: {why}.")
 
 
-def _products(plan: Plan, found: Found) -> None:
+def _products(plan: Plan, state: State) -> None:
     root, gone = Path(plan.results), set[str]()
 
     @functools.cache
     def checksum(file: str) -> str | None:
         return sha256(root / file) if file not in gone and (root / file).is_file() else None
 
-    for product in found.products.values():
+    for product in state.products.values():
         why = why_not(root, product, checksum)
-        if why is None and found.measured.issuperset(product.runs):
+        if why is None and state.measured.issuperset(product.runs):
             continue
         files = (*product.made, product.record)
         gone.update(files)
         if all((root / file).exists() for file in files):
-            found.forced.update(f"{plan.results}/{file}" for file in files)
+            state.forced.update(f"{plan.results}/{file}" for file in files)
         if why and "damaged" in why:
-            found.lines.append(f"{why}. It is made again when it is its turn.")
+            state.lines.append(f"{why}. It is made again when it is its turn.")

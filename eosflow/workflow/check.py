@@ -5,10 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
-import platform
 import shutil
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,6 @@ from eosflow.workflow import gpu, resources
 from eosflow.workflow.plan import Plan
 from eosflow.workflow.sizes import size_in_words
 
-SNAKEMAKE = (9, 27, 1)
 SECONDS_TO_ANSWER = 10.0
 GOOD, NOTE, BAD = "ok", "note", "missing"
 
@@ -41,36 +38,18 @@ class Finding:
 
 def check(plan: Plan) -> Iterator[Finding]:
     """Look at everything that the runs of a configuration need."""
-    yield _python()
-    yield _snakemake()
     yield from _packages(plan)
-    yield _gpu(plan.config)
+    yield _gpu(plan.config["device"])
     yield from _archives(plan)
     yield from _weights(plan)
     yield _disk(plan)
     yield _memory(plan)
 
 
-def _python() -> Finding:
-    version = platform.python_version()
-    enough = sys.version_info >= (3, 11)
-    return Finding(GOOD if enough else BAD, "python", f"{version}; 3.11 or newer is needed")
-
-
-def _snakemake() -> Finding:
-    needed = ".".join(map(str, SNAKEMAKE))
-    try:
-        version = importlib.metadata.version("snakemake")
-    except importlib.metadata.PackageNotFoundError:
-        return Finding(BAD, "snakemake", "not installed: pip install 'eosflow[workflow]'")
-    parts = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
-    enough = parts >= SNAKEMAKE
-    return Finding(GOOD if enough else BAD, "snakemake", f"{version}; {needed} or newer is needed")
-
-
 def _packages(plan: Plan) -> Iterator[Finding]:
     """Those that only some configurations need."""
-    needed = {"torch": "eosflow", "matplotlib": "eosflow[report]", "statsmodels": "eosflow[report]"}
+    needed = {"torch": "eosflow", "snakemake": "eosflow[workflow]"}
+    needed |= dict.fromkeys(("matplotlib", "statsmodels"), "eosflow[report]")
     for part in _plugins(plan):
         needed |= {name: f"eosflow[{extra}]" for name, extra in part.packages().items()}
     needed.pop("cairocffi", None)  # it is there or not with its C library, see below
@@ -96,16 +75,11 @@ def _plugins(plan: Plan) -> list[Plugin]:
     return list(dict.fromkeys(part for of_run in parts for part in of_run))
 
 
-def _gpu(config: Mapping[str, Any]) -> Finding:
-    found, device = gpu.devices(), config["device"]
-    if found:
-        return Finding(GOOD, "gpu", f"{len(found)} found; device: {device}")
-    verdict = BAD if device == "cuda" else NOTE
-    return Finding(verdict, "gpu", f"none found; device: {device}" + _on_cpu(device))
-
-
-def _on_cpu(device: str) -> str:
-    return " trains on the CPU" if device == "auto" else ""
+def _gpu(device: str) -> Finding:
+    gpus = gpu.devices()
+    on_cpu = " trains on the CPU" if device == "auto" and not gpus else ""
+    verdict = GOOD if gpus else BAD if device == "cuda" else NOTE
+    return Finding(verdict, "gpu", f"{len(gpus) or 'none'} found; device: {device}{on_cpu}")
 
 
 def _archives(plan: Plan) -> Iterator[Finding]:
@@ -120,9 +94,13 @@ def _archives(plan: Plan) -> Iterator[Finding]:
             elif is_url(mirror):
                 yield _answer((f"{mirror.rstrip('/')}/{archive.name}",), archive.name)
             else:
-                there = Path(mirror, archive.name).exists()
-                words = f"{archive.name} {'is' if there else 'is not'} in the mirror {mirror}"
-                yield Finding(GOOD if there else BAD, "data", words)
+                yield _there(Path(mirror, archive.name), "data", f"in the mirror {mirror}")
+
+
+def _there(path: Path, about: str, where: str) -> Finding:
+    there = path.exists()
+    words = f"{path.name} {'is' if there else 'is not'} {where}"
+    return Finding(GOOD if there else BAD, about, words)
 
 
 def _answer(urls: Iterable[str], name: str) -> Finding:
@@ -148,9 +126,7 @@ def _weights(plan: Plan) -> Iterator[Finding]:
     for wanted in files:
         model, revision, file = wanted.model, wanted.revision, wanted.file
         if Path(model).is_dir():
-            there = Path(model, file).exists()
-            words = f"{file} {'is' if there else 'is not'} in the folder {model}"
-            yield Finding(GOOD if there else BAD, "model", words)
+            yield _there(Path(model, file), "model", f"in the folder {model}")
         elif importlib.util.find_spec("huggingface_hub"):
             from huggingface_hub import try_to_load_from_cache
 
@@ -174,12 +150,9 @@ def _disk(plan: Plan) -> Finding:
         passing = sorted((run for run in left if run.target_loss), key=resources.disk)
         counted = passing[-(os.cpu_count() or 1) :] + [run for run in left if not run.target_loss]
     needed = sum(map(resources.disk, counted))
-    place = next(
-        p
-        for p in (Path(plan.results).absolute(), *Path(plan.results).absolute().parents)
-        if p.exists()
-    )
-    free = shutil.disk_usage(place).free
+    results = Path(plan.results).absolute()
+    there = next(path for path in (results, *results.parents) if path.exists())
+    free = shutil.disk_usage(there).free
     words = (
         f"{size_in_words(needed)} for the snapshots of {len(counted)} of {len(plan.runs)} runs"
         f"{which}, if each takes as long as the longest seen so far; {size_in_words(free)} are free"
@@ -188,10 +161,7 @@ def _disk(plan: Plan) -> Finding:
 
 
 def _memory(plan: Plan) -> Finding:
-    folder, needed = max(
-        ((folder, resources.memory(run)) for folder, run in plan.runs.items()),
-        key=lambda each: each[1],
-    )
+    needed, folder = max((resources.memory(run), folder) for folder, run in plan.runs.items())
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
     words = (
         f"{size_in_words(needed * 1e6)} for one job of the largest run ({folder}); "

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eosflow.runs import whole
-from eosflow.runs.names import RUNS
+from eosflow.runs.names import RUNS, run_folders
 from eosflow.runs.records import Cleaned, Manifest, Snapshot
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json
@@ -63,24 +63,22 @@ def freeable(results: Path) -> Freeable:
     Raises: UserError if there are no runs, or it is not known what is to be measured of them.
     """
     wanted = _wanted(results)
-    found = Freeable(results)
-    for home in sorted(path for path in (results / RUNS).glob("*") if path.is_dir()):
+    free = Freeable(results)
+    for home in run_folders(results):
         name = f"{RUNS}/{home.name}"
         if home.name not in wanted:
-            found.kept[name] = NAMELESS
+            free.kept[name] = NAMELESS
         elif why := why_not(home, wanted[home.name]):
-            found.kept[name] = why
+            free.kept[name] = why
         elif there := _there(home):
-            found.files[name] = there
-    if not found.kept and not found.files and not wanted:
+            free.files[name] = there
+    if not free.kept and not free.files and not wanted:
         raise UserError(f"{results} holds no runs. Name a results folder, such as results/demo.")
-    return found
+    return free
 
 
 def _wanted(results: Path) -> dict[str, set[str]]:
     """The folders of all measurements of each run, by key, that any configuration here asks for."""
-    if not results.is_dir():
-        raise UserError(f"There is no folder {results}. Name a results folder, such as results.")
     wanted: dict[str, set[str]] = {}
     records = [results / CONFIGURATION, *sorted((results / "logs/configurations").glob("*.json"))]
     for path in records:
@@ -127,21 +125,21 @@ def clean(results: Path) -> Freeable:
     Raises: UserError if a Snakemake or one of its jobs is at work there.
     """
     with alone_at(results):
-        found = freeable(results)
-        busy = [run for run in found.files if is_held(results / run)]
+        free = freeable(results)
+        busy = [run for run in free.files if is_held(results / run)]
         if busy:
             raise UserError(
                 f"A job is at work in {results / busy[0]}, though no Snakemake is. Nothing was "
                 "deleted: wait until it ends."
             )
-        size = found.bytes
-        for run in found.files:
+        size = free.bytes
+        for run in free.files:
             with alone_in(results / run):
                 _delete(results / run)
         if (results / "manifest.json").exists():
             write_manifest(Plan.read(results / CONFIGURATION))
     print(f"{size_in_words(size)} were freed in {results}.")
-    return found
+    return free
 
 
 def discard(home: Path, places: Sequence[str]) -> None:

@@ -43,16 +43,7 @@ def run(main: Callable[[], None]) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[shown])
     logging.getLogger("eosflow").setLevel(logging.INFO)  # of ours; of libraries only warnings
     try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except OSError as error:
-        words = explained(error)
-        if words is None:
-            raise
-        print(f"error: {fit_to_show(words)}", file=sys.stderr)
-        sys.exit(1)
+        plain(main, "error: ")()
     except KeyboardInterrupt:
         print("interrupted; start the same command again to go on", file=sys.stderr)
         sys.exit(130)
@@ -64,8 +55,8 @@ def _fit_to_show(record: logging.LogRecord) -> bool:
     return True
 
 
-def plain(function: Callable[P, T]) -> Callable[P, T]:
-    """Let a `UserError` end the program with its message alone.
+def plain(function: Callable[P, T], start: str = "\n") -> Callable[P, T]:
+    """Let a `UserError`, or a file system that refuses, end the program with a message alone.
 
     Snakemake shows every exception of a workflow file with its place in the source, which tells
     a user nothing; it leaves SystemExit alone.
@@ -76,10 +67,10 @@ def plain(function: Callable[P, T]) -> Callable[P, T]:
         try:
             return function(*arguments, **keywords)
         except UserError as error:
-            sys.exit(f"\n{error}")
+            sys.exit(f"{start}{error}")
         except OSError as error:
             if words := explained(error):
-                sys.exit(f"\n{fit_to_show(words)}")
+                sys.exit(f"{start}{fit_to_show(words)}")
             raise
 
     return wrapped

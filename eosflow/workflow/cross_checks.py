@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from eosflow.datasets import ARCHIVES, DATASETS
 from eosflow.datasets.links import is_url, refusal
 from eosflow.objectives import OF_CLASSES
-from eosflow.storage.errors import UserError
-from eosflow.storage.refusals import did_you_mean, refusals, shown
+from eosflow.storage.errors import UserError, did_you_mean
+from eosflow.storage.refusals import refusals, shown
+from eosflow.studies import STUDIES
 from eosflow.workflow import expand
 from eosflow.workflow.places import TAKEN, at_home, results_problems, strange
 from eosflow.workflow.schema import SECTIONS
@@ -72,6 +73,11 @@ def _study_problems(config: Mapping[str, Any]) -> Iterator[str]:
                 f"studies: {study} is made of runs, and no experiment has `study: {study}`; "
                 "config/studies-demo.yaml has some. Lay it over this one, or take the study out."
             )
+        for name in names:
+            measured = expand.names(config, config["experiments"][name], "measure")
+            for each in STUDIES[study].measurements:
+                if each not in measured:
+                    yield f"experiments.{name}.measure: {each} is missing, which {study} needs."
     if not config["select"] and not config["studies"]:
         yield "select: it is empty, and so is studies: there is nothing to make."
     for name, experiment in config["experiments"].items():
@@ -159,13 +165,13 @@ def _unfit_parts(config: Mapping[str, Any], name: str, path: str) -> Iterator[st
         yield f"{path}: {error}"
         return
     network, optimizer, batch = parts.network, parts.optimizer, parts.batch
-    found = {
+    reasons = {
         f"the network {network.name} cannot read {experiment['dataset']}: ": network.why_not(shape)
     }
-    found[f"optimizers.{optimizer.name}: "] = optimizer.why_not(batch)
-    found |= {f"batches.{batch.name}: ": batch.why_not(network, shape, min(experiment["n"]))}
+    reasons[f"optimizers.{optimizer.name}: "] = optimizer.why_not(batch)
+    reasons |= {f"batches.{batch.name}: ": batch.why_not(network, shape, min(experiment["n"]))}
     for each in parts.measurements:
-        found[f"measurements.{each.name}: "] = each.why_not(network, parts.data, optimizer)
-    for start, why_not in found.items():
+        reasons[f"measurements.{each.name}: "] = each.why_not(network, parts.data, optimizer)
+    for start, why_not in reasons.items():
         if why_not:
             yield f"{path}: {start}{why_not}"

@@ -49,11 +49,11 @@ def measurements(config: Mapping[str, Any], experiment: Mapping[str, Any]) -> li
 
 def of_studies(config: Mapping[str, Any]) -> dict[str, list[str]]:
     """The experiments of each study of the config that is made of runs."""
-    found: dict[str, list[str]] = {study: [] for study in config["studies"] if study in OF_RUNS}
+    by_study: dict[str, list[str]] = {study: [] for study in config["studies"] if study in OF_RUNS}
     for name, experiment in config["experiments"].items():
-        if experiment.get("study") in found:
-            found[experiment["study"]].append(name)
-    return found
+        if experiment.get("study") in by_study:
+            by_study[experiment["study"]].append(name)
+    return by_study
 
 
 def chosen(config: Mapping[str, Any]) -> list[str]:

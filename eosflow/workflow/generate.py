@@ -41,26 +41,26 @@ def keys() -> dict[str, str]:
     and of the demo, and one with each plug-in.
     """
     paper = ROOT / "config.yaml"
-    found = {f"paper {k}": r.key for k, r in expand.expand(config.load([paper])).items()}
+    keys_now = {f"paper {k}": r.key for k, r in expand.expand(config.load([paper])).items()}
     for name in ("reproduction", "demo"):
         runs = expand.expand(config.load([paper, ROOT / "config" / f"{name}.yaml"]))
-        found |= {f"{name} {k}": r.key for k, r in runs.items()}
+        keys_now |= {f"{name} {k}": r.key for k, r in runs.items()}
 
     def key(**parts: Any) -> str:
         return dataclasses.replace(_SMALL, **parts).key
 
-    found |= {f"optimizer {n}": key(optimizer=k.example()) for n, k in OPTIMIZERS.items()}
+    keys_now |= {f"optimizer {n}": key(optimizer=k.example()) for n, k in OPTIMIZERS.items()}
     by_steps = GradientDescent.example()
     for name, wrap in WRAPS.items():
-        found[f"wrap {name}"] = key(
+        keys_now[f"wrap {name}"] = key(
             optimizer=by_steps.model_copy(update={"wrap": (wrap.example(),)})
         )
     for name, batches in BATCHES.items():
-        found[f"batch {name}"] = key(optimizer=by_steps, batch=batches.example())
-    found |= {f"network {n}": key(network=k.example()) for n, k in NETWORKS.items()}
-    found |= {f"dataset {n}": key(dataset=n, data=k.example()) for n, k in DATASETS.items()}
-    found |= {f"snapshot {n}": key(snapshots=k.example()) for n, k in SNAPSHOTS.items()}
-    return found | {f"measure {n}": index_key(k.example()) for n, k in MEASUREMENTS.items()}
+        keys_now[f"batch {name}"] = key(optimizer=by_steps, batch=batches.example())
+    keys_now |= {f"network {n}": key(network=k.example()) for n, k in NETWORKS.items()}
+    keys_now |= {f"dataset {n}": key(dataset=n, data=k.example()) for n, k in DATASETS.items()}
+    keys_now |= {f"snapshot {n}": key(snapshots=k.example()) for n, k in SNAPSHOTS.items()}
+    return keys_now | {f"measure {n}": index_key(k.example()) for n, k in MEASUREMENTS.items()}
 
 
 # A run of a second, whose parts are taken in turn from the registries.

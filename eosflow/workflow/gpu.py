@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import itertools
 import logging
 import os
 import re
-import shutil
 import socket
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
 from eosflow.storage.errors import UserError
 
-CHOICES = ("auto", "cpu", "cuda")
 NO_DEVICE = (
     "device: cuda was given, but no GPU was found: nvidia-smi lists none, or CUDA_VISIBLE_DEVICES "
     "is empty. Use device: auto or device: cpu, or run where there is a GPU."
 )
 POLL_SECONDS = 0.2
 SMI_SECONDS = 60.0
-SMI_BYTES = 2**16  # far more than it prints of a hundred GPUs
+COMMAND = ("nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader")
 # An index, a UUID, or a part of a GPU, which older drivers call MIG-GPU-…/1/0.
 NAME = re.compile(r"[0-9]{1,4}|GPU-[0-9A-Za-z-]{1,80}|MIG-[0-9A-Za-z/-]{1,80}")
 
@@ -47,74 +43,36 @@ def devices() -> tuple[str, ...]:
     if visible is None:
         return tuple(installed.values())
     names = (name.strip() for name in visible.split(",") if name.strip())
-    known = (_full_name(name, installed) for name in names)
     # CUDA itself stops at the first name it does not know; -1 is the usual way to hide all.
-    return tuple(itertools.takewhile(bool, known))
+    return tuple(itertools.takewhile(bool, (_full_name(name, installed) for name in names)))
 
 
 def _full_name(name: str, installed: Mapping[str, str]) -> str:
-    """The UUID of the GPU that CUDA_VISIBLE_DEVICES calls `name`; empty where there is none."""
+    """The UUID of the GPU that CUDA_VISIBLE_DEVICES calls `name`; empty if there is none."""
     if not installed or name.startswith("MIG-"):  # nvidia-smi does not list the parts of a GPU
         return name if NAME.fullmatch(name) else ""
-    if name in installed:
-        return installed[name]
     begun = [uuid for uuid in installed.values() if uuid.startswith(name)]
-    return begun[0] if name.startswith("GPU-") and len(begun) == 1 else ""
+    unique = begun[0] if name.startswith("GPU-") and len(begun) == 1 else ""
+    return installed.get(name, unique)
 
 
 def _installed() -> dict[str, str]:
-    """Index -> UUID of each GPU that nvidia-smi lists; empty where it does not answer."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return {}
-    command = [program, "--query-gpu=index,uuid", "--format=csv,noheader"]
+    """Index -> UUID of each GPU that nvidia-smi lists; empty if it does not answer."""
     try:
-        answer = _output(command)
-    except subprocess.CalledProcessError:  # no driver, or no GPU
+        answer = subprocess.run(COMMAND, capture_output=True, timeout=SMI_SECONDS, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):  # no driver, or no GPU
         return {}
     except (OSError, subprocess.TimeoutExpired) as error:
-        _warn(f"nvidia-smi did not answer ({error}): no GPU is used that it would have named.")
+        log.warning("nvidia-smi did not answer (%s): no GPU is used", error)
         return {}
-    text = answer.decode("utf-8", "replace")
+    text = answer.stdout.decode("utf-8", "replace")
     rows = [[part.strip() for part in line.split(",")] for line in text.splitlines() if line]
     if all(len(row) == 2 and all(map(NAME.fullmatch, row)) for row in rows):
         return dict(rows)
-    _warn(
-        f"nvidia-smi answered {text[:200]!r}, and not with an index and a UUID in each line: no "
-        "GPU is used that it may have meant. What it says by itself may tell why."
+    log.warning(
+        "nvidia-smi answered %r, not an index and a UUID a line: no GPU is used", text[:200]
     )
     return {}
-
-
-def _output(command: Sequence[str]) -> bytes:
-    """The first `SMI_BYTES` of what a program prints; one that goes on is stopped.
-
-    Raises: subprocess.CalledProcessError, subprocess.TimeoutExpired, OSError.
-    """
-    pipes = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes) as process:  # type: ignore[call-overload]
-        stop = threading.Timer(SMI_SECONDS, process.kill)
-        stop.start()
-        try:
-            answer: bytes = process.stdout.read(SMI_BYTES)
-            if len(answer) == SMI_BYTES:
-                process.kill()
-                return answer
-            status = process.wait()
-        finally:
-            late = not stop.is_alive()
-            stop.cancel()
-    if late:
-        raise subprocess.TimeoutExpired(command, SMI_SECONDS)
-    if status:
-        raise subprocess.CalledProcessError(status, command)
-    return answer
-
-
-@functools.cache
-def _warn(text: str) -> None:
-    """Say it once."""
-    log.warning("%s", text)
 
 
 @contextlib.contextmanager
@@ -197,22 +155,10 @@ def _take(device: str) -> BaseFileLock | None:
 def _folder() -> Path:
     """The folder of this user's locks, in the machine's folder for temporary files.
 
-    Another user may have put something there: a link is not followed. Raises: OSError where it is
-    another's.
+    Raises: OSError if another user has put something there.
     """
     folder = Path(tempfile.gettempdir()) / f"eosflow-gpus-{os.geteuid()}"
     folder.mkdir(exist_ok=True, mode=0o700)
-    with _opened(folder) as descriptor:
-        if os.fstat(descriptor).st_uid != os.geteuid():
-            raise PermissionError(errno.EACCES, "it is another user's", str(folder))
-        os.fchmod(descriptor, 0o700)
+    if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+        raise PermissionError(f"{folder} is another user's")
     return folder
-
-
-@contextlib.contextmanager
-def _opened(folder: Path) -> Iterator[int]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

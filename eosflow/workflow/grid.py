@@ -19,15 +19,15 @@ def unfolded(experiments: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises: UserError where two experiments would have one name.
     """
-    found: dict[str, Any] = {}
+    cells: dict[str, Any] = {}
     for name, experiment in experiments.items():
         for each, values in _cells(name, experiment):
-            if each in found or (each != name and each in experiments):
+            if each in cells or (each != name and each in experiments):
                 raise UserError(
                     f"experiments.{name}.grid: the experiment {each} is there already; rename one."
                 )
-            found[each] = values
-    return found
+            cells[each] = values
+    return cells
 
 
 def _cells(name: str, experiment: Any) -> list[tuple[str, Any]]:
@@ -43,16 +43,16 @@ def _cells(name: str, experiment: Any) -> list[tuple[str, Any]]:
         words = [name]
         for path, value in zip(grid, values, strict=True):
             *most, last = str(path).split(".")
-            place = cell
+            table = cell
             for part in most:
-                below = place.get(part, {})
+                below = table.get(part, {})
                 if not isinstance(below, dict):
                     raise UserError(f"experiments.{name}.grid: {path} is no key of an experiment.")
                 # A copy: by an alias of YAML one table may stand in several places.
                 below = dict(below)
-                place[part] = below
-                place = below
-            place[last] = value
+                table[part] = below
+                table = below
+            table[last] = value
             words += [last, _word(value)]
         cells.append(("-".join(words).replace("_", "-").lower(), cell))
     return cells

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
+from collections.abc import Collection
 from pathlib import Path
 
-from eosflow.results.figures import Drawn
 from eosflow.runs.names import measured_folder
 from eosflow.runs.records import Manifest
 from eosflow.runs.whole import deleted
-from eosflow.storage.errors import UserError
+from eosflow.storage.errors import UserError, did_you_mean
 from eosflow.studies import JUDGED, OF_RUNS, STUDIES
 from eosflow.workflow import products
-from eosflow.workflow.again import Found
+from eosflow.workflow.again import State
 from eosflow.workflow.data import Data, seed_of
 from eosflow.workflow.plan import Plan
-from eosflow.workflow.sizes import listed
+
+_FIGURES = "provenance/figures/"
 
 
 class Inputs:
     """The inputs of jobs; all paths are as Snakemake has them, with the results folder."""
 
-    tables = products.TABLES
-    latex = tuple(name for name in products.TABLES if name != "claims")
+    tables, latex = products.TABLES, products.LATEX
     every_study = tuple(STUDIES)
     judged = JUDGED
 
-    def __init__(self, plan: Plan, found: Found) -> None:
-        self._plan, self._found, self.data = plan, found, Data(plan)
+    def __init__(self, plan: Plan, state: State) -> None:
+        self._plan, self._state, self.data = plan, state, Data(plan)
 
     def _below(self, *files: str) -> list[str]:
         return [f"{self._plan.results}/{file}" for file in files]
@@ -36,45 +35,33 @@ class Inputs:
     @functools.cached_property
     def products(self) -> dict[str, products.Product]:
         """All products, by name."""
-        return self._found.products or products.products(self._plan)
+        return self._state.products or products.products(self._plan)
 
     def before_drawing(self, dataset: str, which: str) -> list[str]:
         """Of a subset: archives, or a user's own file."""
         return self.data.before_drawing(dataset, seed_of(which))
 
-    def before_training(self, folder: str) -> list[str]:
-        """The subset, unless the run is trained: it does not depend on it any more.
+    def before_measuring(self, folder: str, view: str | None = None) -> list[str]:
+        """The subset, and held-out examples if they are wanted, unless all is measured.
 
-        A subset that is drawn anew with more rows would else make all runs again.
+        A subset that is drawn again with more rows would else make all runs again.
         """
         run = self._plan.run(folder)
-        if folder in self._found.trained:
-            return []
-        return [self.data.path(run.dataset, run.subset_seed)]
-
-    def before_measuring(self, folder: str, place: str | None = None) -> list[str]:
-        """The subset, and held-out examples if they are wanted, unless all is measured."""
-        run = self._plan.run(folder)
-        if place is None and folder in self._found.measured:
+        if view is None and folder in self._state.measured:
             return []
         measured = self._plan.measured_of(folder).values()
-        wanted = [self._plan.measurement(folder, place)] if place else measured
+        wanted = [self._plan.measurement(folder, view)] if view else measured
         seeds = [run.subset_seed, *([None] if any(m.held_out_examples for m in wanted) else [])]
         return [self.data.path(run.dataset, seed) for seed in seeds]
 
-    def before_one_snapshot(self, folder: str, place: str, step: str) -> list[str]:
+    def before_one_snapshot(self, folder: str, view: str, step: str) -> list[str]:
         """What one snapshot waits for. Raises: UserError if the run has no such snapshot."""
-        measurement = self._plan.measurement(folder, place)
+        measurement = self._plan.measurement(folder, view)
         home = self._plan.home(folder)
         manifest = Manifest.readable(home / "manifest.json")
-        if folder not in self._found.trained or manifest is None:  # it is trained first
-            return self.before_measuring(folder, place)
-        known = sorted(entry.iteration for entry in manifest.snapshots)
-        if int(step) not in known:
-            raise UserError(
-                f"{self._plan.results}/{folder} has no snapshot of iteration {int(step)}. It has "
-                f"those of iterations {listed(known)}."
-            )
+        if folder not in self._state.trained or manifest is None:  # it is trained first
+            return self.before_measuring(folder, view)
+        manifest.entry(int(step))
         target = home / measured_folder(measurement) / f"step{step}.json"
         if target.exists():
             return []
@@ -83,7 +70,7 @@ class Inputs:
                 f"{target} is not there, and the weight snapshots of {folder} were deleted when "
                 f"all was measured that was asked for then. Delete {home} to train the run again."
             )
-        return self.before_measuring(folder, place)
+        return self.before_measuring(folder, view)
 
     def before_study(self, study: str) -> list[str]:
         """The runs of a study that is made of runs.
@@ -99,68 +86,61 @@ class Inputs:
             )
         return self._below(*(f"{folder}/measured.json" for folder in runs or ()))
 
-    def figures(self, group: str) -> list[str]:
-        """The figures of the paper, or of the studies, that the plan has."""
-        return products.figures_of(self._plan, group)
-
     def before_figures(self, *names: str) -> list[str]:
         """What figures are drawn from. Raises: UserError naming all figures."""
         known, needed = products.drawable(self._plan), []
         for name in names:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f" Did you mean {near[0]}?" if near else ""
+                hint = did_you_mean(name, known)
                 extras = ", ".join(name for name in known if not name.startswith("figure"))
                 raise UserError(
                     f"There is no figure {name}; there are figure01 to figure42, {extras}.{hint}"
                 )
-            needed += self._before_figure(name, known[name])
+            data = known[name].data
+            if data == "dice":
+                # A figure that is there outlives the subset whose images it shows.
+                drawn = f"{self._plan.results}/figures/{name}.pdf"
+                stands = drawn not in self._state.forced and Path(drawn).exists()
+                needed += [] if stands else [products.dice_subset(self._plan)]
+            elif data is None:
+                needed += [*products.FRAMES, "provenance/tables.json"]
+            else:
+                needed += [data, STUDIES[name].record]
         return self._below(*dict.fromkeys(needed))
 
-    def _before_figure(self, name: str, entry: Drawn) -> list[str]:
-        if entry.data is None:
-            return ["decomposition.parquet", "runs.parquet", "provenance/collect.json"]
-        if name in STUDIES:
-            return [STUDIES[name].data, STUDIES[name].record]
-        # A figure that is there outlives the subset whose images it shows.
-        good = f"{self._plan.results}/figures/{name}.pdf"
-        stands = good not in self._found.forced and Path(good).exists()
-        return [] if stands else [products.dice_subset(self._plan)]
-
     def before(self, product: str) -> list[str]:
-        """The records of what a page, or the manifest, is made of.
+        """The records of what a page, or the manifest, is made of; it draws figures itself.
 
         Raises: UserError if the configuration has no such page.
         """
         if product not in self.products:
             what = "no studies" if product == "studies" else "no experiment in `select`"
             raise UserError(f"There is no {product} to make: the configuration has {what}.")
-        return self._below(*self.products[product].sources)
-
-    def _tables_of_studies(self) -> list[str]:
-        tables = [STUDIES[name].data for name in self._plan.studies]
-        return [*tables, *(STUDIES[name].claims for name in self._plan.judged)]
+        sources = [s for s in self.products[product].sources if not s.startswith(_FIGURES)]
+        names = products.figures_of(self._plan, product) if product in products.PAGES else []
+        return [*self._below(*sources), *self.before_figures(*names)]
 
     @property
     def of_studies(self) -> list[str]:
         """What `snakemake studies` makes."""
-        plan = self._plan
-        files = self._tables_of_studies()
-        for name in (f"figures {products.OF_STUDIES}", "studies"):
-            if name in self.products:
-                files += [*self.products[name].made, self.products[name].record]
-        discarded = (plan.discarded(folders) for folders in plan.study_runs.values())
-        return [*self._below(*files), *(note for notes in discarded for note in notes)]
+        made = [name for name in self.products if name.startswith("studies")]
+        return self._made(made, [f for of in self._plan.study_runs.values() for f in of])
 
     @property
     def everything(self) -> list[str]:
         """What is made without a target, each by name."""
-        plan = self._plan
-        made = [f"{folder}/measured.json" for folder in plan.runs]
+        left_out = {"dice-parameters"} if not self._plan.shows_dice else set()
+        left_out |= {"studies"} if "report" in self.products else set()
+        measured = self._below(*(f"{folder}/measured.json" for folder in self._plan.runs))
+        names = self.products.keys() - left_out
+        return [*measured, *self._made(names, self._plan.runs)]
+
+    def _made(self, names: Collection[str], folders: Collection[str]) -> list[str]:
+        """The files of products, but of studies that are not asked for and of figures."""
+        plan, files = self._plan, []
+        studies = tuple(f"studies/{name}/" for name in plan.studies)
         for name, product in self.products.items():
-            optional = name.startswith(("study ", "claims ", "figure "))
-            page = name == "studies" and "report" in self.products
-            if not (optional or page) and (name != "dice-parameters" or plan.shows_dice):
-                made += [*product.made, product.record]
-        made += self._tables_of_studies()
-        return [*self._below(*made), *plan.discarded(plan.runs)]
+            other_study = name.startswith("studies/") and not name.startswith(studies)
+            if name in names and not other_study and not name.startswith("figures/"):
+                files += [*product.made, product.record]
+        return [*self._below(*files), *plan.discarded(folders)]

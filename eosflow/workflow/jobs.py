@@ -13,14 +13,15 @@ from eosflow.workflow import command_line, result_jobs, run_jobs
 from eosflow.workflow.job import Job
 from eosflow.workflow.plan import Plan
 
-_OF_RUNS = ("fetch", "subset", "train", "measure", "discard")
-_OF_RESULTS = (
-    *("dice_parameters", "collect", "tables", "study", "study_claims", "figure", "figures"),
-    *("report", "studies_page", "manifest"),
-)
+_RUNS, _RESULTS = run_jobs, result_jobs
 JOBS: dict[str, Callable[[Job], None]] = {
-    **{name: getattr(run_jobs, name) for name in _OF_RUNS},
-    **{name: getattr(result_jobs, name) for name in _OF_RESULTS},
+    job.__name__: job
+    for job in (
+        *(_RUNS.fetch, _RUNS.subset, _RUNS.train, _RUNS.measure, _RUNS.discard),
+        *(_RESULTS.dice_parameters, _RESULTS.collect, _RESULTS.tables),
+        *(_RESULTS.study, _RESULTS.study_claims),
+        *(_RESULTS.figure, _RESULTS.report, _RESULTS.studies_page, _RESULTS.manifest),
+    )
 }
 
 

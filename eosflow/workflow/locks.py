@@ -49,8 +49,6 @@ def hold_results(results: str, finished_only: bool) -> FileLock:
 @contextlib.contextmanager
 def alone_at(results: Path) -> Iterator[None]:
     """Keep every Snakemake out of a results folder. Raises: UserError where one is at work."""
-    if not results.is_dir():
-        raise UserError(f"There is no folder {results}. Name a results folder, such as results.")
     with contextlib.ExitStack() as stack:
         for name in (WORKING, FINISHED_ONLY):
             try:

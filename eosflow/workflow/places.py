@@ -9,9 +9,9 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from eosflow.storage.errors import UserError
+from eosflow.storage.refusals import shown
 
 # Folders of the results that are no experiment's.
 TAKEN = (
@@ -50,18 +50,18 @@ def results_problems(given: str) -> Iterator[str]:
             f"{start} no name in it may be longer than {LONGEST_NAME} bytes, and the whole no "
             f"longer than {LONGEST_PATH}. Choose a shorter one."
         )
-    elif blocked := next((each for each in _upwards(given) if _is_no_folder(each)), None):
+    elif blocked := next(filter(_is_no_folder, (Path(given), *Path(given).parents)), None):
         yield f"{start} {blocked} is there and is no folder. Choose another one, or move it away."
 
 
 def strange(given: str) -> str:
     """Which characters a path must not hold that the workflow names; empty where there are none."""
-    found = sorted({each for each in given if each in "{}" or not each.isprintable()})
-    if not found:
+    characters = sorted({each for each in given if each in "{}" or not each.isprintable()})
+    if not characters:
         return ""
     return (
-        f"it must not hold {', '.join(map(repr, found))}. Braces stand for wildcards in the names "
-        "of files, and line breaks and the like end a line of a log."
+        f"it must not hold {', '.join(map(repr, characters))}. Braces stand for wildcards in the "
+        "names of files, and line breaks and the like end a line of a log."
     )
 
 
@@ -74,18 +74,6 @@ def at_home(given: str) -> str:
         "~ stands for the home folder in a shell only, and there only at the start of a word. "
         f"Write {whole}, or ./{given} for a folder of that name."
     )
-
-
-def shown(value: Any) -> str:
-    """A value of the config as messages show it: text in quotes, the start of what is long."""
-    plain = isinstance(value, str) and value.isprintable()
-    text = f"'{value}'" if plain else repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _upwards(given: str) -> Iterator[Path]:
-    yield Path(given)
-    yield from Path(given).parents
 
 
 def _is_no_folder(path: Path) -> bool:
@@ -102,9 +90,9 @@ class NearTargets(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say it, if this is such a message."""
-        found = re.search(r"No rule to produce (.+) \(if you use", record.getMessage())
-        if found:
-            print(self.hint(found[1]), file=sys.stderr)
+        match = re.search(r"No rule to produce (.+) \(if you use", record.getMessage())
+        if match:
+            print(self.hint(match[1]), file=sys.stderr)
 
     def hint(self, given: str) -> str:
         """What to say of a target that no rule makes."""

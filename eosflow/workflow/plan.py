@@ -16,7 +16,7 @@ from typing import Any, Self
 from eosflow.measurements.base import Measurement
 from eosflow.results import figures
 from eosflow.runs import whole
-from eosflow.runs.names import measured_folder, place_of, run_folder
+from eosflow.runs.names import measured_folder, run_folder, view_of
 from eosflow.runs.spec import RunSpec
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
@@ -48,13 +48,13 @@ class Plan:
         # Not selected and so not measured: a study's experiments say what is.
         self.measurements = self._measured_of({}) if self.config["select"] else {}
         of_runs = {n: name for name, of in expand.of_studies(self.config).items() for n in of}
-        found: dict[str, list[str]] = {name: [] for name in self.config["studies"]}
+        by_study: dict[str, list[str]] = {name: [] for name in self.config["studies"]}
         for folder, run in self.runs.items():
             if run.experiment in of_runs:
-                found[of_runs[run.experiment]].append(folder)
+                by_study[of_runs[run.experiment]].append(folder)
         # A study that is made of runs, of which none has finished, is left out.
-        self.studies = [name for name, runs in found.items() if runs or name not in OF_RUNS]
-        self.study_runs = {name: found[name] for name in self.studies if name in OF_RUNS}
+        self.studies = [name for name, runs in by_study.items() if runs or name not in OF_RUNS]
+        self.study_runs = {name: by_study[name] for name in self.studies if name in OF_RUNS}
         self.judged = [name for name in self.studies if name in JUDGED]
         chosen = set(self.config["select"])
         self.selected = [folder for folder, run in self.runs.items() if run.experiment in chosen]
@@ -146,17 +146,17 @@ class Plan:
                 "those of config.yaml and of the files and values laid over it."
             ) from None
 
-    def measurement(self, folder: str, place: str) -> Measurement:
-        """The measurement that people find in `place` below a run's folder.
+    def measurement(self, folder: str, view: str) -> Measurement:
+        """The measurement that people find in `view` below a run's folder.
 
         Raises: UserError if the configuration takes no such measurement of the run.
         """
         measured = self.measured_of(folder)
         for name, measurement in measured.items():
-            if place_of(name) == place:
+            if view_of(name) == view:
                 return measurement
         raise UserError(
-            f"{place}: of {folder} the configuration measures {', '.join(measured)}. What is "
+            f"{view}: of {folder} the configuration measures {', '.join(measured)}. What is "
             "measured is said with `measure` in the config."
         )
 

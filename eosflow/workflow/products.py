@@ -6,7 +6,7 @@ it was read from; by it planning knows whether it can stand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ from eosflow.runs.names import measured_folder
 from eosflow.storage import settings
 from eosflow.storage.digests import digest
 from eosflow.storage.provenance import Origin
-from eosflow.studies import JUDGED, OF_RUNS, STUDIES
+from eosflow.studies import JUDGED, OF_RUNS, STUDIES, Study
 from eosflow.workflow import expand
 from eosflow.workflow.plan import Plan
 
+FRAMES = ("decomposition.parquet", "runs.parquet")
 TABLES = ("table1", "table2", "alignment", "claims")
-PAPER, OF_STUDIES = "paper", "studies"  # the two groups of figures that a job draws together
+LATEX = TABLES[:-1]
+PAGES = {"report": "report.html", "studies": "studies.html"}
 
 
 @dataclass(frozen=True)
@@ -43,127 +45,79 @@ class Product:
 
 def products(plan: Plan) -> dict[str, Product]:
     """All products by their names, each after those that it is made of."""
-    return dict(_Products(plan).all())
+    known: dict[str, Product] = {}
 
-
-class _Products:
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._known: dict[str, Product] = {}
-
-    def all(self) -> Iterator[tuple[str, Product]]:
-        steps: list[Callable[[], None]] = [self._frames, self._studies, self._figures, self._pages]
-        for step in steps:
-            step()
-        yield from self._known.items()
-
-    def _add(
-        self,
+    def add(
         name: str,
         made: Iterable[str],
         version: Any,
         of: Sequence[str] = (),
-        sources: Iterable[str] = (),
-        record: str | None = None,
         runs: Sequence[str] = (),
+        measured: Sequence[str] = (),
     ) -> None:
-        """A product made of others, by their names, and of further sources."""
-        behind = [self._known[each] for each in of]
-        self._known[name] = Product(
+        """A product of others, by their names, and of what is `measured` of runs."""
+        behind = [known[each] for each in of]
+        sources = [each.record for each in behind]
+        versions: dict[str, list[str]] = {}
+        for folder in runs:
+            of_run = plan.measured_of(folder)
+            places = [measured_folder(of_run[each]) for each in measured or of_run]
+            versions[folder] = [plan.run(folder).key, *places]
+            home = plan.home(folder).relative_to(plan.results)
+            sources += [f"{home}/{place}/index.json" for place in places]
+        known[name] = Product(
             tuple(made),
-            record or f"provenance/{name}.json",
-            digest([name, version, [each.made_of for each in behind]]),
-            (*(each.record for each in behind), *sources),
+            f"provenance/{name}.json",
+            digest([name, version, versions, [each.made_of for each in behind]]),
+            tuple(sources),
             tuple(runs),
         )
 
-    def _runs(self, folders: Iterable[str], *names: str) -> tuple[Any, list[str]]:
-        """What identifies runs and their measurements, and the indices of these."""
-        version: dict[str, list[str]] = {}
-        sources: list[str] = []
-        for folder in folders:
-            measured = self._plan.measured_of(folder)
-            places = [measured_folder(measured[name]) for name in names or measured]
-            version[folder] = [self._plan.run(folder).key, *places]
-            home = self._plan.home(folder).relative_to(self._plan.results)
-            sources += [f"{home}/{place}/index.json" for place in places]
-        return version, sources
-
-    def _frames(self) -> None:
-        made = ["data/dice-parameters.parquet", "table3.csv", "table3.tex"]
-        self._add("dice-parameters", made, [results.TABLES_VERSION, self._dice()])
-        for name in self._plan.measurements:
-            runs, sources = self._runs(self._plan.selected, name)
+    # What identifies the images of Dice.
+    images = [settings.key_fields(expand.dataset(plan.config, "dice")), SUBSET_VERSION]
+    made = ["data/dice-parameters.parquet", "table3.csv", "table3.tex"]
+    add("dice-parameters", made, [results.TABLES_VERSION, images])
+    selected, studied = plan.selected, []
+    if selected:
+        made = [*FRAMES, *(f"{n}.csv" for n in TABLES), *(f"{n}.tex" for n in LATEX)]
+        add("tables", made, results.TABLES_VERSION, (), selected, ["decomposition"])
+    for name in plan.measurements:
+        if name != "decomposition":
             made = [f"measurements/{name}.parquet"]
-            record = f"provenance/measurements/{name}.json"
-            if name == "decomposition":
-                made, record = ["decomposition.parquet", "runs.parquet"], "provenance/collect.json"
-            version = [results.TABLES_VERSION, runs]
-            folders = self._plan.selected
-            self._add(f"frame {name}", made, version, (), sources, record, folders)
-        if self._plan.selected:
-            csv = [f"{name}.csv" for name in TABLES]
-            latex = [f"{name}.tex" for name in TABLES if name != "claims"]
-            of = ["frame decomposition"]
-            self._add("tables", [*csv, *latex], results.TABLES_VERSION, of)
-
-    def _dice(self) -> Any:
-        """What identifies the images of Dice."""
-        return [settings.key_fields(expand.dataset(self._plan.config, "dice")), SUBSET_VERSION]
-
-    def _studies(self) -> None:
-        for name in STUDIES:
-            folders = self._plan.study_runs.get(name, [])
-            if name in OF_RUNS and not folders:
-                continue
-            runs, sources = self._runs(folders)
-            version: Any = [STUDIES[name].version, runs]
-            made, record = [STUDIES[name].data], STUDIES[name].record
-            self._add(f"study {name}", made, version, (), sources, record, folders)
+            add(f"measurements/{name}", made, results.TABLES_VERSION, (), selected, [name])
+    for name, study in STUDIES.items():
+        runs, table, claims = plan.study_runs.get(name, []), *_products_of(study)
+        if runs or name not in OF_RUNS:
+            add(table, [study.data], study.version, runs=runs)
             if name in JUDGED:
-                record = f"provenance/studies/{name}/claims.json"
-                version, made = results.TABLES_VERSION, [STUDIES[name].claims]
-                self._add(f"claims {name}", made, version, [f"study {name}"], record=record)
+                add(claims, [study.claims], results.TABLES_VERSION, [table])
+    drawn = [figures.FIGURES_VERSION, plan.config["figures"]["against"]]
+    for name, entry in drawable(plan).items():
+        version, of = drawn, [(entry.data or "tables").removesuffix(".csv")]
+        if entry.data == "dice":
+            version, of = [*drawn, dice_subset(plan), images], []
+        if known.keys() >= set(of):
+            add(f"figures/{name}", [f"figures/{name}.pdf", f"figures/{name}.png"], version, of)
+    for name in plan.studies:
+        of_study = *_products_of(STUDIES[name]), f"figures/{name}"
+        studied += [each for each in of_study if each in known]
+    everything = list(studied)
+    if selected:
+        frames = [f"measurements/{n}" for n in plan.measurements if n != "decomposition"]
+        of_figures = [f"figures/{n}" for n in plan.figures if n not in STUDIES]
+        dice = ["dice-parameters"] if plan.shows_dice else []
+        everything = ["tables", *dice, *frames, *of_figures, *studied]
+        add("report", [PAGES["report"]], results.TABLES_VERSION, everything)
+    if studied:
+        add("studies", [PAGES["studies"]], results.TABLES_VERSION, studied)
+    page = "report" if selected else "studies"
+    add("manifest", ["manifest.json"], "", [*everything, *([page] if page in known else [])])
+    return known
 
-    def _figures(self) -> None:
-        for name, entry in drawable(self._plan).items():
-            version: list[Any] = [figures.FIGURES_VERSION, self._plan.config["figures"]["against"]]
-            made = [f"figures/{name}.pdf", f"figures/{name}.png"]
-            record = f"provenance/figures/{name}.json"
-            if entry.data == "dice":
-                version += [dice_subset(self._plan), self._dice()]
-                self._add(f"figure {name}", made, version, record=record)
-            elif (of := f"study {name}" if name in STUDIES else "frame decomposition") in (
-                self._known
-            ):
-                self._add(f"figure {name}", made, version, [of], record=record)
-        for group in (PAPER, OF_STUDIES):
-            if of_group := [f"figure {name}" for name in figures_of(self._plan, group)]:
-                record = f"provenance/figures-of-{group}.json"
-                self._add(f"figures {group}", [], "", of_group, record=record)
 
-    def _pages(self) -> None:
-        plan = self._plan
-        studied = [f"claims {name}" for name in plan.judged]
-        studied += [f"study {name}" for name in plan.study_runs]
-        if figures_of(plan, OF_STUDIES):
-            studied.append(f"figures {OF_STUDIES}")
-        everything, page = list(studied), "studies"
-        if plan.selected:
-            frames = [f"frame {name}" for name in plan.measurements]
-            dice = ["dice-parameters"] if plan.shows_dice else []
-            everything = ["tables", *dice, *frames, *studied, f"figures {PAPER}"]
-            self._add("report", ["report.html"], results.TABLES_VERSION, everything)
-            page = "report"
-        if studied:
-            version = [results.TABLES_VERSION, self._runs_of_studies()]
-            self._add("studies", ["studies.html"], version, studied)
-        if page in self._known:
-            everything.append(page)
-        self._add("manifest", ["manifest.json"], self._runs_of_studies(), everything)
-
-    def _runs_of_studies(self) -> Any:
-        return {name: self._runs(runs)[0] for name, runs in self._plan.study_runs.items()}
+def _products_of(study: Study) -> tuple[str, str]:
+    """The names of a study's table and of its verdicts."""
+    return study.data.removesuffix(".csv"), study.claims.removesuffix(".csv")
 
 
 def drawable(plan: Plan) -> dict[str, figures.Drawn]:
@@ -172,10 +126,9 @@ def drawable(plan: Plan) -> dict[str, figures.Drawn]:
     return figures.entries(name for name, each in experiments if "study" not in each)
 
 
-def figures_of(plan: Plan, group: str) -> list[str]:
-    """The figures of the plan that one job draws: those of the paper, or those of the studies."""
-    of_study = group == OF_STUDIES
-    return [name for name in plan.figures if (name in STUDIES) == of_study]
+def figures_of(plan: Plan, page: str) -> list[str]:
+    """The figures that a page shows: all of the plan, or those of its studies."""
+    return [name for name in plan.figures if page == "report" or name in STUDIES]
 
 
 def dice_subset(plan: Plan) -> str:
@@ -199,9 +152,9 @@ def why_not(root: Path, product: Product, checksum: Callable[[str], str | None])
         return "it was made of another specification or by another version"
     known = {entry.file: entry.sha256 for entry in origin.made}
     for file in product.made:
-        if (found := checksum(file)) is None:
+        if (now := checksum(file)) is None:
             return f"{file} is missing"
-        if found != known.get(file):
+        if now != known.get(file):
             return f"{file} is damaged: it is not the file that {product.record} lists"
     for file in product.sources:
         if checksum(file) != origin.sources.get(file, ""):

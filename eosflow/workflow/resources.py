@@ -83,24 +83,23 @@ def memory(run: RunSpec) -> int:
     return BASE_MEGABYTES + math.ceil(8 * (parameters + run.n * dimension + activations) / 1e6)
 
 
-def training_minutes(run: RunSpec, config: Mapping[str, Any]) -> int:
-    """Minutes to allow for training; a run that takes longer goes on when it is retried."""
-    products = run.optimizer.products_per_step(run.outputs)
-    step = (2 + 2 * products) * gradient_operations(run)
-    # With batches: those of a step, and once per epoch all examples, for the loss.
-    epoch = run.batch.steps_per_epoch(run.n)
-    return _minutes(
-        _iterations(run, FLOW_TIME_PER_EXAMPLE * run.n) * step * (2 / epoch if epoch > 1 else 1),
-        config,
-    )
+def minutes(run: RunSpec, config: Mapping[str, Any], measurements: int, train: bool = True) -> int:
+    """Minutes to allow for so many measurements of a run and, with `train`, for training it.
 
-
-def measuring_minutes(run: RunSpec, config: Mapping[str, Any]) -> int:
-    """Minutes to allow for one measurement of all snapshots of a run."""
-    product = 2 * gradient_operations(run)
+    A job that takes longer goes on when it is retried.
+    """
     flow_time = FLOW_TIME_PER_EXAMPLE * run.n
-    snapshots = run.snapshots.count(_iterations(run, flow_time), flow_time)
-    return _minutes(snapshots * PRODUCTS_PER_SNAPSHOT * product, config)
+    iterations, gradient = _iterations(run, flow_time), gradient_operations(run)
+    snapshots = run.snapshots.count(iterations, flow_time)
+    operations = measurements * snapshots * PRODUCTS_PER_SNAPSHOT * 2 * gradient
+    if train:
+        products = run.optimizer.products_per_step(run.outputs)
+        # With batches: those of a step, and once per epoch all examples, for the loss.
+        epoch = run.batch.steps_per_epoch(run.n)
+        share = 2 / epoch if epoch > 1 else 1
+        operations += iterations * (2 + 2 * products) * gradient * share
+    rate = CPU_RATE * config["threads"] if config["device"] == "cpu" else GPU_RATE
+    return min(10 + math.ceil(operations / rate / 60), MOST_MINUTES)
 
 
 def disk(run: RunSpec) -> float:
@@ -116,12 +115,6 @@ def disk(run: RunSpec) -> float:
 def subset_memory(data: DatasetSettings, size: int) -> int:
     """Megabytes that drawing a subset takes: the dataset as it is parsed, and the rows."""
     return 4000 + math.ceil(2 * size * math.prod(data.input_shape()) * 8 / 1e6)
-
-
-def _minutes(operations: float, config: Mapping[str, Any]) -> int:
-    on_cpu = config["device"] == "cpu"
-    rate = CPU_RATE * config["threads"] if on_cpu else GPU_RATE
-    return min(10 + math.ceil(operations / rate / 60), MOST_MINUTES)
 
 
 def _iterations(run: RunSpec, flow_time: float) -> float:

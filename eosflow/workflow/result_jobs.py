@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
-from eosflow.results import figures as listed_figures
+from eosflow.results import figures
 from eosflow.runs.names import measured_folder
 from eosflow.runs.records import RunRecord
 from eosflow.storage import provenance
@@ -14,26 +17,31 @@ from eosflow.storage.files import sha256
 from eosflow.studies import OF_RUNS, STUDIES
 from eosflow.workflow.job import Job
 from eosflow.workflow.plan import Plan
-from eosflow.workflow.products import OF_STUDIES, dice_subset, drawable, figures_of, why_not
+from eosflow.workflow.products import FRAMES, PAGES, dice_subset, drawable, figures_of, why_not
 
 
 def collect(job: Job) -> None:
-    """MEASUREMENT: gather the records of all runs into a tidy frame; of the decomposition, two."""
-    from eosflow.results import manifest, tables
-    from eosflow.results.collect import collect, collect_measurement
+    """MEASUREMENT: gather the records of a measurement of all runs into a tidy frame."""
+    from eosflow.results import tables
+    from eosflow.results.collect import collect_measurement
 
     (name,) = job.words
-    folders = [job.plan.home(folder) for folder in job.plan.selected]
-    place, product = measured_folder(job.plan.measurements[name]), job.products[f"frame {name}"]
-    frames: tuple[Any, ...] = (
-        collect(folders, place)
-        if name == "decomposition"
-        else (collect_measurement(folders, place),)
-    )
-    for frame, file in zip(frames, product.made, strict=True):
-        tables.write_parquet(frame, job.root / file)
-    records = (RunRecord.read(folder / "run.json").model_dump() for folder in folders)
-    job.seal(f"frame {name}", "pandas", "pyarrow", runs=manifest.of_runs(records))
+    homes = _homes(job)
+    frame = collect_measurement(homes, measured_folder(job.plan.measurements[name]))
+    product = f"measurements/{name}"
+    tables.write_parquet(frame, job.root / job.products[product].made[0])
+    job.seal(product, "pandas", "pyarrow", runs=_facts(homes))
+
+
+def _homes(job: Job) -> list[Path]:
+    return [job.plan.home(folder) for folder in job.plan.selected]
+
+
+def _facts(homes: Iterable[Path]) -> dict[str, Any]:
+    """What a record says of the runs behind a product."""
+    from eosflow.results import manifest
+
+    return manifest.of_runs(RunRecord.read(home / "run.json").model_dump() for home in homes)
 
 
 def dice_parameters(job: Job) -> None:
@@ -55,15 +63,18 @@ def dice_parameters(job: Job) -> None:
 
 
 def tables(job: Job) -> None:
-    """Make the paper's tables and the check of its claims out of the tidy frames."""
+    """Gather all runs into tidy frames, and make the tables and the verdicts on claims of them."""
     import pandas as pd
 
     from eosflow.results import claims, tables
+    from eosflow.results.collect import collect
 
-    job.verified("frame decomposition")
-    decomposition, runs = (
-        pd.read_parquet(job.root / name) for name in ("decomposition.parquet", "runs.parquet")
-    )
+    homes = _homes(job)
+    frames = collect(homes, measured_folder(job.plan.measurements["decomposition"]))
+    for frame, file in zip(frames, FRAMES, strict=True):
+        tables.write_parquet(frame, job.root / file)
+    # Tables are made of what is written, so that they can be made of the kept frames too.
+    decomposition, runs = (pd.read_parquet(job.root / name) for name in FRAMES)
     made = {
         "table1": tables.table1(runs),
         "table2": tables.table2(decomposition, runs),
@@ -75,14 +86,14 @@ def tables(job: Job) -> None:
         tables.write_csv(table, job.root / f"{name}.csv")
         if name in tables.CAPTIONS:
             tables.write_latex(table, job.root / f"{name}.tex", name, titles)
-    job.seal("tables", "pandas", "statsmodels")
+    job.seal("tables", "pandas", "pyarrow", "statsmodels", runs=_facts(homes))
 
 
 def study(job: Job) -> None:
     """STUDY: make the table of a study, from fixed problems or from its runs."""
     import pandas as pd
 
-    from eosflow.results import manifest, tables
+    from eosflow.results import tables
 
     (name,), facts = job.words, None
     if name in OF_RUNS:
@@ -94,15 +105,14 @@ def study(job: Job) -> None:
             homes.append(job.plan.home(folder))
             places = {each: measured_folder(measured[each]) for each in measured}
             runs.append(study_run(homes[-1], places))
-        table = STUDIES[name].table(runs)
-        facts = manifest.of_runs(RunRecord.read(home / "run.json").model_dump() for home in homes)
+        table, facts = STUDIES[name].table(runs), _facts(homes)
     else:
         import torch
 
         torch.set_num_threads(job.threads)
         table = pd.DataFrame(STUDIES[name].rows())
     tables.write_csv(table, job.root / STUDIES[name].data)
-    job.seal(f"study {name}", "scipy", "pandas", "pyarrow", runs=facts)
+    job.seal(f"studies/{name}/table", "scipy", "pandas", "pyarrow", runs=facts)
 
 
 def study_claims(job: Job) -> None:
@@ -112,85 +122,78 @@ def study_claims(job: Job) -> None:
     from eosflow.results import tables
 
     (name,) = job.words
-    job.verified(f"study {name}")
+    job.verified(f"studies/{name}/table")
     table = STUDIES[name].judge(pd.read_csv(job.root / STUDIES[name].data))
     tables.write_csv(table, job.root / STUDIES[name].claims)
-    job.seal(f"claims {name}", "pandas")
+    job.seal(f"studies/{name}/claims", "pandas")
 
 
 def figure(job: Job) -> None:
     """FIGURE: draw one figure as PDF and PNG."""
-    _draw(job, *job.words)
+    _draw(job, job.words)
 
 
-def figures(job: Job) -> None:
-    """GROUP: draw those figures of the paper, or of the studies, that cannot stand."""
-    (group,) = job.words
+def _draw(job: Job, names: Iterable[str]) -> None:
+    import pandas as pd
+
+    @functools.cache
+    def frames() -> tuple[pd.DataFrame, pd.DataFrame]:
+        job.verified("tables")
+        decomposition, runs = (pd.read_parquet(job.root / file) for file in FRAMES)
+        return decomposition, runs
+
+    entries, against = drawable(job.plan), job.plan.config["figures"]["against"]
+    for name in names:
+        data = entries[name].data
+        if data is None:
+            drawing = figures.draw(name, *frames(), None, against)
+        else:
+            if data != "dice":
+                job.verified(data.removesuffix(".csv"))
+            source = job.root / (dice_subset(job.plan) if data == "dice" else data)
+            drawing = figures.draw(name, pd.DataFrame(), pd.DataFrame(), source, against)
+        pdf, png = (job.root / file for file in job.products[f"figures/{name}"].made)
+        figures.save(drawing, pdf, png)
+        job.seal(f"figures/{name}", "pandas", "matplotlib", "seaborn")
+
+
+def report(job: Job) -> None:
+    """Draw the figures that cannot stand, and put all tables and figures on one page."""
+    from eosflow.results import report
+
+    _verify_and_draw(job, "report")
+    report.render(job.root, job.root / PAGES["report"], job.plan.config)
+    job.seal("report", "pandas", "jinja2", "altair", "vl-convert-python")
+
+
+def studies_page(job: Job) -> None:
+    """Draw the studies' figures that cannot stand, and put the studies on one page."""
+    from eosflow.results import studies_page
+
+    _verify_and_draw(job, "studies")
+    runs = {
+        study: {folder: job.plan.home(folder) for folder in folders}
+        for study, folders in job.plan.study_runs.items()
+    }
+    studies_page.render(job.root, job.plan.studies, runs, job.root / PAGES["studies"])
+    job.seal("studies", "pandas", "jinja2")
+
+
+def _verify_and_draw(job: Job, page: str) -> None:
+    """Compare all that a page shows with its records, after drawing what cannot stand."""
+    from eosflow.results.figures import drawing  # noqa: F401  (for all processes that draw)
 
     @functools.cache
     def checksum(file: str) -> str | None:
         return sha256(job.root / file) if (job.root / file).is_file() else None
 
-    names = figures_of(job.plan, group)
-    _draw(job, *(n for n in names if why_not(job.root, job.products[f"figure {n}"], checksum)))
-    job.seal(f"figures {group}")
-
-
-def _draw(job: Job, *names: str) -> None:
-    if not names:
-        return
-    import pandas as pd
-
-    @functools.cache
-    def frame(name: str) -> pd.DataFrame:
-        job.verified("frame decomposition")
-        return pd.read_parquet(job.root / name)
-
-    entries = drawable(job.plan)
-    for name in names:
-        data = entries[name].data
-        if data is None:
-            frames, source = (frame("decomposition.parquet"), frame("runs.parquet")), None
-        else:
-            if data != "dice":
-                job.verified(f"study {name}")
-            frames = (pd.DataFrame(), pd.DataFrame())
-            source = job.root / (dice_subset(job.plan) if data == "dice" else data)
-        against = job.plan.config["figures"]["against"]
-        drawing = listed_figures.draw(name, *frames, source, against)
-        pdf, png = (job.root / file for file in job.products[f"figure {name}"].made)
-        listed_figures.save(drawing, pdf, png)
-        job.seal(f"figure {name}", "pandas", "matplotlib", "seaborn")
-
-
-def report(job: Job) -> None:
-    """Put all tables and figures on one page."""
-    from eosflow.results import report
-
-    _verify_sources(job, "report", job.plan.figures)
-    report.render(job.root, job.root / "report.html", job.plan.config)
-    job.seal("report", "pandas", "jinja2", "altair", "vl-convert-python")
-
-
-def studies_page(job: Job) -> None:
-    """Put the studies on one page, without the experiments of the paper."""
-    from eosflow.results import studies_page
-
-    _verify_sources(job, "studies", figures_of(job.plan, OF_STUDIES))
-    runs = {
-        study: {folder: job.plan.home(folder) for folder in folders}
-        for study, folders in job.plan.study_runs.items()
-    }
-    studies_page.render(job.root, job.plan.studies, runs, job.root / "studies.html")
-    job.seal("studies", "pandas", "jinja2")
-
-
-def _verify_sources(job: Job, name: str, figures: Iterable[str]) -> None:
-    """Compare all that a page shows with its records, figures too."""
-    for record in job.products[name].sources:
+    every = {name: job.products[f"figures/{name}"] for name in figures_of(job.plan, page)}
+    names = [name for name, each in every.items() if why_not(job.root, each, checksum)]
+    count = job.threads
+    with ProcessPoolExecutor(count, multiprocessing.get_context("fork")) as copies:
+        list(copies.map(_draw, [job] * count, [names[first::count] for first in range(count)]))
+    for record in job.products[page].sources:
         provenance.verify(job.root, record)
-    for figure in figures:
-        job.verified(f"figure {figure}")
 
 
 def manifest(job: Job) -> None:

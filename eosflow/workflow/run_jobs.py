@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 from eosflow.runs.names import measured_folder
@@ -46,37 +47,48 @@ def subset(job: Job) -> None:
 
 
 def train(job: Job) -> None:
-    """EXP/nN/RUN: train a run, or continue it from its checkpoint."""
-    (folder,) = job.words
-    home = job.plan.home(folder)
+    """EXP/nN/RUN: train a run, or continue it from its checkpoint, and take its measurements."""
     # A cluster ends a job so. As Ctrl-C does, it leaves a checkpoint.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with alone_in(home), gpu.lease(job.plan.config["device"], job.gpus) as device:
-        from eosflow.runs.train import train  # after the lease, which decides what torch sees
+    (folder,) = job.words
+    with _run(job, folder) as (home, device):
+        from eosflow.runs.train import train
 
         train(job.plan.run(folder), _subset_of(job, folder), home, device, job.threads)
         views.update(job.plan, folder, trained=True, measured=False)
+        _measure(job, folder, home, device)
 
 
 def measure(job: Job) -> None:
-    """EXP/nN/RUN: take all measurements of a run; with PLACE and STEP, one of one snapshot."""
+    """EXP/nN/RUN: take all measurements of a run; with VIEW and STEP, one of one snapshot."""
     folder, *one = job.words
-    home, measured = job.plan.home(folder), list(job.plan.measured_of(folder).values())
+    with _run(job, folder) as (home, device):
+        _measure(job, folder, home, device, *one)
+
+
+@contextlib.contextmanager
+def _run(job: Job, folder: str) -> Iterator[tuple[Path, str]]:
+    """The folder of a run, for this job alone, and the device that torch is to use."""
+    home = job.plan.home(folder)
     with alone_in(home), gpu.lease(job.plan.config["device"], job.gpus) as device:
         import torch  # after the lease, which decides what torch sees
 
-        from eosflow.runs.measure import measure_run, measure_snapshot
-
         torch.set_num_threads(job.threads)
-        subset = _subset_of(job, folder)
-        if one:
-            place, step = one
-            wanted = job.plan.measurement(folder, place)
-            measure_snapshot(home, int(step), subset, wanted, device)
-        else:
-            measure_run(home, subset, *measured, device=device)
-        whole = not any(map(any, job.plan.damages(folder)))
-        views.update(job.plan, folder, trained=True, measured=whole)
+        yield home, device
+
+
+def _measure(job: Job, folder: str, home: Path, device: str, *one: str) -> None:
+    from eosflow.runs.measure import measure_run, measure_snapshot
+
+    subset = _subset_of(job, folder)
+    if one:
+        view, step = one
+        wanted = job.plan.measurement(folder, view)
+        measure_snapshot(home, int(step), subset, wanted, device)
+    else:
+        measure_run(home, subset, *job.plan.measured_of(folder).values(), device=device)
+    whole = not any(map(any, job.plan.damages(folder)))
+    views.update(job.plan, folder, trained=True, measured=whole)
 
 
 def _subset_of(job: Job, folder: str) -> Path:

@@ -17,7 +17,8 @@ from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.batches import BATCHES
 from eosflow.runs.snapshots import SNAPSHOTS
 from eosflow.runs.spec import Stop
-from eosflow.storage.refusals import did_you_mean, refusals, shown
+from eosflow.storage.errors import did_you_mean
+from eosflow.storage.refusals import refusals, shown
 from eosflow.storage.settings import UNIQUE, Plugin, Settings, partial, requires
 from eosflow.studies import OF_RUNS, STUDIES
 

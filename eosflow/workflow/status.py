@@ -87,15 +87,11 @@ class Status:
 
     @classmethod
     def of(cls, results: Path) -> Status:
-        """Raises: UserError where there is no results folder."""
-        if not results.is_dir():
-            raise UserError(
-                f"There is no folder {results}. Name a results folder, such as results."
-            )
+        """Raises: UserError if there are no runs."""
         configuration = readable(results / CONFIGURATION)
-        found = known_runs(results)
+        begun = known_runs(results)
         asked: Mapping[str, Any] = configuration or {
-            "runs": {folder: key for key, folder in found.items()}
+            "runs": {folder: key for key, folder in begun.items()}
         }
         if not asked["runs"]:
             raise UserError(
@@ -110,7 +106,7 @@ class Status:
         return cls(
             results=str(results),
             runs=tuple(_with_time_left(runs)),
-            others=tuple(key for key in found if key not in keys),
+            others=tuple(key for key in begun if key not in keys),
             recorded=configuration is not None,
             working=is_held(results, WORKING),
         )
@@ -155,12 +151,12 @@ class Status:
 
 def known_runs(results: Path) -> dict[str, str]:
     """The runs that have begun, by key: in which folder EXP/nN/RUN people find each."""
-    found = {}
+    begun = {}
     for path in sorted(results.glob(f"{RUNS}/*/run.json")):
         if record := RunRecord.readable(path):
             with contextlib.suppress(ValueError):
-                found[record.key] = str(record.run.folder)
-    return found
+                begun[record.key] = str(record.run.folder)
+    return begun
 
 
 def run_status(

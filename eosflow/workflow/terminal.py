@@ -33,6 +33,9 @@ def start() -> None:
 def main(arguments: Sequence[str]) -> None:
     """Run one command. Raises: UserError, also for wrong arguments and a failed check."""
     given = parser().parse_args(arguments)
+    folder = getattr(given, "results", None)
+    if isinstance(folder, Path) and not folder.is_dir():
+        raise UserError(f"There is no folder {folder}. Name a results folder, such as results.")
     try:
         given.run(given)
     except ModuleNotFoundError as error:

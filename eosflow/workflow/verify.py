@@ -6,21 +6,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from eosflow.runs import whole
-from eosflow.runs.names import RUNS
+from eosflow.runs.names import run_folders
 from eosflow.runs.records import RunRecord
-from eosflow.storage.errors import UserError
 from eosflow.storage.files import readable, sha256
 from eosflow.storage.provenance import Origin
 
 
 def verify(results: Path) -> Iterator[str]:
-    """A line for each file that is not as it was written.
-
-    Raises: UserError if there is no such folder.
-    """
-    if not results.is_dir():
-        raise UserError(f"There is no folder {results}. Name a results folder, such as results.")
-    for home in sorted(path for path in (results / RUNS).glob("*") if path.is_dir()):
+    """A line for each file that is not as it was written."""
+    for home in run_folders(results):
         yield from _run(home)
     subsets = (results / "data" / "subsets").glob("*.npz")
     archives = (path.with_suffix("") for path in (results / "data" / "archives").glob("*.json"))

@@ -10,7 +10,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from eosflow.runs.names import measured_folder, place_of
+from eosflow.runs.names import measured_folder, view_of
 from eosflow.runs.whole import CLEANED
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import readable, set_aside, write_json
@@ -32,7 +32,7 @@ def update(plan: Plan, folder: str, trained: bool, measured: bool) -> None:
     links[view / MANIFEST] = home / MANIFEST if trained else None
     folders = {name: measured_folder(each) for name, each in plan.measured_of(folder).items()}
     for name, real in folders.items():
-        links[view / place_of(name)] = home / real
+        links[view / view_of(name)] = home / real
     try:
         for link, target in links.items():
             _link(link, target if target and target.exists() else None)

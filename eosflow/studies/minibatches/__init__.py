@@ -2,4 +2,6 @@
 
 from eosflow.studies.base import Study
 
-STUDY = Study(__name__, version=1)
+STUDY = Study(
+    __name__, version=1, measurements=("gradient-alignment", "alpha-scan", "minibatch-sharpness")
+)

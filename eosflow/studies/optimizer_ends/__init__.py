@@ -2,4 +2,6 @@
 
 from eosflow.studies.base import Study
 
-STUDY = Study(__name__, version=2)
+STUDY = Study(
+    __name__, version=2, measurements=("top-eigenvalues", "accuracy", "effective-parameters")
+)
