@@ -10,19 +10,21 @@ import snakemake.workflow
 from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod, Quietness
 
-from eosflow.workflow import again, command_line, inputs, places, resources as needs
+from eosflow.workflow import again, inputs, places, resources as needs
 from eosflow.workflow.begin import begin
+from eosflow.workflow.command_line import exit_on_user_error
 from eosflow.workflow.plan import Plan
 
 # The tree that holds this file; `workflow.basedir` is another where it is used as a module.
 ROOT = os.path.dirname(str(workflow.current_basedir.get_path_or_uri(secret_free=True)))
 
-plain = command_line.plain
-plain(places.check_tree)(ROOT)
-PLAN = plain(Plan)(config)
+exit_on_user_error(places.check_tree)(ROOT)
+PLAN = exit_on_user_error(Plan)(config)
 config = PLAN.config
 RESULTS = PLAN.results
-STATE = plain(again.look)(PLAN) if workflow.is_main_process else again.State()
+STATE = (
+    exit_on_user_error(again.look)(PLAN) if workflow.is_main_process else again.State()
+)
 ASK = inputs.Inputs(PLAN, STATE)
 
 
@@ -96,7 +98,7 @@ def numeric(name, words):
 
 
 def gpus(wildcards):
-    return plain(needs.gpus)(config["device"], local=workflow.local_exec)
+    return exit_on_user_error(needs.gpus)(config["device"], local=workflow.local_exec)
 
 
 def memory(wildcards, attempt):

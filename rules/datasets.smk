@@ -9,7 +9,9 @@ rule fetch:
     conda:
         "../envs/eosflow.yaml"
     params:
-        archive=plain(lambda wildcards: ASK.data.archive(wildcards.archive)),
+        archive=exit_on_user_error(
+            lambda wildcards: ASK.data.archive(wildcards.archive)
+        ),
     shell:
         job("fetch", "{wildcards.archive:q}")
 
@@ -17,7 +19,9 @@ rule fetch:
 # The rows that runs of a dataset read, or examples of the test split for measurements.
 rule subset:
     input:
-        plain(lambda wildcards: ASK.before_drawing(wildcards.dataset, wildcards.which)),
+        exit_on_user_error(
+            lambda wildcards: ASK.before_drawing(wildcards.dataset, wildcards.which)
+        ),
     output:
         npz=f"{RESULTS}/data/subsets/{{dataset}}-{{which}}.npz",
         facts=f"{RESULTS}/data/subsets/{{dataset}}-{{which}}.json",

@@ -44,7 +44,7 @@ rule tables:
 # Of a fixed problem, so that nothing of the configuration enters, or of runs.
 rule study:
     input:
-        plain(lambda wildcards: ASK.before_study(wildcards.study)),
+        exit_on_user_error(lambda wildcards: ASK.before_study(wildcards.study)),
     output:
         csv=f"{RESULTS}/studies/{{study}}/table.csv",
         record=f"{RESULTS}/provenance/studies/{{study}}/table.json",
@@ -83,7 +83,7 @@ rule study_claims:
 # One figure by its name.
 rule figure:
     input:
-        plain(lambda wildcards: ASK.before_figures(wildcards.figure)),
+        exit_on_user_error(lambda wildcards: ASK.before_figures(wildcards.figure)),
     output:
         pdf=f"{RESULTS}/figures/{{figure}}.pdf",
         png=f"{RESULTS}/figures/{{figure}}.png",
@@ -101,7 +101,7 @@ rule figure:
 # With all figures, in one process: its libraries take longer to load than most figures to draw.
 rule report:
     input:
-        plain(lambda _: ASK.before("report")),
+        exit_on_user_error(lambda _: ASK.before("report")),
     output:
         html=report(f"{RESULTS}/report.html", category="The whole on one page"),
         record=f"{RESULTS}/provenance/report.json",
@@ -119,7 +119,7 @@ rule report:
 # The studies and their figures on a separate page; the report has them beside the experiments.
 rule studies_page:
     input:
-        plain(lambda _: ASK.before("studies")),
+        exit_on_user_error(lambda _: ASK.before("studies")),
     output:
         html=report(f"{RESULTS}/studies.html", category="The studies on one page"),
         record=f"{RESULTS}/provenance/studies.json",
@@ -136,7 +136,7 @@ rule studies_page:
 
 rule manifest:
     input:
-        plain(lambda _: ASK.before("manifest")),
+        exit_on_user_error(lambda _: ASK.before("manifest")),
         PLAN.discarded(PLAN.runs),
     output:
         f"{RESULTS}/manifest.json",

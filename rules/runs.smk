@@ -6,7 +6,7 @@
 # One process trains a run and takes all its measurements: most take less than a process to start.
 rule train:
     input:
-        plain(lambda wildcards: ASK.before_measuring(wildcards.folder)),
+        exit_on_user_error(lambda wildcards: ASK.before_measuring(wildcards.folder)),
     output:
         f"{RESULTS}/{{folder}}/manifest.json",
         f"{RESULTS}/{{folder}}/measured.json",
@@ -30,7 +30,7 @@ rule train:
 # What has been trained already: with a measurement, or a setting of one, that is new.
 rule measure:
     input:
-        plain(lambda wildcards: ASK.before_measuring(wildcards.folder)),
+        exit_on_user_error(lambda wildcards: ASK.before_measuring(wildcards.folder)),
     output:
         f"{RESULTS}/{{folder}}/measured.json",
     log:
@@ -54,7 +54,7 @@ rule measure:
 rule measure_snapshot:
     input:
         f"{RESULTS}/{{folder}}/manifest.json",
-        plain(
+        exit_on_user_error(
             lambda wildcards: ASK.before_one_snapshot(
                 wildcards.folder, wildcards.view, wildcards.step
             )

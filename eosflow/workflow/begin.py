@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from eosflow.storage.errors import UserError
 from eosflow.workflow import resources
-from eosflow.workflow.command_line import plain
+from eosflow.workflow.command_line import exit_on_user_error
 from eosflow.workflow.locks import hold_results
 from eosflow.workflow.plan import Plan
 from eosflow.workflow.status import CONFIGURATION, Status, run_status
@@ -27,7 +27,7 @@ SHOWN = 4  # runs in training
 _HELD: list[FileLock] = []  # they last as long as this process
 
 
-@plain
+@exit_on_user_error
 def begin(plan: Plan, local: bool = True, quiet: bool = False) -> None:
     """Lock the results folder, note the configuration in it, and tell how the runs get on.
 

@@ -43,7 +43,7 @@ def run(main: Callable[[], None]) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[shown])
     logging.getLogger("eosflow").setLevel(logging.INFO)  # of ours; of libraries only warnings
     try:
-        plain(main, "error: ")()
+        exit_on_user_error(main, "error: ")()
     except KeyboardInterrupt:
         print("interrupted; start the same command again to go on", file=sys.stderr)
         sys.exit(130)
@@ -55,7 +55,7 @@ def _fit_to_show(record: logging.LogRecord) -> bool:
     return True
 
 
-def plain(function: Callable[P, T], start: str = "\n") -> Callable[P, T]:
+def exit_on_user_error(function: Callable[P, T], start: str = "\n") -> Callable[P, T]:
     """Let a `UserError`, or a file system that refuses, end the program with a message alone.
 
     Snakemake shows every exception of a workflow file with its place in the source, which tells

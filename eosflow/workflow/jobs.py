@@ -13,14 +13,23 @@ from eosflow.workflow import command_line, result_jobs, run_jobs
 from eosflow.workflow.job import Job
 from eosflow.workflow.plan import Plan
 
-_RUNS, _RESULTS = run_jobs, result_jobs
 JOBS: dict[str, Callable[[Job], None]] = {
     job.__name__: job
     for job in (
-        *(_RUNS.fetch, _RUNS.subset, _RUNS.train, _RUNS.measure, _RUNS.discard),
-        *(_RESULTS.dice_parameters, _RESULTS.collect, _RESULTS.tables),
-        *(_RESULTS.study, _RESULTS.study_claims),
-        *(_RESULTS.figure, _RESULTS.report, _RESULTS.studies_page, _RESULTS.manifest),
+        run_jobs.fetch,
+        run_jobs.subset,
+        run_jobs.train,
+        run_jobs.measure,
+        run_jobs.discard,
+        result_jobs.dice_parameters,
+        result_jobs.collect,
+        result_jobs.tables,
+        result_jobs.study,
+        result_jobs.study_claims,
+        result_jobs.figure,
+        result_jobs.report,
+        result_jobs.studies_page,
+        result_jobs.manifest,
     )
 }
 
