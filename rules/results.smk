@@ -54,6 +54,7 @@ rule study:
         f"{RESULTS}/benchmarks/studies/{{study}}.tsv"
     wildcard_constraints:
         study="|".join(ASK.every_study),
+    priority: 1  # some take as long as many runs: they go first
     conda:
         "../envs/eosflow.yaml"
     threads: 1
