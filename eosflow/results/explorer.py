@@ -21,7 +21,7 @@ from eosflow.results import courses
 from eosflow.results.courses import FACTORS, IDENTITY, transient
 from eosflow.results.figures import title_of
 
-# A point is left out where the line between its neighbours passes this near to it, on whatever
+# A point is left out if the line between its neighbours passes this near to it, on whatever
 # axes it is drawn: as a share of the height of the chart, under a pixel.
 INVISIBLE = 1 / 500
 DIGITS = 4  # significant digits of what is drawn
@@ -157,7 +157,7 @@ def _scaled(column: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
 
 
 def _span(column: NDArray[np.float64]) -> tuple[float, float]:
-    """How much of a linear and of a logarithmic axis a quantity takes; 0 where it has no values."""
+    """How much of a linear and of a logarithmic axis a quantity takes; 0 if it has no values."""
     linear, logarithmic = (axis[np.isfinite(axis)] for axis in _scaled(column))
     return (
         float(np.ptp(linear)) if len(linear) else 0.0,

@@ -56,7 +56,7 @@ def template(name: str) -> jinja2.Template:
 
 
 def load(path: Path) -> pd.DataFrame:
-    """A table. Raises: UserError where it is missing."""
+    """A table. Raises: UserError if it is missing."""
     try:
         return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
     except FileNotFoundError:
@@ -68,7 +68,7 @@ def load(path: Path) -> pd.DataFrame:
 def studied(
     results: Path, pictures: Mapping[str, Picture], asked: Collection[str] = ()
 ) -> list[dict[str, Any]]:
-    """Each study with its figures and verdicts; one without either only where it is asked for."""
+    """Each study with its figures and verdicts; one without either only if it is asked for."""
     found = []
     for name, study in STUDIES.items():
         path = results / study.claims
@@ -138,7 +138,7 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """A cell's text: thousands separated, `digits` significant digits, a dash where missing."""
+    """A cell's text: thousands separated, `digits` significant digits, a dash if missing."""
     if isinstance(value, str):
         return value
     if pd.isna(value):

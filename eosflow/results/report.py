@@ -27,7 +27,7 @@ from eosflow.storage.files import write_text
 TABLES = ("table1", "table2", "alignment", "table3", "claims")
 # Table 1 of Lowell & Kastner 2024, to say how far from it runs are.
 PAPER_NETWORK = MLPSettings().describe()
-FULL_BATCH = "all examples"  # what a run's `batch` says where nothing is drawn
+FULL_BATCH = "all examples"  # what a run's `batch` says if nothing is drawn
 
 
 def render(
@@ -87,7 +87,7 @@ def render(
 
 
 def _explorer(decomposition: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any] | None:
-    """What the chart of the page is made of; nothing where there is nothing to look at."""
+    """What the chart of the page is made of; None if there are no runs."""
     data = explorer.data(decomposition, runs) if len(runs) else {"runs": []}
     if not data["runs"]:
         return None

@@ -29,7 +29,7 @@ EXPERIMENTS = {name: each.title for name, each in paper.EXPERIMENTS.items()}
 
 
 def title_of(experiment: str) -> str:
-    """What people call an experiment: its own name where it is not one of the paper's."""
+    """What people call an experiment: its own name if it is not one of the paper's."""
     return EXPERIMENTS.get(experiment, experiment)
 
 
@@ -127,7 +127,7 @@ def entries(experiments: Iterable[str], studies: Iterable[str] = STUDIES) -> dic
     `EXP-layers`, `EXP-factors`, `EXP-activation-ratios`, `EXP-alignment`, `EXP-jacobian-norms` and
     `EXP-cumulative-alignment`.
 
-    Raises: UserError where two figures would have the same name.
+    Raises: UserError if two figures would have the same name.
     """
     chosen, studies = list(dict.fromkeys(experiments)), set(studies)
     shown = {None, *chosen}

@@ -181,7 +181,7 @@ def _grid(
 
 
 def is_logarithmic(frame: pd.DataFrame, against: str) -> bool:
-    """Whether the axis of time is logarithmic: where the runs of an experiment differ in length."""
+    """Whether the axis of time is logarithmic: if the runs of an experiment differ in length."""
     ends = frame.groupby(IDENTITY)[against].max()
     return bool(ends.max() > CRUSHED * ends.min())
 
@@ -270,7 +270,7 @@ def _share_limits(group: Sequence[Axes]) -> None:
 
 
 def _below_bounds(axes: Sequence[Axes], contents: Sequence[Panel]) -> None:
-    """Move the limits down, over as many decades, where they reach above what is possible."""
+    """Move the limits down, over as many decades, if they reach above what is possible."""
     for panel, content in zip(axes, contents, strict=True):
         low, high = panel.get_ylim()
         if content.bound is not None and high > 1.1 * content.bound:
@@ -280,7 +280,7 @@ def _below_bounds(axes: Sequence[Axes], contents: Sequence[Panel]) -> None:
 def _finish_time_axis(
     axes: Sequence[Axes], frame: pd.DataFrame, drawn: pd.DataFrame, against: str
 ) -> bool:
-    """Set the limits, and shade the transient where it can be seen; returns whether it can."""
+    """Set the limits, and shade the transient if it can be seen; returns whether it can."""
     logarithmic = axes[0].get_xscale() == "log"
     start, end = float(drawn[against].min()), float(drawn[against].max())
     if against == "iteration":

@@ -53,7 +53,7 @@ def draw(
 
 
 def _nothing_to_show(entry: Entry, experiment: str, frame: pd.DataFrame, runs: pd.DataFrame) -> str:
-    """Why the curves of an experiment cannot be drawn; empty where they can."""
+    """Why the curves of an experiment cannot be drawn; empty if they can."""
     title = title_of(experiment)
     if experiment not in set(runs["experiment"]):
         return (

@@ -33,7 +33,7 @@ def sheet(subset: Path | str) -> Figure:
     """The contact sheet of any dataset's subset file; its record lies beside it.
 
     Pictures in a grid, curves coloured by class, or phrases with labels and lengths, one row per
-    class; a single row where the targets are numbers. How a dataset looks is its `preview`.
+    class; a single row if the targets are numbers. How a dataset looks is its `preview`.
     """
     subset = Path(subset)
     record = read_json(subset.with_suffix(".json"))

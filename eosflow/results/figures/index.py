@@ -98,16 +98,16 @@ The paper's text says what its figures 1 to 22 show; their captions were not ava
 three things are inferred: which experiment each figure of a group shows (the order is that of its
 Table 1), what figures 23 to 42 show, and that 38 to 42 show the cumulative alignment.
 
-Thin curves are one run each, darker for more examples, dashed where the run stopped above its
+Thin curves are one run each, darker for more examples, dashed if the run stopped above its
 target loss. The thick curve is the median of the runs of one N, with a band between their
-quartiles, as far as all of them go. The horizontal axis is logarithmic where the longest run of
+quartiles, as far as all of them go. The horizontal axis is logarithmic if the longest run of
 the experiment is more than four times as long as the shortest, and linear otherwise. No curve is
-drawn in the first ten iterations, a transient, which are shaded where they can be seen. With
+drawn in the first ten iterations, a transient, which are shaded if they can be seen. With
 `figures: {against: flow_time}` in the configuration the curves are drawn against gradient-flow
 time instead of iterations. The PNG has the figure's title; the PDF leaves it to the caption.
 
 An experiment EXP that is not the paper's has its own figures: {own}.
-Where its network lacks the numbers (only an MLP has alignments), the figure says so. Figures that
+If its network lacks the numbers (only an MLP has alignments), the figure says so. Figures that
 show all experiments show it beside the paper's.
 """
 

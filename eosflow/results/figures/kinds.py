@@ -72,7 +72,7 @@ KINDS: dict[str, Kind] = {
         "eosflow.results.figures.curves:activation_ratios",
         "Activation ratios",
         "Above, ρ: how far examples with large activations are also those with large "
-        "preactivation Jacobians (1 where the two are unrelated). Below, γ: by how much a layer "
+        "preactivation Jacobians (1 if the two are unrelated). Below, γ: by how much a layer "
         "changes the squared norm of its input.",
         needs=("activation_ratio_1",),
     ),
