@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from problems import small_problem, write_noise_subset
 from project import ROOT
 from test_columns import entry, hold
 from test_sgd_studies import edge_run
-from test_training import CHILD, assert_same_run, kill_at
+from test_training import assert_same_run, kill_at
 from torch import nn
 from verdicts import AGAINST, FOR
 
@@ -233,7 +231,8 @@ KILLED = {
             "optimizers": {"nudged-sgd": {"learning_rate": 0.02, "momentum": 0.5, "every": 10}},
             "batch": "shuffled",
             "batches": {"shuffled": {"size": 6}},
-            "measure": ["distance"],
+            "measure": ["accuracy", "distance"],
+            "measurements": {"accuracy": {"held_out": 100}},
         },
         **{f"{name}-ce": {"n": [6]} for name in ("dice", "cifar10", "atrialfibrillation", "sst")},
         "cifar10-mse": {"n": [6]},
@@ -249,7 +248,6 @@ def test_a_run_of_a_study_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path
     subset = write_noise_subset(tmp_path / "dice-subset0.npz", seed=0)
     train(spec, subset, tmp_path / "undisturbed", threads=1)
     folder = tmp_path / "killed"
-    command = [sys.executable, "-c", CHILD, str(subset), str(folder), json.dumps(spec.to_brief())]
-    kill_at(13, folder, command)
+    kill_at(13, spec, subset, folder)
     train(spec, subset, folder, threads=1)
     assert_same_run(tmp_path / "undisturbed", folder)
