@@ -14,7 +14,6 @@ from eosflow.runs.records import Cleaned, Manifest, Snapshot
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json
 from eosflow.storage.locks import alone_in, is_held
-from eosflow.storage.paths import inside
 from eosflow.workflow.locks import alone_at
 from eosflow.workflow.plan import Plan
 from eosflow.workflow.result_jobs import write_manifest
@@ -109,7 +108,7 @@ def why_not(home: Path, places: Collection[str]) -> str:
     if not places:
         return "it is not known what is to be measured of it"
     for place in places:
-        for damage in whole.of_measurement(inside(home, place), manifest, deep=True):
+        for damage in whole.of_measurement(home / place, manifest, deep=True):
             return f"{place} is not whole: {damage.path.name} ({damage.why})"
     return ""
 
@@ -169,6 +168,6 @@ def _delete(home: Path) -> None:
     files = [entry.file for entry in entries if entry.file.startswith("snapshots/")]
     Cleaned(snapshots=tuple(files)).write(home / whole.CLEANED)
     for file in files:
-        inside(home, file).unlink(missing_ok=True)
+        (home / file).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # something else lies there
         (home / "snapshots").rmdir()
