@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -42,9 +43,21 @@ def run(main: Callable[[], None]) -> None:
     shown.addFilter(_fit_to_show)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[shown])
     logging.getLogger("eosflow").setLevel(logging.INFO)  # of ours; of libraries only warnings
+    interrupted = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in a shell's background job
+        signal.signal(signal.SIGINT, interrupt)
     try:
         exit_on_user_error(main, "error: ")()
-    except KeyboardInterrupt:
+    except (Exception, KeyboardInterrupt) as error:
+        # A library in the middle of being loaded makes another exception of Ctrl-C.
+        if not interrupted and not isinstance(error, KeyboardInterrupt):
+            raise
         print("interrupted; start the same command again to go on", file=sys.stderr)
         sys.exit(130)
 
@@ -83,6 +96,8 @@ def explained(error: OSError) -> str | None:
             f"the disk is full: {error}. Nothing that was finished is lost: make room and start "
             "the same command again."
         )
-    if error.errno not in REMEDIES or error.filename is None:
+    # Of a file that cannot take its final name, that name is what is wrong.
+    name = error.filename2 or error.filename
+    if error.errno not in REMEDIES or name is None:
         return None
-    return f"{error.filename} cannot be used: {error.strerror}. {REMEDIES[error.errno]}"
+    return f"{name} cannot be used: {error.strerror}. {REMEDIES[error.errno]}"
