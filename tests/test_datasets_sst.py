@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from project import job_command
+from project import HANGS, job_command
 from small_archives import TREES, small_roberta, sst_zip
 
 from eosflow.datasets import embedding, sst
@@ -310,7 +310,7 @@ def test_no_network_and_no_model(tmp_path, settings):
         env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=HANGS,
     )
     assert result.returncode == 1
     assert "error: the model 'nobody/no-such-model'" in result.stderr
@@ -330,4 +330,4 @@ def test_importing_touches_no_model_and_no_network():
         "    'requests', 'matplotlib', 'yaml', 'tqdm'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=HANGS)

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import save_file
 
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import needs
-from eosflow.storage.files import replacing, sha256
+from eosflow.storage.files import set_aside, sha256
 from eosflow.storage.hub import cached_or_fetched
 from eosflow.storage.progress import count_progress
+from eosflow.storage.tensors import DamagedFile, load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from eosflow.datasets.sst import SST
@@ -27,7 +26,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 64  # phrases that go through the model together
 SHARD = 16  # batches between two writes to the cache
-EMBEDDING_VERSION = 1  # raise it when the numbers move: older caches are then left alone
+# Raise it when the numbers or the files change: older caches are then left alone.
+EMBEDDING_VERSION = 2
 
 Vectors = dict[str, NDArray[np.float32]]  # phrase -> (positions, hidden)
 
@@ -40,7 +40,7 @@ def embed_phrases(
     Of a phrase, the first `words` words go through the model; a position is a word (the mean of its
     sub-word pieces) or, with tokens: piece, one of the first `words` pieces. Positions after the
     last are zero. Source: Liu et al. 2019, arXiv:1907.11692. Only phrases that are not in `cache`
-    are computed, and the model is loaded only for them.
+    are computed, and the model is loaded only for them. A damaged file there is moved aside.
 
     Raises: UserError if the model can neither be found nor fetched.
     """
@@ -77,9 +77,14 @@ def _cached(folder: Path, phrases: Sequence[str]) -> Vectors:
     wanted = {_name(phrase): phrase for phrase in phrases}
     vectors: Vectors = {}
     for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="numpy") as shard:
-            for name in shard.keys() & wanted.keys():
-                vectors[wanted[name]] = shard.get_tensor(name)
+        try:
+            shard, _ = load_tensors(path)
+        except DamagedFile as error:
+            log.warning("%s: its phrases are embedded again", error)
+            set_aside(path, "checksum")
+            continue
+        for name in shard.keys() & wanted.keys():
+            vectors[wanted[name]] = shard[name].numpy()
     return vectors
 
 
@@ -97,9 +102,8 @@ def _embed(phrases: Sequence[str], settings: SST, folder: Path, device: str) -> 
             batch = phrases[first : min(first + BATCH, start + BATCH * SHARD)]
             shard.update(zip(batch, encode(tokenizer, model, batch, settings), strict=True))
             progress.update(len(batch))
-        named = {_name(phrase): value for phrase, value in shard.items()}
-        with replacing(folder / f"{digest(sorted(named))}.safetensors") as temporary:
-            save_file(named, temporary)
+        named = {_name(phrase): torch.from_numpy(value) for phrase, value in shard.items()}
+        save_tensors(folder / f"{digest(sorted(named))}.safetensors", named, {})
         vectors.update(shard)
     progress.close()
     return vectors
