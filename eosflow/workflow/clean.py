@@ -12,10 +12,9 @@ from eosflow.runs import whole
 from eosflow.runs.names import RUNS, run_folders
 from eosflow.runs.records import Cleaned, Manifest, Snapshot
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json
 from eosflow.storage.locks import alone_in, is_held
 from eosflow.workflow.locks import alone_at
-from eosflow.workflow.plan import Plan
+from eosflow.workflow.plan import Plan, Recorded
 from eosflow.workflow.result_jobs import write_manifest
 from eosflow.workflow.sizes import size_in_words
 from eosflow.workflow.status import CONFIGURATION
@@ -82,11 +81,10 @@ def _wanted(results: Path) -> dict[str, set[str]]:
     records = [results / CONFIGURATION, *sorted((results / "logs/configurations").glob("*.json"))]
     for path in records:
         try:
-            record = read_json(path)
-            for folder, key in record["runs"].items():
-                places = record["measurements"][folder].values()
-                wanted.setdefault(key, set()).update(places)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            record = Recorded.read(path)
+            for folder, key in record.runs.items():
+                wanted.setdefault(key, set()).update(record.measurements[folder].values())
+        except (OSError, ValueError, KeyError) as error:
             raise UserError(
                 f"{path} cannot be read ({error!r}), so it is not known what is still to be "
                 "measured. Nothing was deleted: start the workflow once, which writes it, or "

@@ -20,10 +20,19 @@ from eosflow.runs.names import measured_folder, run_folder, view_of
 from eosflow.runs.spec import RunSpec
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json, readable, write_json
+from eosflow.storage.files import readable, write_json
+from eosflow.storage.records import Digest, FileName, Record
 from eosflow.studies import JUDGED, OF_RUNS, STUDIES
 from eosflow.workflow import config as configuration
 from eosflow.workflow import expand
+
+
+class Recorded(Record):
+    """What `Plan.write` writes: see `Plan.record`."""
+
+    config: dict[str, Any]
+    runs: dict[str, Digest]
+    measurements: dict[str, dict[str, FileName]]
 
 
 class Plan:
@@ -64,9 +73,14 @@ class Plan:
 
     @classmethod
     def read(cls, path: Path | str) -> Self:
-        """The plan that `write` wrote."""
-        record = read_json(path)
-        return cls(record["config"], record["runs"])
+        """The plan that `write` wrote. Raises: UserError if it cannot be read."""
+        try:
+            record = Recorded.read(path)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{path} cannot be read: {error}. Start the workflow again: it is written anew."
+            ) from None
+        return cls(record.config, record.runs)
 
     def record(self) -> dict[str, Any]:
         """The configuration, its runs by their keys, and where what is measured of each lies."""

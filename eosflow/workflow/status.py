@@ -16,9 +16,9 @@ from eosflow.runs.progress import read_line, seconds_of, time_left
 from eosflow.runs.records import Index, RunRecord, StepRecord
 from eosflow.runs.whole import deleted
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import readable
 from eosflow.storage.locks import is_held
 from eosflow.workflow.locks import WORKING
+from eosflow.workflow.plan import Recorded
 
 # Below the results: which runs there are to be; written when Snakemake starts to work.
 CONFIGURATION = "logs/configuration.json"
@@ -88,21 +88,19 @@ class Status:
     @classmethod
     def of(cls, results: Path) -> Status:
         """Raises: UserError if there are no runs."""
-        configuration = readable(results / CONFIGURATION)
+        configuration = Recorded.readable(results / CONFIGURATION)
         begun = known_runs(results)
-        asked: Mapping[str, Any] = configuration or {
-            "runs": {folder: key for key, folder in begun.items()}
-        }
-        if not asked["runs"]:
+        asked = configuration.runs if configuration else {name: key for key, name in begun.items()}
+        if not asked:
             raise UserError(
                 f"{results} holds no runs and no {CONFIGURATION}: start the workflow first."
             )
-        measured = asked.get("measurements", {})
+        measured = configuration.measurements if configuration else {}
         runs = [
             run_status(results, folder, key, measured.get(folder, {}))
-            for folder, key in asked["runs"].items()
+            for folder, key in asked.items()
         ]
-        keys = set(asked["runs"].values())
+        keys = set(asked.values())
         return cls(
             results=str(results),
             runs=tuple(_with_time_left(runs)),
