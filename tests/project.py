@@ -220,7 +220,7 @@ def run_job(
 ) -> subprocess.CompletedProcess[str]:
     """Run one job of the workflow by itself."""
     command = job_command(results, name, *words, **changes)
-    return subprocess.run(command, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
 
 
 def made_once(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from project import job_command
+from project import HANGS, job_command
 from servers import ArchiveServer
 
 from eosflow.datasets import ARCHIVES, Archive
@@ -330,7 +330,7 @@ def test_two_jobs_fetch_once(server, tmp_path):
     time.sleep(1)  # the second job is waiting by now
     assert len(server.requests) == 1
     server._wake.set()
-    assert [job.wait(60) for job in jobs] == [0, 0]
+    assert [job.wait(HANGS) for job in jobs] == [0, 0]
     assert output.read_bytes() == CONTENT
     texts = [job.communicate()[1] for job in jobs]
     assert sum("already there" in text for text in texts) == 1
@@ -348,13 +348,13 @@ def test_a_disk_that_fills_is_said_and_keeps_what_came(server, tmp_path):
 
     output = tmp_path / "data" / "archives" / "AtrialFibrillation.zip"
     job = start_fetch(server.url, output, preexec_fn=limit)
-    text = job.communicate(timeout=60)[1]
+    text = job.communicate(timeout=HANGS)[1]
     assert job.returncode == 1
     assert "the disk is full" in text and "results_dir" in text and "Traceback" not in text
     partial = output.with_name(output.name + ".partial")
     assert partial.read_bytes() == CONTENT[: partial.stat().st_size]
     assert partial.stat().st_size > 0
-    assert start_fetch(server.url, output).wait(60) == 0
+    assert start_fetch(server.url, output).wait(HANGS) == 0
     assert output.read_bytes() == CONTENT
     assert server.requests[-1][1] is not None  # it went on
 

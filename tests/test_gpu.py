@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from project import HANGS
 
 from eosflow.storage.errors import UserError
 from eosflow.workflow import gpu
@@ -139,7 +140,7 @@ def test_many_processes_never_share_a_device(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     processes = [holder(journal, seconds=0.3) for _ in range(8)]
     processes.append(holder(journal, count=2, seconds=0.3))
-    assert [process.wait(timeout=60) for process in processes] == [0] * 9
+    assert [process.wait(timeout=HANGS) for process in processes] == [0] * 9
     spans = []
     for line in journal.read_text().splitlines():
         names, began, ended = line.split()

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from problems import small_spec, write_noise_subset
+from project import HANGS
 
 from eosflow.measurements.decomposition import Decomposition
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
@@ -282,8 +283,8 @@ def test_a_measurement_says_what_changed_between_its_snapshots(
 # Places
 
 
-def blocked(hold: Callable[[], Any], want: Callable[[], Any]) -> bool:
-    """Whether a lock is waited for while another is held; it must be had afterwards."""
+def blocked(hold: Callable[[], Any], want: Callable[[], Any], seconds: float) -> bool:
+    """Whether a lock is waited for so long while another is held; it must be had afterwards."""
     had = threading.Event()
 
     def take() -> None:
@@ -293,8 +294,8 @@ def blocked(hold: Callable[[], Any], want: Callable[[], Any]) -> bool:
     waiting = threading.Thread(target=take)
     with hold():
         waiting.start()
-        free = had.wait(2)
-    waiting.join(600)
+        free = had.wait(seconds)
+    waiting.join(HANGS)
     assert had.is_set()
     return not free
 
@@ -303,8 +304,8 @@ def test_one_job_at_a_time_works_in_a_run(tmp_path: Path) -> None:
     def work(name: str = "a") -> Any:
         return alone_in(tmp_path / name)
 
-    assert blocked(work, work)
-    assert not blocked(work, lambda: work("b"))
+    assert blocked(work, work, 2)
+    assert not blocked(work, lambda: work("b"), HANGS)
 
 
 def test_what_killed_processes_left_is_removed(results: Path, subset: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from project import HANGS
 
 from eosflow.analysis import style
 from eosflow.results import (
@@ -418,7 +419,7 @@ def measured(results, tmp_path_factory):
         [*command, wrapper.as_uri()],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGS,
         env={**os.environ, "HOME": str(folder)},
         check=True,
     )

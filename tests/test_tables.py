@@ -148,7 +148,7 @@ def test_counterfactual_step_by_hand():
 
 
 @given(st.permutations(range(12)))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_order_of_rows_does_not_matter(order):
     decomposition = pd.DataFrame(synthetic.run("dice-ce", 468)[0])
     decomposition = decomposition.iloc[: len(order)]
