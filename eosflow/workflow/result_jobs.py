@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import multiprocessing
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,10 @@ from eosflow.results import figures
 from eosflow.runs.names import measured_folder
 from eosflow.runs.records import RunRecord
 from eosflow.storage import provenance
+from eosflow.storage.errors import UserError
 from eosflow.storage.files import sha256
 from eosflow.studies import OF_RUNS, STUDIES
+from eosflow.workflow.command_line import exit_on_user_error
 from eosflow.workflow.job import Job
 from eosflow.workflow.plan import Plan
 from eosflow.workflow.products import FRAMES, PAGES, dice_subset, drawable, figures_of, why_not
@@ -189,9 +190,15 @@ def _verify_and_draw(job: Job, page: str) -> None:
 
     every = {name: job.products[f"figures/{name}"] for name in figures_of(job.plan, page)}
     names = [name for name, each in every.items() if why_not(job.root, each, checksum)]
-    count = job.threads
-    with ProcessPoolExecutor(count, multiprocessing.get_context("fork")) as copies:
-        list(copies.map(_draw, [job] * count, [names[first::count] for first in range(count)]))
+    draw, parts = exit_on_user_error(_draw, "error: "), range(job.threads)
+    fork = multiprocessing.get_context("fork")
+    copies = [fork.Process(target=draw, args=(job, names[n :: job.threads])) for n in parts]
+    for copy in copies:
+        copy.start()
+    for copy in copies:
+        copy.join()
+    if any(copy.exitcode for copy in copies):
+        raise UserError(f"The figures of the page {page} cannot all be drawn: see above.")
     for record in job.products[page].sources:
         provenance.verify(job.root, record)
 
