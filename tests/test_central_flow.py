@@ -24,7 +24,7 @@ from eosflow.objectives.base import Objective
 from eosflow.objectives.mlp import MLPObjective
 from eosflow.objectives.module import ModuleObjective
 from eosflow.objectives.third_derivatives import CurvatureGraph, pairs
-from eosflow.optimizers import OPTIMIZERS, central_flow, complementarity
+from eosflow.optimizers import OPTIMIZERS, complementarity, edge_flow
 from eosflow.optimizers.base import Optimizer, Step
 from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.central_flow import (
@@ -203,6 +203,10 @@ def test_third_derivatives_in_chunks_and_with_a_loss_of_ones_own() -> None:
     assert_third(small, theta)
     own, start = cubic(0.3, 1.0)
     assert_third(own, start + 0.1)
+    decayed = ModuleObjective(
+        objective.network, "half_squared_error", objective.inputs, objective.targets, weight_decay=3
+    )
+    assert_third(decayed, theta)
 
 
 # --- flows that are known
@@ -347,7 +351,7 @@ class Restart(CentralFlow):
     """From a point of the central flow."""
 
     def init(self, objective: Objective, theta: Tensor, seed: int) -> dict[str, Any]:
-        state = central_flow._CentralFlow.init(self, objective, theta, seed)
+        state = edge_flow.EdgeFlow.init(self, objective, theta, seed)
         return {**state, "at_edge": True, "step_size": 1.0}
 
 
@@ -477,7 +481,7 @@ def test_a_start_beyond_the_edge_is_refused() -> None:
 
 
 def test_more_directions_than_are_followed_are_refused() -> None:
-    count = central_flow.MOST_DIRECTIONS + 1
+    count = edge_flow.MOST_DIRECTIONS + 1
     objective, theta = cubic(0.05, 1.99, (0.0,) * count)
     optimizer = CentralFlow(learning_rate=0.5)
     with pytest.raises(UserError, match="smaller learning_rate"):

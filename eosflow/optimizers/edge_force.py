@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eosflow.objectives.base import Evaluation
 from eosflow.objectives.third_derivatives import CurvatureGraph, pairs
 from eosflow.optimizers import complementarity
 from eosflow.spectra.eigenpairs import EigenPairs
@@ -91,8 +90,7 @@ def nothing(theta: Tensor) -> EdgeForce:
 
 
 def edge_force(
-    graph: CurvatureGraph,
-    evaluation: Evaluation,
+    evaluation: CurvatureGraph,
     found: EigenPairs,
     near: int,
     metric: Metric,
@@ -115,7 +113,7 @@ def edge_force(
         rows = torch.stack([block[:, i] * block[:, j] for i, j in pairs(near)])
         return metric.sums(weights * rows)
 
-    third = weights * graph.third(vectors)
+    third = weights * evaluation.third(vectors)
     spread, squares = products(vectors), products(images)
     offset = third @ move(evaluation.gradient)
     operator = third @ move(third).T / 2

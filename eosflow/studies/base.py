@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Methods by the names that they have in the tables of several studies.
 FLOW, DESCENT = "gradient flow", "gradient descent"
-CENTRAL = "central flow"
+CENTRAL, SHAKEN = "central flow", "gradient descent with noise"
 
 
 @dataclass(frozen=True)

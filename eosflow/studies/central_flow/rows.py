@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,10 +12,12 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from eosflow.objectives.base import Objective
-from eosflow.optimizers.base import Optimizer
+from eosflow.objectives.base import Evaluation, Objective
+from eosflow.objectives.input_span import input_span
+from eosflow.optimizers.base import Optimizer, State, Step
 from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.central_flow import CentralFlow, CentralFlowRMSprop
 from eosflow.optimizers.gradient import GradientDescent, GradientOptimizer
@@ -21,15 +25,42 @@ from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, 
 from eosflow.optimizers.preconditioned import RMSprop
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.spectra.eigenpairs import EigenPairs
-from eosflow.studies.base import CENTRAL, DESCENT, FLOW
+from eosflow.spectra.randomness import generator
+from eosflow.studies.base import CENTRAL, DESCENT, FLOW, SHAKEN
 from eosflow.studies.optimizer_edges.rows import preconditioned
 from eosflow.studies.testbeds import DICE, SEEDS, Tracker, cheb, dice
 
 log = logging.getLogger(__name__)
 
+Array = NDArray[np.float64]
+
 AROUND = 10  # steps before and after the one whose mean place is taken
 BATCHES = FullBatch()
 EPSILON = 1e-8  # of RMSprop
+
+
+class Shaken(GradientDescent):
+    """Gradient descent with Gaussian noise on the weights after each step, of deviation `noise`.
+
+    Without it an instability starts from rounding errors and takes hundreds of steps to grow.
+    """
+
+    noise: float
+
+    def step(
+        self,
+        objective: Objective,
+        evaluation: Evaluation,
+        state: State,
+        max_flow_time: float = math.inf,
+    ) -> Step | None:
+        """That of gradient descent, and the noise, one stream for each step."""
+        step = super().step(objective, evaluation, state, max_flow_time)
+        if step is None:
+            return None
+        stream = generator(int(cast(int, state["steps"])), "noise on the weights")
+        noise = self.noise * torch.randn(len(step.theta), generator=stream, dtype=torch.float64)
+        return dataclasses.replace(step, theta=step.theta + noise.to(step.theta))
 
 
 class Unheld(CentralFlowRMSprop):
@@ -44,7 +75,8 @@ class Problem:
     """A loss, and how long an optimizer is followed at each learning rate.
 
     Everything is recorded every `every` units of flow time, a whole and even number of steps.
-    `beta2` is that of RMSprop, 0 for gradient descent.
+    `beta2` is that of RMSprop, 0 for gradient descent. With `noise` descent is followed a second
+    time, with noise of so large a deviation on each weight after each step.
     """
 
     name: str
@@ -53,6 +85,7 @@ class Problem:
     end: float
     every: float
     beta2: float = 0.0
+    noise: float = 0.0
 
     @property
     def marks(self) -> range:
@@ -71,7 +104,7 @@ class Problem:
         )
 
 
-CHEB = Problem("cheb-4", SEEDS, (0.2, 0.3, 0.4), end=720.0, every=24.0)
+CHEB = Problem("cheb-4", SEEDS, (0.2, 0.3, 0.4), end=720.0, every=24.0, noise=1e-5)
 CHEB_RMSPROP = Problem("cheb-4, RMSprop", SEEDS, (5e-4,), end=0.5, every=0.025, beta2=0.99)
 SMALL_DICE = Problem("Dice", (0, 1, 2, 3, 4), (1 / 400,), end=1.5, every=0.125)
 
@@ -88,14 +121,17 @@ def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
     `distance` is that of a flow from the mean place of descent over 21 steps, and
     `midpoint_distance` that from half way along one step, both relative to how far the flow has
     gone from the start. `mean_loss` and `variance` are means from half a mark before to half a mark
-    after: of descent as observed, of the central flow as predicted.
+    after: of descent as observed, of the central flow as predicted. `distance_with_noise` is that
+    from the mean place of descent with noise.
     """
     rows: list[dict[str, Any]] = []
     for seed in problem.seeds:
-        start = objective.network.initialize(seed).to(objective.inputs)
+        start, seen = objective.network.initialize(seed).to(objective.inputs), objective
+        if not problem.beta2 and (span := input_span(objective)):
+            start, seen = span.project(start), span.objective
         for rate in problem.rates:
             begun = time.process_time()
-            rows += _compared(problem, objective, start, seed, rate)
+            rows += _compared(problem, seen, start, seed, rate)
             used = time.process_time() - begun
             log.info("%s, seed %d, η %g: %.0f s of processor time", problem.name, seed, rate, used)
     return rows
@@ -106,24 +142,36 @@ def _compared(
 ) -> Iterator[dict[str, Any]]:
     """The rows of one start and learning rate, up to where a method diverges."""
     descent, central, flow = problem.optimizers(rate)
-    seen = Oscillating(objective, descent, start, round(problem.every / rate), problem.marks)
-    predicted = smooth(objective, central, start, problem)
-    unheld = smooth(objective, flow, start, problem)
-    for mark, ours, theirs in zip(seen.marks, predicted, unheld, strict=False):
+    per_mark, marks = round(problem.every / rate), problem.marks
+    seen = {DESCENT: Oscillating(objective, descent, start, per_mark, marks)}
+    if problem.noise:
+        shaken = Shaken(learning_rate=rate, noise=problem.noise)
+        seen[SHAKEN] = Oscillating(objective, shaken, start, per_mark, marks)
+    smoothed = {
+        CENTRAL: smooth(objective, central, start, problem),
+        FLOW: smooth(objective, flow, start, problem),
+    }
+    ends = [len(each.marks) for each in seen.values()] + [len(each) for each in smoothed.values()]
+    for number, mark in enumerate(marks[: min(ends)]):
         place = {
             "problem": problem.name,
             "seed": seed,
             "learning_rate": rate,
             "flow_time": mark * problem.every,
         }
-        gone = (theirs.theta - start).norm().item()
-        yield {**place, "method": DESCENT, **seen.facts(mark)}
-        for method, there in ((CENTRAL, ours), (FLOW, theirs)):
-            apart = {
-                "distance": (there.theta - seen.mean(mark)).norm().item() / gone,
-                "midpoint_distance": (there.theta - seen.midpoint(mark)).norm().item() / gone,
-            }
-            yield {**place, "method": method, **there.facts, **apart}
+        gone = (smoothed[FLOW][number].theta - start).norm().item()
+        for method, observed in seen.items():
+            yield {**place, "method": method, **observed.facts(mark)}
+        for method, smooth_ones in smoothed.items():
+            there = smooth_ones[number]
+            row = {**place, "method": method, **there.facts}
+            row["distance"] = (there.theta - seen[DESCENT].mean(mark)).norm().item() / gone
+            halfway = seen[DESCENT].midpoint(mark)
+            row["midpoint_distance"] = (there.theta - halfway).norm().item() / gone
+            if SHAKEN in seen:
+                apart = there.theta - seen[SHAKEN].mean(mark)
+                row["distance_with_noise"] = apart.norm().item() / gone
+            yield row
 
 
 class Oscillating:
@@ -198,16 +246,17 @@ class Smooth:
 def smooth(
     objective: Objective, optimizer: Optimizer, start: Tensor, problem: Problem
 ) -> list[Smooth]:
-    """A flow at each of the marks that it reaches."""
-    tracker, found = Tracker(), []
-    around: list[tuple[float, float, float, int]] = []  # of each step since half a mark before
+    """A flow at each of the marks whose time around it it reaches."""
+    tracker, places = Tracker(), []
+    # Of each step: when it begins, mean loss and variance as predicted there, and its rank.
+    seen: list[tuple[float, float, float, int]] = []
 
     def observe(state: TrainState, now: Iteration) -> None:
         if now.step is not None:
             facts = now.step.facts
             loss = facts.get("predicted_loss", now.evaluation.loss)
             variance = facts.get("variance_1", 0.0)
-            around.append((now.step.step_size, loss, variance, int(facts.get("rank", 0))))
+            seen.append((state.flow_time, loss, variance, int(facts.get("rank", 0))))
 
     def reaches(flow_time: float) -> bool:
         until = StopCriteria(flow_time=flow_time)
@@ -215,25 +264,27 @@ def smooth(
 
     state = begin(objective, optimizer, BATCHES, start, 0)
     for mark in problem.marks:
-        if not reaches((mark - 0.5) * problem.every):
-            break
-        around.clear()
         if not reaches(mark * problem.every):
             break
         theta, evaluation = state.theta, objective.evaluate(state.theta)
         pairs = tracker.find(preconditioned(evaluation, _p(state, theta)), theta)
-        if not reaches((mark + 0.5) * problem.every):
-            break
-        length, loss, variance, rank = np.array(around).T
-        facts = {
-            "sharpness": pairs.values[0].item(),
-            "loss": evaluation.loss,
-            "mean_loss": float(np.average(loss, weights=length)),
-            "variance": float(np.average(variance, weights=length)),
-            "rank": int(rank.max()),
-        }
-        found.append(Smooth(theta, facts))
-    return found
+        facts = {"sharpness": pairs.values[0].item(), "loss": evaluation.loss}
+        places.append((mark * problem.every, Smooth(theta, facts)))
+    reaches((problem.marks[-1] + 0.5) * problem.every)
+    times, losses, variances, ranks = np.array([*seen, (state.flow_time, *seen[-1][1:])]).T
+    half, end = problem.every / 2, state.flow_time * (1 + 1e-9)
+    for at, place in places:
+        place.facts["mean_loss"] = mean_between(at - half, at + half, times, losses)
+        place.facts["variance"] = mean_between(at - half, at + half, times, variances)
+        place.facts["rank"] = int(ranks[(times >= at - half) & (times < at + half)].max(initial=0))
+    return [place for at, place in places if at + half <= end]
+
+
+def mean_between(low: float, high: float, times: Array, values: Array) -> float:
+    """The mean from low to high of what is known at some times (n,), and linear between them."""
+    areas = np.diff(times) * (values[1:] + values[:-1]) / 2
+    area = np.interp((low, high), times, np.concatenate([[0.0], areas.cumsum()]))
+    return float(area[1] - area[0]) / (high - low)
 
 
 def _p(state: TrainState, theta: Tensor) -> Tensor:
