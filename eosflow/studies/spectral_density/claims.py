@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pandas as pd
@@ -40,11 +41,12 @@ OF_THE_SPECTRUM: dict[Claim, Callable[[pd.DataFrame], pd.Series[float]]] = {
     Claim(
         "bulk-follows-the-law",
         "Apart from outliers the eigenvalues follow the Marchenko–Pastur law.",
-        "mean squared eigenvalue up to the law's edge over that of the law",
+        "mean squared eigenvalue up to the law's edge over that of the law, ∞ if no law has the "
+        "mean of the bulk",
         WISHART,
         "Marchenko–Pastur",
         within=(0.8, 1.25),
-    ): lambda found: found["second_moment_over_law"],
+    ): lambda found: found["second_moment_over_law"].fillna(math.inf),
     Claim(
         "quadrature",
         "Lanczos quadrature gives the trace.",
