@@ -33,28 +33,23 @@ class CurvatureGraph(Evaluation):
     """
 
     def __init__(self, objective: Objective, evaluation: Evaluation) -> None:
-        self._objective, self._evaluation = objective, evaluation
+        self.objective, self._evaluation = objective, evaluation
         self.theta, self.gradient = evaluation.theta, evaluation.gradient
         self.loss, self.accuracy = evaluation.loss, evaluation.accuracy
         self._chunks = list(_chunks(objective, self.theta))
         self._kept: tuple[Tensor, Tensor] | None = None
 
-    def product(self, matrix: Matrix, block: Tensor, out: Tensor | None = None) -> Tensor:
-        """𝓗V, GV or RV for V (P, k), in the block's precision (E1–E3)."""
-        closed = isinstance(self._objective, MLPObjective) or matrix != "hessian"
+    def _add_product(self, matrix: Matrix, rows: Tensor, result: Tensor) -> None:
+        closed = isinstance(self.objective, MLPObjective) or matrix != "hessian"
         if closed or len(self._chunks) > 1:
-            return self._evaluation.product(matrix, block, out)
+            self._evaluation._add_product(matrix, rows, result)
+            return
         variable, gradient = self._gradient(0)
-        out = torch.empty_like(block) if out is None else out
-        for column in range(block.shape[1]):
-            (out[:, column],) = torch.autograd.grad(
-                gradient,
-                variable,
-                block[:, column].to(variable),
-                retain_graph=True,
-                materialize_grads=True,
+        for row, total in zip(rows, result, strict=True):
+            (image,) = torch.autograd.grad(
+                gradient, variable, row.to(variable), retain_graph=True, materialize_grads=True
             )
-        return out
+            total += image
 
     def third(self, vectors: Tensor) -> Tensor:
         """∇_θ(u_iᵀ𝓗u_j) for the columns u of (P, k), rows i ≤ j in the order of `pairs` (m, P).
@@ -89,14 +84,13 @@ class CurvatureGraph(Evaluation):
         if self._kept is not None:
             return self._kept
         inputs, targets = self._chunks[chunk]
-        network, criterion = self._objective.network, self._objective.criterion
+        network, criterion = self.objective.network, self.objective.criterion
         with torch.enable_grad():
             variable = self.theta.detach().requires_grad_()
             value = criterion.total(network.outputs(variable, inputs), targets)
-            value = value / self._objective.examples
-            if decay := self._objective.weight_decay:
-                value = value + decay / 2 * variable.square().sum()
-            (gradient,) = torch.autograd.grad(value, variable, create_graph=True)
+            (gradient,) = torch.autograd.grad(
+                value / self.objective.examples, variable, create_graph=True
+            )
         if len(self._chunks) == 1:
             self._kept = variable, gradient
         return variable, gradient
