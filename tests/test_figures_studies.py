@@ -151,3 +151,32 @@ def test_an_instability_is_drawn_with_its_span_and_three_scans(tmp_path: Path) -
         assert quadratic == [1.0 + number] * 4
         assert (start, end) == ([1.0 + number], [2.0 + number])
         assert axes.get_title().endswith("2.040")
+
+
+def test_spectra_are_drawn_as_counts_above_each_value(tmp_path: Path) -> None:
+    values = [-1.0, 0.0, 0.5, 2.0]
+    rows = [
+        {
+            "kind": "counts",
+            "matrix": matrix,
+            "phase": phase,
+            "value": value,
+            "count_exact": exact,
+            "count": exact + 0.5,
+            "count_error": 0.25,
+            "law": 100.0 - value if phase == "after" else None,
+        }
+        for matrix in ("hessian", "gauss_newton")
+        for phase in ("before", "in", "after")
+        for value, exact in zip(values, (300, 20, 4, 0), strict=True)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "study.csv", index=False)
+    figure = STUDIES["spectral-density"].draw(tmp_path / "study.csv")
+    assert len(figure.axes) == 6
+    for axes in figure.axes:
+        assert axes.get_ylabel() == "eigenvalues above x"
+        counted, estimated, *law = (line.get_xydata().tolist() for line in axes.lines)
+        assert counted == [[-1, 300], [0, 20], [0.5, 4], [2, 0]]
+        assert [y for _, y in estimated] == [300.5, 20.5, 4.5, 0.5]
+        assert bool(law) == ("after" in axes.get_title())
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == ["−1", "", "0", "0.01", "1"]
