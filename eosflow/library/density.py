@@ -128,12 +128,13 @@ def _spectrum(
         f"{count} probes of {len(theta)} parameters",
         "Take fewer.",
     )
-    evaluation, gradient = problem.timed_evaluation()
+    evaluation = problem.evaluation
     rows = random_signs(len(theta), count, theta, generator(seed, "density"))
     if dtype != theta.dtype and not _good_enough(problem, matrix, rows[:1], dtype):
         dtype = theta.dtype
     if progress:
-        announce("density" if steps > 1 else "trace", count * steps, gradient, dtype)
+        title = "density" if steps > 1 else "trace"
+        announce(title, count * steps, problem.gradient_seconds(), dtype)
     bar = count_progress("products", count * steps, "") if progress else None
 
     def apply(block: Tensor, out: Tensor) -> Tensor:

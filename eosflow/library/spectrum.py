@@ -23,7 +23,7 @@ from eosflow.storage.errors import UserError
 MAX_PRODUCTS = 2500  # with single vectors
 # What the vectors of a search may take; of a large model a few are held, and it restarts often.
 VECTOR_BYTES = 2 * 2**30
-LEAST_BEYOND = 3
+LEAST_BEYOND = 2
 # Products that a search takes, per vector that it holds, as seen on small networks.
 USUAL = 2
 
@@ -96,9 +96,10 @@ def eigenpairs(
     size = len(problem.theta)
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= size:
         raise UserError(f"k: {k!r} was given; it must be 1 to {size}, the number of parameters.")
-    evaluation, gradient = problem.timed_evaluation()
+    evaluation = problem.evaluation
     if progress:
-        announce("eigenpairs", USUAL * (k + BEYOND), gradient, problem.search_dtype)
+        products = USUAL * (k + BEYOND)
+        announce("eigenpairs", products, problem.gradient_seconds(), problem.search_dtype)
     request = _Request(problem, evaluation, matrix, which, tolerance, progress)
     if groups is None:
         pairs = request.pairs(slice(0, size), k, "eigenpairs")

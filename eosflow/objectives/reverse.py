@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from eosflow.objectives.base import Matrix
+from eosflow.objectives.base import Evaluation, Matrix
 from eosflow.objectives.module import ModuleEvaluation, ModuleObjective
 
 # Chunks of the workspace whose graphs are kept between products; beyond, each product makes them.
@@ -25,7 +26,7 @@ class ReverseObjective(ModuleObjective):
     checkpointing and outputs that look at their inputs' values all have.
     """
 
-    def evaluate(self, theta: Tensor) -> ReverseEvaluation:
+    def evaluate(self, theta: Tensor) -> ReverseEvaluation:  # type: ignore[override]
         return ReverseEvaluation(self, theta)
 
     def _jacobians(self, theta: Tensor, inputs: Tensor) -> Tensor:
@@ -54,18 +55,46 @@ class ReverseObjective(ModuleObjective):
             return torch.stack(self.network.run(variable, rows))
 
 
-class ReverseEvaluation(ModuleEvaluation):
-    """𝓛 of a module at one θ, see `Evaluation`; its products go column by column."""
+class ReverseEvaluation(Evaluation):
+    """𝓛 of a module at one θ, see `Evaluation`; its products go column by column.
+
+    Loss, accuracy and gradient are computed when first asked for: products need none of them, and
+    a gradient may be half a gigabyte.
+    """
 
     objective: ReverseObjective
-    _graphs: tuple[tuple[Matrix, torch.dtype], list[Product]] | None = None
+
+    def __init__(self, objective: ReverseObjective, theta: Tensor) -> None:
+        self.objective = objective
+        self.theta = theta
+        self._graphs: tuple[tuple[Matrix, torch.dtype], list[Product]] | None = None
+        self._asked: tuple[Matrix, torch.dtype] | None = None
+
+    @functools.cached_property
+    def _first(self) -> ModuleEvaluation:
+        return ModuleEvaluation(self.objective, self.theta)
+
+    @property
+    def loss(self) -> float:  # type: ignore[override]
+        """𝓛."""
+        return self._first.loss
+
+    @property
+    def accuracy(self) -> float:  # type: ignore[override]
+        """The share of examples whose largest output is that of their class."""
+        return self._first.accuracy
+
+    @property
+    def gradient(self) -> Tensor:  # type: ignore[override]
+        """∇𝓛 (P,)."""
+        return self._first.gradient
 
     def _add_product(self, matrix: Matrix, rows: Tensor, result: Tensor) -> None:
         """Row by row, in the rows' precision.
 
         Implements: E1 as the derivative of ∇𝓛·v; E2 as Jᵀ H_ℓ J v, J v as the derivative of Jᵀu in
         u; E3 as E1 of Σ_c g_c z_c with g = ∂ℓ/∂z frozen. The graph of what is differentiated is
-        kept for the next product with the same matrix if it fits.
+        kept from the second product with the same matrix on, if it fits.
         """
         for product in self._products(matrix, rows.dtype):
             for row, total in zip(rows, result, strict=True):
@@ -77,9 +106,12 @@ class ReverseEvaluation(ModuleEvaluation):
         if self._graphs is not None and self._graphs[0] == (matrix, dtype):
             yield from self._graphs[1]
             return
+        # Not for the first: what is asked for once, to certify, needs one chunk at a time.
+        again, self._asked = self._asked == (matrix, dtype), (matrix, dtype)
         self._graphs = None
         theta = self.theta.to(dtype)
-        keep = self.objective.examples <= KEPT_CHUNKS * self.objective.examples_at_once(theta)
+        fits = self.objective.examples <= KEPT_CHUNKS * self.objective.examples_at_once(theta)
+        keep = again and fits
         kept: list[Product] = []
         for inputs, targets in self.objective.chunks(theta):
             product = self._product(matrix, theta, inputs, targets)

@@ -22,6 +22,8 @@ Observer = Callable[[Tensor, Tensor, int], None]
 # Vectors held beyond the pairs, and how few a second look takes at least.
 BEYOND = 20
 SECOND_LOOK = 8
+# A vector that is shorter than this share of what it was is made orthogonal once more.
+CANCELLED = 0.5
 
 
 @dataclass(frozen=True)
@@ -134,13 +136,13 @@ class _Basis:
         small[:old, old:] = across[:, :old].T
         self._small, self._used = (small + small.T) / 2, new
         self.scale = max(self.scale, self._small.abs().max().item())
-        for coefficients in (across, None):
-            along = inner(images, rows) if coefficients is None else coefficients
-            for part in parts(rows):
-                images[:, part] -= along.to(images) @ rows[:, part]
+        before = inner(images, images).diagonal().sqrt()
+        lengths = _without(images, across, rows)
+        # Once is enough unless much of it has cancelled (Daniel et al., Math. Comp. 1976).
+        if (lengths < CANCELLED * before).any():
+            lengths = _without(images, inner(images, rows), rows)
         # The images of Q's last rows have a part along F; those of its others have none.
         rounding = 10 * torch.finfo(rows.dtype).eps * self.scale
-        lengths = inner(images, images).diagonal().sqrt()
         beyond = images[lengths > rounding]
         dropped = lengths[lengths <= rounding]
         self._floor = max(self._floor, dropped.max().item() if len(dropped) else 0.0)
@@ -207,3 +209,13 @@ class _Basis:
         rows = self._vectors[:, :k].T.to(held) @ held
         done = self.converged(values, residuals, tolerance)
         return Found(values, rows, residuals, done, self.products, interrupted)
+
+
+def _without(rows: Tensor, along: Tensor, basis: Tensor) -> Tensor:
+    """Subtract `along` (b, m) · basis (m, P) from the rows (b, P), in place; their lengths (b,)."""
+    squares = rows.new_zeros(len(rows), dtype=torch.float64)
+    for part in parts(basis):
+        piece = rows[:, part]
+        piece -= along.to(rows) @ basis[:, part]
+        squares += piece.square().sum(1)
+    return squares.sqrt()
