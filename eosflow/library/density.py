@@ -23,6 +23,8 @@ from eosflow.storage.progress import count_progress
 SAME_PRODUCT = 1e-3
 # Examples that this is tried on, at least.
 TRIED = 16
+# Probes that are multiplied at once: more are no faster, and each is a vector like θ.
+TOGETHER = 10
 POINTS = 500
 # Width of the normal law that each node stands for, as a share of the spectrum's range.
 WIDTH = 0.01
@@ -123,19 +125,20 @@ def _spectrum(
     if count < 2:
         raise UserError(f"probes: {count} was given; it must be at least 2, for an error.")
     theta, dtype = problem.theta, problem.search_dtype
+    size, together = len(theta), min(count, TOGETHER)
     refuse_beyond(
-        4 * count * len(theta) * dtype.itemsize,
-        f"{count} probes of {len(theta)} parameters",
+        4 * together * size * dtype.itemsize,
+        f"{count} probes of {size} parameters",
         "Take fewer.",
     )
-    evaluation = problem.evaluation
-    rows = random_signs(len(theta), count, theta, generator(seed, "density"))
-    if dtype != theta.dtype and not _good_enough(problem, matrix, rows[:1], dtype):
-        dtype = theta.dtype
+    if dtype != theta.dtype:
+        first = random_signs(size, 1, theta, generator(seed, "density"))
+        dtype = dtype if _good_enough(problem, matrix, first, dtype) else theta.dtype
     if progress:
         title = "density" if steps > 1 else "trace"
         announce(title, count * steps, problem.gradient_seconds(), dtype)
     bar = count_progress("products", count * steps, "") if progress else None
+    evaluation, stream = problem.evaluation, generator(seed, "density")
 
     def apply(block: Tensor, out: Tensor) -> Tensor:
         evaluation.product(matrix, block, out)
@@ -143,13 +146,18 @@ def _spectrum(
             bar.update(block.shape[1])
         return out
 
+    found: list[Spectrum] = []
     try:
-        found = spectrum(apply, rows.to(dtype), steps)
+        for start in range(0, count, together):
+            probes = min(together, count - start)
+            rows = random_signs(size, probes, theta.new_empty(0, dtype=dtype), stream)
+            found.append(spectrum(apply, rows, steps))
     finally:
         if bar is not None:
             bar.close()
     problem.network.check_again()
-    return found
+    parts = ([getattr(part, name) for part in found] for name in ("nodes", "weights", "squares"))
+    return Spectrum(*map(torch.cat, parts))
 
 
 def _good_enough(problem: Problem, matrix: Matrix, row: Tensor, dtype: torch.dtype) -> bool:
