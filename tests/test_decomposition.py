@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -226,11 +228,11 @@ def test_an_eigenvector_of_g_that_is_one_of_h_hides_no_larger_one() -> None:
 
     class Diagonal(Evaluation):
         theta = torch.zeros(4, dtype=torch.float64)
+        objective: Any = SimpleNamespace(weight_decay=0.0)
 
-        def product(self, matrix: str, block: Tensor, out: Tensor | None = None) -> Tensor:
+        def _add_product(self, matrix: str, rows: Tensor, result: Tensor) -> None:
             of = {"hessian": g + r, "gauss_newton": g, "residual": r}[matrix]
-            images = of.to(block)[:, None] * block
-            return images if out is None else out.copy_(images)
+            result += of.to(rows) * rows
 
     record = factors.sharpness(Diagonal(), torch.empty(49, 4))
     assert record["sharpness_gauss_newton"] == pytest.approx(1)
