@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
@@ -25,7 +26,7 @@ from eosflow.runs import whole
 from eosflow.runs.measure import measure_run
 from eosflow.runs.names import measured_folder
 from eosflow.runs.train import train
-from eosflow.storage import provenance
+from eosflow.storage import files, provenance
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import (
     read_json,
@@ -323,3 +324,23 @@ def test_what_killed_processes_left_is_removed(results: Path, subset: Path) -> N
     measure_run(folder, subset, Decomposition())
     assert [path for path in left if path.exists()] == []
     assert damaged(results) == []
+
+
+def test_a_sealed_record_too_deep_or_too_large_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep: Any = []
+    for _ in range(300):
+        deep = [deep]
+    write_json(tmp_path / "deep.json", {"deep": deep})
+    read_json(tmp_path / "deep.json")
+    text = (tmp_path / "deep.json").read_text()
+    lines = text.partition("\n")[2].replace("[", "[" * 1000, 1).replace("]", "]" * 1000, 1)
+    seal = f'{{"{files.CHECKSUM}": "{files.MARK}: {hashlib.sha256(lines.encode()).hexdigest()}",'
+    write_text(tmp_path / "deep.json", f"{seal}\n{lines}")
+    with pytest.raises(ValueError, match="deep"):
+        read_json(tmp_path / "deep.json")
+    write_json(tmp_path / "large.json", {"n": 468})
+    monkeypatch.setattr(files, "LARGEST", 10)
+    with pytest.raises(ValueError, match="larger"):
+        read_json(tmp_path / "large.json")

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 # The first line of a record is its seal: the checksum of the lines below it.
 CHECKSUM, MARK = "checksum", "sha256 of the lines below"
+LARGEST = 100_000_000  # bytes of a record; those of the longest runs have a hundredth of it
 
 
 @contextlib.contextmanager
@@ -87,13 +88,22 @@ def write_json(path: Path | str, record: dict[str, Any]) -> None:
 def read_json(path: Path | str) -> dict[str, Any]:
     """The record in the JSON file `path`, compared with its seal, which is left out.
 
-    Raises: FileNotFoundError; ValueError if it was changed since `write_json` wrote it.
+    Raises: FileNotFoundError; ValueError if it was changed since `write_json` wrote it, or if it is
+    larger or deeper than any record.
     """
-    data = Path(path).read_bytes()
+    with Path(path).open("rb") as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise ValueError(f"it is larger than any record, which has at most {LARGEST} bytes")
     first, _, lines = data.partition(b"\n")
     if first.removesuffix(b",") != _seal(lines).encode():
         raise ValueError("its checksum is missing or does not match: it was changed or cut off")
-    record: dict[str, Any] = json.loads(data)
+    try:
+        record = json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested more deeply than any record") from None
+    if not isinstance(record, dict):
+        raise ValueError("it holds no record, which is a JSON object")
     del record[CHECKSUM]
     return record
 

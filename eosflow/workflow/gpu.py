@@ -11,8 +11,9 @@ import re
 import socket
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
@@ -25,6 +26,7 @@ NO_DEVICE = (
 )
 POLL_SECONDS = 0.2
 SMI_SECONDS = 60.0
+SMI_BYTES = 2**16  # far more than it prints of a hundred GPUs
 COMMAND = ("nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader")
 # An index, a UUID, or a part of a GPU, which older drivers call MIG-GPU-…/1/0.
 NAME = re.compile(r"[0-9]{1,4}|GPU-[0-9A-Za-z-]{1,80}|MIG-[0-9A-Za-z/-]{1,80}")
@@ -59,13 +61,13 @@ def _full_name(name: str, installed: Mapping[str, str]) -> str:
 def _installed() -> dict[str, str]:
     """Index -> UUID of each GPU that nvidia-smi lists; empty if it does not answer."""
     try:
-        answer = subprocess.run(COMMAND, capture_output=True, timeout=SMI_SECONDS, check=True)
+        answer = _output(COMMAND)
     except (FileNotFoundError, subprocess.CalledProcessError):  # no driver, or no GPU
         return {}
     except (OSError, subprocess.TimeoutExpired) as error:
         log.warning("nvidia-smi did not answer (%s): no GPU is used", error)
         return {}
-    text = answer.stdout.decode("utf-8", "replace")
+    text = answer.decode("utf-8", "replace")
     rows = [[part.strip() for part in line.split(",")] for line in text.splitlines() if line]
     if all(len(row) == 2 and all(map(NAME.fullmatch, row)) for row in rows):
         return dict(rows)
@@ -73,6 +75,31 @@ def _installed() -> dict[str, str]:
         "nvidia-smi answered %r, not an index and a UUID a line: no GPU is used", text[:200]
     )
     return {}
+
+
+def _output(command: Sequence[str]) -> bytes:
+    """The first `SMI_BYTES` of what a program prints; one that goes on is stopped.
+
+    Raises: subprocess.CalledProcessError, subprocess.TimeoutExpired, OSError.
+    """
+    pipes = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:  # type: ignore[call-overload]
+        stop = threading.Timer(SMI_SECONDS, process.kill)
+        stop.start()
+        try:
+            answer: bytes = process.stdout.read(SMI_BYTES)
+            if len(answer) == SMI_BYTES:
+                process.kill()
+                return answer
+            status = process.wait()
+        finally:
+            late = not stop.is_alive()
+            stop.cancel()
+    if late:
+        raise subprocess.TimeoutExpired(command, SMI_SECONDS)
+    if status:
+        raise subprocess.CalledProcessError(status, command)
+    return answer
 
 
 @contextlib.contextmanager
