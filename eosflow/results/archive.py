@@ -303,7 +303,13 @@ def _dice_examples(
     subset = min(subsets, key=lambda path: int(path.stem.removeprefix("dice-subset")), default=None)
     if subset is None:
         return None
-    record = read_json(subset.with_suffix(".json"))
+    path = subset.with_suffix(".json")
+    try:
+        record = read_json(path)
+    except (OSError, ValueError):
+        raise UserError(
+            f"{path} is missing or damaged. Make it again by its name: snakemake {path}"
+        ) from None
     sources[subset.relative_to(results).as_posix()] = _checked(subset, record["sha256"], ANEW)
     with np.load(subset, allow_pickle=False) as arrays:
         labels = arrays["labels"]
