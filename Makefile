@@ -2,7 +2,7 @@
 # make test   all checks, with as many tests at a time as CORES
 # make generate   the pages that are made of the code, and the keys of what is new
 # make docs   the pages as a web site in site/, with all links between them checked
-# make fuzz   damage and kill a small campaign for ten minutes: nothing may come out wrong (MINUTES=60)
+# make fuzz   harm small results folders for ten minutes: nothing may come out wrong (MINUTES=60)
 # make bench  speed and memory against the targets, into results/benchmarks.csv, and the library against its peers,
 #             into results/benchmarks-library.csv (Linux, 8 GiB, half an hour);
 #             make bench LARGE=--large adds CIFAR-10 at N = 1562 and the peer's first steps, twenty minutes more

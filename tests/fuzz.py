@@ -1,148 +1,151 @@
-"""Do harm to a small results folder for some minutes, start the workflow again, and count.
+"""Do harm to small results folders for some minutes, start the workflow again, and count.
 
-Not a test of the suite: `make fuzz`, or `python tests/fuzz.py MINUTES [SEED]`. Each round damages
-one file of a finished results folder, or kills the workflow at a random time while it makes what
-was taken away. Then the same command is started until it ends well. The tables must be those of an
-undisturbed run to the bit.
+Not a test of the suite: `make fuzz`, or `python tests/fuzz.py MINUTES [SEED] [MUTATION]`. One store
+for each core is harmed in rounds: files damaged, swapped and replaced, jobs and Snakemake killed,
+disks full, clocks wrong, other users and other Snakemakes at work, several of these at once, with
+one configuration or two, while runs are trained, measured, collected, deleted and kept as evidence.
+Then the same command is started until it ends well. All numbers must be those of an undisturbed run
+to the bit, no file may be half-written under its final name, and what is still damaged must be
+named by `eosflow verify`.
+
+With a MUTATION, a bug is put into the program, which the fuzz must find, in the rounds and with the
+files that may show it: the status is then 0 only if it does.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import random
-import shutil
-import signal
+import subprocess
 import sys
 import tempfile
+import threading
 import time
+import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
-import pandas as pd
-from project import Project
+from fuzzing.judging import Verdict
+from fuzzing.mutations import MUTATIONS
+from fuzzing.nursery import Nursery
+from fuzzing.rounds import ROUNDS
+from fuzzing.stores import OVERLAYS, Program, Store, kept_numbers, numbers
 
-TARGETS = ("results/table1.csv", "results/table2.csv", "results/claims.csv")
-FRAMES = ("decomposition.parquet", "runs.parquet")
-# Most starts that any damage may take.
-STARTS = 5
-KINDS = {
-    "run record": "runs/*/run.json",
-    "run manifest": "runs/*/manifest.json",
-    "trajectory": "runs/*/trajectory.parquet",
-    "snapshot": "runs/*/snapshots/*.safetensors",
-    "measured snapshot": "runs/*/decomposition-*/step*.json",
-    "index": "runs/*/decomposition-*/index.json",
-    "subset": "data/subsets/*.npz",
-    "subset record": "data/subsets/*.json",
-    "frame": "*.parquet",
-    "table": "*.csv",
-    "provenance": "provenance/*.json",
-}
+WORKERS = len(os.sched_getaffinity(0))
+COLUMNS = ("tried", "healed", "noticed", "harmless", "wrong", "stuck")
+MEMORY = Path("/dev/shm")  # syncing a file costs nothing there
 
 
-def flip(path: Path, chance: random.Random) -> None:
-    """Flip one bit."""
-    content = bytearray(path.read_bytes())
-    content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
-    path.write_bytes(content)
+class Fuzz:
+    """Whole results to begin from, and the counts of what became of faults."""
+
+    def __init__(
+        self, folder: Path, nursery: Nursery, program: Program, seed: int, configs: Iterable[str]
+    ) -> None:
+        self.folder, self.seed = folder, seed
+        self._nursery, self._program, self._lock = nursery, program, threading.Lock()
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.rounds = self.bad = 0
+        self.mutation: str | None = None
+        whole = self.store("whole")
+        self.expected = {}
+        for config in configs:  # the last stays
+            whole.reset(None)
+            whole.config = config
+            status, said = whole.make().end()
+            assert status == 0, said
+            self.expected[config] = numbers(whole.results, config)
+        status, said = whole.start("eosflow", "evidence", "keep", "results", "kept").end()
+        assert status == 0, said
+        self.whole, self.evidence = whole.results, kept_numbers(whole.kept)
+
+    def store(self, name: str) -> Store:
+        """A new store."""
+        return Store(self.folder / name, self._program, self._nursery)
+
+    def look_for(self, mutation: str) -> None:
+        """Count anew, with a bug in the program."""
+        self.mutation, self.rounds, self.bad = mutation, 0, 0
+
+    def work(self, store: Store, end: float = math.inf, rounds: float = math.inf) -> None:
+        """One round after another, until some time or, with a mutation, until it is found."""
+        store.evidence = self.evidence
+        bug = MUTATIONS[self.mutation] if self.mutation else None
+        if self.mutation and bug:
+            store.kinds, store.environment["FUZZ_MUTATION"] = bug.kinds, self.mutation
+        while time.monotonic() < end and self.rounds < rounds and not (bug and self.bad):
+            with self._lock:
+                number, self.rounds = self.rounds, self.rounds + 1
+            chance = random.Random(f"{self.seed} {number}")
+            act = chance.choice([each for each in ROUNDS if not bug or each.__name__ == bug.act])
+            started = time.monotonic()
+            try:
+                store.reset(self.whole)
+                verdict = act(store, self.expected, chance)
+            except Exception:
+                verdict = Verdict([], "the fuzz itself", traceback.format_exc())
+            with self._lock:
+                self._count(verdict)
+                took = f"{time.monotonic() - started:.0f} s"
+                right = f"right, {', '.join(map(str, verdict.faults))}"
+                print(f"{number} {act.__name__} {took}: {verdict.bad or right}", flush=True)
+        store.reset(None)
+
+    def _count(self, verdict: Verdict) -> None:
+        for fault in verdict.faults:
+            self.counts[fault.kind, "tried"] += 1
+            if verdict.bad:
+                self.counts[fault.kind, "stuck" if verdict.bad == "stuck" else "wrong"] += 1
+        if verdict.bad:
+            self.bad += 1
+            print(verdict.said[-6000:], *map(str, verdict.faults), sep="\n  ")
+        else:
+            for fault, outcome in verdict.outcomes:
+                self.counts[fault.kind, outcome] += 1
+
+    def table(self) -> str:
+        """All counts, by kind of fault."""
+        kinds = sorted({kind for kind, _ in self.counts})
+        rows = [f"{'':24}" + "".join(f"{column:>10}" for column in COLUMNS)]
+        for kind in kinds:
+            rows.append(f"{kind:24}" + "".join(f"{self.counts[kind, c]:10}" for c in COLUMNS))
+        sums = [sum(self.counts[kind, column] for kind in kinds) for column in COLUMNS]
+        return "\n".join([*rows, f"{'all':24}" + "".join(f"{each:10}" for each in sums)])
 
 
-def cut(path: Path, chance: random.Random) -> None:
-    """Cut the file off somewhere."""
-    os.truncate(path, chance.randrange(path.stat().st_size))
+@contextmanager
+def ready(seed: int = 0, configs: Iterable[str] = reversed(OVERLAYS)) -> Iterator[Fuzz]:
+    """A fuzz with all that it begins from."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # for the second user
+        program = Program(folder / "program")
+        with Nursery(program.root, folder / "nursery") as nursery:
+            try:
+                yield Fuzz(folder, nursery, program, seed, configs)
+            finally:  # also where a disk was being filled
+                for results in filter(Path.is_mount, folder.glob("*/results")):
+                    subprocess.run(["umount", "--lazy", str(results)], check=True)
 
 
-def remove(path: Path, chance: random.Random) -> None:
-    """Delete the file."""
-    path.unlink()
-
-
-HARMS: tuple[Callable[[Path, random.Random], None], ...] = (flip, flip, cut, remove)
-
-
-def forget(project: Project, chance: random.Random) -> None:
-    """Take away something that is then made again, so that what it is made from is read."""
-    if chance.random() < 0.5:
-        shutil.rmtree(chance.choice(sorted(project.results.glob("runs/*/decomposition-*"))))
-    if chance.random() < 0.7:
-        (project.results / "decomposition.parquet").unlink()
-
-
-def kill(project: Project, chance: random.Random) -> str:
-    """Take a run away and kill everything while it is made again."""
-    shutil.rmtree(chance.choice(sorted(project.results.glob("runs/*"))))
-    process = project.start("--cores", "2", *TARGETS)
-    time.sleep(chance.uniform(1, 15))
-    name = chance.choice(("SIGKILL", "SIGINT"))
-    if process.poll() is None:
-        os.killpg(process.pid, getattr(signal, name))
-    process.communicate()
-    return name
-
-
-def numbers(results: Path) -> list[str]:
-    """All numbers of tables and frames as they are written, but the times that a run took."""
-    tables = [pd.read_csv(results / Path(name).name, dtype=str) for name in TARGETS]
-    frames = [pd.read_parquet(results / name) for name in FRAMES]
-    told = ["seconds", "changed", "commit"]
-    return [each.drop(columns=told, errors="ignore").to_csv() for each in (*tables, *frames)]
-
-
-def outcome(project: Project, expected: list[str]) -> tuple[str, str]:
-    """How it went: healed, noticed first, wrong, stuck; and what was said."""
-    said = ""
-    for start in range(STARTS):
-        process = project.start("--cores", "2", *TARGETS)
-        output, _ = process.communicate()
-        said += output
-        if "Traceback" in output:
-            return "traceback", said
-        if process.returncode == 0:
-            if numbers(project.results) != expected:
-                return "wrong", said
-            return ("noticed, then healed" if start else "healed at once"), said
-    return "stuck", said
-
-
-def main(minutes: float, seed: int) -> int:
-    chance = random.Random(seed)
-    counts: Counter[tuple[str, str]] = Counter()
-    with tempfile.TemporaryDirectory() as folder:
-        whole = Project(Path(folder) / "whole")
-        whole.make(*TARGETS)
-        expected = numbers(whole.results)
-        project = Project(Path(folder) / "harmed")
-        end = time.monotonic() + 60 * minutes
-        while time.monotonic() < end:
-            shutil.rmtree(project.results, ignore_errors=True)
-            shutil.rmtree(project.root / ".snakemake", ignore_errors=True)
-            project.adopt(whole.results)
-            what = kind = chance.choice((*KINDS, "kill"))
-            if kind == "kill":
-                kind = f"kill by {kill(project, chance)}"
-            else:
-                path = chance.choice(sorted(project.results.glob(KINDS[kind])))
-                harm = chance.choice(HARMS)
-                forget(project, chance)
-                if not path.exists():
-                    continue
-                harm(path, chance)
-                what = f"{harm.__name__} {path.relative_to(project.results)}"
-            found, said = outcome(project, expected)
-            counts[kind, found] += 1
-            if found not in ("healed at once", "noticed, then healed"):
-                print(f"{what}: {found}\n{said[-3000:]}", flush=True)
-    for (kind, found), count in sorted(counts.items()):
-        print(f"{kind:20} {found:22} {count}")
-    totals: Counter[str] = Counter()
-    for (_, found), count in counts.items():
-        totals[found] += count
-    sums = ", ".join(f"{count} {found}" for found, count in totals.items())
-    print(f"{totals.total()} faults, seed {seed}: {sums}")
-    return int(any(totals[bad] for bad in ("wrong", "stuck", "traceback")))
+def main(minutes: float, seed: int = 0, mutation: str | None = None) -> int:
+    """Returns the exit status."""
+    with ready(seed) as fuzz, ThreadPoolExecutor(WORKERS) as pool:
+        fuzz.mutation, end = mutation, time.monotonic() + 60 * minutes
+        stores = [fuzz.store(f"harmed{number}") for number in range(WORKERS)]
+        for done in [pool.submit(fuzz.work, store, end) for store in stores]:
+            done.result()
+    print(fuzz.table())
+    print(f"{fuzz.rounds} rounds, seed {seed}: {fuzz.bad} went wrong")
+    if mutation:
+        print(f"the bug `{mutation}` was {'found' if fuzz.bad else 'NOT found'}")
+        return int(not fuzz.bad)
+    return int(bool(fuzz.bad))
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    sys.exit(main(float(arguments[0]), int(arguments[1]) if len(arguments) > 1 else 0))
+    sys.exit(main(float(sys.argv[1]), *map(int, sys.argv[2:3]), *sys.argv[3:4]))
