@@ -14,7 +14,7 @@ from project import ROOT, Project
 
 from eosflow.optimizers.flow import ExponentialEuler
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
-from eosflow.results import courses, figures
+from eosflow.results import figures, run_summaries
 from eosflow.runs.snapshots import SNAPSHOTS, FlowTimes
 from eosflow.storage.settings import make
 from eosflow.studies.work_precision.rows import schemes
@@ -60,18 +60,18 @@ def test_flow_times_ask_no_more_where_a_run_goes_on() -> None:
 
 def test_a_frame_says_which_runs_have_a_transient() -> None:
     decomposition, runs = synthetic.frames(["dice-ce"], seeds=2)
-    usual = courses.alignment_peaks(decomposition)
+    usual = run_summaries.alignment_peaks(decomposition)
     first = decomposition["init_seed"] == 0
     mixed = decomposition.assign(transient=np.where(first, 0, np.nan))
-    later = courses.after_transient(mixed)
+    later = run_summaries.after_transient(mixed)
     starts = later.groupby("init_seed")["iteration"].min()
     assert starts.tolist() == [10, 10]  # ten iterations of 0.01 are 0.1 units of flow time
-    pd.testing.assert_frame_equal(courses.alignment_peaks(mixed), usual)
+    pd.testing.assert_frame_equal(run_summaries.alignment_peaks(mixed), usual)
     finer = mixed.assign(flow_time=mixed["flow_time"] * 0.2)
-    starts = courses.after_transient(finer).groupby("init_seed")["iteration"].min()
+    starts = run_summaries.after_transient(finer).groupby("init_seed")["iteration"].min()
     assert starts.tolist() == [100, 10]  # a snapshot every hundred iterations
     short = mixed.assign(flow_time=mixed["flow_time"] * 1e-5)  # all ends before
-    starts = courses.after_transient(short).groupby("init_seed")["iteration"].min()
+    starts = run_summaries.after_transient(short).groupby("init_seed")["iteration"].min()
     assert starts.tolist() == [0, 10]
     beginning = decomposition.query("iteration <= 300")  # of which the ten are more than 2 %
     shaded = figures.draw("figure06", beginning, runs)
@@ -115,10 +115,10 @@ def test_the_adaptive_paper_is_planned_and_a_tiny_one_is_made(tmp_path: Path) ->
     assert loss.between(0.999, 1).all()
     decomposition = pd.read_parquet(project.results / "decomposition.parquet")
     assert (decomposition["transient"] == 0).all()
-    snapshots = decomposition.groupby(courses.IDENTITY)["iteration"]
+    snapshots = decomposition.groupby(run_summaries.IDENTITY)["iteration"]
     assert (snapshots.min() == 0).all()
     assert (snapshots.count() >= 5).all()
-    peaks = courses.alignment_peaks(decomposition)
+    peaks = run_summaries.alignment_peaks(decomposition)
     assert len(peaks) == len(runs)
     trajectory = pd.read_parquet(project.results / "mse/n6/init0-subset0/trajectory.parquet")
     assert (trajectory["power_iterations"] > 0).all()

@@ -22,7 +22,7 @@ from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.results import claims, columns
 from eosflow.results.collect import RUN_COLUMNS
-from eosflow.results.courses import IDENTITY
+from eosflow.results.run_summaries import IDENTITY
 from eosflow.runs.names import view_of
 from eosflow.runs.train import COLUMNS
 from eosflow.storage.columns import names_of, types_of

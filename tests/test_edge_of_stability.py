@@ -8,29 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import Tensor, nn
-from verdicts import AGAINST, FEW, FOR
+from torch import Tensor
+from verdicts import AGAINST, FEW, FOR, drawn
 
 from eosflow.analysis.claims import CANNOT_TELL, NOT_RUN
-from eosflow.networks.module import ModuleNetwork
-from eosflow.objectives.module import ModuleObjective
 from eosflow.studies.base import DESCENT, FLOW
 from eosflow.studies.edge_of_stability import rows as edge_of_stability
 from eosflow.studies.edge_of_stability.claims import judge
 from eosflow.studies.edge_of_stability.rows import Problem, study
+from eosflow.studies.instabilities.rows import quadratic
 from eosflow.studies.testbeds import cheb
-
-
-def quadratic() -> ModuleObjective:
-    """½(20 θ₁² + θ₂²): a linear map of two orthogonal inputs, whose 𝓗 has eigenvalues 20 and 1."""
-
-    def ones(module: nn.Module, _: torch.Generator) -> None:
-        for parameter in module.parameters():
-            parameter.fill_(1.0)
-
-    network = ModuleNetwork(nn.Linear(2, 1, bias=False), (2,), ones)
-    inputs = torch.diag(torch.tensor([40.0, 2.0], dtype=torch.float64).sqrt())
-    return ModuleObjective(network, "half_squared_error", inputs, inputs.new_zeros(2, 1))
 
 
 @pytest.mark.parametrize(("rate", "stable"), [(0.099, True), (0.101, False)])
@@ -139,3 +126,20 @@ def test_verdicts_take_enough_seeds_on_one_side() -> None:
     verdicts = judge(below).set_index("claim")
     assert verdicts.loc["flow-passes", "verdict"] in AGAINST
     assert verdicts.loc["descent-is-held", ["seeds", "verdict"]].tolist() == [0, NOT_RUN]
+
+
+def test_descent_is_drawn_beside_the_flow_with_the_edge_of_each_learning_rate() -> None:
+    rates = (0.1, 0.2, 0.4)
+    made = pd.concat([course(rate, seed, held=True) for rate in rates for seed in (0, 1)])
+    made = made[made["flow_time"] % 20 == 0]
+    flow = made["method"] == FLOW
+    made = made[~flow | ~made.duplicated(["method", "seed", "flow_time"])]
+    sharpness, loss, distance = drawn("edge-of-stability", made).axes
+    assert sharpness.get_title() == "made, 2 seeds"
+    edges = {line.get_ydata()[0] for line in sharpness.lines if line.get_linestyle() == "--"}
+    assert edges == {2 / rate for rate in rates}
+    curves = [line.get_xydata().tolist() for line in sharpness.lines if len(line.get_xdata()) == 3]
+    assert curves[:3] == [[[0.0, 0.0], [20.0, 20.0], [40.0, 40.0]]] * 3  # two seeds, their median
+    assert (len(curves), len(loss.lines), len(distance.lines)) == (4 * 3, 4 * 3, 3 * 3)
+    named = [text.get_text() for text in distance.get_legend().get_texts()]
+    assert named == [f"η = {rate:g}" for rate in rates]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import Tensor
-from verdicts import AGAINST, FEW, FOR
+from verdicts import AGAINST, FEW, FOR, drawn
 
 from eosflow.analysis import claims
 from eosflow.analysis.claims import NOT_RUN
@@ -97,7 +97,12 @@ def test_an_optimizer_is_held_to_its_own_edge_and_no_other() -> None:
     assert [v in FOR for v in verdicts["verdict"]] == [True, True, False, True]
     assert verdicts["verdict"][2] in AGAINST
     assert verdicts["measured"].tolist()[0] == 1.02
-    assert verdicts["says"].tolist() == ["38/η", "", "2/η", ""]
+    assert all(f"edge {edge}/η" in verdicts["settings"][2 * n] for n, edge in enumerate((38, 2)))
+    for axes, edge in zip(drawn("optimizer-edges", frame).axes, (38.0, 2.0), strict=True):
+        *curves, line = axes.lines
+        assert line.get_ydata()[0] == edge and len(curves) == 6
+        # λ₁(P⁻¹𝓗)η itself: 0.2 of the edge at first.
+        assert curves[0].get_ydata()[0] == pytest.approx(0.2 * edge)
     assert set(judged_edges.judge(frame[frame["seed"] < 5])["verdict"]) == FEW
 
 
@@ -107,7 +112,7 @@ def schedule_course(seed: int, follows: bool) -> pd.DataFrame:
     for case, rate, decay in (
         ("drop", np.where(steps < 400, 0.6, 0.3), 0.0),
         ("warm-up", 0.8 * (steps + 1) / 1001, 0.0),
-        ("cosine", 0.6 * np.cos(np.pi / 2 * steps / 1000) ** 2, 0.0),
+        ("cosine", np.where(steps < 1000, 0.6 * np.cos(np.pi / 2 * steps / 1000) ** 2, 0), 0.0),
         ("weight decay 0.001", np.full(21, 0.6), 1e-3),
         ("weight decay 0.01", np.full(21, 0.6), 1e-2),
     ):
@@ -130,6 +135,11 @@ def test_schedules_are_judged_by_the_edge_of_each_step() -> None:
     assert set(verdicts["verdict"]) <= FOR
     assert verdicts.loc["below-at-the-drop", "measured"] == 1.2
     assert verdicts.loc["cosine-sharpens", "measured"] == pytest.approx(1.294)
+    drop, _, cosine, *_ = drawn("schedules", follows).axes
+    moving = drop.lines[-1]
+    assert moving.get_ydata().tolist() == pytest.approx([2 / 0.6] * 8 + [2 / 0.3] * 13)
+    assert len(drop.lines) == 6 + 1
+    assert len(cosine.lines[-1].get_xdata()) == 20  # the last step has no edge
     fixed = pd.concat(schedule_course(seed, False) for seed in range(6))
     assert judged_schedules.judge(fixed)["verdict"].isin(FOR).sum() == 1  # 5 · 0.3 is below 2
 
@@ -149,13 +159,13 @@ def test_the_quadratic_diverges_beyond_a_tenth_and_nowhere_else() -> None:
     assert (verdict["measured"], verdict["verdict"]) == (1, claims.CONTRADICTED)
 
 
-def test_a_swing_is_what_alternates_and_no_drift() -> None:
+def test_an_oscillation_is_what_alternates_and_no_drift() -> None:
     time = torch.arange(12, dtype=torch.float64)
     drift = 3 + time - 0.2 * time**2 + 0.01 * time**3
     alternating = 0.5 * (-1.0) ** time
     direction = torch.tensor([0.0, 1.0], dtype=torch.float64)
     thetas = [torch.stack([other, one]) for other, one in zip(time, drift + alternating)]  # noqa: B905
-    found = instabilities.swings(thetas, direction)
+    found = instabilities.oscillation(thetas, direction)
     assert found[2:-2] == pytest.approx(alternating[2:-2].tolist())
     assert found[:2] + found[-2:] == [0.0] * 4
 
@@ -223,6 +233,17 @@ def test_an_instability_is_judged_against_its_own_stable_phase() -> None:
     assert verdicts.loc["hessian-varies", "measured"] == 7
     assert verdicts.loc["in-the-top-directions", "measured"] == 0.8
     assert verdicts.loc["step-rises-in-it", "measured"] == 0.3
+    figure = drawn("instabilities", frame.assign(sharpness=5.1, second=3.0))
+    sharpness, swing, change, *scans = figure.axes
+    (shade,) = swing.patches
+    assert (shade.get_x(), shade.get_x() + shade.get_width()) == (0, 39)
+    assert sharpness.lines[0].get_ydata()[0] == pytest.approx(0.4 * 5.1)
+    assert swing.lines[0].get_ydata()[0] == 1e-6 and set(change.lines[0].get_ydata()) == {0.1, 0.7}
+    for axes, slope in zip(scans, (-0.1, 0.3, -0.1), strict=True):
+        loss, quadratic_loss, start, end = (line.get_ydata().tolist() for line in axes.lines)
+        assert loss == quadratic_loss == [1 + slope * alpha for alpha in (-1, 0, 1, 2)]
+        assert (start, end) == ([1.0], [1 + slope])
+        assert axes.get_title().endswith("2.040")
     calm = pd.concat([quadratic, *(instability(seed, False) for seed in range(6))])
     verdicts = judged_instabilities.judge(calm).set_index("claim")
     assert verdicts[verdicts["verdict"].isin(FOR)].index.tolist() == [

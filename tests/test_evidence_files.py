@@ -17,8 +17,18 @@ from conftest import ROOT
 from eosflow.datasets import dice
 from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import write_subset
-from eosflow.results import archive, claims, collect, courses, figures, manifest, report, tables
-from eosflow.results.archive import MANIFEST, keep
+from eosflow.results import (
+    archive,
+    collect,
+    evidence,
+    figures,
+    manifest,
+    report,
+    run_summaries,
+    tables,
+)
+from eosflow.results.archive import keep
+from eosflow.results.evidence import MANIFEST
 from eosflow.results.redrawing import redraw
 from eosflow.storage import provenance
 from eosflow.storage.errors import UserError
@@ -26,8 +36,8 @@ from eosflow.storage.files import read_json, sha256, write_json
 
 DICE = dice.Dice(image_size=12, images_per_class=100)
 STUDY = "studies/work-precision/table.csv"
-# One figure of each source: an experiment, Dice images, a study's table.
-SOME = ("figure19", "figure05", "work-precision")
+# A figure of an experiment and one of a study's table; the Dice images take seconds to draw.
+SOME = ("figure19", "work-precision")
 # All with something to show, and one without: SST was not run. Of the studies one was made.
 SHOWN = [
     name
@@ -63,15 +73,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subset = folder / "data" / "subsets" / "dice-subset0.npz"
     subset.parent.mkdir()
     write_subset("dice", DICE, 0, 250, Resources(None, folder), subset)
-    made = {
-        "table1": tables.table1(runs),
-        "table2": tables.table2(decomposition, runs),
-        "alignment": tables.alignment(decomposition, runs),
-        "table3": tables.table3(pd.read_parquet(folder / "data" / "dice-parameters.parquet")),
-        "claims": claims.check(decomposition, runs),
-    }
-    for name, table in made.items():
-        tables.write_csv(table, folder / f"{name}.csv")
+    parameters = pd.read_parquet(folder / "data" / "dice-parameters.parquet")
+    evidence.write_tables(folder, decomposition, runs, parameters)
     study = {
         "scheme": ["exponential Euler", "exponential Euler"],
         "step": [0.02, 0.01],
@@ -84,7 +87,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "collect": ["decomposition.parquet", "runs.parquet"],
         "dice-parameters": ["data/dice-parameters.parquet"],
         "studies/work-precision/table": [STUDY],
-        **{name: [f"{name}.csv"] for name in made},
+        **{name: [f"{name}.csv"] for name in report.TABLES},
     }
     records = [read_json(folder / name / "run.json") for name in names]
     for name, files in origins.items():
@@ -101,6 +104,13 @@ def kept(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def copy(kept: Path, tmp_path: Path) -> Path:
+    """The kept evidence, to be changed."""
+    shutil.copytree(kept, tmp_path / "kept")
+    return tmp_path / "kept"
+
+
+@pytest.fixture
 def leave() -> Iterator[Callable[[Iterable[str]], None]]:
     """Leave only some in the list of figures, to save time; its order matters to other tests."""
     everything = dict(figures.NAMES)
@@ -112,12 +122,6 @@ def leave() -> Iterator[Callable[[Iterable[str]], None]]:
     yield only
     figures.NAMES.clear()
     figures.NAMES.update(everything)
-
-
-@pytest.fixture
-def some_figures(leave: Callable[[Iterable[str]], None]) -> None:
-    """Leave only `SOME`."""
-    leave(SOME)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -133,9 +137,7 @@ def test_redrawn_is_what_the_workflow_makes(
     results: Path, kept: Path, tmp_path: Path, leave: Callable[[Iterable[str]], None]
 ) -> None:
     leave([*SHOWN, NOT_RUN])
-    alone = tmp_path / "elsewhere"
-    shutil.copytree(kept, alone)
-    redraw(alone, tmp_path / "out")
+    redraw(kept, tmp_path / "out")
     redrawn = contents(tmp_path / "out")
     for name in report.TABLES:
         assert redrawn[f"{name}.csv"] == (results / f"{name}.csv").read_bytes()
@@ -152,18 +154,17 @@ def test_redrawn_is_what_the_workflow_makes(
         for path in drawn:
             assert redrawn[f"figures/{path.name}"] == path.read_bytes(), path.name
     page = redrawn["report.html"].decode()
-    assert all(f'href="figures/{name}.png"' in page for name in SHOWN)
-    assert f'href="figures/{NOT_RUN}.png"' not in page
+    assert all((f'href="figures/{n}.png"' in page) == (n != NOT_RUN) for n in (*SHOWN, NOT_RUN))
 
 
 def test_kept_frames_hold_every_number_of_the_runs(results: Path, kept: Path) -> None:
     for name in ("decomposition", "runs"):
         first, second = (pd.read_parquet(folder / f"{name}.parquet") for folder in (results, kept))
         pd.testing.assert_frame_equal(first, second, check_exact=True)
-    runs = pd.read_parquet(kept / "runs.parquet").set_index(courses.IDENTITY).sort_index()
+    runs = pd.read_parquet(kept / "runs.parquet").set_index(run_summaries.IDENTITY).sort_index()
     steps = pd.read_parquet(kept / "trajectories.parquet")
-    later = steps[steps["iteration"] >= courses.TRANSIENT]
-    of_run, after = steps.groupby(courses.IDENTITY), later.groupby(courses.IDENTITY)
+    later = steps[steps["iteration"] >= run_summaries.TRANSIENT]
+    of_run, after = steps.groupby(run_summaries.IDENTITY), later.groupby(run_summaries.IDENTITY)
     assert (of_run.size() == runs["iterations"]).all() and len(runs) == 8
     assert (of_run["residual"].max() == runs["max_residual"]).all()
     assert (of_run["rejected_steps"].sum() == runs["rejected_steps"]).all()
@@ -203,20 +204,12 @@ def test_courses_of_optimizers_without_eigenpairs_are_kept(results: Path, tmp_pa
     assert steps.loc["dice-ce", "converged"] == steps.loc["dice-ce", "loss"]
 
 
-@pytest.mark.parametrize(
-    "name", ["runs.parquet", "trajectories.parquet", "claims.csv", "dice-examples.npz", STUDY]
-)
-def test_a_flipped_byte_is_refused_by_name(kept: Path, tmp_path: Path, name: str) -> None:
-    shutil.copytree(kept, tmp_path / "kept")
-    damaged = tmp_path / "kept" / name
-    content = bytearray(damaged.read_bytes())
-    content[len(content) // 2] ^= 1
-    damaged.write_bytes(content)
-    with pytest.raises(UserError, match=f"{name} is damaged"):
-        redraw(tmp_path / "kept", tmp_path / "out")
-    damaged.unlink()
-    with pytest.raises(UserError, match=f"{name} is missing"):
-        redraw(tmp_path / "kept", tmp_path / "out")
+@pytest.mark.parametrize("name", ["runs.parquet", "claims.csv", "dice-examples.npz", STUDY])
+def test_a_flipped_byte_is_refused_by_name(copy: Path, tmp_path: Path, name: str) -> None:
+    for spoil, why in ((flip, "damaged"), (Path.unlink, "missing")):
+        spoil(copy / name)
+        with pytest.raises(UserError, match=f"{name} is {why}"):
+            redraw(copy, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -233,120 +226,113 @@ def test_a_folder_with_other_files_is_left_alone(results: Path, kept: Path, tmp_
             command()
 
 
-def crafted(folder: Path, name: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
-    """Change a kept frame, and its checksum with it, as whoever sends a folder may."""
-    change(pd.read_parquet(folder / name)).to_parquet(folder / name)
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+
+
+def resealed(folder: Path, *added: dict[str, object]) -> None:
+    """Checksums of what is there, and further entries, as whoever sends a folder may write them."""
     record = read_json(folder / MANIFEST)
     for entry in record["files"]:
         entry["sha256"] = sha256(folder / entry["file"])
-    write_json(folder / MANIFEST, record)
+    write_json(folder / MANIFEST, {**record, "files": [*record["files"], *added]})
 
 
-@pytest.mark.parametrize("name", ["../../../home/mine", "/mine", "..", "a/b", "", "a\n", "-a"])
-def test_no_name_in_kept_evidence_leads_out_of_the_output(
-    kept: Path, tmp_path: Path, name: str
+@pytest.mark.parametrize(
+    ("frame", "change", "why"),
+    [
+        *(
+            ("runs", {"experiment": name}, "no name of an exp")
+            for name in ("../../../home/mine", "/mine", "..", "a/b", "", "a\n", "-a")
+        ),
+        *((frame, columns[-1], columns[-1]) for frame, columns in evidence.COLUMNS.items()),
+    ],
+)
+def test_a_crafted_frame_is_damaged_and_nothing_is_written(
+    copy: Path, tmp_path: Path, frame: str, change: str | dict[str, str], why: str
 ) -> None:
-    folder = tmp_path / "sent" / "kept"
-    shutil.copytree(kept, folder)
-    crafted(folder, "runs.parquet", lambda runs: runs.assign(experiment=name))
+    """No name leads out of the output, and no column that is needed is missing."""
+    rows = pd.read_parquet(copy / f"{frame}.parquet")
+    changed = rows.drop(columns=change) if isinstance(change, str) else rows.assign(**change)
+    changed.to_parquet(copy / f"{frame}.parquet")
+    resealed(copy)
     before = contents(tmp_path)
-    for use in (lambda: redraw(folder, tmp_path / "deep" / "output"), lambda: keep(folder)):
-        with pytest.raises(UserError, match=r"runs\.parquet is damaged: .* no name of an exp"):
+    uses = [lambda: keep(copy), lambda: redraw(copy, tmp_path / "deep" / "output")]
+    for use in uses[: 1 if frame == "trajectories" else 2]:  # which nothing is drawn of
+        with pytest.raises(UserError, match=rf"{frame}\.parquet is damaged: .*{why}"):
             use()
     assert contents(tmp_path) == before
 
 
 @pytest.mark.parametrize("file", ["../../secret.txt", "/etc/passwd", 5, None, ["a"]])
-def test_a_list_of_kept_files_names_none_outside(kept: Path, tmp_path: Path, file: object) -> None:
-    folder = tmp_path / "kept"
-    shutil.copytree(kept, folder)
-    record = read_json(folder / MANIFEST)
-    record["files"].append({"file": file, "sha256": "0" * 64, "bytes": 0})
-    write_json(folder / MANIFEST, record)
+def test_a_list_of_kept_files_names_none_outside(copy: Path, tmp_path: Path, file: object) -> None:
+    resealed(copy, {"file": file, "sha256": "0" * 64, "bytes": 0})
     with pytest.raises(UserError, match=r"evidence\.json is damaged"):
-        redraw(folder, tmp_path / "output")
+        redraw(copy, tmp_path / "output")
 
 
 def test_a_kept_frame_that_unpacks_to_too_much_is_not_read(
     kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive, "MOST_BYTES", 1000)
+    monkeypatch.setattr(evidence, "MOST_BYTES", 1000)
     with pytest.raises(UserError, match="unpacks to more than 1000 bytes"):
         redraw(kept, tmp_path / "output")
 
 
-@pytest.mark.usefixtures("some_figures")
 def test_an_earlier_redraw_is_replaced_and_what_is_not_kept_not_shown(
-    results: Path, tmp_path: Path
+    results: Path, kept: Path, tmp_path: Path, leave: Callable[[Iterable[str]], None]
 ) -> None:
-    source, folder, output = (tmp_path / name for name in ("results", "kept", "out"))
-    shutil.copytree(results, source)
-    keep(folder, source)
-    redraw(folder, output)
+    leave(SOME)
+    source, folder, output = (tmp_path / name for name in ("results", "without", "out"))
+    redraw(kept, output)
     full = contents(output)
-    redraw(folder, output)
-    assert contents(output) == full
-
+    shutil.copytree(results, source)
     (source / STUDY).unlink()
     (source / "data" / "subsets" / "dice-subset0.npz").unlink()
-    folder = tmp_path / "kept without them"
     keep(folder, source)
     assert not {STUDY, "dice-examples.npz", "dice-examples.json"} & set(contents(folder))
     redraw(folder, output)
     less = contents(output)
     assert full.keys() - less.keys() == {STUDY}
-    changed = {name for name in less if less[name] != full[name]}
-    absent = ("figure05", "work-precision")
-    assert changed == {
-        "report.html",
-        *(f"figures/{n}{e}" for n in absent for e in (".pdf", ".png")),
-    }
+    absent = {f"figures/work-precision{end}" for end in (".pdf", ".png")}
+    assert {name for name in less if less[name] != full[name]} == {"report.html", *absent}
     page = less["report.html"].decode()
-    assert "figures/figure19.png" in page and "figures/figure05.png" not in page
+    assert "figure19.png" in page
     assert STUDY not in page
 
 
-@pytest.mark.usefixtures("some_figures")
-def test_a_table_that_comes_out_differently_is_named(kept: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "kept"
-    shutil.copytree(kept, folder)
-    text = (folder / "table2.csv").read_text()
-    (folder / "table2.csv").write_text(text.replace("dice", "mice", 1))
-    record = read_json(folder / MANIFEST)
-    for entry in record["files"]:
-        if entry["file"] == "table2.csv":
-            entry["sha256"] = sha256(folder / "table2.csv")
-    write_json(folder / MANIFEST, record)
+def test_a_table_that_comes_out_differently_is_named(
+    copy: Path, tmp_path: Path, leave: Callable[[Iterable[str]], None]
+) -> None:
+    leave(SOME[:1])
+    table = copy / "table2.csv"
+    table.write_text(table.read_text().replace("dice", "mice", 1))
+    resealed(copy)
     with pytest.raises(UserError, match=r"All is drawn, but table2\.csv in .* not the kept"):
-        redraw(folder, tmp_path / "out")
+        redraw(copy, tmp_path / "out")
     assert (tmp_path / "out" / "report.html").exists()
 
 
 def test_tables_of_an_earlier_program_are_made_anew(
-    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kept: Path, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "kept"
-    shutil.copytree(kept, folder)
-    (folder / "alignment.csv").unlink()  # which version 0.1 did not make
-    (folder / "table2.csv").write_text("of another program\n")
-    record = read_json(folder / MANIFEST)
+    (copy / "alignment.csv").unlink()  # which version 0.1 did not make
+    (copy / "table2.csv").write_text("of another program\n")
+    record = read_json(copy / MANIFEST)
     files = [entry for entry in record["files"] if entry["file"] != "alignment.csv"]
-    write_json(folder / MANIFEST, {**record, "files": files})
+    write_json(copy / MANIFEST, {**record, "files": files})
     with pytest.raises(UserError, match=r"(alignment|table2)\.csv is .* evidence keep"):
-        redraw(folder, tmp_path / "out")
-    keep(folder)
-    assert contents(folder) == contents(kept)
+        redraw(copy, tmp_path / "out")
+    keep(copy)
+    assert contents(copy) == contents(kept)
     with monkeypatch.context() as patch:
         patch.setattr(archive, "write_json", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            keep(folder)
+            keep(copy)
     with pytest.raises(UserError, match="evidence"):  # what was cut off does not look whole
-        redraw(folder, tmp_path / "out")
-    shutil.rmtree(folder)
-    shutil.copytree(kept, folder)
-    flip(folder / "decomposition.parquet")
-    with pytest.raises(UserError, match=r"decomposition\.parquet is damaged"):
-        keep(folder)
+        redraw(copy, tmp_path / "out")
 
 
 def some_of(results: Path, folder: Path, sizes: Iterable[int]) -> Path:
@@ -380,21 +366,14 @@ def test_what_is_not_measured_yet_is_not_kept(results: Path, tmp_path: Path) -> 
     assert sorted(runs["n"]) == [468, 468, 937]
 
 
-def test_another_run_of_the_same_name_is_refused(results: Path, kept: Path, tmp_path: Path) -> None:
-    folder, other = tmp_path / "kept", tmp_path / "results"
-    shutil.copytree(kept, folder)
+def test_another_run_of_the_same_name_is_refused(copy: Path, tmp_path: Path) -> None:
+    other = tmp_path / "results"
     rows, row = synthetic.run("dice-ce", 468)
     synthetic.write_run_folder(other / "dice-ce/n468/init0-subset0", rows, {**row, "key": "0" * 16})
-    before = contents(folder)
+    before = contents(copy)
     with pytest.raises(UserError, match="n468/init0-subset0 is another run"):
-        keep(folder, other)
-    assert contents(folder) == before
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-20] ^= 1
-    path.write_bytes(content)
+        keep(copy, other)
+    assert contents(copy) == before
 
 
 @pytest.mark.parametrize(
@@ -421,16 +400,10 @@ def test_unsound_results_are_not_kept(results, tmp_path, name, spoil, message) -
     assert not (tmp_path / "kept").exists()
 
 
-def test_the_script_keeps_and_explains_itself(kept: Path, tmp_path: Path) -> None:
-    def script(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "eosflow.workflow.terminal", "evidence", *arguments]
-        where = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(ROOT)}}
-        return subprocess.run(command, capture_output=True, text=True, **where)
-
-    shutil.copytree(kept, tmp_path / "kept")
-    done = script("keep", "kept")
-    assert done.returncode == 0 and "MB in kept" in done.stderr
+def test_the_command_refuses_in_words(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    refused = script("redraw", "empty", "out")
+    command = [sys.executable, "-m", "eosflow.workflow.terminal", "evidence", "redraw"]
+    where = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(ROOT)}}
+    refused = subprocess.run([*command, "empty", "out"], capture_output=True, text=True, **where)
     assert refused.returncode == 1 and "Traceback" not in refused.stderr
     assert "error: empty/evidence.json is missing" in refused.stderr

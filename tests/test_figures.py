@@ -13,7 +13,7 @@ import synthetic
 from matplotlib.collections import LineCollection
 
 from eosflow.analysis import style
-from eosflow.results import courses, figures, power_laws
+from eosflow.results import figures, power_laws, run_summaries
 from eosflow.results.figures import curves, drawing, index
 from eosflow.storage.errors import UserError
 from eosflow.studies import STUDIES
@@ -89,7 +89,7 @@ def test_each_curve_is_one_run_from_iteration_10_on(frames, name):
     entry = figures.NAMES[name]
     sizes = synthetic.EXPERIMENTS[entry.experiment][2]
     own = decomposition[decomposition["experiment"] == entry.experiment]
-    later = courses.after_transient(own)
+    later = run_summaries.after_transient(own)
     figure = figures.draw(name, decomposition, runs)
     assert figure.get_suptitle() == entry.title
     assert panels_of(figure)[-1].get_xlabel() == "iteration"
@@ -155,7 +155,7 @@ def test_a_linear_axis_shades_the_transient_where_it_can_be_seen(frames):
 
 def test_the_median_of_one_size_lies_between_its_quartiles_as_far_as_all_runs_go(frames):
     decomposition, runs = frames
-    dice = courses.after_transient(decomposition[decomposition["experiment"] == "dice-ce"])
+    dice = run_summaries.after_transient(decomposition[decomposition["experiment"] == "dice-ce"])
     first = figures.draw("figure06", decomposition, runs).axes[0]
     medians = {line.get_label(): line.get_xydata() for line in first.lines}
     assert list(medians) == [f"median, N = {n}" for n in (468, 937, 1875, 3750)]
@@ -232,7 +232,7 @@ def test_power_law_shows_runs_fit_and_paper(frames):
     figure = figures.draw("power-law", decomposition, runs)
     assert titles(figure) == list(figures.EXPERIMENTS.values())
     laws = power_laws.fits(decomposition, runs)
-    peaks = courses.alignment_peaks(decomposition)
+    peaks = run_summaries.alignment_peaks(decomposition)
     for axes, law, name in zip(figure.axes, laws.itertuples(), figures.EXPERIMENTS, strict=True):
         (drawn,) = (points.get_offsets() for points in axes.collections if len(points.get_sizes()))
         mine = peaks[peaks["experiment"] == name][["n", "alignment"]].to_numpy()
@@ -263,7 +263,7 @@ def test_power_law_without_a_fit_says_why():
 def test_stable_steps_of_every_finished_run(frames):
     decomposition, runs = frames
     figure = figures.draw("stable-step", decomposition, runs)
-    steps = courses.stable_steps(decomposition)
+    steps = run_summaries.stable_steps(decomposition)
     for axes, name in zip(figure.axes, figures.EXPERIMENTS, strict=True):
         mine = steps[steps["experiment"] == name]
         for place, which in enumerate(["stable_step", "counterfactual_step"]):
@@ -297,7 +297,7 @@ def test_growth_bars_add_up_on_the_logarithmic_scale(frames):
 
 def test_growth_without_a_rise_says_so(frames):
     decomposition, runs = frames
-    first = courses.after_transient(decomposition).groupby(courses.IDENTITY).head(1)
+    first = run_summaries.after_transient(decomposition).groupby(run_summaries.IDENTITY).head(1)
     for axes in figures.draw("growth", first, runs).axes:
         assert "no rise to explain" in axes.texts[0].get_text() and not axes.containers
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from scipy.stats import multivariate_normal
 from torch import Tensor, nn
-from verdicts import AGAINST, FOR
+from verdicts import AGAINST, FOR, drawn, judged
 
 from eosflow.analysis import claims
 from eosflow.networks.module import ModuleNetwork, glorot_uniform
 from eosflow.objectives.module import ModuleObjective
-from eosflow.studies import STUDIES
 from eosflow.studies.base import DESCENT, FLOW
 from eosflow.studies.effective_parameters import rows as effective_parameters
 from eosflow.studies.generalized_prediction_error import rows as generalized_prediction_error
@@ -155,7 +152,7 @@ def counted(seed: int, large: float) -> pd.DataFrame:
 
 
 def verdicts(study: str, frames: list[pd.DataFrame]) -> pd.DataFrame:
-    return STUDIES[study].judge(pd.concat(frames)).set_index("claim")
+    return judged(study, pd.concat(frames))
 
 
 def test_verdicts_on_the_count() -> None:
@@ -234,13 +231,9 @@ def test_the_bulk_of_a_wishart_sample_is_found_without_its_outliers() -> None:
     assert spectra_study.bulk(-spiked, 0.5) is None
 
 
-def test_drawings_show_what_the_tables_hold(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_drawings_show_what_the_tables_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generalized_prediction_error, "PAIRS", 2)
-    path = tmp_path / "table.csv"
-    pd.concat([counted(0, 4.0), counted(1, 6.0)]).to_csv(path, index=False)
-    figure = STUDIES["effective-parameters"].draw(path)
+    figure = drawn("effective-parameters", pd.concat([counted(0, 4.0), counted(1, 6.0)]))
     lines = {line.get_label(): line.get_xydata().tolist() for line in figure.axes[1].lines}
     assert lines["η = 0.1"] == lines["η = 0.4"] == [[0.0, 2.0], [9.0, 5.0]]
     points = [line.get_ydata().tolist() for line in figure.axes[4].lines]
@@ -250,8 +243,7 @@ def test_drawings_show_what_the_tables_hold(
     rows += [{"part": "evidence", "seed": 0, **row} for row in evidence(0)]
     objective, least = linear()
     rows += [{"part": "noise", "seed": 0, **row} for row in noise(objective, least, 0)]
-    pd.DataFrame(rows).to_csv(path, index=False)
-    errors, proofs, added = STUDIES["generalized-prediction-error"].draw(path).axes
+    errors, proofs, added = drawn("generalized-prediction-error", pd.DataFrame(rows)).axes
     gaps = [row["gap"] for row in rows if row["part"] == "ridge"]
     assert errors.lines[1].get_ydata().tolist() == pytest.approx(gaps)
     assert len(proofs.lines) == 3

@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 from project import ROOT
 from scipy import stats
-from verdicts import AGAINST, FEW
+from test_columns import entry, hold
+from verdicts import AGAINST, FEW, drawn, judged
 
 from eosflow.analysis import claims
 from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.results import columns
 from eosflow.results.page import studied
 from eosflow.storage.errors import UserError
 from eosflow.storage.settings import record
@@ -132,82 +132,42 @@ def test_what_is_missing_is_named() -> None:
 def test_the_slides_numbers_stand_beside_cells_that_were_not_run() -> None:
     source = made()
     source = source[source["statistic"] == "source"]
-    assert len(source) == 23
     assert set(source["stopped"]) == {"not run"}
     assert source["held_out_accuracy"].isna().all()
     noisy = source[source["problem"].str.contains("label noise")].set_index("method")
     assert noisy["source_accuracy"].tolist() == [0.2196, 0.4989, 0.5162]
 
 
+# The files of each of the slides' tables, and the gradients of a run in full and in small.
+SLIDES = {
+    "3": (["tables"], (78_000, 300)),
+    "4": (["tables", "tables-vit"], (78_000, 1_200)),
+    "5": (["tables-bert"], (3_600, 300)),
+}
+TAKEN = {"gradient-descent": 1, "adam": 1, "sam": 2, "adam-sam": 2}
+TAKEN |= dict.fromkeys(("sgd-tracer", "adam-tracer"), 3)
+
+
 @pytest.mark.parametrize("small", [False, True])
-def test_table_3_is_configured_with_as_many_gradients_for_each(small: bool) -> None:
-    files = ["config.yaml", "config/tables.yaml", *(["config/tables-small.yaml"] if small else [])]
-    runs = expand.expand(config.load([ROOT / name for name in files])).values()
-    seeds = 1 if small else claims.FEWEST_SEEDS
-    assert len(runs) == seeds * 6 * (2 if small else 3)  # the small one leaves augmentation out
-    taken = {"gradient-descent": 1, "sam": 2, "sgd-tracer": 3}
+@pytest.mark.parametrize("number", SLIDES)
+def test_the_slides_tables_give_each_method_as_many_gradients_or_epochs(
+    number: str, small: bool
+) -> None:
+    files, gradients = SLIDES[number]
+    own = [f"{files[-1]}-small"] * small
+    paths = [ROOT / "config.yaml", *(ROOT / "config" / f"{name}.yaml" for name in [*files, *own])]
+    runs = expand.expand(config.load(paths)).values()
+    methods = {one.experiment for one in runs}
+    assert len(runs) == len(methods) * (1 if small else claims.FEWEST_SEEDS)
     for one in runs:
         steps, epochs = one.stop.max_iterations, one.experiment.endswith("-epochs")
-        gradients = 1 if epochs else taken[one.optimizer.name]
-        assert steps * gradients == (300 if small else 78_000)
+        assert steps * (1 if epochs else TAKEN[one.optimizer.name]) == gradients[small]
         assert cast("GradientDescent", one.optimizer).cosine_steps == steps
-        assert one.snapshots.wanted(0, 0.0, 0.0)
-        assert not any(one.snapshots.wanted(step, 0.0, 0.0) for step in range(1, steps))
-        changed, noise = record(one.batch)["augment"], record(one.data)
-        assert (changed != "none") == one.experiment.startswith("augmented")
-        assert noise["label_noise"] == (0.5 if one.experiment.startswith("noise") else 0)
-    if not small:
-        assert {one.n for one in runs} == {50_000}
-        assert {one.outputs for one in runs} == {100}
-        words = {one.network.describe() for one in runs}
-        assert words == {"ResNet of 20 layers with 16 to 64 channels, relu"}
-
-
-@pytest.mark.parametrize("small", [False, True])
-def test_table_4_is_configured_as_the_augmented_part_of_table_3(small: bool) -> None:
-    third = ["config.yaml", "config/tables.yaml"]
-    files = [*third, "config/tables-vit.yaml", *(["config/tables-vit-small.yaml"] if small else [])]
-    runs = expand.expand(config.load([ROOT / name for name in files])).values()
-    kinds = ("sgd", "sam", "tracer", "sam-epochs", "tracer-epochs", "usual")
-    assert {one.experiment for one in runs} == {f"augmented-{kind}" for kind in kinds}
-    assert {record(one.batch)["augment"] for one in runs} == {"crop-and-flip"}
-    taken = {"gradient-descent": 1, "sam": 2, "sgd-tracer": 3}
-    for one in runs:
-        steps = one.stop.max_iterations
-        gradients = 1 if one.experiment.endswith("-epochs") else taken[one.optimizer.name]
-        assert steps * gradients == (1_200 if small else 78_000)
-        assert cast("GradientDescent", one.optimizer).cosine_steps == steps
-        assert not any(one.snapshots.wanted(step, 0.0, 0.0) for step in range(1, steps))
-    if small:
-        assert len(runs) == len(kinds)
-        return
-    assert len(runs) == claims.FEWEST_SEEDS * len(kinds)
-    assert {one.parameters for one in runs} == {313_892}
-    convolutional = expand.expand(config.load([ROOT / name for name in third]))
-    same = {one.folder: one for one in convolutional.values()}
-    for one in runs:
-        assert dataclasses.replace(same[one.folder], network=one.network) == one
-
-
-@pytest.mark.parametrize("small", [False, True])
-def test_table_5_is_configured_with_as_many_gradients_for_each(small: bool) -> None:
-    own = ["config/tables-bert-small.yaml"] if small else []
-    files = ["config.yaml", "config/tables-bert.yaml", *own]
-    loaded = config.load([ROOT / name for name in files])
-    runs = expand.expand(loaded).values()
-    assert len(runs) == (5 if small else claims.FEWEST_SEEDS * 3 * 5)
-    taken = {"adam": 1, "adam-sam": 2, "adam-tracer": 3}
-    for one in runs:
-        steps = one.stop.max_iterations
-        gradients = 1 if one.experiment.endswith("-epochs") else taken[one.optimizer.name]
-        assert steps * gradients == (300 if small else 3600)
-        assert cast("GradientDescent", one.optimizer).cosine_steps == steps
-        given = loaded["experiments"][one.experiment]["measurements"]["accuracy"]
-        assert given["held_out"] == (1000 if small else one.data.size(held_out=True))
-        assert one.n == (200 if small else one.data.size())
-    words = {one.network.describe() for one in runs}
-    base = "BERT of 12 layers, width 768, 12 heads, from google-bert/bert-base-uncased"
-    assert words == ({"BERT of 2 layers, width 16, 2 heads, random weights"} if small else {base})
+        assert [one.snapshots.wanted(step, 0.0, 0.0) for step in (0, 1, steps - 1)] == [1, 0, 0]
+        changed, data = record(one.batch).get("augment"), record(one.data)
+        assert number == "5" or (changed != "none") == one.experiment.startswith("augmented")
+        assert data.get("label_noise", 0) == (0.5 if one.experiment.startswith("noise") else 0)
+        assert small or one.n == one.data.size()
 
 
 def test_adam_stands_beside_adam_tracer_with_as_many_gradients() -> None:
@@ -228,16 +188,11 @@ def test_adam_stands_beside_adam_tracer_with_as_many_gradients() -> None:
 
 
 def test_every_column_is_described() -> None:
-    (file,) = (each for each in columns.files() if each.path == "studies/optimizer-ends/table.csv")
-    names = list(made())
-    assert not [name for name in names if file.column(name) is None]
-    assert not [each.name for each in file.columns if not any(map(each.is_called, names))]
+    hold(entry("studies/optimizer-ends/table.csv"), made().columns)
 
 
 def verdicts(frame: pd.DataFrame) -> dict[str, Any]:
-    return {
-        str(row["claim"]): row for row in STUDIES["optimizer-ends"].judge(frame).to_dict("records")
-    }
+    return judged("optimizer-ends", frame).to_dict("index")
 
 
 def test_ratios_and_differences_against_sgd_at_the_large_rate() -> None:
@@ -321,27 +276,19 @@ def test_the_page_tells_the_seeds_of_the_runs(tmp_path: Path) -> None:
     assert study["about"] == "Made of runs of this configuration; seeds 0 to 5."
 
 
-def test_each_problem_has_a_mark_of_its_own(tmp_path: Path) -> None:
+def test_each_problem_has_a_mark_of_its_own_and_each_optimizer_its_name() -> None:
     frame = made()
-    other = frame[frame["statistic"] != "source"].assign(problem="cifar10-noise, mlp, N = 100")
-    pd.concat([frame, other]).to_csv(tmp_path / "table.csv", index=False)
-    for axes in STUDIES["optimizer-ends"].draw(tmp_path / "table.csv").axes:
-        legend = axes.get_legend()
-        assert legend is not None
-        named = [text.get_text() for text in legend.get_texts()]
-        assert named == ["cifar10, mlp, N = 100", "cifar10-noise, mlp, N = 100"]
-        marks = [line.get_marker() for line in axes.lines if len(line.get_xdata()) == 1]  # type: ignore[arg-type]
-        assert {str(mark): marks.count(mark) for mark in marks} == {"o": 7, "s": 7}
-
-
-def test_each_optimizer_is_named_at_its_mark(tmp_path: Path) -> None:
-    made().to_csv(tmp_path / "table.csv", index=False)
-    frame = pd.read_csv(tmp_path / "table.csv")
     middle = frame[frame["statistic"] == "median"].set_index("method")
-    training, sharpness = STUDIES["optimizer-ends"].draw(tmp_path / "table.csv").axes
+    training, sharpness = drawn("optimizer-ends", frame).axes
     for axes, column, scale in ((training, "accuracy", 100), (sharpness, "sharpness", 1)):
         named = {text.get_text(): text.xy for text in axes.texts}  # type: ignore[attr-defined]
         assert set(named) == set(middle.index)
-        for name, (x, y) in named.items():
-            assert x == pytest.approx(scale * middle.loc[name, column])
-            assert y == pytest.approx(100 * middle.loc[name, "held_out_accuracy"])
+        for name, place in named.items():
+            row = middle.loc[name]
+            assert place == pytest.approx((scale * row[column], 100 * row["held_out_accuracy"]))
+    other = frame[frame["statistic"] != "source"].assign(problem="cifar10-noise, mlp, N = 100")
+    for axes in drawn("optimizer-ends", pd.concat([frame, other])).axes:
+        legend = axes.get_legend()
+        assert legend is not None and len(legend.get_texts()) == 2
+        marks = [line.get_marker() for line in axes.lines if len(line.get_xdata()) == 1]  # type: ignore[arg-type]
+        assert {str(mark): marks.count(mark) for mark in marks} == {"o": 7, "s": 7}

@@ -8,7 +8,7 @@ import pytest
 import statsmodels.api as sm
 import synthetic
 
-from eosflow.results import courses, power_laws
+from eosflow.results import power_laws, run_summaries
 
 
 def test_exact_law_is_recovered():
@@ -159,7 +159,7 @@ def test_peaks_leave_out_the_transient():
     decomposition, _ = synthetic.frames(["atrialfibrillation-ce"], seeds=1)
     wild = decomposition.copy()
     wild.loc[wild["iteration"] == 0, "alignment_product"] = 1.0
-    peaks = courses.alignment_peaks(wild)
+    peaks = run_summaries.alignment_peaks(wild)
     assert peaks["alignment"].to_numpy() == pytest.approx(0.0026 * peaks["n"].to_numpy() ** 0.45)
     assert (peaks["iteration"] >= 100).all()
 
@@ -167,6 +167,6 @@ def test_peaks_leave_out_the_transient():
 def test_a_run_that_ends_before_the_papers_times_has_a_peak_from_its_start_on():
     decomposition, _ = synthetic.frames(["atrialfibrillation-ce"], seeds=1)
     short = decomposition[decomposition["iteration"] < 100]
-    (first,) = courses.alignment_peaks(short[short["n"] == 60]).itertuples()
+    (first,) = run_summaries.alignment_peaks(short[short["n"] == 60]).itertuples()
     assert 10 <= first.iteration < 100
-    assert courses.paper_times(short).empty
+    assert run_summaries.paper_times(short).empty

@@ -21,12 +21,12 @@ from eosflow.results import (
     argument,
     claims,
     collect,
-    courses,
     explorer,
     figures,
     origin,
     paper,
     report,
+    run_summaries,
     studies_page,
     tables,
 )
@@ -200,7 +200,7 @@ def test_the_same_files_give_the_same_page(page, results, tmp_path):
 
 
 def test_a_claim_leads_to_its_figure_its_runs_and_its_worst_run(page, results):
-    assert argument.SHOWN.keys() == {claim.name for claim in claims.CLAIMS}
+    assert argument.SHOWN.keys() == claims.CLAIMS.keys()
     assert {shown.kind for shown in argument.SHOWN.values()} <= set(figures.KINDS)
     looks = [a for a in page.all("a") if a.get("class") == "look"]
     data = json.loads(page.scripts[0])
@@ -251,7 +251,7 @@ def test_the_chart_shows_every_run_from_the_end_of_its_transient_on():
     later = decomposition[decomposition["iteration"] >= 10]
     data = explorer.data(decomposition, runs)
     assert data["snapshots"] == len(later)
-    by_name = dict(list(later.groupby(courses.run_names(later))))
+    by_name = dict(list(later.groupby(run_summaries.run_names(later))))
     assert {run["run"] for run in data["runs"]} == by_name.keys()
     for run in data["runs"]:
         whole = by_name[run["run"]].set_index("iteration").loc[run["points"]["iteration"]]

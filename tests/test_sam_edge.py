@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from verdicts import AGAINST, FEW, FOR
+from verdicts import AGAINST, FEW, FOR, drawn
 
-from eosflow.studies import STUDIES
 from eosflow.studies.sam_edge import rows as sam_edge
 from eosflow.studies.sam_edge.claims import judge
 from eosflow.studies.testbeds import cheb, dense
@@ -62,10 +59,8 @@ def test_verdicts() -> None:
     assert judge(gone)["verdict"][2] in FEW
 
 
-def test_the_drawing_shows_the_first_seed_with_its_edge(tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    pd.concat([made(0, 1.0), made(1, 1.1)]).to_csv(path, index=False)
-    sharpness, share, loss = STUDIES["sam-edge"].draw(path).axes
+def test_the_drawing_shows_the_first_seed_with_its_edge() -> None:
+    sharpness, share, loss = drawn("sam-edge", pd.concat([made(0, 1.0), made(1, 1.1)])).axes
     solid = [line.get_ydata().tolist() for line in sharpness.lines if line.get_linestyle() == "-"]
     assert solid == [[1.0, 6.5, 6.5], [1.0, 3.0, 3.0]]
     dashed = [line.get_ydata().tolist() for line in sharpness.lines if line.get_linestyle() == "--"]

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from verdicts import drawn, judged
 
 from eosflow.analysis import claims
 from eosflow.storage.errors import UserError
-from eosflow.studies import STUDIES
 from eosflow.studies.base import FLOW
 from eosflow.studies.edge_cifar10 import table as edge
 from eosflow.studies.runs import StudyRun, with_accuracies, with_eigenvalues
@@ -39,7 +38,7 @@ def grid(power: float, seeds: int = 6, peak_at: dict[float, int] | None = None) 
 
 
 def verdicts(frame: pd.DataFrame) -> dict[str, Any]:
-    return {str(row["claim"]): row for row in STUDIES["sgd-grid"].judge(frame).to_dict("records")}
+    return judged("sgd-grid", frame).to_dict("index")
 
 
 def test_sharpness_by_the_quotient_gives_ratios_in_closed_form() -> None:
@@ -48,7 +47,6 @@ def test_sharpness_by_the_quotient_gives_ratios_in_closed_form() -> None:
     assert measured["larger-rate-lower-peak"] == pytest.approx(10**0.5, rel=5e-3)
     assert measured["larger-rate-earlier-peak"] == 3
     assert measured["smaller-batch-lower-peak"] == pytest.approx(10**0.5, rel=5e-3)
-    assert measured["smaller-batch-earlier-peak"] == 1
     assert measured["same-temperature"] == pytest.approx(1, rel=1e-3)
     assert found["same-temperature"]["settings"] == (
         "mlp, N = 300: η = 0.05, batch 25 against η = 0.2, batch 100"
@@ -57,7 +55,7 @@ def test_sharpness_by_the_quotient_gives_ratios_in_closed_form() -> None:
         "larger-rate-lower-peak": claims.HOLDS,
         "larger-rate-earlier-peak": claims.HOLDS,
         "smaller-batch-lower-peak": claims.HOLDS,
-        "smaller-batch-earlier-peak": claims.CANNOT_TELL,  # at the same time on every seed
+        "smaller-batch-earlier-peak": claims.NOT_RUN,  # at the same evaluation on every seed
         "same-temperature": claims.HOLDS,
     }
 
@@ -86,9 +84,8 @@ def test_a_peak_at_the_end_is_censored_and_eta_over_b_is_compared_at_equal_time(
     assert verdicts(frame)["same-temperature"]["measured"] == pytest.approx(1, rel=1e-3)
 
 
-def test_the_grid_is_drawn_with_every_run_and_its_median(tmp_path: Path) -> None:
-    grid(0.5).to_csv(tmp_path / "table.csv", index=False)
-    rates, batches, quotient = STUDIES["sgd-grid"].draw(tmp_path / "table.csv").axes
+def test_the_grid_is_drawn_with_every_run_and_its_median() -> None:
+    rates, batches, quotient = drawn("sgd-grid", grid(0.5)).axes
     for axes, symbol in ((rates, r"$\eta$ = "), (batches, "$B$ = ")):
         assert len(axes.lines) == 3 * (6 + 2)
         assert len(axes.texts) == 3
@@ -119,25 +116,24 @@ def edge_run(rate: float | None, losses: list[float], seed: int = 0) -> StudyRun
     return StudyRun(spec, "max_iterations", course, 1.2, measured)
 
 
-def test_the_edge_on_runs_is_judged_as_that_on_cheb(tmp_path: Path) -> None:
+def test_the_edge_on_runs_is_judged_as_that_on_cheb() -> None:
     runs = [edge_run(None, [3.0, 2.0, 1.0, 0.5], seed) for seed in range(6)]
     runs += [edge_run(0.1, [3.0, 2.0, 2.5, 1.0, 1.5, 0.9], seed) for seed in range(6)]
     table = edge.table(runs)
     descent = table[(table["method"] != FLOW) & (table["seed"] == 0)]
     assert descent["loss"].tolist() == [3.0, 2.5, 1.2]  # the last is that of no step
     assert descent["rises"].tolist() == [0, 1, 3]
-    found = {row["claim"]: row for row in STUDIES["edge-cifar10"].judge(table).to_dict("records")}
+    found = judged("edge-cifar10", table).to_dict("index")
     assert "leaves-after" not in found  # it would need the distance
     assert float(found["flow-passes"]["measured"]) == pytest.approx(20.6 * 0.1 / 2, rel=5e-3)
     assert float(found["descent-is-held"]["measured"]) == pytest.approx(2.06, rel=5e-3)
     assert found["loss-not-monotone"]["measured"] == 50
     three = [edge_run(rate, [3.0, 2.0, 1.0]) for rate in (0.08, 0.1, 0.12)]
-    edge.table([runs[0], *three]).to_csv(tmp_path / "table.csv", index=False)
-    sharpness, loss = STUDIES["edge-cifar10"].draw(tmp_path / "table.csv").axes
+    sharpness, loss = drawn("edge-cifar10", edge.table([runs[0], *three])).axes
     assert len(sharpness.lines) == 1 + 2 * 3 and len(loss.lines) == 1 + 3
 
 
-def test_spectra_mark_what_did_not_converge(tmp_path: Path) -> None:
+def test_spectra_mark_what_did_not_converge() -> None:
     frame = pd.DataFrame(
         {
             "experiment": "a", "seed": [0, 0, 1], "subset_seed": 0, "iteration": [0, 10, 0],
@@ -145,8 +141,7 @@ def test_spectra_mark_what_did_not_converge(tmp_path: Path) -> None:
             "converged": [True, False, True], "accuracy": 0.5, "held_out_accuracy": 0.4,
         }
     )  # fmt: skip
-    frame.to_csv(tmp_path / "table.csv", index=False)
-    above, below = STUDIES["spectra"].draw(tmp_path / "table.csv").axes
+    above, below = drawn("spectra", frame).axes
     points = [[tuple(point) for point in line.get_xydata()] for line in above.lines]
     assert points == [[(0, 3), (10, 4)], [(10, 4)], [(0, 1), (10, 2)], [(10, 2)]]
     assert len(below.lines) == 2

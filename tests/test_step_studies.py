@@ -16,14 +16,13 @@ from test_columns import entry, hold
 from test_sgd_studies import edge_run
 from test_training import assert_same_run, kill_at
 from torch import nn
-from verdicts import AGAINST, FOR
+from verdicts import AGAINST, FOR, drawn, judged
 
 import eosflow
 from eosflow.analysis import claims
 from eosflow.measurements.distance import Distance
 from eosflow.runs.train import train
 from eosflow.storage.errors import UserError
-from eosflow.studies import STUDIES
 from eosflow.studies.minibatches import table as small
 from eosflow.studies.nudged_sgd import table as nudged
 from eosflow.studies.runs import StudyRun, by_snapshot
@@ -100,10 +99,6 @@ def nudged_table(
     return pd.DataFrame(rows)
 
 
-def judged(study: str, frame: pd.DataFrame) -> pd.DataFrame:
-    return STUDIES[study].judge(frame).set_index("claim")
-
-
 def test_nudged_sgd_is_judged_against_sgd_of_the_same_seed() -> None:
     frame = nudged_table({0.1: 0.5, 1.0: 1.0, 5.0: math.nan}, {0.1: 30.0, 1.0: 20.0, 5.0: 9.0})
     found = judged("nudged-sgd", frame)
@@ -124,10 +119,10 @@ def test_nudged_sgd_is_judged_against_sgd_of_the_same_seed() -> None:
     assert "pushed-flatter" not in judged("nudged-sgd", frame[frame["gamma"] < 5]).index
 
 
-def test_nudged_sgd_is_drawn_with_every_run_and_its_median(tmp_path: Path) -> None:
+def test_nudged_sgd_is_drawn_with_every_run_and_its_median() -> None:
     losses = {0.1: 0.5, 1.0: 1.0, 5.0: math.nan, DOMINANT: 2.0}
-    nudged_table(losses, dict.fromkeys(losses, 20.0)).to_csv(tmp_path / "table.csv", index=False)
-    loss, accuracy, sharpness, distance = STUDIES["nudged-sgd"].draw(tmp_path / "table.csv").axes
+    table = nudged_table(losses, dict.fromkeys(losses, 20.0))
+    loss, accuracy, sharpness, distance = drawn("nudged-sgd", table).axes
     labels = [label.get_text() for label in loss.get_xticklabels()]
     assert labels == ["γ = 0.1", "γ = 1", "γ = 5\n(6 diverged)", "Dominant"]
     first, bar = loss.lines[:2]
@@ -171,9 +166,8 @@ def test_minibatches_are_judged_per_look_after_the_start() -> None:
     assert other.loc["step-fails-to-minimize", "measured"] == -2.5
 
 
-def test_minibatches_are_drawn(tmp_path: Path) -> None:
-    minibatch_table(crosses=True).to_csv(tmp_path / "table.csv", index=False)
-    cosines, changes, sharpness = STUDIES["minibatches"].draw(tmp_path / "table.csv").axes
+def test_minibatches_are_drawn() -> None:
+    cosines, changes, sharpness = drawn("minibatches", minibatch_table(crosses=True)).axes
     assert [line.get_ydata().tolist() for line in cosines.lines[:2]] == [[0.4, 0.2]] * 2
     assert len(changes.lines) == 3 * (6 + 1) + 2
     assert changes.lines[6].get_ydata() == pytest.approx([-0.1875, -0.25, 0, 2, 6])

@@ -26,11 +26,28 @@ def test_every_folder_is_in_the_registry_once() -> None:
 
 @each
 def test_its_table_comes_from_one_module_and_its_words_are_whole(study: Study) -> None:
-    folder = FOLDERS / study.name.replace("-", "_")
-    assert (folder / "rows.py").exists() != (folder / "table.py").exists()
+    folders = [FOLDERS / name for name in (study.package.rsplit(".", 1)[-1], study.like) if name]
+    made = [m for folder in folders for m in ("rows", "table") if (folder / f"{m}.py").exists()]
+    assert made and study.of_runs == ("table" in made)
     assert study.title and study.caption and study.words["heading"] and study.words["text"]
     (file,) = (file for file in columns.files() if file.path == study.data)
     assert all(column.symbol and column.equation and column.unit for column in file.columns)
+
+
+@each
+def test_what_is_measured_of_it_is_what_is_said_of_it(study: Study) -> None:
+    """Each statement of words.yaml has a measure, and each measure a statement."""
+    if not study.judged:
+        return
+    module = study._module("claims")
+    measured = [
+        name
+        for part in ("MEASURES", "COMPARED", "COMPARISONS", "CORRELATIONS", "OF_THE_INSTABILITY")
+        for name in getattr(module, part, ())
+    ]
+    source = Path(str(module.__file__)).read_text(encoding="utf-8")
+    assert set(measured) <= set(study.statements)
+    assert all(f'"{name}"' in source for name in study.statements)
 
 
 @each
@@ -66,7 +83,7 @@ def test_its_recorded_table_has_its_columns_and_can_be_judged(study: Study) -> N
 
 def test_what_draws_and_judges_needs_no_torch() -> None:
     modules = [
-        f"{study.package}.{name}"
+        f"eosflow.studies.{study._home(name)}.{name}"
         for study in STUDIES.values()
         for name, there in (("claims", study.judged), ("figure", study.drawn))
         if there

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 
 import pandas as pd
 import pytest
-from verdicts import AGAINST, FEW, FOR
+from verdicts import AGAINST, FEW, FOR, drawn, judged
 from walks import quadratic
 
-from eosflow.studies import STUDIES
 from eosflow.studies.escaping import INITIALISATION, ONLY, REMOVED, WHOLE
 from eosflow.studies.escaping import rows as escaping
 from eosflow.studies.subspaces import BEFORE, BULK, DESCENT, DOMINANT, NUDGED, PUSHED, STALE
@@ -49,7 +48,7 @@ def test_from_the_switch_on_each_method_takes_its_part_of_the_step() -> None:
 
 def test_a_method_that_diverges_ends_at_its_last_look() -> None:
     problem = subspaces.Problem(
-        seeds=(0,), learning_rate=0.45, before=2, after=800, every=400, search=400, rarely=400, k=1
+        seeds=(0,), learning_rate=0.45, before=2, after=400, every=200, search=200, rarely=200, k=1
     )
     frame = pd.DataFrame(subspaces.study(problem, quadratic(EIGENVALUES)))
     pushed = frame[frame["method"] == PUSHED]
@@ -95,16 +94,15 @@ def ends(seeds: int, **sharpness: float) -> pd.DataFrame:
     )
 
 
-def test_verdicts_on_escaping(tmp_path: Path) -> None:
-    judge = STUDIES["escaping"].judge
+def test_verdicts_on_escaping() -> None:
+    judge = partial(judged, "escaping")
     frame = ends(6, whole=2.0, removed=6.0, only=4.0)
-    verdicts = judge(frame).set_index("claim")
+    verdicts = judge(frame)
     assert [v in FOR for v in verdicts["verdict"]] == [True, False]
     assert verdicts["measured"].tolist() == [3, 2]
     assert verdicts["settings"].iloc[0] == "cheb-4, η = 0.1, 300 steps from the initialisation"
     assert set(judge(ends(5, whole=2.0, removed=6.0, only=1.0))["verdict"]) == FEW
-    frame.to_csv(tmp_path / "table.csv", index=False)
-    sharpness, loss = STUDIES["escaping"].draw(tmp_path / "table.csv").axes
+    sharpness, loss = drawn("escaping", frame).axes
     assert len(sharpness.lines) == len(loss.lines) == 3 * 7
     thick = [line.get_ydata()[-1] for line in sharpness.lines if line.get_linewidth() > 1]
     assert sorted(thick) == pytest.approx([2.5, 5.0, 7.5])  # medians over the seeds
@@ -128,13 +126,13 @@ def switched(seeds: int, **changes: tuple[float, float, bool]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def test_verdicts_on_subspaces(tmp_path: Path) -> None:
-    judge = STUDIES["subspaces"].judge
+def test_verdicts_on_subspaces() -> None:
+    judge = partial(judged, "subspaces")
     runs = {"descent": (0.5, 2.0, False), "dominant": (1.1, 2.0, False), "bulk": (0.4, 5.0, False)}
     frame = switched(
         6, **runs, nudged=(0.4, 3.0, False), pushed=(0.0, 0.0, True), stale=(1.3, 2.0, False)
     )
-    verdicts = judge(frame).set_index("claim")
+    verdicts = judge(frame)
     assert set(verdicts["verdict"]) <= FOR
     expected = [0.9, 1.1, 1.3 / 1.1, 2.2, 0.8, 5.0, 0.8, 1.5, 1.0]
     assert verdicts["measured"].tolist() == pytest.approx(expected, rel=1e-3)
@@ -145,7 +143,7 @@ def test_verdicts_on_subspaces(tmp_path: Path) -> None:
     other = switched(
         6, **runs, nudged=(0.6, 2.0, False), pushed=(0.1, 2.0, False), stale=(0.3, 2.0, False)
     )
-    verdicts = judge(other).set_index("claim")
+    verdicts = judge(other)
     assert set(verdicts["verdict"].drop("gradient-is-dominant")) <= AGAINST
     assert set(judge(frame[frame["seed"] < 5])["verdict"]) == FEW
     # A loss that is not there any more is no lower one.
@@ -153,11 +151,10 @@ def test_verdicts_on_subspaces(tmp_path: Path) -> None:
     gone = switched(
         6, **runs, nudged=(0.0, 0.0, True), pushed=(0.0, 0.0, True), stale=(0.3, 2.0, False)
     )
-    verdicts = judge(gone).set_index("claim")
+    verdicts = judge(gone)
     assert set(verdicts.loc[["bulk-learns", "nudged-is-lower"], "verdict"]) <= AGAINST
 
-    frame.to_csv(tmp_path / "table.csv", index=False)
-    loss, edge = STUDIES["subspaces"].draw(tmp_path / "table.csv").axes
+    loss, edge = drawn("subspaces", frame).axes
     curves = [line.get_xydata().tolist() for line in loss.lines if len(line.get_xdata()) == 3]
     assert [1800.0, 1.1] in [curve[-1] for curve in curves]
     assert len(curves) == 5  # all but γ = 5

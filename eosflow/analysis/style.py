@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -198,6 +198,20 @@ def size_legend(
         handles.append(Patch(color=TRANSIENT_GREY, label=label))
     if cell is None:
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 7))
+    else:
+        cell.legend(handles=handles, loc="center")
+
+
+def legend(
+    figure: Figure,
+    looks: Mapping[str, Mapping[str, Any]],
+    columns: int,
+    cell: Axes | None = None,
+) -> None:
+    """A legend of lines by their labels, in an empty cell or below the panels."""
+    handles = [Line2D([], [], label=label, **look) for label, look in looks.items()]
+    if cell is None:
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns)
     else:
         cell.legend(handles=handles, loc="center")
 

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from eosflow.results import courses
+from eosflow.results import run_summaries
 from eosflow.results.figures import EXPERIMENTS, title_of
 
 
 class Factor(NamedTuple):
-    """One factor of E‖M_1‖²: its column in `courses.growth`, symbol, definition, meaning (HTML)."""
+    """One factor of E‖M_1‖²: its column of `growth`, symbol, definition and meaning (HTML)."""
 
     column: str
     symbol: str
@@ -120,11 +120,11 @@ def growth(decomposition: pd.DataFrame, runs: pd.DataFrame) -> list[dict[str, An
     E‖M‖² · ω is λ₁(G), and the five factors give E‖M_1‖².
 
     Returns: one row per experiment and N: `experiment` (its title), `n`, `runs` and the columns of
-    `courses.growth`; none if no run has these numbers.
+    `run_summaries.growth`; none if no run has these numbers.
     """
-    grown = courses.growth(courses.finished(decomposition, runs))
+    grown = run_summaries.growth(run_summaries.finished(decomposition, runs))
     groups = grown.groupby(["experiment", "n"])
-    columns = [name for name in grown if name not in courses.IDENTITY]
+    columns = [name for name in grown if name not in run_summaries.IDENTITY]
     means = groups[columns].agg(_geometric_mean)
     means = means.assign(runs=groups.size()).reset_index()
     order = {name: place for place, name in enumerate(EXPERIMENTS)}

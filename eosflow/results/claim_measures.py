@@ -1,24 +1,26 @@
 """The numbers that the paper's claims are judged by: one per run, per experiment or per fit.
 
-Each public function takes the snapshots and the rows of the runs that reached their target loss.
-It leaves out what is before a run's start, see `eosflow.results.courses`; `claims.check` gives it
-the snapshots at the paper's times, and once more those from the start on.
-Runs whose networks have no such numbers are left out, and the note says how many.
+Each measure has the name of its claim. It takes the snapshots and the rows of the runs that reached
+their target loss; `claims.check` gives it the snapshots at the paper's times, and once more those
+from the runs' start on, in order. Runs whose networks have no such numbers are left out, and the
+note says how many.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from eosflow.results import courses, paper, power_laws
-from eosflow.results.courses import IDENTITY, column
+from eosflow.results import power_laws, run_summaries
+from eosflow.results.paper import CLAIMS
+from eosflow.results.run_summaries import FACTORS, IDENTITY, column
 
 # At the paper's rate of 0.009 % one event is expected in this many iterations.
-FEWEST_ITERATIONS = math.ceil(1 / paper.NEGATIVE_DOMINANT)
+FEWEST_ITERATIONS = math.ceil(1 / CLAIMS["negative-dominant"].within[1])
 # A sharpness that rises by less needs no explanation.
 RISE = 1.1
 
@@ -28,89 +30,83 @@ class Evidence:
     """One number per run, per experiment or per fit: `experiment`, `name`, `count`, `value`.
 
     Those of a run also have its `n`. `count` is how many runs the number is of. A number of several
-    runs has its interval in `low` and `high`, or NaN if it has none. `enough` is false if agreement
-    would prove nothing.
+    runs has its interval in `low` and `high`, or NaN if it has none. `decisive` is false if
+    agreement would prove nothing.
     """
 
     rows: pd.DataFrame
     note: str = ""
-    enough: bool = True
+    decisive: bool = True
 
 
-def _of_runs(frame: pd.DataFrame, values: pd.Series, *notes: str) -> Evidence:
-    """A number of each run in `frame`; runs without one are left out, and counted."""
-    named = frame[["experiment", "n"]].assign(name=courses.run_names(frame), count=1, value=values)
-    known = named.dropna(subset="value").reset_index(drop=True)
-    return Evidence(known, _joined(*notes, _left_out(len(named) - len(known))))
-
-
-def _left_out(count: int) -> str:
-    """The note on runs that lack what a claim is about."""
-    if not count:
-        return ""
-    return f"{count} run{'s' if count > 1 else ''} left out whose networks have no such numbers"
-
-
-def _joined(*notes: str) -> str:
-    return "; ".join(filter(None, notes))
-
-
-def _runs_of(snapshots: pd.DataFrame) -> int:
-    """How many runs have snapshots after the transient."""
-    return len(courses.after_transient(snapshots).drop_duplicates(IDENTITY))
-
-
-def _largest(frame: pd.DataFrame, values: pd.Series) -> Evidence:
-    """The largest value of each run's snapshots."""
-    top = values.groupby([frame[name] for name in IDENTITY]).max().reset_index(name="value")
-    return _of_runs(top, top["value"])
-
-
-def _rising(
-    snapshots: pd.DataFrame, frame: pd.DataFrame, values: pd.Series, growth: pd.Series, what: str
+def _of_runs(
+    snapshots: pd.DataFrame, values: pd.Series, still: pd.Series | None = None
 ) -> Evidence:
-    """The value of each run in `frame` whose `growth`, of `what`, is a rise."""
-    still = growth <= RISE
-    note = f"{int(still.sum())} runs left out whose {what} rises by less than 10 %"
-    found = _of_runs(frame[~still], values[~still], note)
-    return Evidence(found.rows, _joined(found.note, _left_out(_runs_of(snapshots) - len(frame))))
+    """A number of each run, by `IDENTITY`; runs without one are left out, and counted.
+
+    Those that are `still`, because what is to be explained does not rise, are counted apart.
+    """
+    count, notes = len(snapshots[IDENTITY].drop_duplicates()), []
+    if still is not None:
+        values = values[~still]
+        count -= int(still.sum())
+        notes = [f"{int(still.sum())} runs left out whose {still.name} rises by less than 10 %"]
+    known = values.dropna().rename("value").reset_index()
+    if missing := count - len(known):
+        notes.append(f"{missing} run{'s' * (missing > 1)} left out that have no such numbers")
+    named = known.assign(name=run_summaries.run_names(known), count=1)
+    return Evidence(named[["experiment", "n", "name", "count", "value"]], "; ".join(notes))
+
+
+def _still(growth: pd.Series, what: str) -> pd.Series:
+    """The runs in which something hardly rises."""
+    return (growth <= RISE).rename(what)
+
+
+def _growth(snapshots: pd.DataFrame, peak_of: str = "layer_norm2_1") -> pd.DataFrame:
+    return run_summaries.growth(snapshots, peak_of).set_index(IDENTITY)
+
+
+def _largest_growth(snapshots: pd.DataFrame) -> pd.DataFrame:
+    return run_summaries.largest_growth(snapshots).set_index(IDENTITY)
+
+
+def _largest(snapshots: pd.DataFrame, values: pd.Series) -> Evidence:
+    """The largest value of each run's snapshots."""
+    return _of_runs(snapshots, values.groupby([snapshots[name] for name in IDENTITY]).max())
 
 
 def residual_absolute(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
     """Largest λ₁(R) of each run."""
-    later = courses.after_transient(snapshots)
-    return _largest(later, column(later, "sharpness_residual"))
+    return _largest(snapshots, column(snapshots, "sharpness_residual"))
 
 
 def residual_share(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
     """Largest λ₁(R)/λ₁(𝓗) of each run."""
-    later = courses.after_transient(snapshots)
-    return _largest(later, column(later, "sharpness_residual") / column(later, "sharpness_hessian"))
+    residual = column(snapshots, "sharpness_residual")
+    return _largest(snapshots, residual / column(snapshots, "sharpness_hessian"))
 
 
 def gauss_newton_close(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
     """Largest |λ₁(𝓗)/λ₁(G) − 1| of each run."""
-    later = courses.after_transient(snapshots)
-    ratio = column(later, "sharpness_hessian") / column(later, "sharpness_gauss_newton")
-    return _largest(later, (ratio - 1).abs())
+    hessian = column(snapshots, "sharpness_hessian")
+    return _largest(snapshots, (hessian / column(snapshots, "sharpness_gauss_newton") - 1).abs())
 
 
 def first_layer_bound(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
     """Largest excess of E‖M_l‖², l > 1, over E‖M_1‖² of each run."""
-    later = courses.after_transient(snapshots)
-    others = [f"layer_norm2_{layer}" for layer in range(2, courses.layer_count(later) + 1)]
-    return _largest(later, later[others].max(axis="columns") / column(later, "layer_norm2_1") - 1)
+    others = snapshots[run_summaries.layer_columns(snapshots)[1:]].max(axis="columns")
+    return _largest(snapshots, others / column(snapshots, "layer_norm2_1") - 1)
 
 
 def first_layer_usual(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
     """Share of each run's flow time in which E‖M_l‖² is largest at l = 1."""
-    later = courses.after_transient(snapshots)
     # A network of one layer has no other to compare it with.
-    several = later[column(later, "layer_norm2_2").notna()]
-    names = [f"layer_norm2_{layer}" for layer in range(1, courses.layer_count(later) + 1)]
-    first = several[names].idxmax(axis="columns") == "layer_norm2_1"
-    shares = courses.time_share(several, first)
-    return _of_runs(shares, shares["value"], _left_out(_runs_of(later) - len(shares)))
+    several = snapshots[column(snapshots, "layer_norm2_2").notna()]
+    norms = several[run_summaries.layer_columns(snapshots)]
+    first = norms.idxmax(axis="columns") == "layer_norm2_1"
+    shares = run_summaries.time_share(several, first)
+    return _of_runs(snapshots, shares.set_index(IDENTITY)["value"])
 
 
 def negative_dominant(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
@@ -125,15 +121,11 @@ def negative_dominant(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
     groups = looked.groupby("experiment", sort=False)
     totals = groups[["negative_dominant_after_transient", "iterations_after_transient"]].sum()
     events, iterations = totals.iloc[:, 0], totals.iloc[:, 1]
-    rows = pd.DataFrame(
-        {
-            "experiment": totals.index,
-            "name": [f"{name} (all)" for name in totals.index],
-            "count": groups.size().to_numpy(),
-            "value": (events / iterations).to_numpy(),
-        }
-    )
-    later = courses.after_transient(snapshots.merge(looked[IDENTITY], on=IDENTITY))
+    rate = (events / iterations).to_numpy()
+    names = [f"{name} (all)" for name in totals.index]
+    rows = pd.DataFrame({"experiment": totals.index, "name": names, "count": groups.size().array})
+    rows = rows.assign(value=rate, low=rate, high=rate)
+    later = snapshots.merge(looked[IDENTITY], on=IDENTITY)
     error = column(later, "residual_smallest") * column(later, "sharpness_residual").abs()
     lowest = column(later, "smallest_eigenvalue_residual") - error
     bounds = -lowest / column(later, "sharpness_hessian")
@@ -158,8 +150,7 @@ def negative_dominant(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
 
 def sharpness_rises(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
     """Largest λ₁(𝓗) over its start, of each run."""
-    grown = courses.largest_growth(snapshots)
-    return _of_runs(grown, grown["sharpness_hessian"])
+    return _of_runs(snapshots, _largest_growth(snapshots)["sharpness_hessian"])
 
 
 def sharpness_rises_every_iteration(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
@@ -167,74 +158,62 @@ def sharpness_rises_every_iteration(snapshots: pd.DataFrame, runs: pd.DataFrame)
 
     Only of runs whose transient can be left out of those steps, from iteration 10 on.
     """
-    stepped = snapshots[courses.transient(snapshots) > 0]
-    start = courses.after_transient(stepped).groupby(IDENTITY).head(1)
-    both = start[[*IDENTITY, "sharpness_hessian"]].merge(
-        runs[[*IDENTITY, "max_sharpness"]].dropna(), on=IDENTITY
-    )
-    return _of_runs(both, both["max_sharpness"] / both["sharpness_hessian"])
+    stepped = snapshots[run_summaries.transient(snapshots) > 0]
+    start = stepped.groupby(IDENTITY)["sharpness_hessian"].first()
+    largest = runs.set_index(IDENTITY)["max_sharpness"].dropna()
+    return _of_runs(snapshots, (largest / start).reindex(start.index))
 
 
 def norm_not_overlap(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
     """Share of log E‖M‖² in the growth of log λ₁(G) (E5) of each rising run."""
-    grown = courses.growth(snapshots, peak_of="sharpness_gauss_newton")
-    logs = np.log(grown[["m_norm2", "sharpness_gauss_newton"]])
-    share = logs["m_norm2"] / logs["sharpness_gauss_newton"]
-    return _rising(snapshots, grown, share, grown["sharpness_gauss_newton"], "λ₁(G)")
+    grown = _growth(snapshots, peak_of="sharpness_gauss_newton")
+    share = np.log(grown["m_norm2"]) / np.log(grown["sharpness_gauss_newton"])
+    return _of_runs(snapshots, share, _still(grown["sharpness_gauss_newton"], "λ₁(G)"))
 
 
 def alignment_rises_most(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
     """Largest growth of A_1 over that of the other factors (E12), of each run."""
-    grown = courses.largest_growth(snapshots)
-    others = [name for name in courses.FACTORS if name != "alignment"]
-    known = grown[list(courses.FACTORS)].notna().all(axis="columns")
-    most = grown["alignment"] / grown[others].max(axis="columns")
-    return _of_runs(grown, most.where(known))
+    grown = _largest_growth(snapshots)[list(FACTORS)].dropna()
+    others = grown.drop(columns="alignment").max(axis="columns")
+    return _of_runs(snapshots, grown["alignment"] / others)
 
 
 def alignment_explains(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
     """Share of log A_1 in the growth of log E‖M_1‖² (E12) of each rising run."""
-    grown = courses.growth(snapshots)
-    logs = np.log(grown[["alignment", "layer_norm2_1"]])
-    share = logs["alignment"] / logs["layer_norm2_1"]
-    return _rising(snapshots, grown, share, grown["layer_norm2_1"], "E‖M₁‖²")
-
-
-def _at_alignment_peak(snapshots: pd.DataFrame, name: str) -> Evidence:
-    """Growth of a factor from the start to the peak of A_1, of each run."""
-    grown = courses.growth(snapshots, peak_of="alignment_product")
-    return _of_runs(grown, grown[name], _left_out(_runs_of(snapshots) - len(grown)))
+    grown = _growth(snapshots)
+    share = np.log(grown["alignment"]) / np.log(grown["layer_norm2_1"])
+    return _of_runs(snapshots, share, _still(grown["layer_norm2_1"], "E‖M₁‖²"))
 
 
 def alignment_rises(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
     """Peak of A_1 over its start, of each run."""
-    return _at_alignment_peak(snapshots, "alignment")
+    return _of_runs(snapshots, _growth(snapshots, "alignment_product")["alignment"])
 
 
 def jacobians_rise(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
     """Π E‖D_j‖² at the peak of A_1 over its start, of each run."""
-    return _at_alignment_peak(snapshots, "jacobian_product")
+    return _of_runs(snapshots, _growth(snapshots, "alignment_product")["jacobian_product"])
 
 
 def criterion_declines(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
     """E‖H_ℓ^½‖² at the peak of A_1 over its start, of each run."""
-    return _at_alignment_peak(snapshots, "criterion_norm2")
+    return _of_runs(snapshots, _growth(snapshots, "alignment_product")["criterion_norm2"])
 
 
-def stable_without(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
+def stable_without_alignment(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
     """Stable step with alignment frozen (E13) over the actual one, of each rising run."""
-    # Both have one row per run, in the order of IDENTITY.
-    steps, grown = courses.stable_steps(snapshots), courses.largest_growth(snapshots)
+    steps = run_summaries.stable_steps(snapshots).set_index(IDENTITY)
     gain = steps["counterfactual_step"] / steps["stable_step"]
-    return _rising(snapshots, steps, gain, grown["sharpness_hessian"], "λ₁(𝓗)")
+    rise = _largest_growth(snapshots)["sharpness_hessian"]
+    return _of_runs(snapshots, gain, _still(rise, "λ₁(𝓗)"))
 
 
-def exponent(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
+def power_law_exponent(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
     """b of each experiment (E14), with its interval."""
     return _fitted(snapshots, runs, "b")
 
 
-def determination(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
+def power_law_fit(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
     """R² of each experiment (E14), with the interval of its subsets' own lines."""
     return _fitted(snapshots, runs, "r_squared")
 
@@ -242,9 +221,16 @@ def determination(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
 def _fitted(snapshots: pd.DataFrame, runs: pd.DataFrame, name: str) -> Evidence:
     """A number of the power laws that can be fitted."""
     laws = power_laws.fits(snapshots, runs)
-    note = _left_out(_runs_of(snapshots) - int(laws["runs"].sum()))
+    missing = len(snapshots[IDENTITY].drop_duplicates()) - int(laws["runs"].sum())
+    note = f"{missing} run{'s' * (missing > 1)} left out that have no such numbers"
     laws = laws.dropna(subset=name).reset_index(drop=True)
-    rows = pd.DataFrame({"experiment": laws["experiment"], "count": laws["runs"]})
-    rows["name"] = rows["experiment"] + " (fit)"
     ends = {"value": name, "low": f"{name}_low", "high": f"{name}_high"}
-    return Evidence(rows.assign(**{end: laws[column] for end, column in ends.items()}), note)
+    rows = pd.DataFrame({end: laws[column] for end, column in ends.items()})
+    rows = rows.assign(experiment=laws["experiment"], count=laws["runs"])
+    return Evidence(rows.assign(name=rows["experiment"] + " (fit)"), note * (missing > 0))
+
+
+Measure = Callable[[pd.DataFrame, pd.DataFrame], Evidence]
+MEASURES: dict[str, Measure] = {name: globals()[name.replace("-", "_")] for name in CLAIMS}
+# Judged from the run's start on and not from the paper's first snapshot.
+OF_EVERY_ITERATION = ("sharpness-rises-every-iteration",)

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from eosflow.analysis import TRANSIENT
-from eosflow.results.courses import IDENTITY
 from eosflow.results.manifest import changed
+from eosflow.results.run_summaries import IDENTITY
 from eosflow.runs import whole
 from eosflow.runs.records import Index, RunRecord, StepRecord
 from eosflow.storage.errors import UserError
@@ -84,35 +84,36 @@ def _transient(record: RunRecord) -> int:
     return OPTIMIZERS[record.spec["optimizer"]["name"]].transient
 
 
-def collect(folders: Iterable[Path], place: str | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+def collect(folders: Iterable[Path], measurement: str | None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read trained and decomposed run folders into two tidy frames: (decomposition, runs).
 
-    `place` is the folder of the decomposition below a run's; None leaves it out. `decomposition`
-    has one row per snapshot: `IDENTITY`, then the keys of the decomposition's
-    JSON; a column that a run's network does not have is missing there, and there is a column
-    `transient` where a run's is not the usual one. `runs` has one row per run
-    with `RUN_COLUMNS`, read from run.json and trajectory.parquet; what an optimizer does not
-    record is 0 if it is a count and missing otherwise.
+    `measurement` is the folder of the decomposition below a run's; None leaves it out.
+    `decomposition` has one row per snapshot: `IDENTITY`, then the keys of the decomposition's JSON;
+    a column that a run's network does not have is missing there, and there is a column `transient`
+    if a run's is not the usual one. `runs` has one row per run with `RUN_COLUMNS`, read from
+    run.json and trajectory.parquet; what an optimizer does not record is 0 if it is a count and
+    missing otherwise.
 
     Raises: UserError as `verified`.
     """
     snapshots: list[dict[str, Any]] = []
     runs: list[dict[str, Any]] = []
     folders = list(folders)
-    for folder, record in zip(folders, verified(folders, [place] if place else []), strict=True):
+    wanted = [measurement] if measurement else []
+    for folder, record in zip(folders, verified(folders, wanted), strict=True):
         identity = _identity(record)
         runs.append({**identity, **_run_row(folder, record)})
-        if place:
+        if measurement:
             if (transient := _transient(record)) != TRANSIENT:
                 identity["transient"] = transient
-            snapshots.extend({**identity, **row} for row in measured(folder / place))
+            snapshots.extend({**identity, **row} for row in measured(folder / measurement))
     return _decomposition_frame(snapshots), pd.DataFrame(runs, columns=RUN_COLUMNS)
 
 
-def collect_measurement(folders: Iterable[Path], place: str) -> pd.DataFrame:
+def collect_measurement(folders: Iterable[Path], measurement: str) -> pd.DataFrame:
     """One measurement of the runs in `folders`, one row per snapshot, in the order of the folders.
 
-    `place` is the measurement's folder below a run's.
+    `measurement` is its folder below a run's.
 
     Returns: `IDENTITY`, `iteration`, `flow_time`, then the other keys of the JSON in the order of
     their names (`x_2` before `x_10`).
@@ -121,9 +122,9 @@ def collect_measurement(folders: Iterable[Path], place: str) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     folders = list(folders)
-    for folder, record in zip(folders, verified(folders, [place]), strict=True):
+    for folder, record in zip(folders, verified(folders, [measurement]), strict=True):
         identity = _identity(record)
-        rows.extend({**identity, **row} for row in measured(folder / place))
+        rows.extend({**identity, **row} for row in measured(folder / measurement))
     first = [*IDENTITY, "iteration", "flow_time"]
     names = {name for row in rows for name in row if name not in first}
     return pd.DataFrame(rows, columns=[*first, *sorted(names, key=_natural)])
@@ -134,11 +135,11 @@ def _natural(name: str) -> list[tuple[str, int]]:
     return [(word, int(number or 0)) for word, number in re.findall(r"(\D*)(\d*)", name)]
 
 
-def verified(folders: Iterable[Path], places: Sequence[str]) -> list[RunRecord]:
+def verified(folders: Iterable[Path], measurements: Sequence[str]) -> list[RunRecord]:
     """The records of finished runs, after reading every byte of what is collected of them.
 
-    That is run.json, the manifest, the trajectory, and what is measured in `places`, folders of
-    measurements below a run's.
+    That is run.json, the manifest, the trajectory, and the `measurements`, by their folders below
+    a run's.
 
     Raises: UserError naming all files that are missing or damaged, after moving the damaged aside.
     """
@@ -146,11 +147,11 @@ def verified(folders: Iterable[Path], places: Sequence[str]) -> list[RunRecord]:
     for folder in folders:
         record = RunRecord.readable(folder / "run.json")
         key = record.key if record else folder.name
-        manifest, found = whole.of_run(folder, key, deep=True, weights=False)
+        manifest, wrong = whole.of_run(folder, key, deep=True, weights=False)
         if manifest is not None:
-            for place in places:
-                found += whole.of_measurement(folder / place, manifest, deep=True)
-        damages += found
+            for measurement in measurements:
+                wrong += whole.of_measurement(folder / measurement, manifest, deep=True)
+        damages += wrong
         if record is not None:
             records.append(record)
     for damage in damages:
@@ -234,6 +235,8 @@ def study_run(folder: Path, measurements: Mapping[str, str]) -> StudyRun:
     Raises: UserError as `verified`.
     """
     (record,) = verified([folder], list(measurements.values()))
-    found = {name: pd.DataFrame(measured(folder / place)) for name, place in measurements.items()}
+    measured_by = {
+        name: pd.DataFrame(measured(folder / inner)) for name, inner in measurements.items()
+    }
     trajectory = pd.read_parquet(folder / "trajectory.parquet")
-    return StudyRun(record.spec, record.stopped or "", trajectory, record.final_loss, found)
+    return StudyRun(record.spec, record.stopped or "", trajectory, record.final_loss, measured_by)

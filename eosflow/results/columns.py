@@ -75,13 +75,13 @@ def files() -> tuple[File, ...]:
 
 def _trajectories(path: str) -> list[File]:
     """Trajectories by their own columns, each with the optimizers that write them."""
-    found: dict[tuple[str, Columns], list[str]] = {}
+    optimizers: dict[tuple[str, Columns], list[str]] = {}
     for kind in OPTIMIZERS.values():
         columns = kind.example().columns(SOME_PARAMETERS, SOME_OUTPUTS)
-        found.setdefault((kind.rows, columns), []).append(kind.name)
+        optimizers.setdefault((kind.rows, columns), []).append(kind.name)
     return [
         File(path, "", rows, tuple(names), f"trajectory.parquet of {', '.join(names)}", columns)
-        for (rows, columns), names in found.items()
+        for (rows, columns), names in optimizers.items()
     ]
 
 
@@ -89,8 +89,8 @@ def _measured(
     measurement: Measurement, frames: dict[str, Any], added: tuple[dict[str, Any], ...]
 ) -> File:
     """The frame of a measurement, and the record of a snapshot."""
-    place = view_of(measurement.name)
-    path, also = f"{place}.parquet", f"EXP/nN/RUN/{place}/stepSTEP.json"
+    folder = view_of(measurement.name)
+    path, also = f"{folder}.parquet", f"EXP/nN/RUN/{folder}/stepSTEP.json"
     rows = f"One row per weight snapshot that the measurement takes. {measurement.rows}".strip()
     own = [_columns(group) for group in (*added, frames.get(path, {}))]
     columns = (*(each for group in own for each in group), *measurement.columns(SOME_OUTPUTS))
@@ -122,9 +122,9 @@ def explain(name: str) -> list[tuple[File, Column]]:
 
     Raises: UserError naming the nearest names, where no file has such a column.
     """
-    found = [(file, column) for file in files() if (column := file.column(name))]
-    if found:
-        return found
+    matches = [(file, column) for file in files() if (column := file.column(name))]
+    if matches:
+        return matches
     known = dict.fromkeys(column.name for file in files() for column in file.columns)
     lowered = {each.lower(): each for each in known}
     near = [lowered[n] for n in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)]
@@ -136,19 +136,19 @@ def explain(name: str) -> list[tuple[File, Column]]:
     )
 
 
-def in_words(found: Iterable[tuple[File, Column]]) -> str:
+def in_words(matches: Iterable[tuple[File, Column]]) -> str:
     """What `eosflow explain` prints; equal columns of several files come once."""
-    places: dict[Column, list[str]] = {}
-    for file, column in found:
+    paths: dict[Column, list[str]] = {}
+    for file, column in matches:
         among = f" of {', '.join(file.optimizers)}" if file.optimizers else ""
         both = f"{file.path}{among}" + (f", {file.also}" if file.also else "")
-        places.setdefault(column, []).append(both)
+        paths.setdefault(column, []).append(both)
     blocks = [
         f"{column.name}\n"
         f"  symbol    {column.symbol}\n"
         f"  equation  {column.equation}\n"
-        f"  unit      {column.unit}\n" + "\n".join(f"  file      {path}" for path in paths)
-        for column, paths in places.items()
+        f"  unit      {column.unit}\n" + "\n".join(f"  file      {path}" for path in files)
+        for column, files in paths.items()
     ]
     return "\n\n".join(blocks)
 

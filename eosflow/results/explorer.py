@@ -17,9 +17,9 @@ import vl_convert
 from numpy.typing import NDArray
 
 from eosflow.analysis import style
-from eosflow.results import courses
-from eosflow.results.courses import FACTORS, IDENTITY, transient
+from eosflow.results import run_summaries
 from eosflow.results.figures import title_of
+from eosflow.results.run_summaries import FACTORS, IDENTITY, transient
 
 # A point is left out if the line between its neighbours passes this near to it, on whatever
 # axes it is drawn: as a share of the height of the chart, under a pixel.
@@ -54,7 +54,7 @@ _LAYERWISE = {
 def quantities(decomposition: pd.DataFrame) -> dict[str, str]:
     """What can be shown, with its words; only what some run has."""
     words = {"layer_norm2_1": "E‖M₁‖²"} | _SINGLE | _FACTORS
-    for layer in range(1, courses.layer_count(decomposition) + 1):
+    for layer in range(1, run_summaries.layer_count(decomposition) + 1):
         layerwise = {f"{start}{layer}": text.format(layer) for start, text in _LAYERWISE.items()}
         words = layerwise | words
     frame = values(decomposition)
@@ -65,7 +65,7 @@ def quantities(decomposition: pd.DataFrame) -> dict[str, str]:
 
 def values(decomposition: pd.DataFrame) -> pd.DataFrame:
     """The decomposition with the five factors of E‖M_1‖² under the names of `FACTORS`."""
-    factors = courses.factors(decomposition)
+    factors = run_summaries.factors(decomposition)
     return decomposition.drop(columns=[*FACTORS], errors="ignore").join(factors)
 
 
@@ -88,7 +88,7 @@ def data(decomposition: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
             first = kept.iloc[0]
             found.append(
                 {
-                    "run": courses.run_names(kept).iloc[0],
+                    "run": run_summaries.run_names(kept).iloc[0],
                     "experiment": experiment,
                     "title": title_of(str(experiment)),
                     "n": int(first["n"]),

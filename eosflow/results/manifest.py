@@ -25,14 +25,14 @@ def of_runs(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """
     records = list(records)
     sittings = [session for record in records for session in _sittings(record)]
-    found = sorted({name for session in sittings for name in session["versions"]})
+    packages = sorted({name for session in sittings for name in session["versions"]})
     return {
         "runs": len(records),
         "specification": digest(sorted(record["key"] for record in records)),
         "device": _distinct(session["device"] for session in sittings),
         "threads": _distinct(session["threads"] for session in sittings),
         "versions": {
-            name: _distinct(each["versions"].get(name) for each in sittings) for name in found
+            name: _distinct(each["versions"].get(name) for each in sittings) for name in packages
         },
         "changed": [changes for record in records if (changes := changed(record))],
     }
@@ -54,7 +54,7 @@ def changed(record: Mapping[str, Any]) -> dict[str, Any]:
         for each in sittings
     ]
     values = {name: list(dict.fromkeys(each.get(name) for each in facts)) for name in facts[-1]}
-    differing = {name: found for name, found in values.items() if len(found) > 1}
+    differing = {name: several for name, several in values.items() if len(several) > 1}
     if not differing:
         return {}
     spec = record["spec"]
@@ -99,29 +99,29 @@ def results_manifest(
     write_json(manifest, content)
 
 
-def _files_of_run(folder: Path, place: str) -> list[dict[str, Any]]:
+def _files_of_run(folder: Path, prefix: str) -> list[dict[str, Any]]:
     """Those of a run, with all that is measured of it, by their paths below the results."""
     lists = ["manifest.json", *(str(p.relative_to(folder)) for p in folder.glob("*/index.json"))]
     notes = [name for name in ("run.json", whole.CLEANED) if (folder / name).exists()]
-    lines = [_line(Listed.of(folder, name), place, f"{place}/run.json") for name in notes + lists]
+    lines = [_line(Listed.of(folder, name), prefix, f"{prefix}/run.json") for name in notes + lists]
     manifest, gone = Manifest.read(folder / "manifest.json"), whole.deleted(folder)
     known = [manifest.trajectory, *(s for s in manifest.snapshots if s.file not in gone)]
-    lines += _known(folder, known, place)
+    lines += _known(folder, known, prefix)
     for name in lists[1:]:
         inner = Path(name).parent
         entries = Index.read(folder / name).snapshots
-        lines += _known(folder / inner, entries, f"{place}/{inner}")
+        lines += _known(folder / inner, entries, f"{prefix}/{inner}")
     return lines
 
 
-def _known(folder: Path, entries: Iterable[Listed], place: str) -> list[dict[str, Any]]:
+def _known(folder: Path, entries: Iterable[Listed], prefix: str) -> list[dict[str, Any]]:
     entries = list(entries)
     for damage in whole.of_files(folder, entries):
         raise UserError(f"{damage}: its run lists it. {provenance.AGAIN}")
-    run = "/".join(place.split("/")[:2])
-    return [_line(entry, place, f"{run}/run.json") for entry in entries]
+    run = "/".join(prefix.split("/")[:2])
+    return [_line(entry, prefix, f"{run}/run.json") for entry in entries]
 
 
-def _line(entry: Listed, place: str, record: str) -> dict[str, Any]:
-    file = f"{place}/{entry.file}" if place else entry.file
+def _line(entry: Listed, prefix: str, record: str) -> dict[str, Any]:
+    file = f"{prefix}/{entry.file}" if prefix else entry.file
     return {"file": file, "sha256": entry.sha256, "bytes": entry.bytes, "record": record}

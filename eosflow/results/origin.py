@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from eosflow.results import courses
+from eosflow.results import run_summaries
 from eosflow.results.collect import VERSIONED
 
 
@@ -49,8 +49,8 @@ def machine(runs: pd.DataFrame) -> list[tuple[str, str]]:
 def every_run(runs: pd.DataFrame) -> list[dict[str, Any]]:
     """One row per run: its name and a name for links, how it ended, its key and commit."""
     named = runs.assign(
-        run=courses.run_names(runs),
-        id="run-" + courses.run_names(runs).str.replace("/", "-"),
+        run=run_summaries.run_names(runs),
+        id="run-" + run_summaries.run_names(runs).str.replace("/", "-"),
         key=runs["key"].str[:12],
         commit=runs["commit"].fillna("not known").str[:10],
     )

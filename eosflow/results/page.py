@@ -158,14 +158,14 @@ def duration(seconds: float) -> str:
 
 def span(sizes: Iterable[int]) -> str:
     """From the smallest to the largest: `20 to 160`."""
-    found = set(sizes)
-    low, high = min(found), max(found)
+    known = set(sizes)
+    low, high = min(known), max(known)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def numbers(values: Iterable[int]) -> str:
     """All that occur: `0 to 4`, or `0, 2, 7`."""
-    found = sorted({int(value) for value in values})
-    if len(found) > 2 and found == list(range(found[0], found[-1] + 1)):
-        return span(found)
-    return ", ".join(f"{value:,}" for value in found)
+    known = sorted({int(value) for value in values})
+    if len(known) > 2 and known == list(range(known[0], known[-1] + 1)):
+        return span(known)
+    return ", ".join(f"{value:,}" for value in known)

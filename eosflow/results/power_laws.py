@@ -11,7 +11,7 @@ from scipy import stats
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.weightstats import DescrStatsW
 
-from eosflow.results import courses, paper
+from eosflow.results import paper, run_summaries
 
 # Table 2: (dataset, criterion) -> a, b, R², and the experiment of each.
 PAPER = {each.key: each.law for each in paper.EXPERIMENTS.values()}
@@ -185,8 +185,8 @@ def fits(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     come from), `paper_a`, `paper_b`, `paper_r_squared`, `paper_b_low`, `paper_b_high` (missing of
     other experiments), `runs_left_out`, `note`.
     """
-    finished = courses.finished(decomposition, runs)
-    peaks = courses.alignment_peaks(finished)
+    finished = run_summaries.finished(decomposition, runs)
+    peaks = run_summaries.alignment_peaks(finished)
     rows = []
     present = _present(runs)
     papers = OF_EXPERIMENT if runs.empty or present.keys() & OF_EXPERIMENT.keys() else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -10,18 +11,18 @@ import pandas as pd
 from tqdm import tqdm
 
 from eosflow.results import figures, report, tables
-from eosflow.results.archive import (
+from eosflow.results.evidence import (
     DICE_EXAMPLES,
     MANIFEST,
     OWN_TABLES,
     TABLES,
-    copy,
     read_frame,
     refuse_others,
     verified,
     write_tables,
 )
 from eosflow.storage.errors import UserError
+from eosflow.storage.files import replacing
 from eosflow.storage.paths import inside
 from eosflow.studies import STUDIES
 
@@ -42,7 +43,10 @@ def redraw(folder: Path | str, output: Path | str) -> None:
     """
     folder, output = Path(folder), Path(output)
     kept = verified(folder)
-    decomposition, runs, parameters = _frames(folder)
+    decomposition, runs, parameters = (
+        read_frame(folder / f"{name}.parquet")
+        for name in ("decomposition", "runs", "dice-parameters")
+    )
     listed = figures.entries([*figures.EXPERIMENTS, *runs["experiment"]])
     drawn = {f"figures/{name}{end}" for name in listed for end in (".pdf", ".png")}
     made = {*OWN_TABLES, "report.html"}
@@ -52,7 +56,8 @@ def redraw(folder: Path | str, output: Path | str) -> None:
     for name in (*drawn, *TABLES, *VERDICTS.values()):
         (output / name).unlink(missing_ok=True)
     for name in (*frames, *kept.intersection(TABLES)):
-        copy(folder / name, output / name)
+        with replacing(output / name) as temporary:
+            shutil.copyfile(folder / name, temporary)
     for name in kept.intersection(VERDICTS):
         table = JUDGES[name].judge(pd.read_csv(folder / name))
         tables.write_csv(table, output / VERDICTS[name])
@@ -73,15 +78,6 @@ def redraw(folder: Path | str, output: Path | str) -> None:
             f"versions may be at work: compare the installed ones with those in {MANIFEST}, or "
             "make the kept tables anew with eosflow evidence keep."
         )
-
-
-def _frames(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The decomposition, the runs and the Dice parameters."""
-    decomposition, runs, parameters = (
-        read_frame(folder / f"{name}.parquet")
-        for name in ("decomposition", "runs", "dice-parameters")
-    )
-    return decomposition, runs, parameters
 
 
 def _draw(

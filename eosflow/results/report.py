@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from eosflow.networks.mlp import MLPSettings
-from eosflow.results import argument, claims, courses, explorer, origin, page, paper, verdicts
+from eosflow.results import argument, claims, explorer, origin, page, paper, run_summaries, verdicts
 from eosflow.results.figures import (
     EXPERIMENTS,
     EXTRAS,
@@ -78,10 +78,10 @@ def render(
         extras=[pictures[name] for name in EXTRAS if name in pictures and name != "power-law"],
         numbered=[pictures[name] for name in map(file_name, FIGURES) if name in pictures],
         others=[p for name, p in pictures.items() if name not in NAMES],
-        fewest=claims.FEWEST_RUNS,
+        fewest=claims.FEWEST_SEEDS,
         shown=argument.SHOWN,
         seen_in=_seen_in(pictures),
-        run_names=set(courses.run_names(runs)) if len(runs) else set(),
+        run_names=set(run_summaries.run_names(runs)) if len(runs) else set(),
     )
     write_text(output, text)
 

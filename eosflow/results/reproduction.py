@@ -1,7 +1,7 @@
 """docs/reproduction.md, whose every number comes from the kept evidence.
 
-`python -m eosflow.results.reproduction` writes the page from its template and the tables in
-docs/reproduction and docs/data, and draws its pictures.
+It is made of its template and of the tables in docs/reproduction and docs/data;
+`python -m eosflow.results.reproduction` draws its pictures.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from eosflow.analysis import style
-from eosflow.results import courses, figures, power_laws
+from eosflow.analysis.claims import CANNOT_TELL, CONTRADICTED, HOLDS, NOT_ENOUGH
+from eosflow.results import figures, power_laws, run_summaries
 from eosflow.results.claim_measures import RISE
 from eosflow.results.figures import title_of
 from eosflow.results.figures.index import PICTURE_DPI
-from eosflow.storage.files import replacing, write_text
+from eosflow.storage.files import replacing
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "reproduction.md"
 PICTURES = ("power-law", "figure01", "figure06", "figure07", "figure08")
-MARKS = {"holds": "✓", "contradicted": "✗", "cannot tell": "?"}
+MARKS = {HOLDS: "✓", CONTRADICTED: "✗", CANNOT_TELL: "?", NOT_ENOUGH: "?"}
 # How claims.csv writes what some runs say: their median, its interval, the worst or largest run.
 _JUDGED = re.compile(
     r"^(?P<name>[\w-]+) (?:N = (?P<n>\d+) )?(?:(?P<verdict>[a-z ]+), )?(?P<count>\d+) runs?: "
@@ -42,8 +43,8 @@ class Evidence:
         self.claims = pd.read_csv(folder / "claims.csv").fillna("").set_index("claim")
         self.runs = pd.read_parquet(folder / "runs.parquet")
         frame = pd.read_parquet(folder / "decomposition.parquet")
-        self.peaks = courses.alignment_peaks(frame)
-        self.seen = courses.paper_times(frame)
+        self.peaks = run_summaries.alignment_peaks(frame)
+        self.seen = run_summaries.paper_times(frame)
 
     def size(self, experiment: str, n: int) -> dict[str, Any]:
         """The row of alignment.csv."""
@@ -57,13 +58,13 @@ class Evidence:
 
     def rising(self, experiment: str, n: int) -> tuple[int, int, str]:
         """Runs whose λ₁(𝓗) rises by 10 % and more, all runs, and how far it rises."""
-        grown = courses.largest_growth(self.seen[self.seen["experiment"] == experiment])
+        grown = run_summaries.largest_growth(self.seen[self.seen["experiment"] == experiment])
         rises = grown.loc[grown["n"] == n, "sharpness_hessian"]
         return int((rises > RISE).sum()), len(rises), _span(rises)
 
     def norm_share(self, experiment: str, n: int) -> str:
         """The share of E‖M‖² in the rise of λ₁(G), over the runs in which it rises."""
-        grown = courses.growth(
+        grown = run_summaries.growth(
             self.seen[self.seen["experiment"] == experiment], "sharpness_gauss_newton"
         )
         rising = grown[(grown["n"] == n) & (grown["sharpness_gauss_newton"] > RISE)]
@@ -155,7 +156,7 @@ def choices() -> pd.DataFrame:
     """Peak A_1 of the runs of config/choices.yaml: one row per choice."""
     frame = pd.read_csv(DOCS / "data" / "choices.csv")
     keys = ["experiment", "n", "init_seed", "subset_seed"]
-    later = frame[frame["flow_time"] >= courses.START_TIME]
+    later = frame[frame["flow_time"] >= run_summaries.START_TIME]
     runs = later.groupby(keys)
     peak = np.log(runs["alignment_product"].max())
     rise = runs["sharpness_hessian"].max() / runs["sharpness_hessian"].first()
@@ -187,7 +188,7 @@ def beginnings() -> pd.DataFrame:
 
 def schemes_apart(euler: Evidence, flow: Evidence, experiment: str) -> tuple[int, float]:
     """Of the runs that both schemes made: how many, and the largest difference of their peaks."""
-    both = euler.peaks.merge(flow.peaks, on=courses.IDENTITY, suffixes=("", "_flow"))
+    both = euler.peaks.merge(flow.peaks, on=run_summaries.IDENTITY, suffixes=("", "_flow"))
     both = both[both["experiment"] == experiment]
     return len(both), float((both["alignment_flow"] / both["alignment"] - 1).abs().max())
 
@@ -236,9 +237,9 @@ def between_snapshots() -> list[str]:
     every = pd.read_parquet(folder / "trajectories.parquet")
     seen = pd.read_parquet(folder / "decomposition.parquet").query("iteration >= 10")
     misses = []
-    for _, snapshots in seen.groupby(courses.IDENTITY):
+    for _, snapshots in seen.groupby(run_summaries.IDENTITY):
         known = snapshots.sort_values("iteration")
-        own = every.merge(snapshots[courses.IDENTITY].drop_duplicates())
+        own = every.merge(snapshots[run_summaries.IDENTITY].drop_duplicates())
         own = own[own["iteration"].between(10, known["iteration"].max())]
         line = np.interp(own["iteration"], known["iteration"], np.log(known["sharpness_hessian"]))
         apart = (own["eigenvalue_1"] / np.exp(line) - 1).abs()
@@ -258,5 +259,4 @@ def draw_pictures() -> None:
 
 
 if __name__ == "__main__":
-    write_text(PAGE, page())
     draw_pictures()

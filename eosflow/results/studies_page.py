@@ -28,7 +28,7 @@ def render(
     Raises: UserError where one of these files is missing or damaged.
     """
     study_of = {home: study for study in studies for home in runs.get(study, {}).values()}
-    _, frame = collect(study_of, place=None)
+    _, frame = collect(study_of, measurement=None)
     frame["study"] = list(study_of.values())
     listed = {name: each for name, each in entries([], studies).items() if isinstance(each, Study)}
     pictures = {name: page.picture(results, name, each, frame) for name, each in listed.items()}

@@ -10,7 +10,7 @@ import pandas as pd
 
 from eosflow.datasets import DATASETS
 from eosflow.objectives import CRITERIA
-from eosflow.results import courses, paper, power_laws
+from eosflow.results import paper, power_laws, run_summaries
 from eosflow.storage.files import replacing, write_text
 
 # Training losses at which runs of all sizes are compared.
@@ -77,10 +77,10 @@ def alignment(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     `at_loss_X` (mean A_1 at the losses X) and `exponent_at_X`; where there are other experiments
     than the paper's, also `experiment`.
     """
-    finished = courses.finished(decomposition, runs)
-    peaks = courses.alignment_peaks(finished)
-    last = finished.groupby(courses.IDENTITY)["iteration"].max().rename("last").reset_index()
-    peaks = peaks.merge(last, on=courses.IDENTITY)
+    finished = run_summaries.finished(decomposition, runs)
+    peaks = run_summaries.alignment_peaks(finished)
+    last = finished.groupby(run_summaries.IDENTITY)["iteration"].max().rename("last").reset_index()
+    peaks = peaks.merge(last, on=run_summaries.IDENTITY)
     peaks["at_end"] = peaks["iteration"] == peaks["last"]
     keys = ["experiment", "dataset", "criterion", "n"]
     groups = peaks.groupby(keys, sort=False)
@@ -92,7 +92,7 @@ def alignment(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         peaks_at_end=("at_end", "sum"),
     ).reset_index()
     for loss in EQUAL_LOSSES:
-        found = courses.alignment_at_loss(finished, loss).groupby(keys)["alignment"]
+        found = run_summaries.alignment_at_loss(finished, loss).groupby(keys)["alignment"]
         means = found.agg(_geometric_mean).rename(f"at_loss_{loss:g}").reset_index()
         table = table.merge(means, on=keys, how="left")
     table = _paper_first(table)
@@ -123,11 +123,10 @@ def _exponents(table: pd.DataFrame, name: str) -> pd.Series:
 
 def _paper_first(table: pd.DataFrame) -> pd.DataFrame:
     """Rows by experiment, the paper's first and in its order, then by N."""
-    names = dict.fromkeys([*power_laws.OF_EXPERIMENT, *table["experiment"]])
-    order = {name: place for place, name in enumerate(names)}
+    names = list(dict.fromkeys([*power_laws.OF_EXPERIMENT, *table["experiment"]]))
     return table.sort_values(
         ["experiment", "n"],
-        key=lambda column: column.map(order) if column.name == "experiment" else column,
+        key=lambda column: column.map(names.index) if column.name == "experiment" else column,
         ignore_index=True,
     )
 

@@ -10,14 +10,21 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup, escape
 
-from eosflow.analysis.claims import AS_EXPECTED, CONTRADICTED, HOLDS, UNEXPECTED, VERDICTS
-from eosflow.results.judging import NOT_JUDGED, Kind
-from eosflow.results.paper_claims import CLAIMS
+from eosflow.analysis.claims import (
+    AS_EXPECTED,
+    CONTRADICTED,
+    HOLDS,
+    NOT_JUDGED,
+    UNEXPECTED,
+    VERDICTS,
+    Kind,
+)
+from eosflow.results.paper import CLAIMS
 
 MARKS = {HOLDS: "✓", AS_EXPECTED: "✓", CONTRADICTED: "✗", UNEXPECTED: "✗", NOT_JUDGED: "–"}
 LOOKS = {"✓": "holds", "✗": "contradicted", "–": "unjudged", "?": "open"}
 # The run that a claim's number is of.
-_LARGEST = {claim.name for claim in CLAIMS if claim.kind in (Kind.SOME, Kind.SEEN)}
+_LARGEST = {name for name, claim in CLAIMS.items() if claim.kind in (Kind.SOME, Kind.SEEN)}
 # `A_1` and `H_ℓ^½`, but neither the names of files nor those of experiments.
 _SCRIPT = re.compile(r"(?<=[\w\]])([_^])(\w+|½)(?![\w/])")
 _SIZE = re.compile(r"^(N = \d+) ")

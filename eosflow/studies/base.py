@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from eosflow.analysis.claims import Claim
     from eosflow.studies.runs import StudyRun
+
+ROOM = Path(__file__).parent
 
 # Methods by the names that they have in the tables of several studies.
 FLOW, DESCENT = "gradient flow", "gradient descent"
@@ -28,13 +31,16 @@ class Study:
     `rows()` computes its rows from fixed problems, or `table.py`, whose `table(runs)` makes it
     of trained runs, those of the experiments that name the study. It may hold `claims.py`, whose
     `judge(frame)` gives the verdicts on what its sources say, and `figure.py`, whose
-    `draw(frame, title)` draws it. Neither of these two imports torch. Raise `version` when the
-    table's numbers or columns, or the figure, change: this study alone is then made again.
+    `draw(frame, title)` draws it. Neither of these two imports torch. What the folder lacks is that
+    of the folder `like`; `options` are for `rows`. Raise `version` when the table's numbers or
+    columns, or the figure, change: this study alone is then made again.
     """
 
     package: str
     version: int
     measurements: tuple[str, ...] = ()  # that its runs must have
+    like: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     experiment: ClassVar[None] = None  # its figure is of no experiment
 
     @property
@@ -45,17 +51,17 @@ class Study:
     @property
     def of_runs(self) -> bool:
         """Whether it is made of trained and measured runs."""
-        return self._has("table.py")
+        return bool(self._home("table"))
 
     @property
     def judged(self) -> bool:
         """Whether there are verdicts on what its sources say."""
-        return self._has("claims.py")
+        return bool(self._home("claims"))
 
     @property
     def drawn(self) -> bool:
         """Whether it has a figure, which has its name."""
-        return self._has("figure.py")
+        return bool(self._home("figure"))
 
     @property
     def data(self) -> str:
@@ -75,10 +81,14 @@ class Study:
     @functools.cached_property
     def words(self) -> dict[str, Any]:
         """Its title, caption, text and columns, of `words.yaml`."""
-        import yaml
+        return _words(self.package.rsplit(".", 1)[-1])
 
-        content: dict[str, Any] = yaml.safe_load((self._folder / "words.yaml").read_text("utf-8"))
-        return content
+    @functools.cached_property
+    def statements(self) -> dict[str, Claim]:
+        """What is said of it, by name, of `words.yaml`."""
+        from eosflow.analysis import claims
+
+        return claims.read(_words(self._home("claims"))["claims"])
 
     @property
     def title(self) -> str:
@@ -92,7 +102,7 @@ class Study:
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of its table, computed; of a study with a fixed problem."""
-        rows: list[dict[str, Any]] = self._module("rows").rows()
+        rows: list[dict[str, Any]] = self._module("rows").rows(**self.options)
         return rows
 
     def table(self, runs: Sequence[StudyRun]) -> pd.DataFrame:
@@ -112,12 +122,18 @@ class Study:
         figure: Figure = self._module("figure").draw(pd.read_csv(table), self.title)
         return figure
 
-    @property
-    def _folder(self) -> Path:
-        return Path(__file__).parent / self.package.rsplit(".", 1)[-1]
-
-    def _has(self, module: str) -> bool:
-        return (self._folder / module).is_file()
+    def _home(self, module: str) -> str:
+        """The folder that has a module for it; empty if none does."""
+        own = self.package.rsplit(".", 1)[-1]
+        homes = (name for name in (own, self.like) if (ROOM / name / f"{module}.py").is_file())
+        return next(homes, "")
 
     def _module(self, name: str) -> Any:
-        return importlib.import_module(f"{self.package}.{name}")
+        return importlib.import_module(f"eosflow.studies.{self._home(name)}.{name}")
+
+
+def _words(folder: str) -> dict[str, Any]:
+    import yaml
+
+    content: dict[str, Any] = yaml.safe_load((ROOM / folder / "words.yaml").read_text("utf-8"))
+    return content

@@ -1,9 +1,9 @@
-"""What several studies share: a problem without a data set, courses, λ₁, dense matrices."""
+"""What several studies share: problems, the course of an optimizer, λ₁, dense matrices."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -15,6 +15,7 @@ from eosflow.datasets.dice import Dice
 from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import write_subset
 from eosflow.measurements.gradient_alignment import GradientAlignment
+from eosflow.measurements.top_eigenvalues import TopEigenvalues
 from eosflow.networks.mlp import MLPSettings
 from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.base import Evaluation, Matrix, Objective
@@ -45,6 +46,8 @@ DICE = RunSpec(
 SEEDS = tuple(range(10, 20))
 FULL = FullBatch()
 MAX_PRODUCTS = 300  # block products of one search
+# Two at once: a search for one alone, to a residual of 0.01, once ended at the second.
+SHARPNESS = TopEigenvalues(k=2, tolerance=1e-3)
 
 
 def cheb() -> Objective:
@@ -108,21 +111,36 @@ class Tracker:
         return pairs
 
 
-def at_iterations(
+def initial(objective: Objective, seed: int) -> Tensor:
+    """θ (P,) of an initialisation."""
+    return objective.network.initialize(seed).to(objective.inputs)
+
+
+def course(
     objective: Objective,
     optimizer: Optimizer,
     start: Tensor,
-    iterations: Iterable[int],
+    marks: Iterable[int | StopCriteria],
     batches: Batches = FULL,
     seed: int = 0,
-) -> Iterator[Tensor]:
-    """θ (P,) at each of the iterations, in rising order; ends early if the course diverges."""
-    train_state = begin(objective, optimizer, batches, start, seed)
-    for iteration in iterations:
-        until = StopCriteria(iterations=iteration)
-        if follow(objective, optimizer, batches, train_state, until, lambda *_: None) == "diverged":
+    observe: Callable[[TrainState, Iteration], None] = lambda *_: None,
+) -> Iterator[TrainState]:
+    """The same state at each mark, iterations or ends in rising order; ends if it diverges."""
+    state = begin(objective, optimizer, batches, start, seed)
+    for mark in marks:
+        until = mark if isinstance(mark, StopCriteria) else StopCriteria(iterations=mark)
+        if follow(objective, optimizer, batches, state, until, observe) == "diverged":
             return
-        yield train_state.theta
+        yield state
+
+
+def sharpness(objective: Objective, theta: Tensor, number: int, seed: int) -> dict[str, float]:
+    """λ₁(𝓗) at θ (P,), with the relative residual of its search, as `sharpness` and `residual`.
+
+    `number`, that of the evaluation, and `seed` set where the search begins.
+    """
+    found = SHARPNESS.measure(objective, theta, number, seed)
+    return {"sharpness": found["eigenvalue_1"], "residual": found["residual_1"]}
 
 
 def dense(evaluation: Evaluation, matrix: Matrix) -> Tensor:
@@ -131,40 +149,53 @@ def dense(evaluation: Evaluation, matrix: Matrix) -> Tensor:
     return (whole + whole.T) / 2
 
 
-def looks(
+def of_matrix(matrix: Tensor) -> Operator:
+    """Products with a matrix (P, P)."""
+    return lambda block, out: out.copy_(matrix @ block)
+
+
+def preconditioned(evaluation: Evaluation, divisor: Tensor) -> Operator:
+    """P^(−½)𝓗P^(−½), P = diag(p), p (P,) > 0: symmetric, with the eigenvalues of P⁻¹𝓗."""
+    scale = divisor.rsqrt()[:, None]
+
+    def apply(block: Tensor, out: Tensor) -> Tensor:
+        return evaluation.hessian((scale * block).T.contiguous().T, out).mul_(scale)
+
+    return apply
+
+
+def evaluations(
     objective: Objective,
     optimizer: Optimizer,
-    batches: Batches,
     start: Tensor,
-    seed: int,
     iterations: range,
     k: int,
-) -> Iterator[dict[str, Any]]:
-    """The course of an optimizer at each of the iterations; ends early if it diverges.
+    batches: Batches = FULL,
+    seed: int = 0,
+) -> Iterator[tuple[Tensor, dict[str, Any]]]:
+    """θ and what is evaluated there, at each of the iterations; ends early if it diverges.
 
     `mean_loss` is the mean of the loss of all examples over the steps since the evaluation before.
     """
     measurement = GradientAlignment(k=k, batches=1)
-    train_state = begin(objective, optimizer, batches, start, seed)
     losses: list[float] = []
 
     def note(_: TrainState, current: Iteration) -> None:
         if current.step is not None and current.whole:
             losses.append(current.evaluation.loss)
 
-    for iteration in iterations:
+    for state in course(objective, optimizer, start, iterations, batches, seed, note):
+        loss = objective.evaluate(state.theta).loss
+        found = measurement.measure(objective, state.theta, state.iteration, seed)
+        yield (
+            state.theta,
+            {
+                "iteration": state.iteration,
+                "loss": loss,
+                "mean_loss": fmean(losses or [loss]),
+                "sharpness": found["eigenvalue_1"],
+                "gradient_share": found["gradient_share"],
+                "residual": max(found[f"residual_{m}"] for m in range(1, k + 1)),
+            },
+        )
         losses.clear()
-        until = StopCriteria(iterations=iteration)
-        if follow(objective, optimizer, batches, train_state, until, note) == "diverged":
-            return
-        evaluation = objective.evaluate(train_state.theta)
-        found = measurement.measure(objective, train_state.theta, iteration, seed)
-        yield {
-            "theta": train_state.theta,
-            "iteration": iteration,
-            "loss": evaluation.loss,
-            "mean_loss": fmean(losses or [evaluation.loss]),
-            "sharpness": found["eigenvalue_1"],
-            "gradient_share": found["gradient_share"],
-            "residual": max(found[f"residual_{m}"] for m in range(1, k + 1)),
-        }

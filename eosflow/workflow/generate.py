@@ -17,7 +17,7 @@ from eosflow.optimizers.batches import BATCHES
 from eosflow.optimizers.flow import ExponentialEuler
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.wraps import WRAPS
-from eosflow.results import columns
+from eosflow.results import columns, reproduction
 from eosflow.results.figures import index
 from eosflow.runs.names import index_key
 from eosflow.runs.snapshots import SNAPSHOTS, EveryIterations
@@ -32,6 +32,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/columns.md": columns.page,
     "docs/configuration.md": reference.page,
     "docs/figures.md": index.page,
+    "docs/reproduction.md": reproduction.page,
     "docs/studies.md": studies.page,
 }
 

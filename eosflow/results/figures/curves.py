@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from eosflow.analysis import style
-from eosflow.results import courses
-from eosflow.results.courses import IDENTITY, transient
+from eosflow.results import run_summaries
+from eosflow.results.run_summaries import IDENTITY, transient
 
 AXES_OF_TIME = {
     "iteration": "iteration",
@@ -64,20 +64,20 @@ def overlap(frame: pd.DataFrame, title: str, against: str) -> Figure:
 
 def layers_three(frame: pd.DataFrame, title: str, against: str) -> Figure:
     """E‖M_l‖² (E7) for the first, a middle and the last hidden layer: l = 1, 3, 5 of 6."""
-    last = courses.layer_count(frame) - 1
+    last = run_summaries.layer_count(frame) - 1
     shown = sorted({1, (last + 1) // 2, last} - {0})
     return _grid(frame, title, against, _layer_panels(frame, shown), columns=3, shared=True)
 
 
 def layers(frame: pd.DataFrame, title: str, against: str) -> Figure:
     """E‖M_l‖² (E7) of every layer."""
-    shown = range(1, courses.layer_count(frame) + 1)
+    shown = range(1, run_summaries.layer_count(frame) + 1)
     return _grid(frame, title, against, _layer_panels(frame, shown), columns=3, shared=True)
 
 
 def factors(frame: pd.DataFrame, title: str, against: str) -> Figure:
     """The five factors of E‖M_1‖² and their product (E12), all over the same number of decades."""
-    values = courses.factors(frame)
+    values = run_summaries.factors(frame)
     titles = {
         "activation_ratio": r"activation ratio $\rho_1$",
         "activation_norm2": r"inputs, $\mathrm{E}[1+\Vert a_0\Vert^2]$",
@@ -85,14 +85,14 @@ def factors(frame: pd.DataFrame, title: str, against: str) -> Figure:
         "jacobian_product": r"Jacobians, $\prod\,\mathrm{E}\,\Vert D_j\Vert^2$",
         "alignment": r"alignment $A_1$",
     }
-    panels = [Panel(titles[name], values[name]) for name in courses.FACTORS]
+    panels = [Panel(titles[name], values[name]) for name in run_summaries.FACTORS]
     panels.append(Panel(r"product: $\mathrm{E}\,\Vert M_1\Vert^2$", frame["layer_norm2_1"]))
     return _grid(frame, title, against, panels, columns=3, shared=False)
 
 
 def activation_ratios(frame: pd.DataFrame, title: str, against: str) -> Figure:
     """ρ_l of every layer and the activation growth γ_l (E11)."""
-    depth = courses.layer_count(frame)
+    depth = run_summaries.layer_count(frame)
     panels = [
         Panel(rf"activation ratio $\rho_{{{layer}}}$", frame[f"activation_ratio_{layer}"])
         for layer in range(1, depth + 1)
@@ -108,7 +108,7 @@ def alignment(frame: pd.DataFrame, title: str, against: str) -> Figure:
     """The alignment ratio α_l (E10) of every pair of layers."""
     panels = [
         Panel(rf"alignment ratio $\alpha_{{{layer}}}$", frame[f"alignment_{layer}"])
-        for layer in range(1, courses.layer_count(frame))
+        for layer in range(1, run_summaries.layer_count(frame))
     ]
     return _grid(frame, title, against, panels, columns=3, shared=True)
 
@@ -117,7 +117,7 @@ def jacobian_norms(frame: pd.DataFrame, title: str, against: str) -> Figure:
     """E‖D_l‖² of every layerwise Jacobian."""
     panels = [
         Panel(rf"$\mathrm{{E}}\,\Vert D_{{{layer}}}\Vert^2$", frame[f"jacobian_norm2_{layer}"])
-        for layer in range(1, courses.layer_count(frame))
+        for layer in range(1, run_summaries.layer_count(frame))
     ]
     return _grid(frame, title, against, panels, columns=3, shared=True)
 
@@ -125,8 +125,11 @@ def jacobian_norms(frame: pd.DataFrame, title: str, against: str) -> Figure:
 def cumulative_alignment(frame: pd.DataFrame, title: str, against: str) -> Figure:
     """A_l = Π_{j≥l} α_j (E10) from every layer to the output."""
     panels = [
-        Panel(rf"cumulative alignment $A_{{{layer}}}$", courses.cumulative_alignment(frame, layer))
-        for layer in range(1, courses.layer_count(frame))
+        Panel(
+            rf"cumulative alignment $A_{{{layer}}}$",
+            run_summaries.cumulative_alignment(frame, layer),
+        )
+        for layer in range(1, run_summaries.layer_count(frame))
     ]
     return _grid(frame, title, against, panels, columns=3, shared=True)
 

@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from eosflow.analysis import style
-from eosflow.results.courses import IDENTITY, transient
 from eosflow.results.figures import KINDS, Entry, entry_of, title_of
 from eosflow.results.figures.curves import AXES_OF_TIME
+from eosflow.results.run_summaries import IDENTITY, transient
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import replacing
 from eosflow.studies import Study

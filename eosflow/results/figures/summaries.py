@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from eosflow.analysis import style
-from eosflow.results import courses, power_laws
+from eosflow.results import power_laws, run_summaries
 from eosflow.results.figures import EXPERIMENTS, title_of
 
 QUANTITIES = {
@@ -32,8 +32,8 @@ QUANTITIES = {
 
 def power_law(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Figure:
     """Peak A_1 of each finished run against N, the fit (E14) and the paper's, each with a band."""
-    finished = courses.finished(decomposition, runs)
-    peaks = courses.alignment_peaks(finished)
+    finished = run_summaries.finished(decomposition, runs)
+    peaks = run_summaries.alignment_peaks(finished)
 
     def panel(axes: Axes, rows: pd.DataFrame) -> None:
         looks = {"s": 12, "alpha": 0.6, "linewidth": 0, "color": style.FIRST}
@@ -93,8 +93,8 @@ def _with_interval(name: str, value: float, low: float, high: float) -> str:
 
 def stable_step(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Figure:
     """2 / max λ₁(𝓗) and 2 / s_cf (E13) of each finished run against N."""
-    finished = courses.finished(decomposition, runs)
-    steps = courses.stable_steps(finished).dropna(subset="stable_step")
+    finished = run_summaries.finished(decomposition, runs)
+    steps = run_summaries.stable_steps(finished).dropna(subset="stable_step")
 
     def panel(axes: Axes, rows: pd.DataFrame) -> None:
         both = rows.melt(
@@ -123,8 +123,8 @@ def stable_step(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> 
 
 def growth(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Figure:
     """How E‖M_1‖² and its five factors changed up to the peak of E‖M_1‖²: bars by N."""
-    finished = courses.finished(decomposition, runs)
-    grown = courses.growth(finished).dropna(subset=list(QUANTITIES))
+    finished = run_summaries.finished(decomposition, runs)
+    grown = run_summaries.growth(finished).dropna(subset=list(QUANTITIES))
 
     def panel(axes: Axes, rows: pd.DataFrame) -> None:
         if (rows[list(QUANTITIES)] == 1).all(axis=None):
@@ -165,7 +165,7 @@ def _by_experiment(
 
     `rows` has one row per run that has the numbers; a panel without any says so.
     """
-    present = set(courses.after_transient(finished)["experiment"])
+    present = set(run_summaries.after_transient(finished)["experiment"])
     names = [name for name in EXPERIMENTS if name in present]
     names += sorted(present - set(names))
     if not names:

@@ -1,45 +1,45 @@
-"""What is said of central flows, with the verdicts on it."""
+"""What is said of central flows, measured on each seed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 
-from eosflow.analysis.claims import Claim, table
+from eosflow.analysis.claims import table, verdicts
 from eosflow.studies.base import CENTRAL, DESCENT, FLOW, SHAKEN
+from eosflow.studies.central_flow import STUDY
 
-COHEN = "Cohen et al. 2024, arXiv:2410.24206, section 3"
-
-
-def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """One verdict per claim, problem, learning rate and way to descend, at the edge.
-
-    The looks are those of the second half of the time from where the central flow comes to the
-    edge, seed by seed. A seed that does not come there has nothing to say.
-
-    Returns: the columns of `eosflow.analysis.claims`.
-    """
-    rows = []
-    for (problem, rate), runs in frame.groupby(["problem", "learning_rate"], sort=False):
-        end = runs["flow_time"].max()
-        seeds = [seed for _, run in runs.groupby("seed") if (seed := _at_edge(run, end))]
-        for descent, words in WAYS.items():
-            if (runs["method"] == descent).any():
-                settings = f"{problem}, η = {rate:g}{words}, second half from the edge to {end:g}"
-                for claim, measure in CLAIMS.items():
-                    rows.append(claim.judged((measure(s, descent) for s in seeds), settings))
-    return table(rows)
-
-
-Methods = dict[str, pd.DataFrame]
+# The runs of a seed by method, and the way to descend that they are compared with.
+Compared = tuple[dict[str, pd.DataFrame], str]
 # How descent is followed, in words, and the column that has the distance from it.
 WAYS = {DESCENT: "", SHAKEN: " with noise"}
 DISTANCES = {DESCENT: "distance", SHAKEN: "distance_with_noise"}
 
 
-def _at_edge(seed: pd.DataFrame, end: float) -> Methods | None:
-    """The looks that count, by method; None if the central flow does not come to the edge."""
+def judge(frame: pd.DataFrame) -> pd.DataFrame:
+    """One verdict per claim, problem, learning rate and way to descend, at the edge.
+
+    The evaluations are those of the second half of the time from where the central flow comes to
+    the edge, seed by seed. A seed that does not come there has nothing to say.
+
+    Returns: the columns of `eosflow.analysis.claims`.
+    """
+    return table(verdicts(STUDY.statements, MEASURES, _groups(frame)))
+
+
+def _groups(frame: pd.DataFrame) -> Iterator[tuple[str, list[Compared]]]:
+    for (problem, _), runs in frame.groupby(["problem", "learning_rate"], sort=False):
+        rate, end = runs["learning_rate"].iloc[0], runs["flow_time"].max()
+        seeds = [seed for _, run in runs.groupby("seed") if (seed := _at_edge(run, end))]
+        for descent, words in WAYS.items():
+            if (runs["method"] == descent).any():
+                settings = f"{problem}, η = {rate:g}{words}, second half from the edge to {end:g}"
+                yield settings, [(seed, descent) for seed in seeds]
+
+
+def _at_edge(seed: pd.DataFrame, end: float) -> dict[str, pd.DataFrame] | None:
+    """The evaluations that count, by method; None if the central flow does not reach the edge."""
     held = (seed["method"] == CENTRAL) & (seed["rank"] > 0)
     if not held.any():
         return None
@@ -48,37 +48,20 @@ def _at_edge(seed: pd.DataFrame, end: float) -> Methods | None:
     return {str(method): run for method, run in late.groupby("method")}
 
 
-def _distance(seed: Methods, descent: str) -> float:
+def _distance(compared: Compared) -> float:
+    seed, descent = compared
     column = DISTANCES[descent]
     return float(seed[CENTRAL][column].median() / seed[FLOW][column].median())
 
 
-def _ratio(name: str) -> Callable[[Methods, str], float]:
-    return lambda seed, descent: float(seed[CENTRAL][name].mean() / seed[descent][name].mean())
+def _ratio(name: str) -> Callable[[Compared], float]:
+    return lambda compared: float(
+        compared[0][CENTRAL][name].mean() / compared[0][compared[1]][name].mean()
+    )
 
 
-CLAIMS: dict[Claim, Callable[[Methods, str], float]] = {
-    Claim(
-        "central-flow-is-nearer",
-        "Descent follows its central flow: that is ten times nearer than the flow.",
-        "median distance from the mean place of descent over 21 steps, over that of the flow",
-        within=(0.0, 0.1),
-    ): _distance,
-    Claim(
-        "variance-is-predicted",
-        "The central flow predicts the variance of the oscillation along the direction in which "
-        "it is largest, within 20 %.",
-        "mean of the predicted over that of the observed",
-        COHEN,
-        "in figures",
-        within=(0.8, 1.2),
-    ): _ratio("variance"),
-    Claim(
-        "loss-is-predicted",
-        "It predicts the mean loss of descent, within 5 %.",
-        "mean of the predicted over that of the observed",
-        COHEN,
-        "in figures",
-        within=(0.95, 1.05),
-    ): _ratio("mean_loss"),
+MEASURES: dict[str, Callable[[Compared], float]] = {
+    "central-flow-is-nearer": _distance,
+    "variance-is-predicted": _ratio("variance"),
+    "loss-is-predicted": _ratio("mean_loss"),
 }

@@ -27,8 +27,7 @@ from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.spectra.eigenpairs import EigenPairs
 from eosflow.spectra.randomness import generator
 from eosflow.studies.base import CENTRAL, DESCENT, FLOW, SHAKEN
-from eosflow.studies.optimizer_edges.rows import preconditioned
-from eosflow.studies.testbeds import DICE, SEEDS, Tracker, cheb, dice
+from eosflow.studies.testbeds import DICE, SEEDS, Tracker, cheb, dice, preconditioned
 
 log = logging.getLogger(__name__)
 

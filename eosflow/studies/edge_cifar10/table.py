@@ -31,7 +31,7 @@ def _rows(run: StudyRun) -> pd.DataFrame:
     course = pd.concat([course, pd.DataFrame([end], dtype=float)], ignore_index=True)
     raised = (course["loss"].diff() > 0).cumsum()
     # The snapshot that a run leaves where it diverged is of the last row.
-    place = np.minimum(seen["iteration"].to_numpy(dtype=int), len(course) - 1)
+    row = np.minimum(seen["iteration"].to_numpy(dtype=int), len(course) - 1)
     settings = run.settings
     descent = settings["learning_rate"] is not None
     rows = pd.DataFrame(
@@ -42,10 +42,10 @@ def _rows(run: StudyRun) -> pd.DataFrame:
             "learning_rate": settings["learning_rate"],
             "iteration": seen["iteration"],
             "flow_time": seen["flow_time"],
-            "loss": course["loss"].to_numpy()[place],
+            "loss": course["loss"].to_numpy()[row],
             "sharpness": seen["eigenvalue_1"],
             "residual": seen["residual_1"],
-            "rises": raised.to_numpy()[place],
+            "rises": raised.to_numpy()[row],
             "stopped": run.stopped,
         }
     )

@@ -1,132 +1,82 @@
-"""What is said of gradient descent where the flow sharpens, and the verdicts on it."""
+"""What is said of gradient descent where the flow sharpens, measured on each seed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from math import nan
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from eosflow.analysis.claims import Claim, table
+from eosflow.analysis.claims import first_true, table, verdicts
 from eosflow.studies.base import FLOW
+from eosflow.studies.edge_of_stability import STUDY
 
-FIGURE = "Cohen et al. 2021, arXiv:2103.00065, Figure 4 (c)"
+
+class Seed(NamedTuple):
+    """From one start: the flow, and gradient descent before it is at the edge and from there on.
+
+    Descent is at the edge from the first evaluation on at which λ₁(𝓗) ≥ 2/η; if that never comes,
+    both parts of it are empty.
+    """
+
+    flow: pd.DataFrame
+    before: pd.DataFrame
+    after: pd.DataFrame
+    rate: float
 
 
 def judge(frame: pd.DataFrame) -> pd.DataFrame:
     """One verdict per claim, problem and learning rate.
 
-    A run is at the edge from the first evaluation at which λ₁(𝓗) ≥ 2/η; claims on the time before
-    or after leave out the seeds in which that never comes. Without a distance from the flow in the
-    table there is no verdict on it.
+    Claims on the time before or after the edge leave out the seeds in which it never comes. Without
+    a distance from the flow in the table there is no verdict on it.
 
     Returns: the columns of `eosflow.analysis.claims`.
     """
-    rows = []
-    for (problem, found), descent in frame.groupby(["problem", "learning_rate"], sort=False):
-        rate = float(str(found))
-        flow = frame[(frame["problem"] == problem) & (frame["method"] == FLOW)]
-        steps = descent["iteration"].max()
-        settings = f"{problem}, η = {rate:g}, {steps:,} steps, flow time {steps * rate:g}"
-        for claim, measure in CLAIMS.items():
-            if measure is _leaves and "distance" not in frame:
-                continue
-            values = [
-                measure(run, flow[flow["seed"] == seed], rate)
-                for seed, run in descent.groupby("seed")
-            ]
-            rows.append(claim.judged(values, settings))
-    return table(rows)
+    known = {n: m for n, m in MEASURES.items() if m is not _leaves or "distance" in frame}
+    return table(verdicts(STUDY.statements, known, _groups(frame)))
 
 
-Measure = Callable[[pd.DataFrame, pd.DataFrame, float], float | None]
+def _groups(frame: pd.DataFrame) -> Iterator[tuple[str, list[Seed]]]:
+    flows = dict(list(frame[frame["method"] == FLOW].groupby(["problem", "seed"])))
+    for (problem, _), descent in frame.groupby(["problem", "learning_rate"], sort=False):
+        rate, steps = descent["learning_rate"].iloc[0], descent["iteration"].max()
+        seeds = []
+        for seed, run in descent.groupby("seed"):
+            start = first_true(run["sharpness"] * rate >= 2)
+            before = run[:start] if start < len(run) else run[:0]
+            seeds.append(Seed(flows[problem, seed], before, run[start:], rate))
+        yield f"{problem}, η = {rate:g}, {steps:,} steps, flow time {steps * rate:g}", seeds
 
 
-def _crossing(run: pd.DataFrame, rate: float) -> int | None:
-    """The place of the first evaluation at the edge; None if there is none."""
-    at_edge = np.flatnonzero(run["sharpness"].to_numpy() * rate >= 2)
-    return int(at_edge[0]) if len(at_edge) else None
+def _since(seed: Seed, column: str) -> tuple[float, float]:
+    """A column at the first evaluation at the edge and at the end, if these are two."""
+    values = seed.after[column]
+    return (values.iloc[0], values.iloc[-1]) if len(values) > 1 else (nan, nan)
 
 
-def _flow_passes(run: pd.DataFrame, flow: pd.DataFrame, rate: float) -> float | None:
-    return float(flow["sharpness"].max() * rate / 2)
+def _leaves(seed: Seed) -> float:
+    largest = seed.before["distance"].replace(0, np.nan).max()
+    return float(seed.after["distance"].tail(1).mean() / largest)
 
 
-def _held(run: pd.DataFrame, flow: pd.DataFrame, rate: float) -> float | None:
-    first = _crossing(run, rate)
-    return None if first is None else float(run["sharpness"].iloc[first:].mean() * rate)
+def _rises(seed: Seed) -> float:
+    rises, steps = _since(seed, "rises"), _since(seed, "iteration")
+    return 100 * (rises[1] - rises[0]) / (steps[1] - steps[0])
 
 
-def _leaves(run: pd.DataFrame, flow: pd.DataFrame, rate: float) -> float | None:
-    first = _crossing(run, rate)
-    before = run["distance"].iloc[:first].max() if first else 0
-    return float(run["distance"].iloc[-1] / before) if before else None
+def _falls(seed: Seed) -> float:
+    first, last = _since(seed, "loss")
+    return last / first
 
 
-def _rises_before(run: pd.DataFrame, flow: pd.DataFrame, rate: float) -> float | None:
-    first = _crossing(run, rate)
-    return None if not first else float(run["rises"].iloc[first - 1])
-
-
-def _since(column: str, run: pd.DataFrame, rate: float) -> tuple[float, float] | None:
-    """A column at the crossing and at the end; None for a run that is not past it."""
-    first = _crossing(run, rate)
-    if first is None or first == len(run) - 1:
-        return None
-    return float(run[column].iloc[first]), float(run[column].iloc[-1])
-
-
-def _rises(run: pd.DataFrame, flow: pd.DataFrame, rate: float) -> float | None:
-    rises, steps = _since("rises", run, rate), _since("iteration", run, rate)
-    return None if not (rises and steps) else 100 * (rises[1] - rises[0]) / (steps[1] - steps[0])
-
-
-def _falls(run: pd.DataFrame, flow: pd.DataFrame, rate: float) -> float | None:
-    losses = _since("loss", run, rate)
-    return None if losses is None else losses[1] / losses[0]
-
-
-CLAIMS: dict[Claim, Measure] = {
-    Claim(
-        "flow-passes",
-        "The flow's sharpness passes 2/η.",
-        "its largest λ₁(𝓗) over 2/η",
-        above=1,
-    ): _flow_passes,
-    Claim(
-        "descent-is-held",
-        "Gradient descent is held there: the sharpness hovers just above 2/η.",
-        "mean of λ₁(𝓗)η from the first evaluation at the edge on",
-        "Cohen et al. 2021, arXiv:2103.00065, abstract",
-        "just above 2",
-        within=(1.85, 2.15),
-    ): _held,
-    Claim(
-        "leaves-after",
-        "It leaves the flow only after λ₁(𝓗) has crossed 2/η.",
-        "relative distance from the flow at the end over the largest before",
-        within=(5, np.inf),
-    ): _leaves,
-    Claim(
-        "loss-falls-before",
-        "Before that the loss never rises.",
-        "steps that raised it",
-        within=(0, 0),
-    ): _rises_before,
-    Claim(
-        "loss-not-monotone",
-        "From there on the loss rises in some steps.",
-        "steps that raised it per hundred steps since the crossing",
-        FIGURE,
-        "non-monotonically",
-        above=0,
-    ): _rises,
-    Claim(
-        "loss-falls-over-time",
-        "It falls over longer times.",
-        "loss at the end over that at the crossing",
-        FIGURE,
-        "continues to decrease",
-        below=1,
-    ): _falls,
+MEASURES: dict[str, Callable[[Seed], float]] = {
+    "flow-passes": lambda seed: float(seed.flow["sharpness"].max() * seed.rate / 2),
+    "descent-is-held": lambda seed: float(seed.after["sharpness"].mean() * seed.rate),
+    "leaves-after": _leaves,
+    "loss-falls-before": lambda seed: float(seed.before["rises"].tail(1).mean()),
+    "loss-not-monotone": _rises,
+    "loss-falls-over-time": _falls,
 }

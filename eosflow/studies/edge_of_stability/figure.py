@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from eosflow.analysis import seeds, style
 from eosflow.studies.base import FLOW
@@ -35,17 +34,13 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
         count = runs["seed"].nunique()
         beside[0].set_title(f"{problem}, {count} seed{'s' * (count > 1)}")
         beside[1].legend(fontsize=6, loc="lower left")  # learning rates differ by problem
-    handles = [
-        Line2D([], [], color=style.INK, lw=seeds.THICK, label=FLOW),
-        Line2D([], [], color=style.MUTED, lw=0.8, ls="--", label="2/η"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    edge = {"color": style.MUTED, "lw": 0.8, "ls": "--"}
+    style.legend(figure, {FLOW: {"color": style.INK, "lw": seeds.THICK}, "2/η": edge}, 2)
     return figure
 
 
 def _draw(axes: Axes, runs: pd.DataFrame, name: str) -> None:
-    axes.set_xlabel("flow time")
-    axes.set_ylabel(QUANTITIES[name])
+    axes.set(xlabel="flow time", ylabel=QUANTITIES[name])
     if name != "distance":  # its distance from itself is none
         seeds.lines(axes, runs[runs["method"] == FLOW], "flow_time", name, style.INK)
     shades = seeds.colors(runs["learning_rate"].dropna())

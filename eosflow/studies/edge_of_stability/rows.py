@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
-from eosflow.measurements.top_eigenvalues import TopEigenvalues
 from eosflow.objectives.base import Objective
 from eosflow.optimizers.base import Optimizer
-from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
+from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.studies.base import DESCENT, FLOW
-from eosflow.studies.testbeds import DICE, SEEDS, cheb, dice
+from eosflow.studies.testbeds import DICE, SEEDS, cheb, course, dice, initial, sharpness
 
 log = logging.getLogger(__name__)
-
-# Two at once: a search for one alone, to a residual of 0.01, once ended at the second.
-SHARPNESS = TopEigenvalues(k=2, tolerance=1e-3)
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ class Problem:
 
     @property
     def marks(self) -> range:
-        """The looks, by their number."""
+        """The evaluations, by their number."""
         return range(round(self.end / self.every) + 1)
 
     def methods(self) -> Iterator[tuple[str, float, Optimizer, list[StopCriteria]]]:
@@ -76,54 +71,37 @@ def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
 
     `sharpness` is λ₁(𝓗), `residual` the relative residual of its search; `rises` counts the steps
     so far that raised the loss; `distance` is that from the flow at the same flow time, relative to
-    how far the flow has gone from the start.
+    how far the flow has gone from the start. A method that diverges has no further rows.
     """
     rows: list[dict[str, Any]] = []
     for seed in problem.seeds:
-        start = objective.network.initialize(seed).to(objective.inputs)
+        start = initial(objective, seed)
         flow: list[Tensor] = []
         for method, rate, optimizer, marks in problem.methods():
-            for mark, seen in enumerate(_watched(objective, optimizer, marks, start, seed)):
-                theta = seen.pop("theta")
+            which = {"problem": problem.name, "seed": seed, "method": method}
+            losses: list[float] = []
+
+            def note(_: TrainState, now: Iteration, losses: list[float] = losses) -> None:
+                if now.step is not None:
+                    losses.append(now.evaluation.loss)
+
+            states = course(objective, optimizer, start, marks, seed=seed, observe=note)
+            for mark, state in enumerate(states):
+                theta, loss = state.theta, objective.evaluate(state.theta).loss
                 if method == FLOW:
                     flow.append(theta)
                 gone = (flow[mark] - start).norm().item()
-                apart = (theta - flow[mark]).norm().item()
-                which = {"problem": problem.name, "seed": seed, "method": method}
-                distance = apart / gone if gone else 0.0
-                place = {"learning_rate": rate, "flow_time": mark * problem.every}
-                rows.append({**which, **place, **seen, "distance": distance})
+                rows.append(
+                    {
+                        **which,
+                        "learning_rate": rate,
+                        "flow_time": mark * problem.every,
+                        "iteration": state.iteration,
+                        "loss": loss,
+                        **sharpness(objective, theta, mark, seed),
+                        "rises": int((np.diff([*losses, loss]) > 0).sum()),
+                        "distance": (theta - flow[mark]).norm().item() / gone if gone else 0.0,
+                    }
+                )
             log.info("%s, seed %d, %s %g: λ₁ %.4g", *which.values(), rate, rows[-1]["sharpness"])
     return rows
-
-
-def _watched(
-    objective: Objective, optimizer: Optimizer, marks: list[StopCriteria], start: Tensor, seed: int
-) -> Iterator[dict[str, Any]]:
-    """The course of an optimizer at each mark, the first of which is the start.
-
-    Ends early where it diverges.
-    """
-    batches = FullBatch()
-    train_state = begin(objective, optimizer, batches, start, seed)
-    losses: list[float] = []
-
-    def note(_: TrainState, current: Iteration) -> None:
-        if current.step is not None:
-            losses.append(current.evaluation.loss)
-
-    for mark, until in enumerate(marks):
-        if mark and follow(objective, optimizer, batches, train_state, until, note) == "diverged":
-            return
-        evaluation = objective.evaluate(train_state.theta)
-        loss = evaluation.loss
-        found = SHARPNESS.measure(objective, train_state.theta, mark, seed)
-        path = [*losses, loss]
-        yield {
-            "theta": train_state.theta,
-            "iteration": train_state.iteration,
-            "loss": loss,
-            "sharpness": found["eigenvalue_1"],
-            "residual": found["residual_1"],
-            "rises": sum(after > before for before, after in itertools.pairwise(path)),
-        }

@@ -28,8 +28,7 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
     figure, panels, _ = style.panels(6, 3, title, share_x=False)
     shades = seeds.colors(frame["learning_rate"])
     for axes, (name, label) in zip(panels, QUANTITIES.items(), strict=False):
-        axes.set_xlabel("flow time")
-        axes.set_ylabel(label)
+        axes.set(xlabel="flow time", ylabel=label)
         for rate, color in shades.items():
             runs = frame[frame["learning_rate"] == rate]
             seeds.lines(axes, runs, "flow_time", name, color, f"η = {rate:g}")
@@ -38,13 +37,12 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
     shares = outside.groupby([frame["seed"], frame["learning_rate"]]).mean()
     end = end.set_index(["seed", "learning_rate"]).assign(no_count=shares).reset_index()
     for axes, (name, label) in zip(panels[3:], AT_THE_END.items(), strict=True):
-        axes.set_xlabel("learning rate η")
-        axes.set_ylabel(label)
+        axes.set(xlabel="learning rate η", ylabel=label)
         for rate, color in shades.items():
             runs = end[end["learning_rate"] == rate]
             axes.plot(runs["learning_rate"], runs[name], "o", ms=3, mfc="none", color=color)
             axes.plot([rate], [runs[name].median()], "_", ms=14, mew=1.8, color=color)
     panels[-1].set_ylim(0, 1)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    named = panels[0].get_legend_handles_labels()
+    figure.legend(*named, loc="outside lower center", ncols=4)
     return figure

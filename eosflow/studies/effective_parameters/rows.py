@@ -13,7 +13,7 @@ from eosflow.objectives.base import Objective
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.spectra.density import saturated
 from eosflow.spectra.randomness import generator
-from eosflow.studies.testbeds import SEEDS, at_iterations, cheb, dense
+from eosflow.studies.testbeds import SEEDS, cheb, course, dense, initial
 
 log = logging.getLogger(__name__)
 
@@ -45,28 +45,27 @@ def study(
     """
     rows: list[dict[str, Any]] = []
     for seed in seeds:
-        start = objective.network.initialize(seed).to(objective.inputs)
+        start = initial(objective, seed)
         for rate in rates:
-            marks = range(round(end / every) + 1)
-            iterations = [round(mark * every / rate) for mark in marks]
-            course = at_iterations(
-                objective, GradientDescent(learning_rate=rate), start, iterations
-            )
-            for mark, theta in zip(marks, course, strict=False):
-                place = {"seed": seed, "learning_rate": rate, "flow_time": mark * every}
-                rows.append({**place, "iteration": iterations[mark], **_look(objective, theta)})
+            times = [mark * every for mark in range(round(end / every) + 1)]
+            descent = GradientDescent(learning_rate=rate)
+            states = course(objective, descent, start, [round(time / rate) for time in times])
+            for time, state in zip(times, states, strict=False):
+                which = {"seed": seed, "learning_rate": rate, "flow_time": time}
+                numbers = _evaluated(objective, state.theta)
+                rows.append({**which, "iteration": state.iteration, **numbers})
             log.info("seed %d, η %g: N_eff %.3g", seed, rate, rows[-1]["effective"])
     return rows
 
 
-def _look(objective: Objective, theta: Tensor) -> dict[str, float]:
+def _evaluated(objective: Objective, theta: Tensor) -> dict[str, float]:
     evaluation = objective.evaluate(theta)
     hessian = torch.linalg.eigvalsh(dense(evaluation, "hessian"))
     matrix = dense(evaluation, "gauss_newton")
     values = torch.linalg.eigvalsh(matrix)
     largest = values[-1].item()
     alpha, relative = MEASURE.alpha, MEASURE.relative_alpha * largest
-    found = {
+    numbers = {
         "loss": evaluation.loss,
         "sharpness": hessian[-1].item(),
         "sharpness_gauss_newton": largest,
@@ -75,11 +74,11 @@ def _look(objective: Objective, theta: Tensor) -> dict[str, float]:
         "effective_relative": saturated(values, relative).sum().item(),
         "of_hessian": (hessian / (hessian + alpha)).sum().item(),
     }
-    return found | _in_other_coordinates(matrix, alpha, found)
+    return numbers | _in_other_coordinates(matrix, alpha, numbers)
 
 
 def _in_other_coordinates(
-    matrix: Tensor, alpha: float, found: dict[str, float]
+    matrix: Tensor, alpha: float, numbers: dict[str, float]
 ) -> dict[str, float]:
     """Ratios to what they were, for G becoming BᵀGB and the prior α becoming αBᵀB, or staying α."""
     change = coordinates(len(matrix)).to(matrix)
@@ -89,10 +88,10 @@ def _in_other_coordinates(
     values = torch.linalg.eigvalsh((turned + turned.T) / 2)
     fixed = saturated(values, alpha).sum().item()
     return {
-        "turned_effective": moved / found["effective"],
-        "turned_effective_same_prior": fixed / found["effective"],
-        "turned_sharpness": values[-1].item() / found["sharpness_gauss_newton"],
-        "turned_trace": values.sum().item() / found["trace"],
+        "turned_effective": moved / numbers["effective"],
+        "turned_effective_same_prior": fixed / numbers["effective"],
+        "turned_sharpness": values[-1].item() / numbers["sharpness_gauss_newton"],
+        "turned_trace": values.sum().item() / numbers["trace"],
     }
 
 

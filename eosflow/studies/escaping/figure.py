@@ -21,13 +21,11 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
     figure, panels, _ = style.panels(2 * len(starts), 2, title)
     for row, start in enumerate(starts):
         for axes, (name, label) in zip(panels[2 * row :], QUANTITIES.items(), strict=False):
-            axes.set_xlabel("iteration")
-            axes.set_ylabel(label)
-            axes.set_title(f"cheb-4, from the {start}")
+            axes.set(xlabel="iteration", ylabel=label, title=f"cheb-4, from the {start}")
             for method, color in COLORS.items():
                 runs = frame[(frame["start"] == start) & (frame["method"] == method)]
                 seeds.lines(axes, runs, "iteration", name, color, method)
             style.log_axis(axes)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    named = panels[0].get_legend_handles_labels()
+    figure.legend(*named, loc="outside lower center", ncols=3)
     return figure

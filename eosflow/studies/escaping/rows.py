@@ -12,7 +12,7 @@ from eosflow.optimizers.batches import Shuffled
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.subspace import BulkSGD, DominantSGD
 from eosflow.studies.escaping import CHECKPOINT, INITIALISATION, ONLY, REMOVED, WHOLE
-from eosflow.studies.testbeds import SEEDS, at_iterations, cheb, looks
+from eosflow.studies.testbeds import SEEDS, cheb, course, evaluations, initial
 
 log = logging.getLogger(__name__)
 
@@ -64,17 +64,19 @@ def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
     batches = Shuffled(size=problem.batch_size)
     sgd = GradientDescent(learning_rate=problem.learning_rate)
     for seed in problem.seeds:
-        first = objective.network.initialize(seed).to(objective.inputs)
-        (later,) = at_iterations(objective, sgd, first, [problem.before], batches, seed)
+        first = initial(objective, seed)
+        (later,) = course(objective, sgd, first, [problem.before], batches, seed)
         for number, (method, optimizer) in enumerate(problem.methods().items(), 1):
             # From the checkpoint every method has separate batches, as in the source's code.
             for start, theta, stream in (
                 (INITIALISATION, first, seed),
-                (CHECKPOINT, later, 1000 * number + seed),
+                (CHECKPOINT, later.theta, 1000 * number + seed),
             ):
-                for look in looks(objective, optimizer, batches, theta, stream, iterations, k=2):
-                    del look["theta"], look["gradient_share"], look["mean_loss"]
-                    place = {"learning_rate": problem.learning_rate, "seed": seed, "start": start}
-                    rows.append({**place, "method": method, **look})
+                shared = {"learning_rate": problem.learning_rate, "seed": seed, "start": start}
+                for _, row in evaluations(
+                    objective, optimizer, theta, iterations, 2, batches, stream
+                ):
+                    del row["gradient_share"], row["mean_loss"]
+                    rows.append({**shared, "method": method, **row})
             log.info("seed %d, %s: λ₁ %.4g", seed, method, rows[-1]["sharpness"])
     return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -29,27 +28,15 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
 
 def _ridge(axes: Axes, rows: pd.DataFrame) -> None:
     ordered = rows.sort_values("effective")
-    axes.plot(
-        ordered["effective"],
-        ordered["expected"],
-        color=style.MUTED,
-        lw=1.0,
-        label=r"$2\sigma^2 p_\mathrm{eff}/n$",
-    )
-    axes.plot(
-        rows["effective"], rows["gap"], "o", color=style.FIRST, ms=3, label="at the same inputs"
-    )
-    axes.plot(
-        rows["effective"],
-        rows["gap_elsewhere"],
-        "x",
-        color=style.SECOND,
-        ms=4,
-        label="at new inputs",
-    )
-    axes.set_title("ridge regression")
+    law = r"$2\sigma^2 p_\mathrm{eff}/n$"
+    axes.plot(ordered["effective"], ordered["expected"], color=style.MUTED, lw=1.0, label=law)
+    for column, marker, color, size, label in (
+        ("gap", "o", style.FIRST, 3, "at the same inputs"),
+        ("gap_elsewhere", "x", style.SECOND, 4, "at new inputs"),
+    ):
+        axes.plot(rows["effective"], rows[column], marker, color=color, ms=size, label=label)
+    axes.set(title="ridge regression", xlabel=r"$p_\mathrm{eff}$")
     axes.set_ylabel(r"$E_\mathrm{test} - E_\mathrm{train}$")
-    axes.set_xlabel(r"$p_\mathrm{eff}$")
     style.log_axis(axes)
 
 
@@ -60,36 +47,23 @@ def _evidence(axes: Axes, rows: pd.DataFrame) -> None:
     below = rows.assign(below=rows["log_evidence"] - best)
     for degree, color, word in zip(degrees, colors, WORDS, strict=True):
         medians = below[below["degree"] == degree].groupby("truth")["below"].median()
-        places = np.arange(len(medians))
-        axes.plot(
-            places,
-            medians,
-            "o-",
-            color=color,
-            lw=1.0,
-            ms=4,
-            label=f"{word} model, degree {degree:g}",
-        )
-    axes.set_xticks(np.arange(len(degrees)), [f"degree {degree:g}" for degree in degrees])
-    axes.set_title("three polynomial models")
+        label = f"{word} model, degree {degree:g}"
+        axes.plot(range(len(medians)), medians, "o-", color=color, lw=1.0, ms=4, label=label)
+    axes.set_xticks(range(len(degrees)), [f"degree {degree:g}" for degree in degrees])
+    axes.set(title="three polynomial models", xlabel="data drawn from")
     axes.set_ylabel("log evidence − largest")
-    axes.set_xlabel("data drawn from")
     axes.set_yscale("symlog", linthresh=1)
     axes.set_ylim(top=0.5)
 
 
 def _noise(axes: Axes, rows: pd.DataFrame) -> None:
-    for (kind, group), color in zip(
-        rows.groupby("noise", sort=False), (style.FIRST, style.SECOND), strict=True
-    ):
+    kinds = rows.groupby("noise", sort=False)
+    for (kind, group), color in zip(kinds, (style.FIRST, style.SECOND), strict=True):
         medians = group.groupby("scale")[["added", "predicted"]].median()
         axes.plot(medians.index, medians["predicted"], color=color, lw=1.0)
         axes.plot(medians.index, medians["added"], "o", color=color, ms=3.5, label=str(kind))
-    axes.set_title("cheb-4; lines: second order")
-    axes.set_ylabel("added loss")
-    axes.set_xlabel("deviation s of the noise")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    axes.set(title="cheb-4; lines: second order", ylabel="added loss")
+    axes.set(xlabel="deviation s of the noise", xscale="log", yscale="log")
 
 
 PARTS = {"ridge": _ridge, "evidence": _evidence, "noise": _noise}

@@ -14,7 +14,7 @@ from eosflow.objectives.base import Objective
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.spectra.density import saturated
 from eosflow.spectra.randomness import generator
-from eosflow.studies.testbeds import SEEDS, at_iterations, cheb, dense
+from eosflow.studies.testbeds import SEEDS, cheb, course, dense, initial
 
 log = logging.getLogger(__name__)
 
@@ -34,15 +34,17 @@ PAIRS = 200
 def rows() -> list[dict[str, Any]]:
     """The rows of the study: its three parts, told apart by `part`."""
     objective = cheb()
-    found: list[dict[str, Any]] = []
+    table: list[dict[str, Any]] = []
     for seed in SEEDS:
-        start = objective.network.initialize(seed).to(objective.inputs)
-        (theta,) = at_iterations(objective, GradientDescent(learning_rate=RATE), start, [STEPS])
-        found += [{"part": "ridge", "seed": seed, **row} for row in ridge(seed)]
-        found += [{"part": "evidence", "seed": seed, **row} for row in evidence(seed)]
-        found += [{"part": "noise", "seed": seed, **row} for row in noise(objective, theta, seed)]
+        start, descent = initial(objective, seed), GradientDescent(learning_rate=RATE)
+        (edge,) = course(objective, descent, start, [STEPS])
+        table += [{"part": "ridge", "seed": seed, **row} for row in ridge(seed)]
+        table += [{"part": "evidence", "seed": seed, **row} for row in evidence(seed)]
+        table += [
+            {"part": "noise", "seed": seed, **row} for row in noise(objective, edge.theta, seed)
+        ]
         log.info("seed %d is done", seed)
-    return found
+    return table
 
 
 def ridge(seed: int) -> Iterator[dict[str, float]]:
@@ -93,8 +95,8 @@ def evidence(seed: int) -> Iterator[dict[str, float]]:
     eigenvalues of ΦᵀΦ/σ².
     """
     stream = generator(seed, "evidence")
-    places = torch.linspace(-1, 1, POINTS, dtype=torch.float64)
-    features = {degree: legendre(places, degree) for degree in DEGREES}
+    points = torch.linspace(-1, 1, POINTS, dtype=torch.float64)
+    features = {degree: legendre(points, degree) for degree in DEGREES}
     for truth, phi in features.items():
         weights = torch.randn(truth + 1, generator=stream, dtype=torch.float64) / math.sqrt(PRIOR)
         # The highest term is what sets the model apart: it is drawn away from 0.
@@ -126,10 +128,10 @@ def log_evidence(features: Tensor, targets: Tensor) -> float:
     return value
 
 
-def legendre(places: Tensor, degree: int) -> Tensor:
+def legendre(points: Tensor, degree: int) -> Tensor:
     """P_0 … P_degree at x (n,), each of variance 1 under a uniform x; (n, degree + 1)."""
     columns = [
-        math.sqrt(2 * number + 1) * torch.special.legendre_polynomial_p(places, number)
+        math.sqrt(2 * number + 1) * torch.special.legendre_polynomial_p(points, number)
         for number in range(degree + 1)
     ]
     return torch.stack(columns, 1)

@@ -15,7 +15,7 @@ SHADE = "#f3e3c3"
 
 
 def draw(frame: pd.DataFrame, title: str) -> Figure:
-    """Above, the first seed's course: λ₁η and λ₂η, the swing along q₁, the change of 𝓗; below,
+    """Above, the first seed's course: λ₁η and λ₂η, the oscillation along q₁, the change of 𝓗; below
     the loss along one step before, in and after the instability.
 
     frame: with part, seed, place, learning_rate, iteration and the numbers of each part.
@@ -50,13 +50,13 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
 
 
 def _sharpness(axes: Axes, course: pd.DataFrame) -> None:
-    looks = course.dropna(subset="sharpness")
+    pairs = course.dropna(subset="sharpness")
     for column, color, label in (
         ("sharpness", style.FIRST, r"$\lambda_1\eta$"),
         ("second", style.MUTED, r"$\lambda_2\eta$"),
     ):
-        product = looks[column] * looks["learning_rate"]
-        axes.plot(looks["iteration"], product, color=color, lw=1.0, label=label)
+        product = pairs[column] * pairs["learning_rate"]
+        axes.plot(pairs["iteration"], product, color=color, lw=1.0, label=label)
     axes.axhline(2, color=style.INK, lw=0.8, ls="--")
     axes.legend(loc="upper left")
     axes.set_title(r"$\lambda_1(\mathcal{H})\,\eta$ and $\lambda_2(\mathcal{H})\,\eta$")

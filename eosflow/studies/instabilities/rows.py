@@ -11,14 +11,12 @@ from torch import Tensor, nn
 
 from eosflow.measurements.scans import update_scan
 from eosflow.networks.module import ModuleNetwork
-from eosflow.objectives.base import Evaluation, Objective
+from eosflow.objectives.base import Objective
 from eosflow.objectives.module import ModuleObjective
-from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.spectra.eigenpairs import EigenPairs
 from eosflow.spectra.subspaces import block_norms, subspace_overlap
-from eosflow.studies.testbeds import SEEDS, Tracker, cheb
+from eosflow.studies.testbeds import SEEDS, Tracker, cheb, course, dense, initial, of_matrix
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +27,7 @@ QUADRATIC_STEPS = 500
 
 LEARNING_RATE = 0.4
 PAIRS = 5
-EVERY = 10  # steps between two looks, and between two Hessians that are compared
+EVERY = 10  # steps between two evaluations of pairs, and between two Hessians that are compared
 MOST = 4000  # steps in which the instability has to come
 STABLE = 100  # steps before it that stand for the stable phase
 AFTER = 30  # steps behind it
@@ -39,10 +37,10 @@ ALPHAS = [step / 20 for step in range(-20, 41)]
 def rows() -> list[dict[str, Any]]:
     """The rows of the study: the quadratic, then cheb-4."""
     objective = cheb()
-    found = quadratic_rows()
+    rows = quadratic_rows()
     for seed in SEEDS:
-        found += study(objective, seed)
-    return found
+        rows += study(objective, seed)
+    return rows
 
 
 def quadratic() -> Objective:
@@ -64,21 +62,19 @@ def quadratic_rows() -> list[dict[str, Any]]:
     first = objective.evaluate(start).loss
     rows = []
     for rate in RATES:
-        optimizer = GradientDescent(learning_rate=rate)
-        train_state = begin(objective, optimizer, FullBatch(), start, 0)
-        until = StopCriteria(iterations=QUADRATIC_STEPS)
-        follow(objective, optimizer, FullBatch(), train_state, until, lambda *_: None)
-        growth = objective.evaluate(train_state.theta).loss / first
+        descent = GradientDescent(learning_rate=rate)
+        (state,) = course(objective, descent, start, [QUADRATIC_STEPS])
+        growth = objective.evaluate(state.theta).loss / first
         rows.append({"part": QUADRATIC, "learning_rate": rate, "growth": growth})
     return rows
 
 
 @dataclass
 class Path:
-    """A descent: θ and loss at each step, the top pairs of 𝓗 at each look, `EVERY` steps apart.
+    """A descent: θ and loss at each step, the top pairs of 𝓗 every `EVERY` steps.
 
-    The instability begins with the first look at which λ₁η ≥ 2 (`begins`) and ends with the first
-    look after it at which λ₁η < 2 (`ends`).
+    The instability begins with the first of these at which λ₁η ≥ 2 (`begins`) and ends with the
+    first after it at which λ₁η < 2 (`ends`).
     """
 
     thetas: list[Tensor]
@@ -90,61 +86,51 @@ class Path:
 
 def descend(objective: Objective, seed: int) -> Path | None:
     """Gradient descent through its first instability; None if none ends within `MOST` steps."""
-    optimizer, tracker = GradientDescent(learning_rate=LEARNING_RATE), Tracker(PAIRS)
+    descent, tracker = GradientDescent(learning_rate=LEARNING_RATE), Tracker(PAIRS)
     path = Path([], [], {})
-
-    def look(train_state: TrainState, current: Iteration) -> None:
-        step = train_state.iteration
-        if step < len(path.thetas):  # seen at the end of the last leg
-            return
-        path.thetas.append(train_state.theta)
-        path.losses.append(current.evaluation.loss)
-        if step % EVERY:
-            return
-        matrix = dense(current.evaluation)
-        path.pairs[step] = tracker.find(
-            lambda block, out: out.copy_(matrix @ block), train_state.theta
-        )
-        beyond = path.pairs[step].values[0].item() * LEARNING_RATE >= 2
-        if path.begins < 0 and beyond:
-            path.begins = step
-        elif path.begins >= 0 and path.ends < 0 and not beyond:
-            path.ends = step
-
-    start = objective.network.initialize(seed).to(objective.inputs)
-    train_state = begin(objective, optimizer, FullBatch(), start, seed)
-    while path.ends < 0 or train_state.iteration < path.ends + AFTER:
-        until = StopCriteria(iterations=train_state.iteration + EVERY)
-        end = follow(objective, optimizer, FullBatch(), train_state, until, look)
-        if end == "diverged" or (train_state.iteration >= MOST and path.ends < 0):
+    for state in course(objective, descent, initial(objective, seed), range(MOST + AFTER + 1)):
+        step, theta = state.iteration, state.theta
+        evaluation = objective.evaluate(theta)
+        path.thetas.append(theta)
+        path.losses.append(evaluation.loss)
+        if step % EVERY == 0:
+            path.pairs[step] = tracker.find(of_matrix(dense(evaluation, "hessian")), theta)
+            beyond = path.pairs[step].values[0].item() * LEARNING_RATE >= 2
+            if path.begins < 0 and beyond:
+                path.begins = step
+            elif path.begins >= 0 and path.ends < 0 and not beyond:
+                path.ends = step
+        if step == MOST and path.ends < 0:
             return None
-    log.info("seed %d: unstable from step %d to %d", seed, path.begins, path.ends)
-    return path
+        if path.ends >= 0 and step == path.ends + AFTER:
+            log.info("seed %d: unstable from step %d to %d", seed, path.begins, path.ends)
+            return path
+    return None
 
 
 def study(objective: Objective, seed: int) -> list[dict[str, Any]]:
-    """Rows of the course and of three scans, from a start by `seed`; none if none is found."""
+    """Rows of the course and of three scans, from a start by `seed`; none if none comes."""
     path = descend(objective, seed)
     if path is None:
         return []
-    found = course_rows(objective, path) + scan_rows(objective, path)
-    return [{"seed": seed, "learning_rate": LEARNING_RATE, **row} for row in found]
+    rows = course_rows(objective, path) + scan_rows(objective, path)
+    return [{"seed": seed, "learning_rate": LEARNING_RATE, **row} for row in rows]
 
 
 def course_rows(objective: Objective, path: Path) -> list[dict[str, Any]]:
     """One row per step from `STABLE` before the instability to `AFTER` behind it.
 
-    `place` is stable, unstable or after. `swing` is that of `swings` along the q₁ of the step at
-    which the instability begins. In steps that are compared with the one `EVERY` later:
+    `place` is stable, unstable or after. `swing` is the `oscillation` along the q₁ of the step
+    at which the instability begins. In steps that are compared with the one `EVERY` later:
     ‖Δ𝓗‖_F/‖𝓗‖_F as `change`, the squared shares of its three blocks along the top `PAIRS`
     directions, `turned` 1 − |⟨v₁, v₁'⟩|, `lost` 1 − overlap.
     """
     first, last = max(2, path.begins - STABLE), path.ends + AFTER
-    swing = swings(path.thetas, path.pairs[path.begins].vectors[:, 0])
-    found = []
+    along = oscillation(path.thetas, path.pairs[path.begins].vectors[:, 0])
+    rows = []
     for step in range(first, last - 1):
         row = {"part": COURSE, "iteration": step - path.begins, "loss": path.losses[step]}
-        row |= {"step": step, "place": _place(path, step), "swing": swing[step]}
+        row |= {"step": step, "place": _place(path, step), "swing": along[step]}
         if step in path.pairs:
             pairs = path.pairs[step]
             values = pairs.values.tolist()
@@ -152,15 +138,15 @@ def course_rows(objective: Objective, path: Path) -> list[dict[str, Any]]:
             row["residual"] = pairs.relative_residual
             if step + EVERY <= last:
                 row |= compared(objective, path, step, step + EVERY)
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
 def _place(path: Path, step: int) -> str:
     return "stable" if step < path.begins else "unstable" if step < path.ends else "after"
 
 
-def swings(thetas: list[Tensor], direction: Tensor) -> list[float]:
+def oscillation(thetas: list[Tensor], direction: Tensor) -> list[float]:
     """⟨q₁, θ_t − θ_ref⟩ per step, θ_ref = (−θ_{t−2} + 4θ_{t−1} + 10θ_t + 4θ_{t+1} − θ_{t+2})/16.
 
     A motion that alternates in sign from step to step has θ_ref = 0; a drift that is a cubic in t
@@ -173,16 +159,15 @@ def swings(thetas: list[Tensor], direction: Tensor) -> list[float]:
 
 def compared(objective: Objective, path: Path, before: int, after: int) -> dict[str, float]:
     """How much 𝓗 changes between two steps, and where."""
-    matrices = []
-    for step in (before, after):
-        evaluation = objective.evaluate(path.thetas[step])
-        matrices.append(dense(evaluation))
-    difference = matrices[1] - matrices[0]
+    first, second = (
+        dense(objective.evaluate(path.thetas[step]), "hessian") for step in (before, after)
+    )
+    difference = second - first
     vectors, later = path.pairs[before].vectors, path.pairs[after].vectors
     change = difference.norm().item()
     within, across, bulk = (norm**2 / change**2 for norm in block_norms(difference, vectors))
     return {
-        "change": change / matrices[0].norm().item(),
+        "change": change / first.norm().item(),
         "within": within,
         "across": across,
         "bulk": bulk,
@@ -191,18 +176,11 @@ def compared(objective: Objective, path: Path, before: int, after: int) -> dict[
     }
 
 
-def dense(evaluation: Evaluation) -> Tensor:
-    """𝓗 (P, P) from its product with the identity: with 300 parameters as cheap as a few more."""
-    size = len(evaluation.theta)
-    matrix = evaluation.hessian(torch.eye(size, dtype=evaluation.theta.dtype))
-    return (matrix + matrix.T) / 2
-
-
 def scan_rows(objective: Objective, path: Path) -> list[dict[str, Any]]:
     """One row per α and scan of an update: `EVERY` steps before the instability begins, as many
     before it ends, and as many behind.
     """
-    found = []
+    rows = []
     marks = {"stable": path.begins, "unstable": path.ends, "after": path.ends + 2 * EVERY}
     for place, mark in marks.items():
         step = mark - EVERY
@@ -211,5 +189,5 @@ def scan_rows(objective: Objective, path: Path) -> list[dict[str, Any]]:
         for alpha, loss, quadratic in zip(ALPHAS, scan.losses, scan.quadratic, strict=True):
             row = {"part": SCAN, "place": place, "iteration": step - path.begins, "step": step}
             row |= {"sharpness": path.pairs[step].values[0].item(), "curvature": scan.curvature}
-            found.append(row | {"alpha": alpha, "loss": loss, "quadratic_loss": quadratic})
-    return found
+            rows.append(row | {"alpha": alpha, "loss": loss, "quadratic_loss": quadratic})
+    return rows

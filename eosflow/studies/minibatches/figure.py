@@ -35,14 +35,14 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
 
 
 def _cosines(axes: Axes, runs: pd.DataFrame) -> None:
-    """The cosine with each top direction, a line per look, and that of a random direction."""
+    """The cosine with each top direction, a line per evaluation, and that of a random direction."""
     names = [name for name in runs if str(name).startswith("cosine_") and name != "cosine_random"]
     steps = sorted(runs["iteration"].unique())
     colors = mpl.colormaps["viridis"].resampled(len(steps) + 1)
     for number, step in enumerate(steps):
         median = runs.loc[runs["iteration"] == step, names].median()
-        places = range(1, len(names) + 1)
-        axes.plot(places, median, "o-", ms=3, lw=1.2, color=colors(number), label=f"step {step}")
+        ranks = range(1, len(names) + 1)
+        axes.plot(ranks, median, "o-", ms=3, lw=1.2, color=colors(number), label=f"step {step}")
     random = runs["cosine_random"].median()
     axes.axhline(random, color=style.MUTED, lw=0.8, ls="--", label="random direction")
     axes.set_xlabel("direction, the sharpest first")
@@ -52,10 +52,10 @@ def _cosines(axes: Axes, runs: pd.DataFrame) -> None:
 
 
 def _changes(axes: Axes, runs: pd.DataFrame) -> None:
-    """The mean change of the loss by α at the last look: every seed thin, the median thick."""
+    """The mean change of the loss by α at the last evaluation: seeds thin, the median thick."""
     last = runs[runs["iteration"] == runs["iteration"].max()]
     for prefix, (label, color, line) in WAYS.items():
-        seeds = pd.DataFrame([scan(look, prefix) for _, look in last.iterrows()])
+        seeds = pd.DataFrame([scan(row, prefix) for _, row in last.iterrows()])
         axes.plot(seeds.columns, seeds.T, color=color, lw=0.4)
         axes.plot(seeds.columns, seeds.median(), ls=line, color=color, lw=1.6, label=label)
     axes.axvline(1, color=style.MUTED, lw=0.6, ls=":")
@@ -69,7 +69,7 @@ def _changes(axes: Axes, runs: pd.DataFrame) -> None:
 
 
 def _sharpness(axes: Axes, runs: pd.DataFrame) -> None:
-    """Of each run and look the mean λ₁ of batches against that of all examples."""
+    """Of each run and evaluation the mean λ₁ of batches against that of all examples."""
     axes.plot(
         runs["sharpness"], runs["minibatch_sharpness"], "o", ms=3, mfc="none", color=style.FIRST
     )

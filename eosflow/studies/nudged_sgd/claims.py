@@ -1,16 +1,16 @@
-"""What is said of Nudged-SGD, and the verdicts on it."""
+"""What is said of Nudged-SGD, measured on each seed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pandas as pd
 
-from eosflow.analysis.claims import Claim, table
+from eosflow.analysis.claims import table
+from eosflow.studies.nudged_sgd import STUDY
 
 SGD, NUDGED, PUSHED = 1.0, 0.1, 5.0  # γ
-ABSTRACT = "Jastrzębski et al. 2019, arXiv:1807.05031, abstract"
 
 
 def judge(frame: pd.DataFrame) -> pd.DataFrame:
@@ -23,84 +23,39 @@ def judge(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for settings, runs in frame.groupby(["network", "n", "learning_rate", "batch"], sort=False):
         network, n, rate, batch = settings
-        steps = runs["steps"].max()
-        words = f"{network}, N = {n}: η = {rate:g}, batch {batch}, {steps} steps"
-        for claim, (gamma, measure) in CLAIMS.items():
-            pairs = list(_pairs(runs, gamma))
-            if pairs:
-                rows.append(claim.judged([measure(*pair) for pair in pairs], words))
+        words = f"{network}, N = {n}: η = {rate:g}, batch {batch}, {runs['steps'].max()} steps"
+        by_gamma = {
+            gamma: part.set_index(["seed", "subset_seed"]) for gamma, part in runs.groupby("gamma")
+        }
+        for name, (gamma, measure) in MEASURES.items():
+            if {gamma, SGD} <= by_gamma.keys():
+                values = measure(by_gamma[gamma], by_gamma[SGD])
+                rows.append(STUDY.statements[name].judged(values, words))
     return table(rows)
 
 
-def _pairs(runs: pd.DataFrame, gamma: float) -> Iterator[tuple[pd.Series, pd.Series]]:
-    """The run of this γ and that of SGD, of each seed that has both."""
-    of_gamma, of_sgd = (
-        runs[runs["gamma"] == value].set_index(["seed", "subset_seed"]) for value in (gamma, SGD)
-    )
-    for seed in of_gamma.index.intersection(of_sgd.index):
-        yield of_gamma.loc[seed], of_sgd.loc[seed]
+Measure = Callable[[pd.DataFrame, pd.DataFrame], pd.Series]
 
 
-Measure = Callable[[pd.Series, pd.Series], float | None]
+def _losses(runs: pd.DataFrame, sgd: pd.DataFrame) -> pd.Series:
+    loss = runs["loss"].mask(runs["stopped"] == "diverged", math.inf)
+    return loss / sgd["loss"].where(sgd["stopped"] != "diverged")
 
 
-def _losses(run: pd.Series, sgd: pd.Series) -> float | None:
-    if sgd["stopped"] == "diverged":
-        return None
-    return math.inf if run["stopped"] == "diverged" else float(run["loss"] / sgd["loss"])
-
-
-def _sharpness(run: pd.Series, sgd: pd.Series) -> float | None:
-    if "diverged" in (run["stopped"], sgd["stopped"]):
-        return None
-    return float(run["sharpness_end"] / sgd["sharpness_end"])
+def _sharpness(runs: pd.DataFrame, sgd: pd.DataFrame) -> pd.Series:
+    ends = [each["sharpness_end"].where(each["stopped"] != "diverged") for each in (runs, sgd)]
+    return ends[0] / ends[1]
 
 
 def _accuracies(column: str) -> Measure:
-    return lambda run, sgd: 100 * float(run[column] - sgd[column])
+    return lambda runs, sgd: 100 * (runs[column] - sgd[column])
 
 
-CLAIMS: dict[Claim, tuple[float, Measure]] = {
-    Claim(
-        "nudged-lower-loss",
-        "A smaller step in the sharpest directions ends at a lower loss.",
-        "training loss at γ = 0.1 over that of SGD (γ = 1)",
-        below=1,
-    ): (NUDGED, _losses),
-    Claim(
-        "nudged-sharper",
-        "It leads to sharper solutions.",
-        "λ₁(𝓗) of the last search at γ = 0.1 over that of SGD",
-        ABSTRACT,
-        "sharper",
-        above=1,
-    ): (NUDGED, _sharpness),
-    Claim(
-        "nudged-faster",
-        "It can improve training speed.",
-        "held-out accuracy early on at γ = 0.1 less that of SGD, in percentage points",
-        ABSTRACT,
-        "can improve",
-        above=0,
-    ): (NUDGED, _accuracies("early_held_out_accuracy")),
-    Claim(
-        "nudged-generalizes",
-        "It can lead to better generalizing solutions.",
-        "held-out accuracy at the end at γ = 0.1 less that of SGD, in percentage points",
-        ABSTRACT,
-        "can lead to",
-        above=0,
-    ): (NUDGED, _accuracies("held_out_accuracy")),
-    Claim(
-        "pushed-flatter",
-        "A larger step there ends flatter.",
-        "λ₁(𝓗) of the last search at γ = 5 over that of SGD, if neither diverged",
-        below=1,
-    ): (PUSHED, _sharpness),
-    Claim(
-        "pushed-higher-loss",
-        "It trains worse.",
-        "training loss at γ = 5 over that of SGD, infinite if γ = 5 diverged",
-        above=1,
-    ): (PUSHED, _losses),
+MEASURES: dict[str, tuple[float, Measure]] = {
+    "nudged-lower-loss": (NUDGED, _losses),
+    "nudged-sharper": (NUDGED, _sharpness),
+    "nudged-faster": (NUDGED, _accuracies("early_held_out_accuracy")),
+    "nudged-generalizes": (NUDGED, _accuracies("held_out_accuracy")),
+    "pushed-flatter": (PUSHED, _sharpness),
+    "pushed-higher-loss": (PUSHED, _losses),
 }

@@ -44,9 +44,9 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
 
 def _panel(axes: Axes, runs: pd.DataFrame, columns: dict[str, str]) -> None:
     methods = list(runs.sort_values("gamma", na_position="last").groupby("gamma", dropna=False))
-    for place, (_, chosen) in enumerate(methods):
+    for left, (_, chosen) in enumerate(methods):
         for number, (column, word) in enumerate(columns.items()):
-            at = place + 0.2 * (number - (len(columns) - 1) / 2)
+            at = left + 0.2 * (number - (len(columns) - 1) / 2)
             color = COLORS[word]
             axes.plot([at] * len(chosen), chosen[column], "o", ms=3, mfc="none", color=color)
             axes.plot([at - 0.1, at + 0.1], [chosen[column].median()] * 2, color=color, lw=1.6)

@@ -18,7 +18,7 @@ def table(runs: Sequence[StudyRun]) -> pd.DataFrame:
     `gamma` is the factor on the step in the top subspace, 0 for `bulk-sgd`; it is missing for
     `dominant-sgd`, whose step has no other part. `loss`, `accuracy`, `held_out_accuracy` and
     `distance` are those at the end, missing where the run diverged; `early_held_out_accuracy` is
-    that at `early_iteration`, the first look after the start. The sharpness is λ₁(𝓗) of the
+    that at `early_iteration`, the first evaluation after the start. The sharpness is λ₁(𝓗) of the
     optimizer's own searches: of the first, the largest, and that of the last, with the largest
     relative residual among all of them.
 

@@ -1,14 +1,13 @@
-"""What is said of momentum, RMSprop and Adam at their own edges, and the verdicts on it."""
+"""What is said of momentum, RMSprop and Adam at their own edges, measured on each seed."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable, Iterator
+
 import pandas as pd
 
-from eosflow.analysis.claims import Claim, table
-
-MOMENTUM = "Cohen et al. 2021, arXiv:2103.00065, equation 1"
-ADAPTIVE = "Cohen et al. 2022, arXiv:2207.14484, abstract"
+from eosflow.analysis.claims import first_true, table, verdicts
+from eosflow.studies.optimizer_edges import STUDY
 
 
 def judge(frame: pd.DataFrame) -> pd.DataFrame:
@@ -16,40 +15,20 @@ def judge(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns: the columns of `eosflow.analysis.claims`.
     """
-    rows = []
+    return table(verdicts(STUDY.statements, MEASURES, _groups(frame)))
+
+
+def _groups(frame: pd.DataFrame) -> Iterator[tuple[str, list[pd.Series]]]:
+    """λ₁(P⁻¹𝓗)η over the edge of each seed, by optimizer."""
     for name, runs in frame.groupby("optimizer", sort=False):
         edge, rate = runs["edge"].iloc[0], runs["learning_rate"].iloc[0]
-        source = MOMENTUM if name in ("Polyak", "Nesterov") else ADAPTIVE
-        settings = f"cheb-4, {name}, η = {rate:g}, {runs['iteration'].max():,} steps"
-        courses = [(run["sharpness"] * rate / edge).to_numpy() for _, run in runs.groupby("seed")]
-        held, below = _claims(source, edge)
-        rows.append(
-            held.judged([np.median(course[len(course) // 2 :]) for course in courses], settings)
-        )
-        rows.append(below.judged(map(_before, courses), settings))
-    return table(rows)
+        steps = runs["iteration"].max()
+        share = runs["sharpness"] * rate / edge
+        settings = f"cheb-4, {name}, η = {rate:g}, edge {edge:.4g}/η, {steps:,} steps"
+        yield settings, [run for _, run in share.groupby(runs["seed"])]
 
 
-def _claims(source: str, edge: float) -> tuple[Claim, Claim]:
-    """What is said of an optimizer whose edge is λ₁(P⁻¹𝓗)η = `edge`."""
-    held = Claim(
-        "held-at-its-edge",
-        "The sharpness hovers at the optimizer's own edge.",
-        "median of λ₁(P⁻¹𝓗)η over the second half, over the edge",
-        source,
-        f"{edge:.4g}/η",
-        within=(0.9, 1.1),
-    )
-    below = Claim(
-        "below-before",
-        "Before it gets there it is below.",
-        "median of λ₁(P⁻¹𝓗)η before the first evaluation at the edge, over the edge",
-        below=0.9,
-    )
-    return held, below
-
-
-def _before(course: np.ndarray) -> float | None:
-    beyond = np.flatnonzero(course >= 1)
-    first = beyond[0] if len(beyond) else len(course)
-    return float(np.median(course[:first])) if first else None
+MEASURES: dict[str, Callable[[pd.Series], float]] = {
+    "held-at-its-edge": lambda share: float(share.iloc[len(share) // 2 :].median()),
+    "below-before": lambda share: float(share.iloc[: first_true(share >= 1)].median()),
+}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from eosflow.analysis import style
 
@@ -28,9 +27,7 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
         axes.set_xlabel("step")
     for axes in panels[::2]:
         axes.set_ylabel(r"$\lambda_1(P^{-1}\mathcal{H})\,\eta$")
-    handles = [
-        Line2D([], [], color=style.FIRST, lw=0.8, label="one seed each"),
-        Line2D([], [], color=style.SECOND, lw=1.0, ls="--", label="edge of a quadratic"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    edge = {"color": style.SECOND, "lw": 1.0, "ls": "--"}
+    seed = {"color": style.FIRST, "lw": 0.8}
+    style.legend(figure, {"one seed each": seed, "edge of a quadratic": edge}, 2)
     return figure

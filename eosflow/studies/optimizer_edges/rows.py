@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
-from eosflow.objectives.base import Evaluation, Objective
-from eosflow.optimizers.batches import FullBatch
+from eosflow.objectives.base import Objective
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.optimizers.preconditioned import Adam, RMSprop
-from eosflow.spectra.eigenpairs import Operator
-from eosflow.studies.testbeds import SEEDS, Tracker, cheb
+from eosflow.studies.testbeds import SEEDS, Tracker, cheb, course, initial, preconditioned
 
 log = logging.getLogger(__name__)
 
-LOOKS = 40  # at each run, equally many steps apart
+EVALUATIONS = 40  # of each run, equally many steps apart
 
 
 @dataclass(frozen=True)
@@ -46,51 +42,27 @@ def rows() -> list[dict[str, Any]]:
     return [row for case in CASES for seed in SEEDS for row in study(case, objective, seed)]
 
 
-def study(case: Case, objective: Objective, seed: int) -> list[dict[str, Any]]:
-    """One row per look, the first after a fortieth of the steps, from a start by `seed`.
+def study(case: Case, objective: Objective, seed: int) -> Iterator[dict[str, Any]]:
+    """One row per evaluation, the first after a fortieth of the steps, from a start by `seed`.
 
     `sharpness` is λ₁(P⁻¹𝓗) with the P of the step from there, `residual` that of its search
     relative to it, `edge` what λ₁(P⁻¹𝓗)η is stable below on a quadratic.
     """
+    log.info("%s, seed %d", case.name, seed)
     optimizer, tracker = case.optimizer, Tracker()
-    rows: list[dict[str, Any]] = []
-
-    def look(train_state: TrainState, current: Iteration) -> None:
-        if not train_state.iteration or train_state.iteration % (case.steps // LOOKS):
-            return
-        divisor = optimizer.preconditioner(objective, current.evaluation, train_state.optimizer)
-        pairs = tracker.find(preconditioned(current.evaluation, divisor), train_state.theta)
-        rows.append(
-            {
-                "seed": seed,
-                "optimizer": case.name,
-                "learning_rate": optimizer.learning_rate,
-                "edge": optimizer.edge(),
-                "iteration": train_state.iteration,
-                "loss": current.evaluation.loss,
-                "sharpness": pairs.values[0].item(),
-                "residual": (pairs.residuals[0] / pairs.values[0].abs()).item(),
-            }
-        )
-
-    start = objective.network.initialize(seed).to(objective.inputs)
-    train_state = begin(objective, optimizer, FullBatch(), start, seed)
-    follow(
-        objective, optimizer, FullBatch(), train_state, StopCriteria(iterations=case.steps), look
-    )
-    log.info("%s, seed %d: λ₁η %.4g", case.name, seed, _last(rows))
-    return rows
-
-
-def preconditioned(evaluation: Evaluation, divisor: Tensor) -> Operator:
-    """P^(−½)𝓗P^(−½), P = diag(p), p (P,) > 0: symmetric, with the eigenvalues of P⁻¹𝓗."""
-    scale = divisor.rsqrt()[:, None]
-
-    def apply(block: Tensor, out: Tensor) -> Tensor:
-        return evaluation.hessian((scale * block).T.contiguous().T, out).mul_(scale)
-
-    return apply
-
-
-def _last(rows: list[dict[str, Any]]) -> float:
-    return float(rows[-1]["sharpness"] * rows[-1]["learning_rate"]) if rows else float("nan")
+    every = case.steps // EVALUATIONS
+    marks = range(every, case.steps + 1, every)
+    for state in course(objective, optimizer, initial(objective, seed), marks, seed=seed):
+        evaluation = objective.evaluate(state.theta)
+        divisor = optimizer.preconditioner(objective, evaluation, state.optimizer)
+        pairs = tracker.find(preconditioned(evaluation, divisor), state.theta)
+        yield {
+            "seed": seed,
+            "optimizer": case.name,
+            "learning_rate": optimizer.learning_rate,
+            "edge": optimizer.edge(),
+            "iteration": state.iteration,
+            "loss": evaluation.loss,
+            "sharpness": pairs.values[0].item(),
+            "residual": (pairs.residuals[0] / pairs.values[0].abs()).item(),
+        }

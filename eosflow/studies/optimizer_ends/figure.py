@@ -56,10 +56,10 @@ def _marks(axes: Axes, known: pd.DataFrame, column: str) -> None:
     if middle.empty:
         style.say(axes, "no optimizer has run")
         return
-    places = [(str(problem), str(method)) for problem, method in middle.index]
-    problems = list(dict.fromkeys(problem for problem, _ in places))
-    names, bars = [method for _, method in places], []
-    for place, (_, row) in zip(places, middle.iterrows(), strict=True):
+    marks = [(str(problem), str(method)) for problem, method in middle.index]
+    problems = list(dict.fromkeys(problem for problem, _ in marks))
+    names, bars = [method for _, method in marks], []
+    for place, (_, row) in zip(marks, middle.iterrows(), strict=True):
         problem, method = place
         marker = MARKERS[problems.index(problem) % len(MARKERS)]
         color = style.SECOND if method == EARLY else style.FIRST
@@ -90,8 +90,8 @@ def _labels(
     bars: (m, 2, 2), the two ends of each.
     """
     to_axes = axes.transScale + axes.transLimits
-    places = to_axes.transform(points) * PANEL  # inches
-    taken = [np.array([x - 0.04, y - 0.04, x + 0.04, y + 0.04]) for x, y in places]
+    marks = to_axes.transform(points) * PANEL  # inches
+    taken = [np.array([x - 0.04, y - 0.04, x + 0.04, y + 0.04]) for x, y in marks]
     crossed = []
     for ends in bars:
         first, second = to_axes.transform(ends) * PANEL
@@ -105,7 +105,7 @@ def _labels(
         thin = sum(_overlap(box, bar) for bar in crossed)
         return float(hidden + 0.2 * thin + 5 * outside + 0.02 * abs(up))
 
-    for (x, y), point, name in zip(places, points, names, strict=True):
+    for (x, y), point, name in zip(marks, points, names, strict=True):
         width = LETTER * len(name)
         boxes = [
             (_box(x, y, width, side, up), side, up)

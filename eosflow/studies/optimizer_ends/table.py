@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from eosflow.analysis.claims import NOT_RUN
 from eosflow.optimizers import OPTIMIZERS
 from eosflow.storage.settings import from_record
-from eosflow.studies.optimizer_ends.slides import SOURCES
+from eosflow.studies.optimizer_ends import STUDY
 from eosflow.studies.runs import StudyRun, by_snapshot
 
 RUN, MEDIAN, SOURCE = "run", "median", "source"
@@ -41,7 +42,7 @@ def table(runs: Sequence[StudyRun]) -> pd.DataFrame:
     """One row per run, at its end, then quartiles over the seeds, then the source's own numbers.
 
     `statistic` tells them apart: `run`, `lower quartile`, `median`, `upper quartile`, `source`. A
-    run of plain SGD that was evaluated on its way has a second row, `early stopping`: the look with
+    run of plain SGD that was evaluated on its way has a second row, `early stopping`: that with
     the highest accuracy on the held-out examples kept apart (`validation`), the first of equals.
     Seeds of which a run diverged are not in that method's quartiles.
 
@@ -53,7 +54,7 @@ def table(runs: Sequence[StudyRun]) -> pd.DataFrame:
     steps = [_steps(run) for run in runs if _plain(run.spec["optimizer"])]
     rows = [row for run in runs for row in _rows(run, max(steps, default=0))]
     each = pd.DataFrame(rows)
-    return pd.concat([each, _quartiles(each), pd.DataFrame(SOURCES)], ignore_index=True)
+    return pd.concat([each, _quartiles(each), _sources()], ignore_index=True)
 
 
 def gradients(run: StudyRun, iteration: int) -> float:
@@ -72,26 +73,26 @@ def gradients(run: StudyRun, iteration: int) -> float:
 
 def _rows(run: StudyRun, epochs: int) -> list[dict[str, Any]]:
     """The rows of a run, where plain SGD takes so many steps."""
-    looks = by_snapshot([run]).rename(columns={"eigenvalue_1": "sharpness"})
-    looks = looks.reindex(columns=[*looks.columns, *(n for n in NUMBERS if n not in looks)])
-    if "residual_1" in looks:
-        looks["residual"] = looks["residual_1"]
+    evaluated = by_snapshot([run]).rename(columns={"eigenvalue_1": "sharpness"})
+    evaluated = evaluated.reindex(columns=list(dict.fromkeys([*evaluated, *NUMBERS])))
+    if "residual_1" in evaluated:
+        evaluated["residual"] = evaluated["residual_1"]
     method = _method(run.spec["optimizer"], run.settings)
     if _steps(run) == epochs and gradients(run, epochs) > epochs:
         method += EQUAL_EPOCHS
-    found = [_row(run, looks.iloc[-1], method)]
+    found = [_row(run, evaluated.iloc[-1], method)]
     # Of the start and the end alone there is nothing to choose.
-    known = looks["validation_accuracy"].notna().sum()
+    known = evaluated["validation_accuracy"].notna().sum()
     if _plain(run.spec["optimizer"]) and known > 2 and run.stopped != "diverged":
-        best = int(np.nanargmax(looks["validation_accuracy"].to_numpy(dtype=float)))
-        found.append(_row(run, looks.iloc[best], EARLY))
+        best = int(np.nanargmax(evaluated["validation_accuracy"].to_numpy(dtype=float)))
+        found.append(_row(run, evaluated.iloc[best], EARLY))
     return found
 
 
-def _row(run: StudyRun, look: pd.Series, method: str) -> dict[str, Any]:
+def _row(run: StudyRun, row: pd.Series, method: str) -> dict[str, Any]:
     settings = run.settings
-    numbers = {name: look[name] for name in NUMBERS}
-    numbers["gradients"] = gradients(run, int(look["iteration"]))
+    numbers = {name: row[name] for name in NUMBERS}
+    numbers["gradients"] = gradients(run, int(row["iteration"]))
     if run.stopped == "diverged":
         numbers = dict.fromkeys(NUMBERS, np.nan)
     # A record from before there was augmentation does not name it.
@@ -105,7 +106,7 @@ def _row(run: StudyRun, look: pd.Series, method: str) -> dict[str, Any]:
         **{name: settings[name] for name in ("seed", "subset_seed", "stopped")},
         "seeds": 1,
         **numbers,
-        "converged": look.get("converged"),
+        "converged": row.get("converged"),
     }
 
 
@@ -135,3 +136,14 @@ def _quartiles(each: pd.DataFrame) -> pd.DataFrame:
             row = {"problem": problem, "method": method, "statistic": statistic}
             rows.append({**row, "seeds": len(whole), **numbers})
     return pd.DataFrame(rows)
+
+
+def _sources() -> pd.DataFrame:
+    """The numbers that the source prints, of cells that were not run."""
+    shared = {"statistic": SOURCE, "stopped": NOT_RUN}
+    return pd.DataFrame(
+        {"problem": problem, "method": method, **shared}
+        | {"source_accuracy": round(accuracy / 100, 6), "source_error": round(error / 100, 6)}
+        for problem, methods in STUDY.words["printed"].items()
+        for method, (accuracy, error) in methods.items()
+    )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from eosflow.analysis import style
 
@@ -19,7 +20,7 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
     frame["share"] = frame["sharpness"] / frame["edge"]
     figure, panels, _ = style.panels(3, 3, title, share_x=False)
     sharpness, share, loss = panels
-    handles = []
+    looks: dict[str, dict[str, Any]] = {}
     for radius, color in zip(sorted(frame["rho"].unique()), COLORS, strict=False):
         runs = frame[frame["rho"] == radius]
         first = runs[runs["seed"] == runs["seed"].min()]
@@ -31,18 +32,14 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
         share.plot(medians.index, medians["share"], color=color, lw=1.2)
         loss.plot(medians.index, medians["loss"], color=color, lw=1.2)
         name = f"SAM, ρ = {radius:g}" if radius else "gradient descent"
-        handles.append(Line2D([], [], color=color, lw=1.2, label=name))
-    handles.append(Line2D([], [], color=style.MUTED, lw=0.9, ls="--", label="its edge"))
+        looks[name] = {"color": color, "lw": 1.2}
+    looks["its edge"] = {"color": style.MUTED, "lw": 0.9, "ls": "--"}
     share.axhline(1, color=style.MUTED, lw=0.8, ls="--")
     share.set_ylim(0, 1.5)
     style.log_axis(loss)
-    titles = (
-        r"sharpness $\lambda_1(\mathcal{H})$",
-        r"$\lambda_1(\mathcal{H})$ over the edge",
-        "loss",
-    )
-    for axes, title in zip(panels, titles, strict=True):
-        axes.set_ylabel(title)
-        axes.set_xlabel("iteration")
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    first = r"$\lambda_1(\mathcal{H})$"
+    labels = (f"sharpness {first}", f"{first} over the edge", "loss")
+    for axes, label in zip(panels, labels, strict=True):
+        axes.set(xlabel="iteration", ylabel=label)
+    style.legend(figure, looks, len(looks))
     return figure

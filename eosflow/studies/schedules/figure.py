@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from eosflow.analysis import style
 
@@ -32,12 +31,8 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
         axes.set_xlabel("step")
     for axes in panels[::2]:
         axes.set_ylabel(r"$\lambda_1(\mathcal{H})$")
-    handles = [
-        Line2D([], [], color=style.FIRST, lw=0.8, label="gradient descent, one seed each"),
-        Line2D([], [], color=style.SECOND, lw=1.2, ls="--", label=r"$2/\eta_t$"),
-    ]
-    if cell is None:
-        figure.legend(handles=handles, loc="outside lower center", ncols=2)
-    else:
-        cell.legend(handles=handles, loc="center")
+    edge = {"color": style.SECOND, "lw": 1.2, "ls": "--"}
+    seed = {"color": style.FIRST, "lw": 0.8}
+    looks = {"gradient descent, one seed each": seed, r"$2/\eta_t$": edge}
+    style.legend(figure, looks, 2, cell)
     return figure

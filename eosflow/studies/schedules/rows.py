@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from eosflow.objectives.base import Objective
-from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
-from eosflow.studies.testbeds import SEEDS, Tracker, cheb
+from eosflow.studies.testbeds import SEEDS, Tracker, cheb, course, initial
 
 log = logging.getLogger(__name__)
 
-EVERY = 25  # steps between two looks
+EVERY = 25  # steps between two evaluations
 
 
 @dataclass(frozen=True)
@@ -41,39 +40,28 @@ def rows() -> list[dict[str, Any]]:
     return [row for case in CASES for seed in SEEDS for row in study(case, objective, seed)]
 
 
-def study(case: Case, objective: Objective, seed: int) -> list[dict[str, Any]]:
-    """One row per look, from a start by `seed`.
+def study(case: Case, objective: Objective, seed: int) -> Iterator[dict[str, Any]]:
+    """One row per evaluation, from a start by `seed`.
 
     `learning_rate` is η_t, that of the step from there; `sharpness` is λ₁(𝓗) of the loss without
     decay and `residual` that of its search relative to it; `constant_loss` is the loss of the best
     constant output.
     """
+    log.info("%s, seed %d", case.name, seed)
     optimizer, tracker = case.optimizer, Tracker()
     constant = (objective.targets - objective.targets.mean(0)).square().sum(1).mean().item() / 2
-    rows: list[dict[str, Any]] = []
-
-    def look(train_state: TrainState, current: Iteration) -> None:
-        if train_state.iteration % EVERY:
-            return
-        pairs = tracker.find(current.evaluation.hessian, train_state.theta)
-        rows.append(
-            {
-                "seed": seed,
-                "case": case.name,
-                "iteration": train_state.iteration,
-                "learning_rate": optimizer.rate(train_state.iteration),
-                "weight_decay": optimizer.weight_decay,
-                "loss": current.evaluation.loss,
-                "constant_loss": constant,
-                "sharpness": pairs.values[0].item(),
-                "residual": (pairs.residuals[0] / pairs.values[0].abs()).item(),
-            }
-        )
-
-    start = objective.network.initialize(seed).to(objective.inputs)
-    train_state = begin(objective, optimizer, FullBatch(), start, seed)
-    end = follow(
-        objective, optimizer, FullBatch(), train_state, StopCriteria(iterations=case.steps), look
-    )
-    log.info("%s, seed %d: %s, λ₁ %.4g", case.name, seed, end, rows[-1]["sharpness"])
-    return rows
+    marks = range(0, case.steps + 1, EVERY)
+    for state in course(objective, optimizer, initial(objective, seed), marks, seed=seed):
+        evaluation = objective.evaluate(state.theta)
+        pairs = tracker.find(evaluation.hessian, state.theta)
+        yield {
+            "seed": seed,
+            "case": case.name,
+            "iteration": state.iteration,
+            "learning_rate": optimizer.rate(state.iteration),
+            "weight_decay": optimizer.weight_decay,
+            "loss": evaluation.loss,
+            "constant_loss": constant,
+            "sharpness": pairs.values[0].item(),
+            "residual": (pairs.residuals[0] / pairs.values[0].abs()).item(),
+        }

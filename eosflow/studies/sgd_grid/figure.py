@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from eosflow.analysis import seeds, style
@@ -35,12 +36,13 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
             value = f"{SYMBOLS[fixed]} = {chosen[fixed].iloc[0]:g}"
             axes.set_title(f"{network}, N = {n}: by {WORDS[name]}, {value}")
         _against_quotient(beside[2], runs, shades)
-    handles = [
-        Line2D([], [], color=style.INK, lw=1.6, label=f"{SHARPNESS}, median over the seeds"),
-        Line2D([], [], color=style.INK, lw=seeds.THIN, label=f"{SHARPNESS}, one run"),
-        Line2D([], [], color=style.INK, lw=1.0, ls=":", label=r"$\lambda_2(\mathcal{H})$, median"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    second = {"color": style.INK, "lw": 1.0, "ls": ":"}
+    looks: dict[str, dict[str, Any]] = {
+        f"{SHARPNESS}, median over the seeds": {"color": style.INK, "lw": 1.6},
+        f"{SHARPNESS}, one run": {"color": style.INK, "lw": seeds.THIN},
+        r"$\lambda_2(\mathcal{H})$, median": second,
+    }
+    style.legend(figure, looks, 3)
     return figure
 
 
@@ -62,8 +64,7 @@ def _courses(axes: Axes, runs: pd.DataFrame, name: str, shades: dict[float, str]
             color=color,
             fontsize=7,
         )
-    axes.set_xlabel("iteration")
-    axes.set_ylabel("eigenvalues of the Hessian")
+    axes.set(xlabel="iteration", ylabel="eigenvalues of the Hessian")
     style.log_axis(axes)
 
 
@@ -75,20 +76,10 @@ def _against_quotient(axes: Axes, runs: pd.DataFrame, shades: dict[float, str]) 
     for rate, marker in zip(sorted(found["learning_rate"].unique()), "osD^v<>", strict=False):
         chosen = found[found["learning_rate"] == rate]
         quotient = chosen["learning_rate"] / chosen["batch"]
-        label = rf"$\eta$ = {rate:g}"
-        axes.plot(
-            quotient,
-            chosen["eigenvalue_1"],
-            marker,
-            ms=3,
-            mfc="none",
-            color=shades[rate],
-            label=label,
-        )
-    axes.set_title("mean of each run")
+        (line,) = axes.plot(quotient, chosen["eigenvalue_1"], marker, ms=3, mfc="none")
+        line.set(color=shades[rate], label=rf"$\eta$ = {rate:g}")
+    axes.set(title="mean of each run", ylabel=SHARPNESS, xscale="log")
     axes.set_xlabel("learning rate $\\eta$ / batch size $B$")
-    axes.set_ylabel(SHARPNESS)
-    axes.set_xscale("log")
     axes.xaxis.set_minor_formatter(NullFormatter())
     style.log_axis(axes)
     axes.legend(loc="best", fontsize=6)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from eosflow.analysis import style
 
@@ -22,36 +23,27 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
     count = len(MATRICES) * len(PHASES)
     figure, panels, _ = style.panels(count, 3, title, share_x=False)
     counts = frame[frame["kind"] == "counts"]
-    places = [(matrix, phase) for matrix in MATRICES for phase in PHASES]
-    for axes, (matrix, phase) in zip(panels, places, strict=True):
+    shown = [(matrix, phase) for matrix in MATRICES for phase in PHASES]
+    for axes, (matrix, phase) in zip(panels, shown, strict=True):
         chosen = counts[(counts["matrix"] == matrix) & (counts["phase"] == phase)]
-        axes.set_title(f"{MATRICES[matrix]}, {phase} the instability")
-        axes.set_xlabel("x")
-        axes.set_ylabel("eigenvalues above x")
+        title = f"{MATRICES[matrix]}, {phase} the instability"
+        axes.set(title=title, xlabel="x", ylabel="eigenvalues above x")
         if len(chosen):
             _draw(axes, chosen)
-    handles = [
-        Line2D([], [], color=style.INK, lw=1.0, label="counted"),
-        Line2D([], [], color=style.FIRST, marker="o", ms=2.5, lw=0.8, label="Lanczos quadrature"),
-        Line2D(
-            [], [], color=style.SECOND, lw=1.2, ls="--", label="Marchenko–Pastur, σ² of the bulk"
-        ),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    looks: dict[str, dict[str, Any]] = {
+        "counted": {"color": style.INK, "lw": 1.0},
+        "Lanczos quadrature": {"color": style.FIRST, "marker": "o", "ms": 2.5, "lw": 0.8},
+        "Marchenko–Pastur, σ² of the bulk": {"color": style.SECOND, "lw": 1.2, "ls": "--"},
+    }
+    style.legend(figure, looks, 3)
     return figure
 
 
 def _draw(axes: Axes, rows: pd.DataFrame) -> None:
     axes.step(rows["value"], rows["count_exact"], where="post", color=style.INK, lw=1.0)
-    axes.errorbar(
-        *(rows["value"], rows["count"], 2 * rows["count_error"]),
-        fmt="o",
-        ms=2,
-        elinewidth=0.7,
-        color=style.FIRST,
-        errorevery=2,
-        markevery=2,
-    )
+    half: dict[str, Any] = {"errorevery": 2, "markevery": 2, "elinewidth": 0.7}
+    points = rows["value"], rows["count"], 2 * rows["count_error"]
+    axes.errorbar(*points, fmt="o", ms=2, color=style.FIRST, **half)
     if rows["law"].notna().any():
         axes.plot(rows["value"], rows["law"], color=style.SECOND, lw=1.2, ls="--")
     axes.set_xscale("symlog", linthresh=LINEAR)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from eosflow.measurements.top_eigenvalues import TopEigenvalues
 from eosflow.objectives.base import Objective
 from eosflow.optimizers.base import Optimizer
-from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.loop import StopCriteria, begin, follow
+from eosflow.optimizers.loop import StopCriteria
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.spectra.density import MarchenkoPastur, probes, spectrum
 from eosflow.spectra.randomness import generator
 from eosflow.studies.base import DESCENT, FLOW
 from eosflow.studies.spectral_density import SMALL_STEPS
-from eosflow.studies.testbeds import SEEDS, at_iterations, cheb, dense
+from eosflow.studies.testbeds import SEEDS, cheb, course, dense, initial, sharpness
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +29,6 @@ EVERY = 10  # iterations between two evaluations of the sharpness
 WITHIN = 60  # iterations from the first rise of the loss to its peak, and on to the end
 PROBES, NODES = 20, 60
 POINTS = 40  # at which eigenvalues are counted, on each side of 0
-SHARPNESS = TopEigenvalues(k=2, tolerance=1e-3)
 
 
 def rows() -> list[dict[str, Any]]:
@@ -50,78 +47,72 @@ def study(objective: Objective, seeds: tuple[int, ...], rate: float) -> list[dic
     """
     rows: list[dict[str, Any]] = []
     for seed in seeds:
-        found = phases(objective, seed, rate)
-        for phase, (iteration, theta) in found.items():
+        moments = phases(objective, seed, rate)
+        for phase, (iteration, theta) in moments.items():
             evaluation = objective.evaluate(theta)
             for matrix in ("hessian", "gauss_newton"):
                 whole = dense(evaluation, matrix)
-                place = {"seed": seed, "phase": phase, "matrix": matrix, "iteration": iteration}
-                place["loss"] = evaluation.loss
+                shared = {"seed": seed, "phase": phase, "matrix": matrix, "iteration": iteration}
+                shared["loss"] = evaluation.loss
                 numbers, counts = _seen(whole, objective.examples, f"{matrix} {phase}", seed)
-                rows.append({"kind": "numbers", **place, **numbers})
+                rows.append({"kind": "numbers", **shared, **numbers})
                 if seed == seeds[0]:
-                    rows += [{"kind": "counts", **place, **row} for row in counts]
+                    rows += [{"kind": "counts", **shared, **row} for row in counts]
                 log.info("seed %d, %s, %s: λ₁ %.3g", seed, phase, matrix, numbers["largest"])
-        if "after" in found:
-            rows += ends(objective, seed, rate, found)
+        if "after" in moments:
+            rows += ends(objective, seed, rate, moments)
     return rows
 
 
 def ends(
-    objective: Objective, seed: int, rate: float, found: dict[str, tuple[int, Tensor]]
-) -> list[dict[str, Any]]:
+    objective: Objective, seed: int, rate: float, moments: dict[str, tuple[int, Tensor]]
+) -> Iterator[dict[str, Any]]:
     """Where each method is after the flow time that the instability takes, from where it begins."""
-    (first, start), (last, _) = found["before"], found["after"]
+    (first, start), (last, _) = moments["before"], moments["after"]
     methods: dict[str, Optimizer] = {
         DESCENT: GradientDescent(learning_rate=rate),
         SMALL_STEPS: GradientDescent(learning_rate=rate / SHORTER),
         FLOW: ExponentialRosenbrock(),
     }
-    rows = []
+    steps = last - first
+    ends: dict[str, StopCriteria | int] = {
+        DESCENT: steps,
+        SMALL_STEPS: steps * SHORTER,
+        FLOW: StopCriteria(flow_time=steps * rate),
+    }
     for method, optimizer in methods.items():
-        train_state = begin(objective, optimizer, FullBatch(), start, seed)
-        until = StopCriteria(flow_time=(last - first) * rate)
-        if method != FLOW:
-            until = StopCriteria(iterations=(last - first) * (SHORTER if method != DESCENT else 1))
-        follow(objective, optimizer, FullBatch(), train_state, until, lambda *_: None)
-        evaluation = objective.evaluate(train_state.theta)
+        (state,) = course(objective, optimizer, start, [ends[method]], seed=seed)
+        evaluation = objective.evaluate(state.theta)
         largest = torch.linalg.eigvalsh(dense(evaluation, "hessian"))[-1].item()
         row = {"kind": "ends", "seed": seed, "method": method, "iteration": last}
-        rows.append(row | {"loss": evaluation.loss, "largest": largest})
-    return rows
+        yield row | {"loss": evaluation.loss, "largest": largest}
 
 
 def phases(objective: Objective, seed: int, rate: float) -> dict[str, tuple[int, Tensor]]:
     """Iteration and θ (P,) of each phase of the first instability; those that come."""
     descent = GradientDescent(learning_rate=rate)
-    start = objective.network.initialize(seed).to(objective.inputs)
-    looked_at = range(0, LONGEST + 1, EVERY)
-    found: dict[str, tuple[int, Tensor]] = {}
-    for iteration, theta in zip(
-        looked_at, at_iterations(objective, descent, start, looked_at), strict=False
-    ):
-        sharpness = SHARPNESS.measure(objective, theta, iteration, seed)["eigenvalue_1"]
-        if sharpness * rate >= 2:
-            found["before"] = iteration, theta
+    start, moments = initial(objective, seed), dict[str, tuple[int, Tensor]]()
+    for state in course(objective, descent, start, range(0, LONGEST + 1, EVERY)):
+        found = sharpness(objective, state.theta, state.iteration, seed)
+        if found["sharpness"] * rate >= 2:
+            moments["before"] = state.iteration, state.theta
             break
-    if not found:
-        return found
+    else:
+        return moments
+    first, theta = moments["before"]
     # From here on every step is recorded.
-    steps = at_iterations(objective, descent, theta, itertools.count())
     path: list[tuple[float, Tensor]] = []
-    rise = None
-    for number, here in enumerate(itertools.islice(steps, LONGEST)):
-        path.append((objective.evaluate(here).loss, here))
-        if rise is None and number and path[-1][0] > path[-2][0]:
+    rise = LONGEST
+    for number, state in enumerate(course(objective, descent, theta, range(LONGEST))):
+        path.append((objective.evaluate(state.theta).loss, state.theta))
+        if rise == LONGEST and number and path[-1][0] > path[-2][0]:
             rise = number
-        if rise is not None and number == rise + 2 * WITHIN:
+        if number == rise + 2 * WITHIN:
+            peak = max(range(rise, rise + WITHIN), key=lambda number: path[number][0])
+            for phase, step in (("in", peak), ("after", peak + WITHIN)):
+                moments[phase] = first + step, path[step][1]
             break
-    if rise is None or len(path) <= rise + 2 * WITHIN:
-        return found
-    peak = max(range(rise, rise + WITHIN), key=lambda number: path[number][0])
-    for phase, number in (("in", peak), ("after", peak + WITHIN)):
-        found[phase] = iteration + number, path[number][1]
-    return found
+    return moments
 
 
 def bulk(values: Tensor, ratio: float) -> MarchenkoPastur | None:
@@ -145,9 +136,9 @@ def _seen(
     """The numbers of a matrix (P, P) by quadrature and from its eigenvalues; its counts."""
     size = len(matrix)
     rows = probes(size, PROBES, matrix, generator(seed, purpose))
-    found = spectrum(lambda block, out: torch.mm(matrix, block, out=out), rows, NODES)
+    quadrature = spectrum(lambda block, out: torch.mm(matrix, block, out=out), rows, NODES)
     values = torch.linalg.eigvalsh(matrix)
-    trace, norm = found.trace(lambda nodes: nodes), found.frobenius_norm()
+    trace, norm = quadrature.trace(lambda nodes: nodes), quadrature.frobenius_norm()
     law = bulk(values, size / examples)
     numbers = {
         "trace": trace.value,
@@ -161,7 +152,7 @@ def _seen(
     }
     if law is not None:
         high = law.edges[1]
-        outliers, inside = found.above(high), values[values <= high]
+        outliers, inside = quadrature.above(high), values[values <= high]
         numbers |= {
             "edge": high,
             "outliers": outliers.value,
@@ -173,7 +164,7 @@ def _seen(
     size_of_side = torch.logspace(-4, 0, POINTS, dtype=torch.float64) * 1.2 * values.abs().max()
     counts = []
     for value in [*(-size_of_side.flip(0)).tolist(), 0.0, *size_of_side.tolist()]:
-        above = found.above(value)
+        above = quadrature.above(value)
         row = {"value": value, "count": above.value, "count_error": above.error}
         row["count_exact"] = float((values > value).sum())
         counts.append(row | ({"law": _above(law, value, size)} if law is not None else {}))
@@ -185,5 +176,5 @@ def _above(law: MarchenkoPastur, value: float, size: int) -> float:
     low, high = law.edges
     if value < 0:
         return float(size)
-    places = torch.linspace(max(low, value), high, 2001, dtype=torch.float64)
-    return size * torch.trapezoid(law.density(places), places).item() if value < high else 0.0
+    values = torch.linspace(max(low, value), high, 2001, dtype=torch.float64)
+    return size * torch.trapezoid(law.density(values), values).item() if value < high else 0.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from eosflow.analysis import style
 from eosflow.studies.subspaces import BEFORE, BULK, DESCENT, DOMINANT, NUDGED, STALE
@@ -35,16 +34,12 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
         for method, color in COLORS.items():
             run = runs[runs["method"] == method]
             axes.plot(run["iteration"], run[name], color=color, lw=_width(method))
-        axes.set_ylabel(label)
-        axes.set_xlabel("iteration")
+        axes.set(xlabel="iteration", ylabel=label)
     style.log_axis(panels[0])
     panels[1].axhline(2, color=style.MUTED, lw=0.8, ls="--")
-    handles = [
-        Line2D([], [], color=color, lw=_width(method), label=method)
-        for method, color in COLORS.items()
-        if method != BEFORE
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    methods = {method: color for method, color in COLORS.items() if method != BEFORE}
+    looks = {name: {"color": color, "lw": _width(name)} for name, color in methods.items()}
+    style.legend(figure, looks, 3)
     return figure
 
 

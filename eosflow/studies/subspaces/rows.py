@@ -8,11 +8,10 @@ from typing import Any
 
 from eosflow.objectives.base import Objective
 from eosflow.optimizers.base import Optimizer
-from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.subspace import BulkSGD, DominantSGD, NudgedSGD
 from eosflow.studies.subspaces import BEFORE, BULK, DESCENT, DOMINANT, NUDGED, PUSHED, STALE
-from eosflow.studies.testbeds import SEEDS, cheb, looks
+from eosflow.studies.testbeds import SEEDS, cheb, evaluations, initial
 
 log = logging.getLogger(__name__)
 
@@ -63,26 +62,26 @@ def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
     `mean_loss` is the mean of the loss over the steps since the evaluation before, `sharpness`
     λ₁(𝓗), `gradient_share` the share of ‖∇𝓛‖² in the top k directions, `residual`
     the largest relative residual of an eigenpair. `diverged` says that the method went beyond all
-    bounds: its rows end at the last look before.
+    bounds: its rows end at the last evaluation before.
     """
     rows: list[dict[str, Any]] = []
     descent = GradientDescent(learning_rate=problem.learning_rate)
     for seed in problem.seeds:
-        start = objective.network.initialize(seed).to(objective.inputs)
+        start = initial(objective, seed)
         courses: dict[str, tuple[Optimizer, int, int]] = {BEFORE: (descent, 0, problem.before)}
         courses |= {
             name: (optimizer, problem.before, problem.after)
             for name, optimizer in problem.methods().items()
         }
         for method, (optimizer, first, steps) in courses.items():
-            train_state = (objective, optimizer, FullBatch(), start, seed)
-            seen = list(looks(*train_state, range(0, steps + 1, problem.every), problem.k))
+            marks = range(0, steps + 1, problem.every)
+            seen = list(evaluations(objective, optimizer, start, marks, problem.k, seed=seed))
             if method == BEFORE:
-                start = seen[-1]["theta"]
+                start = seen[-1][0]
+            shared = {"learning_rate": problem.learning_rate, "seed": seed, "method": method}
             diverged = len(seen) <= steps // problem.every
-            for look in seen:
-                del look["theta"]
-                look["iteration"] += first
-                rows.append({"seed": seed, "method": method, **look, "diverged": diverged})
+            for _, row in seen:
+                row["iteration"] += first
+                rows.append({**shared, **row, "diverged": diverged})
             log.info("seed %d, %s: λ₁ %.4g", seed, method, rows[-1]["sharpness"])
-    return [{"learning_rate": problem.learning_rate, **row} for row in rows]
+    return rows

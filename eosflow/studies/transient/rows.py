@@ -7,18 +7,15 @@ import logging
 import math
 from typing import Any
 
-from torch import Tensor
-
 from eosflow.measurements.factors import decompose
 from eosflow.objectives.base import Objective
 from eosflow.optimizers.base import Optimizer
-from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
+from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs.snapshots import FlowTimes
 from eosflow.runs.spec import RunSpec
-from eosflow.studies.testbeds import DICE, dice
+from eosflow.studies.testbeds import DICE, course, dice, initial
 
 log = logging.getLogger(__name__)
 
@@ -50,29 +47,21 @@ def rows() -> list[dict[str, Any]]:
 
 def study(spec: RunSpec, objective: Objective) -> list[dict[str, Any]]:
     """One row per (scheme, recorded iteration): its flow time and `QUANTITIES` there."""
-    start = objective.network.initialize(spec.init_seed).to(objective.inputs)
+    start = initial(objective, spec.init_seed)
     sharpness = decompose(objective, start)["sharpness_hessian"]
-    rows = []
-    for scheme, optimizer in schemes(spec, sharpness).items():
-        seen = _watched(objective, optimizer, start, spec.init_seed)
-        log.info("%s: %d iterations", scheme, seen[-1]["iteration"])
-        rows += [{"scheme": scheme, **row} for row in seen]
-    return rows
-
-
-def _watched(
-    objective: Objective, optimizer: Optimizer, start: Tensor, seed: int
-) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
+    for scheme, optimizer in schemes(spec, sharpness).items():
+        last = -math.inf
 
-    def look(train_state: TrainState, current: Iteration) -> None:
-        last = rows[-1]["flow_time"] if rows else -math.inf
-        later = LATER.wanted(train_state.iteration, train_state.flow_time, last)
-        if train_state.iteration <= FIRST or later or current.step is None:
-            record = decompose(objective, train_state.theta)
-            place = {"iteration": train_state.iteration, "flow_time": train_state.flow_time}
-            rows.append(place | {name: record[name] for name in QUANTITIES})
+        def observe(state: TrainState, now: Iteration, scheme: str = scheme) -> None:
+            nonlocal last
+            later = LATER.wanted(state.iteration, state.flow_time, last)
+            if state.iteration <= FIRST or later or now.step is None:
+                found, last = decompose(objective, state.theta), state.flow_time
+                row = {"scheme": scheme, "iteration": state.iteration, "flow_time": last}
+                rows.append(row | {name: found[name] for name in QUANTITIES})
 
-    train_state = begin(objective, optimizer, FullBatch(), start, seed)
-    follow(objective, optimizer, FullBatch(), train_state, StopCriteria(flow_time=END), look)
+        end = [StopCriteria(flow_time=END)]
+        for state in course(objective, optimizer, start, end, seed=spec.init_seed, observe=observe):
+            log.info("%s: %d iterations", scheme, state.iteration)
     return rows

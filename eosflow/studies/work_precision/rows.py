@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -15,12 +16,11 @@ from torch import Tensor
 from eosflow.networks.mlp import MLPSettings
 from eosflow.objectives.base import Evaluation, Objective, PerExampleGrams
 from eosflow.optimizers.base import Optimizer
-from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.flow import ExplicitEuler, ExponentialEuler, ExponentialHeun, RungeKutta4
 from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs.spec import RunSpec
-from eosflow.studies.testbeds import DICE, dice
+from eosflow.studies.testbeds import DICE, FULL, course, dice, initial
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ SETTLED = 20  # steps of the paper's scheme: the diagram starts beyond the trans
 FLOW_TIMES = (0.25, 1.0)
 STEP_SIZES = (0.05, 0.02, 0.01, 0.005, 0.002)
 TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+WIDE = MLPSettings()
 RK4_FRACTIONS = (2.0, 1.0, 0.5)  # of 1/λ₁
 
 
@@ -64,11 +65,9 @@ class Flow:
     def __init__(self, spec: RunSpec, objective: Objective) -> None:
         self.spec = spec
         self.objective = Counted(objective)
-        theta = objective.network.initialize(spec.init_seed).to(objective.inputs)
-        train_state = begin(objective, spec.optimizer, FullBatch(), theta, spec.init_seed)
-        until = StopCriteria(iterations=SETTLED)
-        follow(objective, spec.optimizer, FullBatch(), train_state, until, lambda *_: None)
-        self.start = train_state.theta
+        theta = initial(objective, spec.init_seed)
+        (state,) = course(objective, spec.optimizer, theta, [SETTLED], seed=spec.init_seed)
+        self.start = state.theta
 
     def reference(self, times: tuple[float, ...]) -> list[Tensor]:
         """θ at each flow time, by DOP853 with tight tolerances."""
@@ -93,11 +92,10 @@ class Flow:
                 applications += int(current.step.facts["power_iterations"])
 
         self.objective.evaluations = 0
-        train_state = begin(self.objective, optimizer, FullBatch(), self.start, self.spec.init_seed)
-        until = StopCriteria(flow_time=end)
-        follow(self.objective, optimizer, FullBatch(), train_state, until, count)
-        # The loop also looks at the end evaluation, which no scheme needs.
-        return train_state.theta, self.objective.evaluations - 1, applications
+        state = begin(self.objective, optimizer, FULL, self.start, self.spec.init_seed)
+        follow(self.objective, optimizer, FULL, state, StopCriteria(flow_time=end), count)
+        # The loop also evaluates the end, which no scheme needs.
+        return state.theta, self.objective.evaluations - 1, applications
 
 
 def schemes(
@@ -121,9 +119,16 @@ def schemes(
     yield "gradient descent", 1.0, ExplicitEuler(fraction=1.0)
 
 
-def rows() -> list[dict[str, Any]]:
-    """The rows of the study."""
-    return study(DICE, dice(DICE))
+def rows(full_width: bool = False) -> list[dict[str, Any]]:
+    """The rows of the study.
+
+    full_width: at the paper's width, where a block product costs twenty times as much, to one flow
+    time and without the smallest steps of three schemes.
+    """
+    if not full_width:
+        return study(DICE, dice(DICE))
+    problem = dataclasses.replace(DICE, experiment="work-precision-full-width", network=WIDE)
+    return study(problem, dice(problem), FLOW_TIMES[:1], coarse=True)
 
 
 def study(

@@ -2,4 +2,4 @@
 
 from eosflow.studies.base import Study
 
-STUDY = Study(__name__, version=6)
+STUDY = Study(__name__, version=6, like="work_precision", options={"full_width": True})

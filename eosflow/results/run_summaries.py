@@ -1,4 +1,4 @@
-"""What the course of each run amounts to: one row per run, from its snapshots.
+"""What sums up each run: one row per run, from its snapshots.
 
 Everything here leaves out the transient, as the paper does: a run starts at its first snapshot from
 iteration 10 on. If its optimizer has no transient it starts at flow time 0.1, after ten of the
@@ -85,18 +85,19 @@ def column(frame: pd.DataFrame, name: str) -> pd.Series:
     return frame[name] if name in frame else pd.Series(np.nan, index=frame.index, name=name)
 
 
-def layer_count(decomposition: pd.DataFrame) -> int:
-    """L of the deepest network, from the columns `layer_norm2_1` … `layer_norm2_L`."""
-    return len(_layer_columns(decomposition))
-
-
-def _layer_columns(decomposition: pd.DataFrame) -> list[str]:
+def layer_columns(decomposition: pd.DataFrame) -> list[str]:
+    """`layer_norm2_1` … `layer_norm2_L`, L of the deepest network."""
     return [name for name in decomposition.columns if name.startswith("layer_norm2_")]
+
+
+def layer_count(decomposition: pd.DataFrame) -> int:
+    """L of the deepest network."""
+    return len(layer_columns(decomposition))
 
 
 def _depths(decomposition: pd.DataFrame) -> pd.Series:
     """L of each snapshot's own network."""
-    return decomposition[_layer_columns(decomposition)].notna().sum(axis="columns")
+    return decomposition[layer_columns(decomposition)].notna().sum(axis="columns")
 
 
 def _product_above(decomposition: pd.DataFrame, name: str, layer: int) -> pd.Series:
@@ -183,12 +184,8 @@ def growth(decomposition: pd.DataFrame, peak_of: str = "layer_norm2_1") -> pd.Da
     quantities = ["sharpness_gauss_newton", "m_norm2", "overlap", "layer_norm2_1"]
     known = pd.DataFrame({name: column(later, name) for name in quantities})
     values = pd.concat([known, factors(later)], axis="columns")
-    groups = later.groupby(IDENTITY)
-    first = groups["iteration"].idxmin()
     top = column(later, peak_of).groupby([later[name] for name in IDENTITY]).idxmax()
-    ratios = values.loc[top].reset_index(drop=True) / values.loc[first].reset_index(drop=True)
-    identity = later.loc[first, IDENTITY].reset_index(drop=True)
-    return pd.concat([identity, ratios], axis="columns")
+    return _over_start(later, values, values.loc[top])
 
 
 def largest_growth(decomposition: pd.DataFrame) -> pd.DataFrame:
@@ -202,12 +199,14 @@ def largest_growth(decomposition: pd.DataFrame) -> pd.DataFrame:
     later = after_transient(decomposition)
     sharpness = column(later, "sharpness_hessian").rename("sharpness_hessian")
     values = pd.concat([sharpness, factors(later)], axis="columns")
-    groups = later.groupby(IDENTITY)
-    first = groups["iteration"].idxmin()
-    keys = [later[name] for name in IDENTITY]
-    highest = values.groupby(keys).max().reset_index(drop=True)
-    ratios = highest / values.loc[first].reset_index(drop=True)
-    return pd.concat([later.loc[first, IDENTITY].reset_index(drop=True), ratios], axis="columns")
+    return _over_start(later, values, values.groupby([later[name] for name in IDENTITY]).max())
+
+
+def _over_start(later: pd.DataFrame, values: pd.DataFrame, of_run: pd.DataFrame) -> pd.DataFrame:
+    """`IDENTITY`, and a row `of_run` of each run over the `values` of its first snapshot."""
+    first = later.groupby(IDENTITY)["iteration"].idxmin()
+    identity, start = (part.loc[first].reset_index(drop=True) for part in (later[IDENTITY], values))
+    return pd.concat([identity, of_run.reset_index(drop=True) / start], axis="columns")
 
 
 def time_share(frame: pd.DataFrame, condition: pd.Series) -> pd.DataFrame:

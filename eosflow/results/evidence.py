@@ -1,0 +1,129 @@
+"""A folder of kept evidence: which files it has, and reading them as what anyone may have sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+from pyarrow import parquet
+
+from eosflow.datasets.table_files import MOST_BYTES
+from eosflow.results import claims, paper, report, tables
+from eosflow.results.collect import RUN_COLUMNS
+from eosflow.results.run_summaries import IDENTITY
+from eosflow.storage.errors import UserError
+from eosflow.storage.files import read_json, sha256
+from eosflow.storage.foreign import foreign
+from eosflow.storage.paths import inside
+from eosflow.studies import STUDIES
+
+MANIFEST = "evidence.json"
+FRAMES = ("decomposition", "runs", "trajectories")
+OWN_TABLES = [f"{name}.csv" for name in report.TABLES]
+DICE_PARAMETERS = "dice-parameters.parquet"
+NEEDED = (*(f"{name}.parquet" for name in FRAMES), DICE_PARAMETERS, *OWN_TABLES)
+DICE_EXAMPLES = ("dice-examples.npz", "dice-examples.json")
+# Tables of studies, from which some figures are drawn; kept and drawn if they were made.
+TABLES = [study.data for study in STUDIES.values()]
+
+# Of each trajectory, as far as its optimizer records it: the course of the run, and what
+# runs.parquet and so the claims are read from.
+TRAJECTORY = [
+    *("iteration", "flow_time", "step_size", "loss", "eigenvalue_1", "residual"),
+    *("converged", "rejected_steps", "negative_dominant"),
+]
+PARAMETERS = [
+    "class",
+    *dict.fromkeys(name for ranges in paper.DICE.values() for name in ranges),
+]
+# Without which nothing can be made of a frame; what only some networks have is not here.
+COLUMNS = {
+    "decomposition": [
+        *(*IDENTITY, "iteration", "flow_time", "loss", "sharpness_hessian"),
+        *("sharpness_gauss_newton", "sharpness_residual", "m_norm2", "overlap"),
+    ],
+    "runs": [name for name in RUN_COLUMNS if name != "changed"],  # version 0.1 has no such column
+    "trajectories": [*IDENTITY, *TRAJECTORY],
+    "dice-parameters": PARAMETERS,
+}
+# As the configuration has them, see `workflow.schema`: they name folders and figures.
+EXPERIMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+REMEDY = (
+    "Get the folder anew or, if its tables alone are of an earlier version, make them anew with "
+    "eosflow evidence keep."
+)
+
+
+def verified(folder: Path, needed: Iterable[str] = NEEDED) -> set[str]:
+    """The names of the kept files, after a comparison of each with its checksum.
+
+    Raises: UserError naming a file that is missing or damaged.
+    """
+    try:
+        expected = {e["file"]: e["sha256"] for e in read_json(folder / MANIFEST)["files"]}
+        paths = {name: inside(folder, name) for name in (*needed, *expected)}
+    except FileNotFoundError:
+        raise UserError(f"{folder / MANIFEST} is missing: no evidence is kept there.") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{folder / MANIFEST} is damaged. {REMEDY}") from None
+    tables_apart = set(OWN_TABLES).difference(needed)
+    for name in dict.fromkeys((*needed, *(expected.keys() - tables_apart))):
+        checked(paths[name], expected.get(name, ""), REMEDY)
+    return set(expected)
+
+
+def checked(path: Path, expected: str, remedy: str) -> str:
+    """The checksum of a file, if it is the expected one. Raises: UserError if it is not."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing. {remedy}")
+    if sha256(path) != expected:
+        raise UserError(f"{path} is damaged: it does not match its checksum. {remedy}")
+    return expected
+
+
+def read_frame(path: Path) -> pd.DataFrame:
+    """A kept frame, which anyone may have written.
+
+    Raises: UserError if it is none, unpacks to too much, lacks a column, or holds what is no name
+    of an experiment.
+    """
+    with foreign(lambda why: UserError(f"{path} is damaged: {why}. {REMEDY}")):
+        footer = parquet.read_metadata(path)
+        if footer.num_rows * footer.num_columns * 8 > MOST_BYTES:
+            raise ValueError(f"it unpacks to more than {MOST_BYTES} bytes")
+        frame = pd.read_parquet(path)
+        if missing := [name for name in COLUMNS[path.stem] if name not in frame]:
+            raise ValueError(f"it has no column {', '.join(missing)}")
+        for name in frame.get("experiment", pd.Series(dtype=str)).unique():
+            if not (isinstance(name, str) and EXPERIMENT.fullmatch(name)):
+                raise ValueError(f"{name!r:.100} is no name of an experiment")
+    return frame
+
+
+def refuse_others(folder: Path, own: set[str]) -> None:
+    """Raise UserError if a folder holds, or is, a file that is not to be replaced."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file. Name a folder, or one that does not exist yet.")
+    for path in sorted(folder.rglob("*")):
+        if not path.is_dir() and path.relative_to(folder).as_posix() not in own:
+            raise UserError(
+                f"{folder} holds other files, such as {path.relative_to(folder)}. Nothing was "
+                "written: name an empty folder, or one that does not exist yet."
+            )
+
+
+def write_tables(
+    folder: Path, decomposition: pd.DataFrame, runs: pd.DataFrame, parameters: pd.DataFrame
+) -> None:
+    """The tables and claims that this program makes of the frames."""
+    made = {
+        "table1": tables.table1(runs),
+        "table2": tables.table2(decomposition, runs),
+        "alignment": tables.alignment(decomposition, runs),
+        "table3": tables.table3(parameters),
+        "claims": claims.check(decomposition, runs),
+    }
+    for name, table in made.items():
+        tables.write_csv(table, folder / f"{name}.csv")
