@@ -141,5 +141,5 @@ def test_descent_is_drawn_beside_the_flow_with_the_edge_of_each_learning_rate() 
     curves = [line.get_xydata().tolist() for line in sharpness.lines if len(line.get_xdata()) == 3]
     assert curves[:3] == [[[0.0, 0.0], [20.0, 20.0], [40.0, 40.0]]] * 3  # two seeds, their median
     assert (len(curves), len(loss.lines), len(distance.lines)) == (4 * 3, 4 * 3, 3 * 3)
-    named = [text.get_text() for text in distance.get_legend().get_texts()]
+    named = [text.get_text() for text in loss.get_legend().get_texts()]
     assert named == [f"η = {rate:g}" for rate in rates]

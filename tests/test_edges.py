@@ -238,11 +238,12 @@ def test_an_instability_is_judged_against_its_own_stable_phase() -> None:
     (shade,) = swing.patches
     assert (shade.get_x(), shade.get_x() + shade.get_width()) == (0, 39)
     assert sharpness.lines[0].get_ydata()[0] == pytest.approx(0.4 * 5.1)
-    assert swing.lines[0].get_ydata()[0] == 1e-6 and set(change.lines[0].get_ydata()) == {0.1, 0.7}
+    assert swing.lines[0].get_ydata()[0] == pytest.approx(1e-6)
+    assert sorted(set(change.lines[0].get_ydata())) == pytest.approx([0.1, 0.7])
     for axes, slope in zip(scans, (-0.1, 0.3, -0.1), strict=True):
         loss, quadratic_loss, start, end = (line.get_ydata().tolist() for line in axes.lines)
-        assert loss == quadratic_loss == [1 + slope * alpha for alpha in (-1, 0, 1, 2)]
-        assert (start, end) == ([1.0], [1 + slope])
+        assert loss == quadratic_loss == pytest.approx([1 + slope * a for a in (-1, 0, 1, 2)])
+        assert [*start, *end] == pytest.approx([1.0, 1 + slope])
         assert axes.get_title().endswith("2.040")
     calm = pd.concat([quadratic, *(instability(seed, False) for seed in range(6))])
     verdicts = judged_instabilities.judge(calm).set_index("claim")

@@ -23,8 +23,7 @@ from eosflow.analysis.claims import (
     Sample,
 )
 from eosflow.results import run_summaries
-from eosflow.results.claim_measures import MEASURES, OF_EVERY_ITERATION, Evidence
-from eosflow.results.paper import CLAIMS
+from eosflow.results.claim_measures import CLAIMS, MEASURES, OF_EVERY_ITERATION, Evidence
 from eosflow.results.run_summaries import IDENTITY, after_transient, paper_times
 
 __all__ = ["CANNOT_TELL", "CLAIMS", "CONTRADICTED", "FEWEST_SEEDS", "HOLDS", "NOT_ENOUGH", "check"]

@@ -19,7 +19,7 @@ from eosflow.analysis.claims import (
     VERDICTS,
     Kind,
 )
-from eosflow.results.paper import CLAIMS
+from eosflow.results.claim_measures import CLAIMS
 
 MARKS = {HOLDS: "✓", AS_EXPECTED: "✓", CONTRADICTED: "✗", UNEXPECTED: "✗", NOT_JUDGED: "–"}
 LOOKS = {"✓": "holds", "✗": "contradicted", "–": "unjudged", "?": "open"}
