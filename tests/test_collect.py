@@ -54,12 +54,6 @@ def test_run_rows_sum_up_the_trajectory_and_leave_the_transient_apart(folders):
     assert run["max_residual"] == 0.005
 
 
-def test_no_runs_give_empty_frames():
-    decomposition, runs = collect.collect([], "decomposition")
-    assert len(decomposition) == len(runs) == 0
-    assert list(runs.columns) == collect.RUN_COLUMNS
-
-
 def test_what_an_optimizer_does_not_record_is_no_evidence(tmp_path):
     rows, row = synthetic.run("iris-gd", 30)
     row |= synthetic.GRADIENT_DESCENT | {"dataset_title": "Iris flowers", "batch": "batches of 8"}

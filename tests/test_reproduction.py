@@ -61,13 +61,6 @@ def test_what_a_claim_says_of_an_experiment_is_read_as_it_is_written(
             assert re.search(r"(\d+) runs?:", part)[1] in counts, part
 
 
-def test_the_picture_of_each_figure_is_there() -> None:
-    text = reproduction.PAGE.read_text(encoding="utf-8")
-    for name in reproduction.PICTURES:
-        assert f"images/flow-{name}.png" in text
-        assert (reproduction.DOCS / "images" / f"flow-{name}.png").stat().st_size > 10_000
-
-
 def test_choices_are_read_from_their_runs() -> None:
     table = reproduction.choices()
     frame = pd.read_csv(reproduction.DOCS / "data" / "choices.csv")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from test_columns import entry, hold
 
 from eosflow.analysis import claims
-from eosflow.results import columns
 from eosflow.studies import STUDIES, Study, page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,8 +30,6 @@ def test_its_table_comes_from_one_module_and_its_words_are_whole(study: Study) -
     made = [m for folder in folders for m in ("rows", "table") if (folder / f"{m}.py").exists()]
     assert made and study.of_runs == ("table" in made)
     assert study.title and study.caption and study.words["heading"] and study.words["text"]
-    (file,) = (file for file in columns.files() if file.path == study.data)
-    assert all(column.symbol and column.equation and column.unit for column in file.columns)
 
 
 @each
@@ -68,10 +66,7 @@ def test_its_recorded_table_has_its_columns_and_can_be_judged(study: Study) -> N
     if not path.exists():
         pytest.skip("not run at this version")
     table = pd.read_csv(path)
-    (file,) = (file for file in columns.files() if file.path == study.data)
-    unknown = [name for name in table if file.column(str(name)) is None]
-    unused = [c.name for c in file.columns if not any(c.is_called(str(name)) for name in table)]
-    assert (unknown, unused) == ([], [])
+    hold(entry(study.data), map(str, table))
     assert study.draw(path).axes
     if study.judged:
         verdicts = study.judge(table)
