@@ -56,13 +56,13 @@ def described() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A results folder as the workflow leaves it, of eight runs made of formulas."""
+    """A results folder as the workflow leaves it, of six runs made of formulas."""
     folder = tmp_path_factory.mktemp("workflow") / "results"
     names = []
-    for number, n in enumerate((468, 937, 1875, 3750)):
+    for number, n in enumerate((468, 937, 1875)):
         for init in (0, 1):
             noise = (-0.1, 0.07)[init] * (1 + number) / 3
-            stopped = "max_iterations" if n == 3750 and init else "target_loss"
+            stopped = "max_iterations" if n == 1875 and init else "target_loss"
             rows, row = synthetic.run("dice-ce", n, init, noise=noise, stopped=stopped)
             names.append(f"dice-ce/n{n}/init{init}-subset0")
             synthetic.write_run_folder(folder / names[-1], rows, row)
@@ -165,7 +165,7 @@ def test_kept_frames_hold_every_number_of_the_runs(results: Path, kept: Path) ->
     steps = pd.read_parquet(kept / "trajectories.parquet")
     later = steps[steps["iteration"] >= run_summaries.TRANSIENT]
     of_run, after = steps.groupby(run_summaries.IDENTITY), later.groupby(run_summaries.IDENTITY)
-    assert (of_run.size() == runs["iterations"]).all() and len(runs) == 8
+    assert (of_run.size() == runs["iterations"]).all() and len(runs) == 6
     assert (of_run["residual"].max() == runs["max_residual"]).all()
     assert (of_run["rejected_steps"].sum() == runs["rejected_steps"]).all()
     assert (after["eigenvalue_1"].max() == runs["max_sharpness"]).all()
@@ -183,7 +183,7 @@ def test_the_same_results_give_the_same_bytes(results: Path, kept: Path, tmp_pat
 def test_the_record_says_which_files_of_which_runs_and_programs(results: Path, kept: Path) -> None:
     record = read_json(kept / MANIFEST)
     assert {entry["file"] for entry in record["files"]} == set(contents(kept)) - {MANIFEST}
-    assert record["runs"]["runs"] == 8 and record["runs"]["device"] == ["cpu"]
+    assert record["runs"]["runs"] == 6 and record["runs"]["device"] == ["cpu"]
     assert record["made"]["collect"]["versions"]["commit"] == provenance.commit()
     taken = {entry["file"]: entry["sha256"] for entry in record["sources"]}
     trajectory = read_json(results / "dice-ce/n468/init1-subset0/manifest.json")["trajectory"]
@@ -345,12 +345,12 @@ def some_of(results: Path, folder: Path, sizes: Iterable[int]) -> Path:
 
 
 def test_runs_are_added_to_what_is_kept(results: Path, kept: Path, tmp_path: Path) -> None:
-    early = some_of(results, tmp_path / "early", (468, 3750))
+    early = some_of(results, tmp_path / "early", (468, 1875))
     folder = tmp_path / "kept"
     keep(folder, early)
     assert len(pd.read_parquet(folder / "runs.parquet")) == 4
     shutil.rmtree(early)  # what is kept needs its results no more
-    late = some_of(results, tmp_path / "late", (937, 1875))
+    late = some_of(results, tmp_path / "late", (937,))
     (late / "studies").rename(tmp_path / "gone")
     keep(folder, late)
     assert contents(folder) == contents(kept)
