@@ -15,8 +15,15 @@ from eosflow.analysis.claims import AS_EXPECTED, CANNOT_TELL, CONTRADICTED, HOLD
 from eosflow.optimizers.central_flow import CentralFlow
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.studies import STUDIES
-from eosflow.studies.base import CENTRAL, DESCENT, FLOW
-from eosflow.studies.central_flow.rows import Oscillating, Problem, smooth, study
+from eosflow.studies.base import CENTRAL, DESCENT, FLOW, SHAKEN
+from eosflow.studies.central_flow.rows import (
+    Oscillating,
+    Problem,
+    Shaken,
+    mean_between,
+    smooth,
+    study,
+)
 from eosflow.studies.stochastic_edge.rows import course, signs
 from eosflow.studies.testbeds import cheb
 
@@ -54,6 +61,29 @@ def test_below_the_edge_all_three_are_at_one_place() -> None:
     assert frame.groupby("flow_time")["sharpness"].agg(np.ptp).max() < 0.02
 
 
+def test_means_between_are_those_of_the_straight_lines() -> None:
+    times, values = np.array([0.0, 1.0, 3.0]), np.array([2.0, 4.0, 0.0])
+    assert mean_between(0.0, 3.0, times, values) == pytest.approx((3 + 4) / 3)
+    assert mean_between(1.0, 3.0, times, values) == pytest.approx(2)
+
+
+def test_noise_has_its_deviation_and_is_the_same_again() -> None:
+    objective = cheb()
+    theta = objective.network.initialize(0)
+    evaluation = objective.evaluate(theta)
+    shaken, plain = Shaken(learning_rate=0.3, noise=1e-3), GradientDescent(learning_rate=0.3)
+    state = shaken.init(objective, theta, 0)
+    first = shaken.step(objective, evaluation, state)
+    again = shaken.step(objective, evaluation, state)
+    still = plain.step(objective, evaluation, state)
+    assert first is not None and again is not None and still is not None
+    assert torch.equal(first.theta, again.theta)
+    noise = first.theta - still.theta
+    assert noise.std().item() == pytest.approx(1e-3, rel=0.15)
+    later = shaken.step(objective, evaluation, first.state)
+    assert later is not None and not torch.equal(later.theta, first.theta)
+
+
 def runs(distance: float, variance: float, rank: int = 1, seeds: int = 8) -> pd.DataFrame:
     """Two looks per seed, the second of which counts."""
     rows = []
@@ -79,6 +109,16 @@ def test_verdicts_on_central_flows() -> None:
     assert verdicts(runs(0.05, 1.1)) == [AS_EXPECTED, HOLDS, HOLDS]
     assert verdicts(runs(0.3, 1.5)) == [UNEXPECTED, CONTRADICTED, HOLDS]
     assert verdicts(runs(0.098, 1.1))[0] == CANNOT_TELL
+    # Descent with noise is judged beside it, by its own distance, variance and loss.
+    frame = runs(0.3, 1.1)
+    noisy = frame[frame["method"] == DESCENT].assign(method=SHAKEN, variance=2.0)
+    both = pd.concat([frame.assign(distance_with_noise=frame["distance"] / 6), noisy])
+    flows = both["method"] == FLOW
+    both.loc[flows, "distance_with_noise"] = both.loc[flows, "distance"]
+    assert verdicts(both) == [UNEXPECTED, HOLDS, HOLDS, AS_EXPECTED, CONTRADICTED, HOLDS]
+    # Before the second half from the edge on nothing counts.
+    early = frame.assign(distance=np.where(frame["flow_time"] < 2, 5.0, frame["distance"]))
+    assert judge(early)["measured"].tolist() == judge(frame)["measured"].tolist()
     # Where nothing oscillates there is nothing to say.
     assert judge(runs(0.05, 1.1, rank=0))["seeds"].max() == 0
 
