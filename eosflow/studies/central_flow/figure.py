@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from eosflow.analysis import style
+from eosflow.analysis import seeds, style
 from eosflow.studies.base import CENTRAL, DESCENT, FLOW
 
 COLORS = {DESCENT: style.MUTED, CENTRAL: style.SECOND, FLOW: style.FIRST}
-WIDTHS = {DESCENT: 2.2, CENTRAL: 1.2, FLOW: 1.0}
 
 
 def draw(frame: pd.DataFrame, title: str) -> Figure:
     """Sharpness, mean loss and distance against flow time: a row of panels per problem.
 
     frame: with problem, seed, method, learning_rate, flow_time, sharpness, mean_loss and distance.
-    Drawn is the first seed of each problem at its middle learning rate.
+    Drawn are the seeds of each problem at its middle learning rate.
     """
     problems = list(frame["problem"].unique())
     figure, panels, _ = style.panels(3 * len(problems), 3, title, share_x=False)
@@ -28,10 +25,10 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
         runs = frame[frame["problem"] == problem]
         rates = sorted(runs["learning_rate"].unique())
         rate = rates[len(rates) // 2]
-        chosen = (runs["learning_rate"] == rate) & (runs["seed"] == runs["seed"].min())
-        _row(panels[3 * number : 3 * number + 3], runs[chosen], f"{problem}, η = {rate:g}", rate)
+        chosen = runs[runs["learning_rate"] == rate]
+        _row(panels[3 * number : 3 * number + 3], chosen, f"{problem}, η = {rate:g}", rate)
     handles = [
-        Line2D([], [], color=COLORS[name], lw=WIDTHS[name], label=name)
+        Line2D([], [], color=COLORS[name], lw=seeds.THICK, label=name)
         for name in (DESCENT, CENTRAL, FLOW)
     ]
     handles.append(Line2D([], [], color=style.INK, lw=0.8, ls="--", label="2/η"))
@@ -41,12 +38,12 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
 
 def _row(axes: list[Axes], runs: pd.DataFrame, name: str, rate: float) -> None:
     sharpness, loss, distance = axes
-    for method, run in runs.groupby("method"):
-        look: dict[str, Any] = {"color": COLORS[str(method)], "lw": WIDTHS[str(method)]}
-        sharpness.plot(run["flow_time"], run["sharpness"], **look)
-        loss.plot(run["flow_time"], run["mean_loss"], **look)
+    for method, color in COLORS.items():
+        run = runs[runs["method"] == method]
+        seeds.lines(sharpness, run, "flow_time", "sharpness", color)
+        seeds.lines(loss, run, "flow_time", "mean_loss", color)
         if method != DESCENT:
-            distance.plot(run["flow_time"], run["distance"], **look)
+            seeds.lines(distance, run, "flow_time", "distance", color)
     sharpness.axhline(2 / rate, color=style.INK, lw=0.8, ls="--")
     sharpness.set_title(f"{name}: sharpness")
     loss.set_title("mean loss")
