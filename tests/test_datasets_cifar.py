@@ -20,7 +20,7 @@ from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import load_subset, write_subset
 from eosflow.storage.errors import UserError
 
-BATCH, TRAIN, TEST = 20, 100, 40
+BATCH, TRAIN, TEST = 20, 1000, 200
 FOLDERS = {CIFAR10: "cifar-10-batches-bin", CIFAR100: "cifar-100-binary"}
 each = pytest.mark.parametrize("kind", FOLDERS)
 

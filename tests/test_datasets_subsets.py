@@ -309,14 +309,13 @@ def test_the_job_of_a_subset(tmp_path):
     assert "mice" in result.stderr
 
 
-def test_messages_and_defects_end_differently(capsys):
+def test_messages_and_defects_end_differently():
     def complain() -> None:
         raise UserError("what to do")
 
     with pytest.raises(SystemExit) as end:
         command_line.run(complain)
-    assert end.value.code == 1
-    assert capsys.readouterr().err == "error: what to do\n"
+    assert end.value.code == "error: what to do"  # which Python prints, with status 1
     with pytest.raises(ZeroDivisionError):
         command_line.run(lambda: print(1 / 0))
 
