@@ -170,6 +170,26 @@ def test_the_slides_tables_give_each_method_as_many_gradients_or_epochs(
         assert small or one.n == one.data.size()
 
 
+def test_the_slides_networks_and_held_out_examples_are_theirs() -> None:
+    def runs(*names: str) -> dict[str, Any]:
+        paths = [ROOT / "config.yaml", *(ROOT / "config" / f"{name}.yaml" for name in names)]
+        return {one.folder: one for one in expand.expand(config.load(paths)).values()}
+
+    third, fourth, fifth = (runs(*SLIDES[number][0]) for number in SLIDES)
+    for one in third.values():
+        assert one.network.describe() == "ResNet of 20 layers with 16 to 64 channels, relu"
+        assert one.outputs == 100
+    for folder, one in fourth.items():
+        assert one.parameters == 313_892
+        assert dataclasses.replace(third[folder], network=one.network) == one
+    given = config.load([ROOT / "config.yaml", ROOT / "config/tables-bert.yaml"])["experiments"]
+    for one in fifth.values():
+        words = "BERT of 12 layers, width 768, 12 heads, from google-bert/bert-base-uncased"
+        assert one.network.describe() == words
+        held_out = given[one.experiment]["measurements"]["accuracy"]["held_out"]
+        assert held_out == one.data.size(held_out=True)
+
+
 def test_adam_stands_beside_adam_tracer_with_as_many_gradients() -> None:
     whole = [ROOT / "config.yaml", ROOT / "config" / "ends-adam.yaml"]
     loaded = config.load(whole)
