@@ -197,7 +197,7 @@ def strike(store: Store, work: Working, chance: random.Random) -> Fault | None:
 
 def fill(store: Store, chance: random.Random) -> Fault:
     """Leave little room for results, so that some writer meets a full disk; as root a real one."""
-    if os.geteuid() == 0 and chance.random() < 0.7:
+    if os.geteuid() == 0 and chance.random() < 0.5:
         whole = store.results.with_name("moved")
         store.results.rename(whole)
         store.results.mkdir()
@@ -210,7 +210,7 @@ def fill(store: Store, chance: random.Random) -> Fault:
             return Fault("disk", "full")
         store.results.rmdir()
         whole.rename(store.results)
-    store.environment["FUZZ_SIZE"] = str(chance.choice((300, 3_000, 10_000, 30_000, 100_000)))
+    store.environment["FUZZ_SIZE"] = str(chance.choice((300, 600, 1_000, 3_000, 10_000, 100_000)))
     return Fault("file", "too large")
 
 
