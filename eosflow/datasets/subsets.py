@@ -242,6 +242,10 @@ def load_subset(path: Path | str, n: int) -> tuple[NDArray[np.float64], Targets]
     Raises: UserError if the file is absent, not what its record says, or has fewer than n rows.
     """
     path = Path(path)
+    if path.is_dir():
+        raise UserError(
+            f"{path} is a folder, and a file is to lie there: move it away, then start again"
+        )
     if not path.is_file():
         raise UserError(f"{path} does not exist: start the workflow, which draws it")
     record = _record_of(path.with_suffix(".json"))

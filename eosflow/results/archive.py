@@ -92,7 +92,7 @@ def keep(folder: Path | str, *results: Path | str) -> None:
     if kept.parameters is None:
         raise UserError(
             "The parameters of the Dice images are missing, which Table 3 is made of: make them "
-            "with `snakemake RESULTS/table3.csv`, then keep."
+            "with `snakemake RESULTS/data/dice-parameters.parquet`, then keep."
         )
     _write(kept, folder)
 
