@@ -61,7 +61,7 @@ class LayerSharpness(Measurement):
     def measure(
         self, objective: Objective, theta: Tensor, iteration: int, seed: int
     ) -> dict[str, Any]:
-        """The numbers at θ (P,), from a start of its own for each layer."""
+        """The numbers at θ (P,), with one random start for each layer."""
         from eosflow.spectra.eigenpairs import random_start, top_eigenpairs
         from eosflow.spectra.tracking import Tracker
 

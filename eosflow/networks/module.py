@@ -33,7 +33,7 @@ ACTIVATION_MODULES: dict[str, type[nn.Module]] = {
 class ModuleNetwork:
     """z = f(x; θ) of a module, whose parameters θ (P,) are those of `named_parameters`, in order.
 
-    Parameters without `requires_grad` are frozen: they are no part of θ. Inputs (N, D) are given
+    Parameters without `requires_grad` are frozen and excluded from θ. Inputs (N, D) are given
     to it as (N, *shape), and outputs of any shape are read as (N, C). `groups` are the parts of θ
     that belong to one submodule, such as a layer's weight and bias, as slices in the order of θ;
     `group_names` are those submodules.

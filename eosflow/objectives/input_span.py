@@ -50,7 +50,7 @@ def input_span(objective: Objective) -> InputSpan | None:
 
     Made once for an objective: Q costs about 4DN² operations, up to those of a few products with 𝓗.
     """
-    # That of a monitor is of a class of its own: its searches begin at vectors like the whole θ.
+    # A monitor has another class: its searches begin at vectors like the whole θ.
     if type(objective) is not MLPObjective:
         return None
     # Weight decay acts outside the span too.

@@ -100,7 +100,7 @@ def _groups(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def _sample(rows: pd.DataFrame, evidence: Evidence) -> Sample:
-    """The numbers of some runs, or the one number of several with an interval of its own."""
+    """The numbers of some runs, or the one number of several with its interval."""
     count = int(rows["count"].sum())
     if "low" not in rows or count < FEWEST_SEEDS:
         return Sample.of(rows["value"], count, evidence.decisive)
