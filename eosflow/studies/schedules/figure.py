@@ -27,7 +27,7 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
         axes.step(run["iteration"], edge, "--", where="post", color=style.SECOND, lw=1.2, zorder=3)
         axes.set_ylim(0, HEADROOM * runs["sharpness"].max())
         axes.set_title(case)
-    for axes in panels[-2:]:
+    for axes in panels:
         axes.set_xlabel("step")
     for axes in panels[::2]:
         axes.set_ylabel(r"$\lambda_1(\mathcal{H})$")
