@@ -52,7 +52,6 @@ class UserModule(ModuleNetwork):
         self._in_place = [m for m, layer in copied.named_modules() if vars(layer).get("inplace")]
         _set_in_place(copied, self._in_place, False)
         self._padding = _free_padding(copied)
-        self._still: dict[torch.dtype, dict[str, Tensor]] = {}
         super().__init__(copied, self.layout.shape, lambda module, stream: None)
         self._inside = _Inside(copied)
         count = min(TRIAL_EXAMPLES, len(inputs))
@@ -114,7 +113,9 @@ class UserModule(ModuleNetwork):
         """What the module puts out; the logits of an output of the library transformers."""
         given, named = self.layout.arguments(inputs)
         with self.context():
-            raw = functional_call(self.module, self.tensors_at(theta), tuple(given), named)
+            raw = functional_call(
+                self.module, self.tensors_at(theta), tuple(given), named, tie_weights=self._tied
+            )
         if isinstance(raw, Mapping) and isinstance(raw.get("logits"), Tensor):
             return raw["logits"]
         return raw
@@ -124,15 +125,6 @@ class UserModule(ModuleNetwork):
         tensors = {f"module.{name}": tensor for name, tensor in self.tensors_at(theta).items()}
         with self.context():
             return functional_call(self._inside, tensors, (work,))  # type: ignore[no-any-return]
-
-    def tensors_at(self, theta: Tensor) -> dict[str, Tensor]:
-        """All tensors that the module holds, by name, with those of θ and in its dtype."""
-        if theta.dtype not in self._still:
-            still = dict(self.module.named_buffers())
-            own = dict(self.module.named_parameters())
-            still |= {name: p.detach() for name, p in own.items() if not p.requires_grad}
-            self._still[theta.dtype] = {name: to_like(t, theta) for name, t in still.items()}
-        return self._still[theta.dtype] | self.named(theta)
 
     def context(self) -> AbstractContextManager[None]:
         """PyTorch's plain attention."""
