@@ -18,14 +18,14 @@ from project import HANGS
 
 from eosflow.analysis import style
 from eosflow.results import (
-    argument,
     claims,
     collect,
     explorer,
     figures,
-    origin,
     paper,
     report,
+    report_chain,
+    report_provenance,
     run_summaries,
     studies_page,
     tables,
@@ -181,7 +181,7 @@ def test_content(page, results):
     law_table = page.text[page.text.index("Table 2.") : page.text.index("Alignment at each N")]
     assert "CIFAR-10" not in law_table  # of what nobody asked for
     found = pd.read_csv(results / "claims.csv")
-    assert set(found["claim"]) == argument.SHOWN.keys()
+    assert set(found["claim"]) == report_chain.SHOWN.keys()
     said = page.text[page.text.index("The paper's claims on") : page.text.index("Look closer The")]
     assert not re.search(r"\w[_^][\w½]", said)
     for verdict, count in found["verdict"].value_counts().items():
@@ -200,8 +200,8 @@ def test_the_same_files_give_the_same_page(page, results, tmp_path):
 
 
 def test_a_claim_leads_to_its_figure_its_runs_and_its_worst_run(page, results):
-    assert argument.SHOWN.keys() == claims.CLAIMS.keys()
-    assert {shown.kind for shown in argument.SHOWN.values()} <= set(figures.KINDS)
+    assert report_chain.SHOWN.keys() == claims.CLAIMS.keys()
+    assert {shown.kind for shown in report_chain.SHOWN.values()} <= set(figures.KINDS)
     looks = [a for a in page.all("a") if a.get("class") == "look"]
     data = json.loads(page.scripts[0])
     assert {a["data-quantity"] for a in looks} <= {name for name, _ in data["quantities"]}
@@ -218,12 +218,12 @@ def test_a_claim_leads_to_its_figure_its_runs_and_its_worst_run(page, results):
 
 def test_the_chain_of_the_argument_multiplies(page):
     decomposition, runs = synthetic.frames(["dice-ce"], noise=0.05)
-    rows = argument.growth(decomposition, runs)
+    rows = report_chain.growth(decomposition, runs)
     assert [(row["n"], row["runs"]) for row in rows] == [(n, 4) for n in (468, 937, 1875, 3750)]
     for row in rows:
         assert row["m_norm2"] * row["overlap"] == pytest.approx(row["sharpness_gauss_newton"])
         product = 1.0
-        for factor in argument.FACTORS:
+        for factor in report_chain.FACTORS:
             product *= row[factor.column]
         assert product == pytest.approx(row["layer_norm2_1"])
         assert f"{row['alignment']:.3g}" in page.text
@@ -236,13 +236,13 @@ def test_the_configuration_of_the_page_plans_the_same_again(tmp_path, layer):
     layers = [folder / "config.yaml", folder / "config" / f"{layer}.yaml"]
     here = {"device": "cpu", "mirror": str(tmp_path)}
     asked = plan.Plan(config.load(layers, here))
-    (tmp_path / "same-runs.yaml").write_text(origin.configuration(asked.config))
+    (tmp_path / "same-runs.yaml").write_text(report_provenance.configuration(asked.config))
     again = plan.Plan(config.load([layers[0], tmp_path / "same-runs.yaml"], here))
     assert again.record()["runs"] == asked.record()["runs"] != {}
     assert again.record()["measurements"] == asked.record()["measurements"]
     assert (again.selected, again.studies) == (asked.selected, asked.studies)
     assert (again.results, again.figures) == (asked.results, asked.figures)
-    assert str(tmp_path) not in origin.configuration(asked.config)
+    assert str(tmp_path) not in report_provenance.configuration(asked.config)
 
 
 def test_the_chart_shows_every_run_from_the_end_of_its_transient_on():

@@ -10,7 +10,16 @@ import pandas as pd
 from markupsafe import Markup
 
 from eosflow.networks.mlp import MLPSettings
-from eosflow.results import argument, claims, explorer, origin, page, paper, run_summaries, verdicts
+from eosflow.results import (
+    claims,
+    explorer,
+    page,
+    paper,
+    report_chain,
+    report_provenance,
+    run_summaries,
+    verdicts,
+)
 from eosflow.results.figures import (
     EXPERIMENTS,
     EXTRAS,
@@ -60,17 +69,17 @@ def render(
     text = page.template("report.html.jinja").render(
         runs=runs,
         summary=_summary(runs),
-        configuration=origin.configuration(configuration) if configuration else None,
+        configuration=report_provenance.configuration(configuration) if configuration else None,
         verdicts=verdicts.counts(tables["claims"]["verdict"]),
         found=found,
         settings=settings,
         factors=[
             {name: Markup(text) for name, text in factor._asdict().items()}
-            for factor in argument.FACTORS
+            for factor in report_chain.FACTORS
         ],
-        growth=argument.growth(decomposition, runs) if len(runs) else [],
+        growth=report_chain.growth(decomposition, runs) if len(runs) else [],
         explorer=_explorer(decomposition, runs),
-        origin=origin,
+        report_provenance=report_provenance,
         tables={name: page.records(table) for name, table in tables.items()},
         laws=_laws(tables["table2"]),
         studied=page.studied(results, pictures),
@@ -79,7 +88,7 @@ def render(
         numbered=[pictures[name] for name in map(file_name, FIGURES) if name in pictures],
         others=[p for name, p in pictures.items() if name not in NAMES],
         fewest=claims.FEWEST_SEEDS,
-        shown=argument.SHOWN,
+        shown=report_chain.SHOWN,
         seen_in=_seen_in(pictures),
         run_names=set(run_summaries.run_names(runs)) if len(runs) else set(),
     )
@@ -104,7 +113,7 @@ def _seen_in(pictures: Mapping[str, page.Picture]) -> dict[str, list[page.Pictur
     """For each claim the figures of the page in which it is seen."""
     return {
         claim: [p for p in pictures.values() if getattr(p.entry, "kind", None) == shown.kind]
-        for claim, shown in argument.SHOWN.items()
+        for claim, shown in report_chain.SHOWN.items()
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from eosflow.results import origin, page, verdicts
+from eosflow.results import page, report_provenance, verdicts
 from eosflow.results.collect import collect
 from eosflow.results.figures import entries
 from eosflow.storage.files import write_text
@@ -40,7 +40,7 @@ def render(
         verdicts=verdicts.counts(row["verdict"] for study in studied for row in study["verdicts"]),
         experiments=experiments(frame),
         runs=frame,
-        origin=origin,
+        report_provenance=report_provenance,
     )
     write_text(output, text)
 
