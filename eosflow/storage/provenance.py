@@ -78,19 +78,29 @@ def seal(
 
     All paths are below `results`. `runs` says of which runs; if it is not given, it is taken from
     the first record (a .json among `sources`) that has one. Returns: the record.
+
+    Raises: UserError naming a source that is missing.
     """
+    checksums = {name: _of_source(results / name) for name in sources}
     for source in sources:
         if runs is None and source.endswith(".json"):
             runs = read_json(results / source).get("runs")
     content = Origin(
         made_of=made_of,
         made=tuple(Listed.of(results, name) for name in made),
-        sources={name: sha256(results / name) for name in sources},
+        sources=checksums,
         runs=None if runs is None else dict(runs),
         **program(*packages),
     )
     content.write(results / record)
     return content
+
+
+def _of_source(path: Path) -> str:
+    try:
+        return sha256(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing. {AGAIN}") from None
 
 
 def program(*packages: str) -> dict[str, Any]:
