@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -85,6 +86,18 @@ class Checkpointed(nn.Module):
         x = x.clone().requires_grad_() if torch.is_grad_enabled() else x
         inner = checkpoint(lambda z: torch.tanh(self.first(z)), x, use_reentrant=False)
         return self.last(inner)
+
+
+def doubled(module: nn.Module) -> nn.Module:
+    """A copy in double precision, complex numbers and all, which `Module.double` leaves alone."""
+
+    def exact(tensor: Tensor) -> Tensor:
+        if tensor.is_complex():
+            return tensor.to(torch.complex128)
+        return tensor.double() if tensor.is_floating_point() else tensor
+
+    apply: Callable[..., nn.Module] = copy.deepcopy(module)._apply
+    return apply(exact)
 
 
 class Rotary(nn.Module):

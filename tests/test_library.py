@@ -28,6 +28,7 @@ from own_modules import (
     attention,
     convolutional,
     data_of,
+    doubled,
     frozen,
     ignored,
     images,
@@ -182,7 +183,7 @@ def test_curvature_equals_dense_matrices(name: str) -> None:
     module, criterion, (inputs, labels), loss = RIGHT[name]
     before = {key: value.clone() for key, value in module.state_dict().items()}
     own = eosflow.Problem(module, criterion, (inputs, labels))
-    reference = own.network.trained(own.theta)
+    reference = doubled(module)
     x = inputs.double() if inputs.is_floating_point() else inputs
     y = labels.double() if labels.is_floating_point() else labels
     sizes = {n: p.shape for n, p in reference.named_parameters() if p.requires_grad}

@@ -18,6 +18,7 @@ from own_modules import (
     Padded,
     Rotary,
     data_of,
+    doubled,
     mlp,
     numbers,
 )
@@ -90,8 +91,7 @@ def test_weight_decay_is_in_the_loss_and_its_hessian() -> None:
 
 
 def test_a_complex_parameter_counts_as_two_real_ones() -> None:
-    module = Rotary(trained=True)
-    module = module._apply(lambda t: t.to(torch.complex128 if t.is_complex() else torch.float64))
+    module = doubled(Rotary(trained=True))
     inputs, labels = data_of()
     own = eosflow.Problem(module, "cross_entropy", (inputs, labels))
     theta = own.theta
