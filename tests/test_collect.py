@@ -1,5 +1,6 @@
 """Records become frames, whatever the network and the optimizer; damaged records are named."""
 
+import json
 import shutil
 
 import numpy as np
@@ -117,9 +118,15 @@ def test_a_measurement_has_a_row_per_snapshot(folders):
         collect.collect_measurement(folders, "measurements/top")
 
 
+def unsealed(**changes):
+    return lambda path: path.write_text(json.dumps(read_json(path) | changes, indent=1))
+
+
 @pytest.mark.parametrize(
     ("file", "spoil", "why"),
     [
+        ("run.json", unsealed(final_loss=0.001, iterations=7), "record"),
+        ("manifest.json", unsealed(stopped="max_iterations"), "record"),
         ("run.json", lambda f: f.unlink(), "missing"),
         ("run.json", lambda f: f.write_text("{"), "record"),
         ("run.json", lambda f: f.write_text("[" * 10**6), "record"),
