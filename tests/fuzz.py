@@ -76,7 +76,8 @@ class Fuzz:
         store.evidence = self.evidence
         bug = MUTATIONS[self.mutation] if self.mutation else None
         if self.mutation and bug:
-            store.kinds, store.environment["FUZZ_MUTATION"] = bug.kinds, self.mutation
+            store.kinds, store.harms = bug.kinds, bug.harms
+            store.environment["FUZZ_MUTATION"] = self.mutation
         while time.monotonic() < end and self.rounds < rounds and not (bug and self.bad):
             with self._lock:
                 number, self.rounds = self.rounds, self.rounds + 1

@@ -115,18 +115,19 @@ def fingerprint(path: Path) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def damage(store: Store, chance: random.Random, count: int, *kinds: str) -> list[Fault]:
-    """Damage so many files, of these kinds if any are named."""
+def damage(store: Store, chance: random.Random, count: int) -> list[Fault]:
+    """Damage so many files, of the kinds and in the ways that the store is to suffer."""
     faults: list[Fault] = []
+    harms = [harm for harm in HARMS if harm.__name__ in store.harms] or HARMS
     for _ in range(count):
-        kind = chance.choice(kinds or sorted(KINDS))
+        kind = chance.choice(store.kinds or sorted(KINDS))
         found = sorted(p for p in store.results.glob(KINDS[kind]) if p.is_file())
         harmed = {fault.path for fault in faults}
         # A link in a view is harmed as the file that it leads to.
         left = [p for p in found if p.resolve() not in harmed and p.stat().st_size]
         if not left:
             continue
-        path, harm = chance.choice(left).resolve(), chance.choice(HARMS)
+        path, harm = chance.choice(left).resolve(), chance.choice(harms)
         before = fingerprint(path)
         harm(path, chance)
         faults.append(Fault(kind, harm.__name__, path, before, fingerprint(path)))

@@ -15,7 +15,7 @@ from typing import Any
 class Mutation:
     """A module of the program, text in it, the text with the bug, and which round finds it.
 
-    `kinds` are the kinds of files that the round damages, all if it is empty.
+    `kinds` are the kinds of files that the round damages, and `harms` the ways; all if empty.
     """
 
     module: str
@@ -23,6 +23,7 @@ class Mutation:
     wrong: str
     act: str
     kinds: tuple[str, ...] = ()
+    harms: tuple[str, ...] = ()
 
     def plant(self) -> None:
         """Put the bug into this process, whoever has imported from the module already."""
@@ -56,7 +57,8 @@ MUTATIONS = {
         'if first.removesuffix(b",") != _seal(lines).encode():',
         "if not first:",
         "harm",
-        ("run record",),
+        ("provenance",),  # of other records most digits are compared with something else, too
+        ("digit",),
     ),
     # Files are written under their final names, and stay if that goes wrong.
     "no-rename": Mutation(

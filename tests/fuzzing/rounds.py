@@ -31,7 +31,7 @@ Round = Callable[[Store, Expected, random.Random], Verdict]
 
 def harm(store: Store, expected: Expected, chance: random.Random) -> Verdict:
     """Damage files of a finished store, some of which must then be read."""
-    faults = damage(store, chance, chance.randint(1, 6), *store.kinds)
+    faults = damage(store, chance, chance.randint(1, 6))
     if chance.random() < 0.3:
         faults.append(step_clock(store, chance))
     if chance.random() < 0.7:
@@ -50,7 +50,7 @@ def kill(store: Store, expected: Expected, chance: random.Random) -> Verdict:
         if fault is None:
             break
         faults.append(fault)
-        faults += damage(store, chance, chance.randint(0, 2), *store.kinds)
+        faults += damage(store, chance, chance.randint(0, 2))
     return judge(store, faults, expected, said)
 
 
@@ -136,7 +136,8 @@ def user(store: Store, expected: Expected, chance: random.Random) -> Verdict:
     if shared and chance.random() < 0.5 and (fault := strike(store, work, chance)):
         faults.append(fault)
     status, said = work.end()
-    if not shared and (status != 1 or ("write to" not in said and "you write" not in said)):
+    named = any(words in said for words in ("write to", "you write", "Write-protected"))
+    if not shared and (status != 1 or not named):
         return Verdict(faults, "not named", said)
     return judge(store, faults, expected, said)
 

@@ -102,7 +102,9 @@ class Store:
                 (place / f"{name}.yaml").write_text(text)
         self.guest.chmod(0o777)
         self._groups: list[int] = []
-        self.kinds: tuple[str, ...] = ()  # of files to damage; all, if there are none
+        # Of files to damage, and the ways to do it; all, if there are none.
+        self.kinds: tuple[str, ...] = ()
+        self.harms: tuple[str, ...] = ()
         self.evidence: dict[str, str] = {}  # the numbers kept of undisturbed results
 
     def reset(self, results: Path | None) -> None:
