@@ -23,7 +23,6 @@ from eosflow.results.figures.index import PICTURE_DPI
 from eosflow.storage.files import replacing
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGE = DOCS / "reproduction.md"
 PICTURES = ("power-law", "figure01", "figure06", "figure07", "figure08")
 MARKS = {HOLDS: "✓", CONTRADICTED: "✗", CANNOT_TELL: "?", NOT_ENOUGH: "?"}
 # How claims.csv writes what some runs say: their median, its interval, the worst or largest run.

@@ -144,13 +144,9 @@ class RunSpec:
         """The specification as a JSON object, defaults and all; `from_record` reads it back."""
         return self._written(settings.record)
 
-    def to_brief(self) -> dict[str, Any]:
-        """The same without what is at its default: a new setting leaves it as it is."""
-        return self._short(settings.changed_fields)
-
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> RunSpec:
-        """The specification that `to_record` or `to_brief` wrote.
+        """The specification that `to_record` wrote; what is left out is at its default.
 
         Raises: KeyError or TypeError where a part is missing or unknown.
         """
