@@ -25,7 +25,14 @@ import torch
 from flow import flow_row
 from paper_way import PaperWay
 from peer import NAME, Peer
-from problems import MachineRate, begun, objective_of, paper_spec, product_operations
+from problems import (
+    MachineRate,
+    begun,
+    objective_of,
+    paper_spec,
+    product_operations,
+    vectors_of,
+)
 from torch import Tensor
 
 from eosflow.measurements.factors import decompose
@@ -79,7 +86,7 @@ class Ours:
             self.seconds += [after - before for before, after in itertools.pairwise(clock[:-1])]
 
 
-def step_rows(experiment: str, n: int, target: float) -> tuple[list, Ours]:
+def step_rows(experiment: str, n: int, target: float) -> tuple[list[dict[str, Any]], Ours]:
     """A step and a block product at (experiment, N), beside the peer's step."""
     spec = paper_spec(experiment, n)
     objective, source = objective_of(spec)
@@ -93,11 +100,12 @@ def step_rows(experiment: str, n: int, target: float) -> tuple[list, Ours]:
     )
     tight.steps(2, record=False)
     state = ours.train_state.optimizer
-    eigenvectors = state.get("previous", state["start"]).T.double()
+    eigenvectors = vectors_of(state, "previous" if "previous" in state else "start").T.double()
     peer = Peer(spec, objective, ours.train_state.theta, eigenvectors)
     share = ProductShare(ours)
     peer.step()
-    peer.seconds.clear(), peer.products.clear()
+    peer.seconds.clear()
+    peer.products.clear()
     residuals = []
     for _ in range(ROUNDS[n]):
         ours.steps(STEPS[n])
@@ -137,7 +145,7 @@ class ProductShare:
     def __init__(self, ours: Ours) -> None:
         self.spec, self.objective = ours.spec, ours.objective
         self.theta = ours.train_state.theta
-        self.vectors = ours.train_state.optimizer["start"].double().T
+        self.vectors = vectors_of(ours.train_state.optimizer, "start").double().T
         self.out = torch.empty_like(self.vectors)
         self.rate = MachineRate()
         self.seconds: list[float] = []
@@ -192,7 +200,7 @@ def decomposition_row(ours: Ours, examples: int = 4) -> dict[str, Any]:
     way = PaperWay(objective, theta)
     theirs = way.seconds(examples)
     rate.sample()
-    block = len(ours.train_state.optimizer["start"])
+    block = len(vectors_of(ours.train_state.optimizer, "start"))
     one = product_operations(ours.spec, block)
     print(
         f"  decomposition: {counted.vectors} single-vector products, "

@@ -46,7 +46,7 @@ class Path:
 
 
 def flow(objective: MLPObjective, start: TrainState, tolerance: float, length: float) -> Path:
-    """Go on from a course by so much flow time."""
+    """Go on from a state by so much flow time."""
     path = Path(dataclasses.replace(start, iteration=0, flow_time=0.0))
     optimizer, until = ExponentialRosenbrock(tolerance=tolerance), StopCriteria(flow_time=length)
     clock = time.process_time()
@@ -70,7 +70,7 @@ class Beginning:
         )
         self.eigenvectors = None
         if since:
-            self.train_state = flow(objective, self.train_state, TOLERANCES[0], since).course
+            self.train_state = flow(objective, self.train_state, TOLERANCES[0], since).train_state
             evaluation = objective.evaluate(self.train_state.theta)
             noise = random_start(len(theta), spec.outputs + 1, theta, spec.init_seed)
             pairs = top_eigenpairs(evaluation.hessian, noise, PAIR_RESIDUAL, 200)
@@ -97,7 +97,7 @@ def flow_row(experiment: str, n: int, since: float, length: float, target: float
     distance = (exact - start.train_state.theta).norm()
 
     def error(theta: Tensor) -> float:
-        return ((theta - exact).norm() / distance).item()
+        return float((theta - exact).norm() / distance)
 
     peer_error = error(peer.solver.params)
     for tolerance in TOLERANCES:
@@ -110,7 +110,7 @@ def flow_row(experiment: str, n: int, since: float, length: float, target: float
     for _ in range(TURNS):
         rate.sample()
         seconds.append(flow(objective, start.train_state, tolerance, end).seconds)
-    row = {
+    row: dict[str, Any] = {
         "what": "flow at the peer's error"
         + (f", from time {since:g}" if since else ", from the initialisation"),
         "case": experiment,

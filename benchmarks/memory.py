@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import torch
-from problems import begun, mlp, paper_spec, synthetic
+from problems import begun, mlp, paper_spec, synthetic, vectors_of
 
 from eosflow.objectives.mlp import MLPObjective
 from eosflow.optimizers.flow import ExponentialEuler
@@ -18,20 +18,20 @@ def main() -> None:
     torch.set_num_threads(1)
     experiment, n = sys.argv[1:]
     # One block product takes as much memory as any other; the basis is written to in full, as if
-    # it had needed all its max_flow_time.
+    # it had needed all its products.
     spec = paper_spec(experiment, int(n))
     assert isinstance(spec.optimizer, ExponentialEuler)
     optimizer = spec.optimizer.model_copy(update={"max_block_products": 1})
     network = mlp(spec).build(spec.shape, spec.outputs)
     objective = MLPObjective(network, spec.criterion, *synthetic(spec))
-    course = begun(spec, objective)
-    start = course.optimizer["start"]
-    course.optimizer = {"start": start, "previous": torch.zeros_like(start), "steps": 1}
-    workspace = optimizer._workspace(objective, start)
+    state = begun(spec, objective)
+    start = vectors_of(state.optimizer, "start")
+    state.optimizer = {"start": start, "previous": torch.zeros_like(start), "steps": 1}
+    workspace = optimizer.workspace(objective, start)
     workspace.vectors.zero_()
     workspace.images.zero_()
-    evaluation = objective.evaluate(course.theta)
-    assert optimizer.step(objective, evaluation, course.optimizer) is not None
+    evaluation = objective.evaluate(state.theta)
+    assert optimizer.step(objective, evaluation, state.optimizer) is not None
     print(peak_gibibytes())
 
 
@@ -43,7 +43,8 @@ def peak_gibibytes() -> float:
     """
     status = Path("/proc/self/status")
     if status.exists():
-        return int(re.search(r"VmHWM:\s*(\d+) kB", status.read_text())[1]) / 2**20
+        (kibibytes,) = re.findall(r"VmHWM:\s*(\d+) kB", status.read_text())
+        return int(kibibytes) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30  # bytes on macOS
 
 

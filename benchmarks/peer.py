@@ -79,4 +79,4 @@ class Peer:
         vectors = self.solver.eigvecs
         images = evaluation.hessian(vectors)
         values = (vectors * images).sum(0)
-        return ((images - vectors * values).norm(dim=0) / values[0]).max().item()
+        return float(((images - vectors * values).norm(dim=0) / values[0]).max())

@@ -16,6 +16,7 @@ from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import load_subset, write_subset
 from eosflow.networks.mlp import MLPSettings
 from eosflow.objectives.mlp import MLPObjective
+from eosflow.optimizers.base import State
 from eosflow.optimizers.loop import TrainState, begin
 from eosflow.runs.spec import RunSpec
 from eosflow.spectra.randomness import generator
@@ -32,9 +33,9 @@ def paper_spec(experiment: str, n: int, **overrides: Any) -> RunSpec:
 
 
 def archives() -> Path | None:
-    """The folder with the real archives: EOSFLOW_REAL_DATA, else ../shared/data; None without."""
-    folder = Path(os.environ.get("EOSFLOW_REAL_DATA", ROOT.parent / "shared" / "data"))
-    return folder if folder.is_dir() else None
+    """The folder with the real archives, EOSFLOW_REAL_DATA; None without."""
+    given = os.environ.get("EOSFLOW_REAL_DATA")
+    return Path(given) if given else None
 
 
 def mlp(spec: RunSpec) -> MLPSettings:
@@ -47,6 +48,13 @@ def begun(spec: RunSpec, objective: MLPObjective) -> TrainState:
     """A run before its first step."""
     theta = objective.network.initialize(spec.init_seed).to(objective.inputs)
     return begin(objective, spec.optimizer, spec.batch, theta, spec.init_seed)
+
+
+def vectors_of(state: State, name: str) -> Tensor:
+    """A tensor of an optimizer's state."""
+    tensor = state[name]
+    assert isinstance(tensor, Tensor)
+    return tensor
 
 
 def product_operations(spec: RunSpec, vectors: int) -> int:

@@ -49,6 +49,7 @@ def run(spec: RunSpec, objective: MLPObjective) -> dict[str, Any]:
             if alignment > peak:
                 peak, where = alignment, train_state.iteration
 
+    assert spec.target_loss is not None
     until = StopCriteria(spec.target_loss, spec.stop.max_iterations)
     stopped = follow(objective, spec.optimizer, spec.batch, train_state, until, observe)
     return {

@@ -24,7 +24,7 @@ from eosflow.results import claims, columns
 from eosflow.results.collect import RUN_COLUMNS
 from eosflow.results.run_summaries import IDENTITY
 from eosflow.runs.names import view_of
-from eosflow.runs.train import COLUMNS
+from eosflow.runs.trajectory import COLUMNS
 from eosflow.storage.columns import names_of, types_of
 from eosflow.storage.errors import UserError
 from eosflow.studies import STUDIES

@@ -19,7 +19,7 @@ from eosflow.optimizers import loop
 from eosflow.optimizers.base import Optimizer
 from eosflow.runs.progress import LossProgress
 from eosflow.runs.snapshots import EveryIterations
-from eosflow.runs.train import COLUMNS, row_of
+from eosflow.runs.trajectory import COLUMNS, row_of
 from eosflow.storage.columns import types_of
 from eosflow.storage.progress import count_progress
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from eosflow.objectives.base import Evaluation, Objective
-    from eosflow.spectra.eigenpairs import EigenPairs
+    from eosflow.spectra.eigenpairs import EigenPairs, Workspace
 
 # The first block of eigenpairs starts from noise; the bound on products is this much wider there.
 FIRST_STEP_FACTOR = 10
@@ -148,11 +148,10 @@ class ExponentialEuler(Optimizer):
     ) -> Step | None:
         """One step of at most min(η_max, 1/|λ_{K+1}|), halved until the loss does not rise."""
         from eosflow.optimizers.integrators import stable_step_size
-        from eosflow.spectra.eigenpairs import Workspace, top_eigenpairs
+        from eosflow.spectra.eigenpairs import top_eigenpairs
 
         start = cast("Tensor", state["start"])
-        name = f"eigenpairs {len(start)} {start.dtype}"
-        workspace = objective.scratch(name, lambda: Workspace(start.shape[1], len(start), start))
+        workspace = self.workspace(objective, start)
         bound = self.max_block_products * (FIRST_STEP_FACTOR if state["steps"] == 0 else 1)
         tolerance = self.eigen_tolerance
         pairs = top_eigenpairs(evaluation.hessian, start.T, tolerance, bound, workspace)
@@ -185,6 +184,13 @@ class ExponentialEuler(Optimizer):
         if rejected or step_size == limit:
             following_state["step_limit"] = 2 * step_size
         return Step(following.theta, following_state, step_size, facts, following)
+
+    def workspace(self, objective: Objective, start: Tensor) -> Workspace:
+        """Reused memory of the search for eigenpairs from `start` (k, P)."""
+        from eosflow.spectra.eigenpairs import Workspace
+
+        name = f"eigenpairs {len(start)} {start.dtype}"
+        return objective.scratch(name, lambda: Workspace(start.shape[1], len(start), start))
 
     def _advance(
         self, objective: Objective, evaluation: Evaluation, pairs: EigenPairs, step_size: float

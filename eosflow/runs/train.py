@@ -20,41 +20,13 @@ from eosflow.runs.progress import LossProgress
 from eosflow.runs.records import Manifest, RunRecord, Sitting, Snapshot
 from eosflow.runs.session import NAMES, session
 from eosflow.runs.spec import RunSpec
+from eosflow.runs.trajectory import columns, row_of
 from eosflow.runs.whole import CLEANED
-from eosflow.storage.columns import types_of
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import remove_leftovers, set_aside
 
 CHECKPOINT_SECONDS = 120.0
-# The first columns of every trajectory; those of the optimizer follow.
-COLUMNS = {
-    "iteration": "int64",
-    "flow_time": "float64",
-    "step_size": "float64",
-    "loss": "float64",
-    "train_accuracy": "float64",
-}
-
 log = logging.getLogger(__name__)
-
-
-def columns(spec: RunSpec) -> dict[str, str]:
-    """The trajectory's columns with their NumPy types."""
-    return COLUMNS | types_of(spec.optimizer.columns(spec.parameters, spec.outputs))
-
-
-def row_of(train_state: TrainState, current: Iteration, names: dict[str, str]) -> list[float]:
-    """One row of the trajectory, in the order of `columns`; of a step that was taken."""
-    assert current.step is not None
-    known: dict[str, float] = {
-        "iteration": train_state.iteration,
-        "flow_time": train_state.flow_time,
-        "step_size": current.step.step_size,
-        "loss": current.evaluation.loss,
-        "train_accuracy": current.evaluation.accuracy,
-        **current.step.facts,
-    }
-    return [known[name] for name in names]
 
 
 def train(

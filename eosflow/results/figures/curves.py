@@ -1,4 +1,4 @@
-"""The figures of courses: a quantity against iteration, run by run and their median at each N."""
+"""A quantity against iteration or flow time: run by run, and the median at each N."""
 
 from __future__ import annotations
 
@@ -17,10 +17,7 @@ from eosflow.analysis import style
 from eosflow.results import run_summaries
 from eosflow.results.run_summaries import IDENTITY, transient
 
-AXES_OF_TIME = {
-    "iteration": "iteration",
-    "flow_time": "gradient-flow time t",
-}
+AXES_OF_TIME = {"iteration": "iteration", "flow_time": "gradient-flow time t"}
 Curve = NDArray[np.float64]
 # On a linear axis a run that is shorter than the longest by more than this is crushed at the left.
 CRUSHED = 4
