@@ -27,20 +27,19 @@ PICTURE_DPI = 100
 GALLERY: dict[str, tuple[str, str]] = {
     "sharpness": (
         "figure06",
-        "The sharpness of Dice climbs steeply in the first few hundred iterations, the further "
-        "the more examples there are, and at the smaller sizes falls again. λ₁(G) does the same "
-        "to within a few percent; λ₁(R) is 11 to 30 times lower at first, and more later.",
+        "The sharpness climbs higher and for longer with more examples; at the smaller sizes it "
+        "falls again. λ₁(G) agrees to within a few percent. λ₁(R) is more than ten times lower.",
     ),
     "overlap": (
         "figure10",
-        "E‖M‖² follows the sharpness up and down. The overlap ratio stays between about 0.4 and "
-        "0.9 and falls while the sharpness climbs.",
+        "E‖M‖² rises and falls with the sharpness. The overlap ratio stays between about 0.4 and "
+        "0.9, and falls at the larger sizes while the sharpness climbs.",
     ),
     "factors": (
         "figure19",
         "The inputs are constant, ρ₁ nearly so. The criterion's curvature falls by an order of "
-        "magnitude and more as the examples are fitted, the Jacobians gain a small factor, and A₁ "
-        "gains far more than the two together: it makes the rise, the criterion ends it.",
+        "magnitude and more as the examples are fitted, the Jacobians grow by a small factor, and "
+        "A₁ grows far more: A₁ causes the rise of the product, the criterion its fall.",
     ),
     "dice_examples": (
         "figure05",
@@ -49,12 +48,12 @@ GALLERY: dict[str, tuple[str, str]] = {
     ),
     "layers": (
         "figure14",
-        "All layers start alike. The closer to the input, the further they rise; layer 1 is the "
-        "largest almost everywhere after the first hundred iterations.",
+        "At iteration 10 layer 1 is twice as large as layers 2 to 5, and layer 6 a third of them. "
+        "The closer to the input, the further a layer rises.",
     ),
     "activation_ratios": (
         "figure23",
-        "ρ stays within a fifth of 1 in every layer. The growth ratios γ drift upwards.",
+        "ρ stays within a fifth of 1 in every layer. The growth ratios γ rise slowly.",
     ),
     "alignment": (
         "figure28",
@@ -68,8 +67,8 @@ GALLERY: dict[str, tuple[str, str]] = {
     ),
     "cumulative_alignment": (
         "figure38",
-        "From A₅ to A₁ the start moves down by a factor of four to seven a layer and the climb "
-        "gets longer: the small rises of the layers multiply.",
+        "From A₅ to A₁ the start is lower by a factor of four to seven per layer and the rise is "
+        "larger: the rises of the layers multiply.",
     ),
     "power_law": (
         "power-law",
@@ -78,37 +77,36 @@ GALLERY: dict[str, tuple[str, str]] = {
     ),
     "stable_step": (
         "stable-step",
-        "The median of the stable step falls with N, and would not have with alignment frozen.",
+        "The median stable step falls with N; with alignment frozen it does not.",
     ),
     "growth": (
         "growth",
-        "E‖M₁‖² rises less than A₁ does: the criterion takes the rest away again.",
+        "A₁ rises the most, the Jacobians a little; the criterion's curvature falls.",
     ),
 }
 
 _HEAD = """# Figures
 
-Every figure is a pure function of `results/decomposition.parquet` and `results/runs.parquet`
-(figure 5: of a Dice subset; those of the [studies](studies.md): of a study's table), and a target:
-`snakemake results/figures/figure04.pdf`, or `.png`. `figure01` to `figure42` carry the paper's
+Every figure is a target, `snakemake results/figures/figure04.pdf` or `.png`, drawn from
+`results/decomposition.parquet` and `results/runs.parquet` alone (figure 5 from a Dice subset, those
+of the [studies](studies.md) from a study's table). `figure01` to `figure42` have the paper's
 numbers. `make generate` writes this page; `python -m eosflow.results.figures.index results/demo`
 draws its pictures.
 
-The paper's text says what its figures 1 to 22 show; their captions were not available here. So
-three things are inferred: which experiment each figure of a group shows (the order is that of its
+The paper's text says what its figures 1 to 22 show; their captions were not available. Three things
+are therefore inferred: which experiment each figure of a group shows (in the order of the paper's
 Table 1), what figures 23 to 42 show, and that 38 to 42 show the cumulative alignment.
 
-Thin curves are one run each, darker for more examples, dashed if the run stopped above its
-target loss. The thick curve is the median of the runs of one N, with a band between their
-quartiles, as far as all of them go. The horizontal axis is logarithmic if the longest run of
-the experiment is more than four times as long as the shortest, and linear otherwise. No curve is
-drawn in the first ten iterations, a transient, which are shaded if they can be seen. With
-`figures: {against: flow_time}` in the configuration the curves are drawn against gradient-flow
-time instead of iterations. The PNG has the figure's title; the PDF leaves it to the caption.
+Each thin curve is one run, darker for more examples, dashed if the run stopped above its target
+loss. The thick curve is the median of the runs of one N, with a band between the quartiles, up to
+the end of the shortest. The horizontal axis is logarithmic if the longest run of the experiment is
+more than four times as long as the shortest. Curves begin after the transient, the first ten
+iterations, which are shaded if visible. `figures: {against: flow_time}` in the configuration draws
+the curves against flow time. The PNG has the figure's title, the PDF has none.
 
 An experiment EXP that is not the paper's has its own figures: {own}.
-If its network lacks the numbers (only an MLP has alignments), the figure says so. Figures that
-show all experiments show it beside the paper's.
+If its network has no such numbers (only an MLP has alignments), the figure says so. Figures of all
+experiments show it beside the paper's.
 """
 
 
@@ -117,7 +115,7 @@ def page() -> str:
     own = ", ".join(f"`EXP{suffix}`" for suffix in sorted(SUFFIXES))
     head = _HEAD.replace("{own}", own)
     lines = [head, "## By number", "", *_numbers()]
-    lines += ["", "## By name", "", "Of all runs, and of the [studies](studies.md):"]
+    lines += ["", "## By name", "", "Figures of all runs, and of the [studies](studies.md):"]
     lines += ["", "| figure | shows |", "|---|---|"]
     named = EXTRAS | {name: study for name, study in STUDIES.items() if study.drawn}
     lines += [f"| `{name}` | {each.title} |" for name, each in named.items()]
