@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 
 from eosflow.analysis import seeds, style
 from eosflow.studies.sgd_grid.claims import axes as split
@@ -80,6 +79,8 @@ def _against_quotient(axes: Axes, runs: pd.DataFrame, shades: dict[float, str]) 
         line.set(color=shades[rate], label=rf"$\eta$ = {rate:g}")
     axes.set(title="mean of each run", ylabel=SHARPNESS, xscale="log")
     axes.set_xlabel("learning rate $\\eta$ / batch size $B$")
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    quotients = (found["learning_rate"] / found["batch"]).round(12).unique()
+    axes.set_xticks(quotients, [f"{quotient:g}" for quotient in quotients], fontsize=7)
+    axes.minorticks_off()
     style.log_axis(axes)
     axes.legend(loc="best", fontsize=6)

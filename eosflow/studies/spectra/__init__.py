@@ -2,4 +2,4 @@
 
 from eosflow.studies.base import Study
 
-STUDY = Study(__name__, version=1, measurements=("top-eigenvalues", "accuracy"))
+STUDY = Study(__name__, version=2, measurements=("top-eigenvalues", "accuracy"))

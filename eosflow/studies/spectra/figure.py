@@ -12,9 +12,9 @@ from eosflow.analysis import style
 
 
 def draw(frame: pd.DataFrame, title: str) -> Figure:
-    """Above the eigenvalues, below the accuracies; a column per experiment, its first seed.
+    """Above the eigenvalues and 2/η, below the accuracies; a column per experiment, its first seed.
 
-    frame: of `eosflow.results.studies.runs.by_snapshot` with `eigenvalue_k` and `residual_k`,
+    frame: of `eosflow.studies.runs.by_snapshot` with `eigenvalue_k` and `residual_k`,
     and with `accuracy` and `held_out_accuracy`.
     """
     experiments = list(frame["experiment"].unique())
@@ -25,15 +25,23 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
         (_, run), *_ = runs.groupby(["seed", "subset_seed"])
         above, below = panels[column], panels[count + column]
         _eigenvalues(above, run)
-        above.set_title(experiment)
+        edge = 2 / run["learning_rate"].iloc[0]
+        above.axhline(edge, color=style.INK, lw=0.8, ls="--", label="2/η")
+        above.set_title(_settings(run.iloc[0]))
         above.set_ylabel("eigenvalues of the Hessian")
-        above.legend(fontsize=6, loc="best")
+        above.set_ylim(top=1.8 * run["eigenvalue_1"].max())  # room for the legend
+        above.legend(fontsize=6, loc="upper right", ncols=3)
         below.plot(run["iteration"], run["accuracy"], color=style.FIRST, label="trained on")
         below.plot(run["iteration"], run["held_out_accuracy"], color=style.SECOND, label="held out")
         below.set_ylabel("accuracy")
         below.set_xlabel("iteration")
         below.legend(loc="best")
     return figure
+
+
+def _settings(row: pd.Series) -> str:
+    steps = f"batches of {row['batch']}" if row["batch"] < row["n"] else "all in each step"
+    return f"{row['network']}, N = {row['n']}, {steps}, η = {row['learning_rate']:g}"
 
 
 def _eigenvalues(axes: Axes, run: pd.DataFrame) -> None:
