@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -9,9 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from small_archives import cifar_members, tar_of
 from test_central_flow import cubic
 
 from eosflow.analysis.claims import AS_EXPECTED, CANNOT_TELL, CONTRADICTED, HOLDS, UNEXPECTED
+from eosflow.datasets.cifar10 import CIFAR10
+from eosflow.datasets.pool import Resources
+from eosflow.datasets.subsets import draw_rows
+from eosflow.networks.mlp import MLPSettings
+from eosflow.objectives import make
 from eosflow.optimizers.central_flow import CentralFlow
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.studies import STUDIES
@@ -24,6 +31,7 @@ from eosflow.studies.central_flow.rows import (
     smooth,
     study,
 )
+from eosflow.studies.central_flow_cifar10 import rows as photographs
 from eosflow.studies.stochastic_edge.rows import course, signs
 from eosflow.studies.testbeds import cheb
 
@@ -59,6 +67,30 @@ def test_below_the_edge_all_three_are_at_one_place() -> None:
     assert (smoothed["midpoint_distance"] < 0.05).all()
     assert (smoothed["rank"] == 0).all()
     assert frame.groupby("flow_time")["sharpness"].agg(np.ptp).max() < 0.02
+
+
+def test_photographs_are_those_of_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = {f"data_batch_{number}.bin": 20 for number in range(1, 6)}
+    monkeypatch.setattr(CIFAR10, "training", batches)
+    spec = dataclasses.replace(photographs.SPEC, n=30, network=MLPSettings(width=3, depth=2))
+    short = Problem("CIFAR-10", (0,), (1e-5,), end=1e-3, every=5e-4)
+    monkeypatch.setattr(photographs, "SPEC", spec)
+    monkeypatch.setattr(photographs, "PHOTOGRAPHS", short)
+    archive = tar_of(tmp_path / "archive.tar.gz", cifar_members(20))
+    frame = pd.DataFrame(STUDIES["central-flow-cifar10"].rows(archive))
+    assert list(frame["method"]) == [DESCENT, CENTRAL, FLOW] * 2
+    # A step of descent from the same start, on the photographs as the data set reads them.
+    pool = CIFAR10(scaling="standardised").open(Resources(archive, tmp_path))
+    rows = draw_rows(spec.dataset, 0, 100, 30)
+    inputs = torch.from_numpy(pool.inputs(rows)).double()
+    network = spec.network.build((3, 32, 32), 10)
+    objective = make(network, spec.criterion, inputs, torch.from_numpy(pool.labels[rows]))
+    theta = objective.network.initialize(0)
+    for _ in range(50):
+        theta = theta - 1e-5 * objective.evaluate(theta).gradient
+    assert frame["loss"][0] == pytest.approx(objective.evaluate(theta).loss, rel=1e-6)
 
 
 def test_means_between_are_those_of_the_straight_lines() -> None:

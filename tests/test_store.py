@@ -18,9 +18,11 @@ from eosflow.runs.spec import RunSpec
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, write_json
 from eosflow.storage.settings import record
+from eosflow.studies import STUDIES
 from eosflow.workflow import again, clean, config, terminal, views
 from eosflow.workflow.data import Data
 from eosflow.workflow.inputs import Inputs
+from eosflow.workflow.job import Job
 from eosflow.workflow.plan import Plan
 from eosflow.workflow.status import CONFIGURATION
 
@@ -230,6 +232,24 @@ def test_a_snapshot_is_a_target_if_the_run_has_it(results: Path) -> None:
         asked.before_one_snapshot(RUN, "decomposition", "000301")
     with pytest.raises(UserError, match="measures decomposition"):
         asked.before_one_snapshot(RUN, "measurements/top-eigenvalues", "000020")
+
+
+@pytest.mark.parametrize("study", [name for name, each in STUDIES.items() if each.archives])
+def test_a_study_waits_for_its_archives_until_its_table_stands(study: str, tmp_path: Path) -> None:
+    plan, state = plan_of(tmp_path, studies=[study]), again.State()
+    archives = [f"{tmp_path}/data/archives/{name}" for name in STUDIES[study].archives]
+    assert Inputs(plan, state).before_study(study) == archives
+    with (
+        pytest.raises(UserError, match=r"is not there; start again to have it fetched"),
+        Job(plan, (study,), 0, 1).reading(STUDIES[study].archives),
+    ):
+        pass
+    table = tmp_path / STUDIES[study].data
+    table.parent.mkdir(parents=True)
+    table.touch()
+    assert Inputs(plan, state).before_study(study) == []
+    state.forced.add(str(table))
+    assert Inputs(plan, state).before_study(study) == archives
 
 
 # Deleting snapshots

@@ -288,12 +288,19 @@ def test_check_looks_for_the_package_of_the_vision_transformer(
 def test_check_looks_for_the_archives_in_a_mirror(tmp_path: Path) -> None:
     (tmp_path / "AtrialFibrillation.zip").write_bytes(b"")
     values = ["mirror=" + str(tmp_path), "results_dir=" + str(tmp_path / "results")]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        plan: Plan = check.plan_of([], values)
-    found = {f.words: f.verdict for f in check.check(plan) if f.about == "data"}
-    assert found[f"AtrialFibrillation.zip is in the mirror {tmp_path}"] == check.GOOD
-    assert [verdict for words, verdict in found.items() if "cifar-10" in words] == [check.BAD]
+
+    def found(*more: str) -> dict[str, str]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(ROOT)
+            plan: Plan = check.plan_of([], [*values, *more])
+        return {f.words: f.verdict for f in check.check(plan) if f.about == "data"}
+
+    paper = found()
+    assert paper[f"AtrialFibrillation.zip is in the mirror {tmp_path}"] == check.GOOD
+    cifar = f"cifar-10-binary.tar.gz is not in the mirror {tmp_path}"
+    assert paper[cifar] == check.BAD
+    # A study with a problem of its own may read one too.
+    assert found("select=[]", "studies=[central-flow-cifar10]") == {cifar: check.BAD}
 
 
 def test_check_looks_for_pretrained_weights(

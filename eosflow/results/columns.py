@@ -106,7 +106,7 @@ def _file(entry: dict[str, Any], groups: dict[str, Any]) -> File:
     named: dict[str, Any] = {}
     for group in entry.get("groups", []):
         named |= groups[group]
-    named |= entry["columns"]
+    named |= entry.get("columns", {})
     return File(
         path=entry["file"],
         also=entry.get("also", ""),

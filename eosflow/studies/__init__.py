@@ -14,6 +14,7 @@ from eosflow.studies.base import Study as Study
 _FOLDERS = (
     "edge_of_stability",
     "central_flow",
+    "central_flow_cifar10",
     "central_flow_example",
     "stochastic_edge",
     "optimizer_edges",

@@ -32,7 +32,8 @@ class Study:
     of trained runs, those of the experiments that name the study. It may hold `claims.py`, whose
     `judge(frame)` gives the verdicts on what its sources say, and `figure.py`, whose
     `draw(frame, title)` draws it. Neither of these two imports torch. What the folder lacks is that
-    of the folder `like`; `options` are for `rows`. Raise `version` when the table's numbers or
+    of the folder `like`; `rows` is given the files of `archives`, downloads by their names, and
+    `options`. Raise `version` when the table's numbers or
     columns, or the figure, change: this study alone is then made again.
     """
 
@@ -40,6 +41,7 @@ class Study:
     version: int
     measurements: tuple[str, ...] = ()  # that its runs must have
     like: str = ""
+    archives: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     experiment: ClassVar[None] = None  # its figure is of no experiment
 
@@ -100,9 +102,9 @@ class Study:
         """What is drawn in its figure, and what to see in it."""
         return str(self.words["caption"])
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self, *archives: Path) -> list[dict[str, Any]]:
         """The rows of its table, computed; of a study with a fixed problem."""
-        rows: list[dict[str, Any]] = self._module("rows").rows(**self.options)
+        rows: list[dict[str, Any]] = self._module("rows").rows(*archives, **self.options)
         return rows
 
     def table(self, runs: Sequence[StudyRun]) -> pd.DataFrame:

@@ -63,11 +63,11 @@ def cheb() -> Objective:
     return ModuleObjective(network, "half_squared_error", inputs, targets)
 
 
-def dice(spec: RunSpec) -> Objective:
-    """The loss of a problem, on images drawn for it."""
+def drawn(spec: RunSpec, archive: Path | None = None) -> Objective:
+    """The loss of a problem, on examples drawn for it, of an archive if they are read from one."""
     with tempfile.TemporaryDirectory() as folder:
         subset = Path(folder) / "subset.npz"
-        resources = Resources(archive=None, cache=Path(folder), device="cpu")
+        resources = Resources(archive=archive, cache=Path(folder), device="cpu")
         name, seed, size = spec.dataset, spec.subset_seed, spec.n
         write_subset(name, spec.data, seed, size, resources, subset)
         return make_objective(spec, subset, torch.device("cpu"))

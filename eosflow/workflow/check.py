@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eosflow.datasets import ARCHIVES
 from eosflow.datasets.links import is_url
 from eosflow.storage.errors import UserError
 from eosflow.storage.settings import Plugin
+from eosflow.studies import STUDIES
 from eosflow.workflow import config as configuration
 from eosflow.workflow import gpu, resources
 from eosflow.workflow.plan import Plan
@@ -37,13 +39,14 @@ class Finding:
 
 
 def check(plan: Plan) -> Iterator[Finding]:
-    """Look at everything that the runs of a configuration need."""
+    """Look at everything that the runs and studies of a configuration need."""
     yield from _packages(plan)
     yield _gpu(plan.config["device"])
     yield from _archives(plan)
     yield from _weights(plan)
-    yield _disk(plan)
-    yield _memory(plan)
+    if plan.runs:
+        yield _disk(plan)
+        yield _memory(plan)
 
 
 def _packages(plan: Plan) -> Iterator[Finding]:
@@ -85,16 +88,17 @@ def _gpu(device: str) -> Finding:
 def _archives(plan: Plan) -> Iterator[Finding]:
     """Where the archives come from that are still to be fetched."""
     mirror, folder = plan.config["mirror"], Path(plan.results, "data", "archives")
-    for dataset in dict.fromkeys(run.data for run in plan.runs.values()):
-        for archive in dataset.facts.archives:
-            if (folder / archive.name).exists():
-                yield Finding(GOOD, "data", f"{archive.name} is available")
-            elif mirror is None:
-                yield _answer(archive.urls, archive.name)
-            elif is_url(mirror):
-                yield _answer((f"{mirror.rstrip('/')}/{archive.name}",), archive.name)
-            else:
-                yield _there(Path(mirror, archive.name), "data", f"in the mirror {mirror}")
+    of_runs = (archive for run in plan.runs.values() for archive in run.data.facts.archives)
+    of_studies = (ARCHIVES[name] for study in plan.studies for name in STUDIES[study].archives)
+    for archive in dict.fromkeys((*of_runs, *of_studies)):
+        if (folder / archive.name).exists():
+            yield Finding(GOOD, "data", f"{archive.name} is available")
+        elif mirror is None:
+            yield _answer(archive.urls, archive.name)
+        elif is_url(mirror):
+            yield _answer((f"{mirror.rstrip('/')}/{archive.name}",), archive.name)
+        else:
+            yield _there(Path(mirror, archive.name), "data", f"in the mirror {mirror}")
 
 
 def _there(path: Path, about: str, where: str) -> Finding:

@@ -73,7 +73,7 @@ class Inputs:
         return self.before_measuring(folder, view)
 
     def before_study(self, study: str) -> list[str]:
-        """The runs of a study that is made of runs.
+        """The runs of a study that is made of runs, and the archives of one that reads some.
 
         Raises: UserError if the configuration has no runs of it.
         """
@@ -84,7 +84,14 @@ class Inputs:
                 "it in `studies`, and have experiments with `study: "
                 f"{study}`, as config/studies-demo.yaml does."
             )
-        return self._below(*(f"{folder}/measured.json" for folder in runs or ()))
+        archives = [] if self._stands(STUDIES[study].data) else STUDIES[study].archives
+        made = (f"{folder}/measured.json" for folder in runs or ())
+        return self._below(*made, *(f"data/archives/{name}" for name in archives))
+
+    def _stands(self, file: str) -> bool:
+        """Whether a result is there and need not be made: it outlives what it was made of."""
+        (path,) = self._below(file)
+        return path not in self._state.forced and Path(path).exists()
 
     def before_figures(self, *names: str) -> list[str]:
         """What figures are drawn from. Raises: UserError naming all figures."""
@@ -98,10 +105,8 @@ class Inputs:
                 )
             data = known[name].data
             if data == "dice":
-                # A figure that is there outlives the subset whose images it shows.
-                drawn = f"{self._plan.results}/figures/{name}.pdf"
-                stands = drawn not in self._state.forced and Path(drawn).exists()
-                needed += [] if stands else [products.dice_subset(self._plan)]
+                drawn = self._stands(f"figures/{name}.pdf")
+                needed += [] if drawn else [products.dice_subset(self._plan)]
             elif data is None:
                 needed += [*products.FRAMES, "provenance/tables.json"]
             else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,20 @@ class Job:
         of = self.products[name]
         where = self.root, of.record, of.made, of.made_of, of.sources
         provenance.seal(*where, runs=runs, packages=packages)
+
+    @contextlib.contextmanager
+    def reading(self, archives: Iterable[str]) -> Iterator[list[Path]]:
+        """The files of fetched archives, verified, to be read inside. Raises: UserError."""
+        from eosflow.datasets import ARCHIVES
+        from eosflow.datasets.download import verified
+
+        paths = [self.root / "data" / "archives" / name for name in archives]
+        checksums = self.plan.config["checksums"]
+        with contextlib.ExitStack() as held:
+            for path in paths:
+                known = ARCHIVES[path.name], path, checksums.get(path.name)
+                held.enter_context(verified(*known))
+            yield paths
 
     def verified(self, *names: str) -> None:
         """Compare products with their records. Raises: UserError if one is damaged."""

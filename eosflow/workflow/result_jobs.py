@@ -111,7 +111,8 @@ def study(job: Job) -> None:
         import torch
 
         torch.set_num_threads(job.threads)
-        table = pd.DataFrame(STUDIES[name].rows())
+        with job.reading(STUDIES[name].archives) as archives:
+            table = pd.DataFrame(STUDIES[name].rows(*archives))
     tables.write_csv(table, job.root / STUDIES[name].data)
     job.seal(f"studies/{name}/table", "scipy", "pandas", "pyarrow", runs=facts)
 

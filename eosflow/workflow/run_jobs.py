@@ -25,23 +25,19 @@ def fetch(job: Job) -> None:
 def subset(job: Job) -> None:
     """DATASET WHICH: draw a subset of a dataset, `subset3`, or examples of its test split."""
     from eosflow.datasets import Resources
-    from eosflow.datasets.download import verified
     from eosflow.datasets.subsets import write_subset
     from eosflow.workflow.data import Data, seed_of
 
     dataset, which = job.words
     seed = seed_of(which)
-    data, checksums = Data(job.plan), job.plan.config["checksums"]
+    data = Data(job.plan)
     settings = data.settings(dataset)
-    archives = [job.root / "data" / "archives" / each.name for each in settings.facts.archives]
-    resources = Resources(
-        archive=archives[-1] if archives else None,
-        cache=job.root / "data" / "embeddings",
-        device="cpu",
-    )
-    with contextlib.ExitStack() as held:
-        for archive, path in zip(settings.facts.archives, archives, strict=True):
-            held.enter_context(verified(archive, path, checksums.get(archive.name)))
+    with job.reading(archive.name for archive in settings.facts.archives) as archives:
+        resources = Resources(
+            archive=archives[-1] if archives else None,
+            cache=job.root / "data" / "embeddings",
+            device="cpu",
+        )
         size, output = data.size(dataset, seed), Path(data.path(dataset, seed))
         write_subset(dataset, settings, seed, size, resources, output)
 

@@ -27,7 +27,7 @@ from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.spectra.eigenpairs import EigenPairs
 from eosflow.spectra.randomness import generator
 from eosflow.studies.base import CENTRAL, DESCENT, FLOW, SHAKEN
-from eosflow.studies.testbeds import DICE, SEEDS, Tracker, cheb, dice, preconditioned
+from eosflow.studies.testbeds import DICE, SEEDS, Tracker, cheb, drawn, preconditioned
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ SMALL_DICE = Problem("Dice", SEEDS[1:], (1 / 500,), end=2.4, every=0.12)
 def rows() -> list[dict[str, Any]]:
     """The rows of the study."""
     problems = {problem: cheb() for problem in (CHEB_SLOW, CHEB, CHEB_RMSPROP)}
-    problems[SMALL_DICE] = dice(DICE)
+    problems[SMALL_DICE] = drawn(DICE)
     return [row for problem, objective in problems.items() for row in study(problem, objective)]
 
 

@@ -17,7 +17,7 @@ from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.studies.base import DESCENT, FLOW
-from eosflow.studies.testbeds import DICE, SEEDS, cheb, course, dice, initial, sharpness
+from eosflow.studies.testbeds import DICE, SEEDS, cheb, course, drawn, initial, sharpness
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ PROBLEMS = (CHEB, SMALL_DICE)
 
 def rows() -> list[dict[str, Any]]:
     """The rows of the study."""
-    objectives = {CHEB: cheb(), SMALL_DICE: dice(DICE)}
+    objectives = {CHEB: cheb(), SMALL_DICE: drawn(DICE)}
     return [row for problem in PROBLEMS for row in study(problem, objectives[problem])]
 
 

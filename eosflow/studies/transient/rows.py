@@ -15,7 +15,7 @@ from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs.snapshots import FlowTimes
 from eosflow.runs.spec import RunSpec
-from eosflow.studies.testbeds import DICE, course, dice, initial
+from eosflow.studies.testbeds import DICE, course, drawn, initial
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def schemes(spec: RunSpec, sharpness: float) -> dict[str, Optimizer]:
 
 def rows() -> list[dict[str, Any]]:
     """The rows of the study, on images drawn for it."""
-    return study(PROBLEM, dice(PROBLEM))
+    return study(PROBLEM, drawn(PROBLEM))
 
 
 def study(spec: RunSpec, objective: Objective) -> list[dict[str, Any]]:

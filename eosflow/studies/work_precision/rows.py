@@ -20,7 +20,7 @@ from eosflow.optimizers.flow import ExplicitEuler, ExponentialEuler, Exponential
 from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs.spec import RunSpec
-from eosflow.studies.testbeds import DICE, FULL, course, dice, initial
+from eosflow.studies.testbeds import DICE, FULL, course, drawn, initial
 
 log = logging.getLogger(__name__)
 
@@ -126,9 +126,9 @@ def rows(full_width: bool = False) -> list[dict[str, Any]]:
     time and without the smallest steps of three schemes.
     """
     if not full_width:
-        return study(DICE, dice(DICE))
+        return study(DICE, drawn(DICE))
     problem = dataclasses.replace(DICE, experiment="work-precision-full-width", network=WIDE)
-    return study(problem, dice(problem), FLOW_TIMES[:1], coarse=True)
+    return study(problem, drawn(problem), FLOW_TIMES[:1], coarse=True)
 
 
 def study(
