@@ -137,13 +137,16 @@ def test_spectra_mark_what_did_not_converge() -> None:
     frame = pd.DataFrame(
         {
             "experiment": "a", "seed": [0, 0, 1], "subset_seed": 0, "iteration": [0, 10, 0],
+            "network": "mlp", "n": 9, "batch": 3, "learning_rate": 0.1,
             "eigenvalue_1": [3.0, 4.0, 9.0], "eigenvalue_2": [1.0, 2.0, 8.0],
             "converged": [True, False, True], "accuracy": 0.5, "held_out_accuracy": 0.4,
         }
     )  # fmt: skip
     above, below = drawn("spectra", frame).axes
     points = [[tuple(point) for point in line.get_xydata()] for line in above.lines]
-    assert points == [[(0, 3), (10, 4)], [(10, 4)], [(0, 1), (10, 2)], [(10, 2)]]
+    assert points[:-1] == [[(0, 3), (10, 4)], [(10, 4)], [(0, 1), (10, 2)], [(10, 2)]]
+    assert {height for _, height in points[-1]} == {20}  # 2/η
+    assert "batches of 3" in above.get_title()
     assert len(below.lines) == 2
 
 
