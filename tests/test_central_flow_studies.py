@@ -32,7 +32,7 @@ from eosflow.studies.central_flow.rows import (
     study,
 )
 from eosflow.studies.central_flow_cifar10 import rows as photographs
-from eosflow.studies.stochastic_edge.rows import course, signs
+from eosflow.studies.stochastic_edge.rows import signs, trajectory
 from eosflow.studies.testbeds import cheb
 
 
@@ -175,7 +175,7 @@ def test_verdicts_on_sgd() -> None:
 
 def test_with_all_examples_batch_sharpness_is_the_curvature_along_the_gradient() -> None:
     objective = signs()
-    rows = course(objective, objective.examples, 0, range(3, 7, 3))
+    rows = trajectory(objective, objective.examples, 0, range(3, 7, 3))
     assert [row["iteration"] for row in rows] == [3, 6]
     theta = objective.network.initialize(0)
     for _ in range(3):

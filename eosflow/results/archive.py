@@ -73,7 +73,7 @@ class Kept:
 def keep(folder: Path | str, *results: Path | str) -> None:
     """Add the finished runs of results folders to the evidence in `folder`, and make its tables.
 
-    Kept are the tidy frames, the courses of all runs as trajectories.parquet (float64, as they
+    Kept are the tidy frames, the trajectories of all runs as trajectories.parquet (float64, as they
     are), the Dice parameters and ten Dice images per class, the tables of studies, and the tables
     and claims that this program makes of the frames. Runs are recognised by their keys: one that is
     kept already stays as it is. A run counts as finished once its decompositions are there. The

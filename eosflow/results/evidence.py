@@ -28,7 +28,7 @@ DICE_EXAMPLES = ("dice-examples.npz", "dice-examples.json")
 # Tables of studies, from which some figures are drawn; kept and drawn if they were made.
 TABLES = [study.data for study in STUDIES.values()]
 
-# Of each trajectory, as far as its optimizer records it: the course of the run, and what
+# Of each trajectory, as far as its optimizer records it: the columns that figures show, and what
 # runs.parquet and so the claims are read from.
 TRAJECTORY = [
     *("iteration", "flow_time", "step_size", "loss", "eigenvalue_1", "residual"),

@@ -1,4 +1,4 @@
-"""What the report needs to let a reader look closer: the courses of all runs, a chart, its library.
+"""What lets a reader of the report look closer: all trajectories, a chart, its library.
 
 The library is bundled into the page, so that nothing is fetched. Without JavaScript the page shows
 the static figures alone.
@@ -70,7 +70,7 @@ def values(decomposition: pd.DataFrame) -> pd.DataFrame:
 
 
 def data(decomposition: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
-    """The courses of all runs from the end of their transient on, thinned and rounded.
+    """The trajectories of all runs from the end of their transient on, thinned and rounded.
 
     Returns: `quantities` and `times` (pairs of name and words), `snapshots` and `kept` (how many
     there were and are), and `runs`: name, experiment, title, n, seeds, stopped, colour, and

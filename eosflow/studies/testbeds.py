@@ -1,4 +1,4 @@
-"""What several studies share: problems, the course of an optimizer, λ₁, dense matrices."""
+"""What several studies share: problems, the trajectory of an optimizer, λ₁, dense matrices."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def initial(objective: Objective, seed: int) -> Tensor:
     return objective.network.initialize(seed).to(objective.inputs)
 
 
-def course(
+def trajectory(
     objective: Objective,
     optimizer: Optimizer,
     start: Tensor,
@@ -184,7 +184,7 @@ def evaluations(
         if current.step is not None and current.whole:
             losses.append(current.evaluation.loss)
 
-    for state in course(objective, optimizer, start, iterations, batches, seed, note):
+    for state in trajectory(objective, optimizer, start, iterations, batches, seed, note):
         loss = objective.evaluate(state.theta).loss
         found = measurement.measure(objective, state.theta, state.iteration, seed)
         yield (

@@ -17,7 +17,7 @@ from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.studies.base import DESCENT, FLOW
-from eosflow.studies.testbeds import DICE, SEEDS, cheb, course, drawn, initial, sharpness
+from eosflow.studies.testbeds import DICE, SEEDS, cheb, drawn, initial, sharpness, trajectory
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
                 if now.step is not None:
                     losses.append(now.evaluation.loss)
 
-            states = course(objective, optimizer, start, marks, seed=seed, observe=note)
+            states = trajectory(objective, optimizer, start, marks, seed=seed, observe=note)
             for mark, state in enumerate(states):
                 theta, loss = state.theta, objective.evaluate(state.theta).loss
                 if method == FLOW:

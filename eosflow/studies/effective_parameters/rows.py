@@ -13,7 +13,7 @@ from eosflow.objectives.base import Objective
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.spectra.density import saturated
 from eosflow.spectra.randomness import generator
-from eosflow.studies.testbeds import SEEDS, cheb, course, dense, initial
+from eosflow.studies.testbeds import SEEDS, cheb, dense, initial, trajectory
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def study(
         for rate in rates:
             times = [mark * every for mark in range(round(end / every) + 1)]
             descent = GradientDescent(learning_rate=rate)
-            states = course(objective, descent, start, [round(time / rate) for time in times])
+            states = trajectory(objective, descent, start, [round(time / rate) for time in times])
             for time, state in zip(times, states, strict=False):
                 which = {"seed": seed, "learning_rate": rate, "flow_time": time}
                 numbers = _evaluated(objective, state.theta)

@@ -12,7 +12,7 @@ from eosflow.optimizers.batches import Shuffled
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.subspace import BulkSGD, DominantSGD
 from eosflow.studies.escaping import CHECKPOINT, INITIALISATION, ONLY, REMOVED, WHOLE
-from eosflow.studies.testbeds import SEEDS, cheb, course, evaluations, initial
+from eosflow.studies.testbeds import SEEDS, cheb, evaluations, initial, trajectory
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 class Problem:
     """η, the size of the batches, and the steps of each method, and of SGD to the checkpoint.
 
-    The course is recorded every `every` steps, a divisor of `steps`.
+    The trajectory is recorded every `every` steps, a divisor of `steps`.
     """
 
     seeds: tuple[int, ...] = SEEDS
@@ -65,7 +65,7 @@ def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
     sgd = GradientDescent(learning_rate=problem.learning_rate)
     for seed in problem.seeds:
         first = initial(objective, seed)
-        (later,) = course(objective, sgd, first, [problem.before], batches, seed)
+        (later,) = trajectory(objective, sgd, first, [problem.before], batches, seed)
         for number, (method, optimizer) in enumerate(problem.methods().items(), 1):
             # From the checkpoint every method has separate batches, as in the source's code.
             for start, theta, stream in (

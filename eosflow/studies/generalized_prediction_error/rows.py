@@ -14,7 +14,7 @@ from eosflow.objectives.base import Objective
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.spectra.density import saturated
 from eosflow.spectra.randomness import generator
-from eosflow.studies.testbeds import SEEDS, cheb, course, dense, initial
+from eosflow.studies.testbeds import SEEDS, cheb, dense, initial, trajectory
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def rows() -> list[dict[str, Any]]:
     table: list[dict[str, Any]] = []
     for seed in SEEDS:
         start, descent = initial(objective, seed), GradientDescent(learning_rate=RATE)
-        (edge,) = course(objective, descent, start, [STEPS])
+        (edge,) = trajectory(objective, descent, start, [STEPS])
         table += [{"part": "ridge", "seed": seed, **row} for row in ridge(seed)]
         table += [{"part": "evidence", "seed": seed, **row} for row in evidence(seed)]
         table += [

@@ -16,7 +16,7 @@ from eosflow.objectives.module import ModuleObjective
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.spectra.eigenpairs import EigenPairs
 from eosflow.spectra.subspaces import block_norms, subspace_overlap
-from eosflow.studies.testbeds import SEEDS, Tracker, cheb, course, dense, initial, of_matrix
+from eosflow.studies.testbeds import SEEDS, Tracker, cheb, dense, initial, of_matrix, trajectory
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def quadratic_rows() -> list[dict[str, Any]]:
     rows = []
     for rate in RATES:
         descent = GradientDescent(learning_rate=rate)
-        (state,) = course(objective, descent, start, [QUADRATIC_STEPS])
+        (state,) = trajectory(objective, descent, start, [QUADRATIC_STEPS])
         growth = objective.evaluate(state.theta).loss / first
         rows.append({"part": QUADRATIC, "learning_rate": rate, "growth": growth})
     return rows
@@ -88,7 +88,7 @@ def descend(objective: Objective, seed: int) -> Path | None:
     """Gradient descent through its first instability; None if none ends within `MOST` steps."""
     descent, tracker = GradientDescent(learning_rate=LEARNING_RATE), Tracker(PAIRS)
     path = Path([], [], {})
-    for state in course(objective, descent, initial(objective, seed), range(MOST + AFTER + 1)):
+    for state in trajectory(objective, descent, initial(objective, seed), range(MOST + AFTER + 1)):
         step, theta = state.iteration, state.theta
         evaluation = objective.evaluate(theta)
         path.thetas.append(theta)
@@ -109,7 +109,7 @@ def descend(objective: Objective, seed: int) -> Path | None:
 
 
 def study(objective: Objective, seed: int) -> list[dict[str, Any]]:
-    """Rows of the course and of three scans, from a start by `seed`; none if none comes."""
+    """Rows of the trajectory and of three scans, from a start by `seed`; none if none comes."""
     path = descend(objective, seed)
     if path is None:
         return []

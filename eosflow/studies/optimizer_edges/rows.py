@@ -10,7 +10,7 @@ from typing import Any
 from eosflow.objectives.base import Objective
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.preconditioned import Adam, RMSprop
-from eosflow.studies.testbeds import SEEDS, Tracker, cheb, course, initial, preconditioned
+from eosflow.studies.testbeds import SEEDS, Tracker, cheb, initial, preconditioned, trajectory
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def study(case: Case, objective: Objective, seed: int) -> Iterator[dict[str, Any
     optimizer, tracker = case.optimizer, Tracker()
     every = case.steps // EVALUATIONS
     marks = range(every, case.steps + 1, every)
-    for state in course(objective, optimizer, initial(objective, seed), marks, seed=seed):
+    for state in trajectory(objective, optimizer, initial(objective, seed), marks, seed=seed):
         evaluation = objective.evaluate(state.theta)
         divisor = optimizer.preconditioner(objective, evaluation, state.optimizer)
         pairs = tracker.find(preconditioned(evaluation, divisor), state.theta)

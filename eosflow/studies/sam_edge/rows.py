@@ -7,7 +7,7 @@ from typing import Any
 
 from eosflow.objectives.base import Objective
 from eosflow.optimizers.sharpness import SAM
-from eosflow.studies.testbeds import SEEDS, cheb, course, initial, sharpness
+from eosflow.studies.testbeds import SEEDS, cheb, initial, sharpness, trajectory
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def study(
         start = initial(objective, seed)
         for radius in radii:
             optimizer = SAM(learning_rate=RATE, rho=radius)
-            for state in course(objective, optimizer, start, iterations):
+            for state in trajectory(objective, optimizer, start, iterations):
                 evaluation = objective.evaluate(state.theta)
                 norm = evaluation.gradient.norm().item()
                 edge = optimizer.edge(norm)

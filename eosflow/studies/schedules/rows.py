@@ -9,7 +9,7 @@ from typing import Any
 
 from eosflow.objectives.base import Objective
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.studies.testbeds import SEEDS, Tracker, cheb, course, initial
+from eosflow.studies.testbeds import SEEDS, Tracker, cheb, initial, trajectory
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def study(case: Case, objective: Objective, seed: int) -> Iterator[dict[str, Any
     optimizer, tracker = case.optimizer, Tracker()
     constant = (objective.targets - objective.targets.mean(0)).square().sum(1).mean().item() / 2
     marks = range(0, case.steps + 1, EVERY)
-    for state in course(objective, optimizer, initial(objective, seed), marks, seed=seed):
+    for state in trajectory(objective, optimizer, initial(objective, seed), marks, seed=seed):
         evaluation = objective.evaluate(state.theta)
         pairs = tracker.find(evaluation.hessian, state.theta)
         yield {

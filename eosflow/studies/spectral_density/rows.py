@@ -18,7 +18,7 @@ from eosflow.spectra.density import MarchenkoPastur, probes, spectrum
 from eosflow.spectra.randomness import generator
 from eosflow.studies.base import DESCENT, FLOW
 from eosflow.studies.spectral_density import SMALL_STEPS
-from eosflow.studies.testbeds import SEEDS, cheb, course, dense, initial, sharpness
+from eosflow.studies.testbeds import SEEDS, cheb, dense, initial, sharpness, trajectory
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def ends(
         FLOW: StopCriteria(flow_time=steps * rate),
     }
     for method, optimizer in methods.items():
-        (state,) = course(objective, optimizer, start, [ends[method]], seed=seed)
+        (state,) = trajectory(objective, optimizer, start, [ends[method]], seed=seed)
         evaluation = objective.evaluate(state.theta)
         largest = torch.linalg.eigvalsh(dense(evaluation, "hessian"))[-1].item()
         row = {"kind": "ends", "seed": seed, "method": method, "iteration": last}
@@ -92,7 +92,7 @@ def phases(objective: Objective, seed: int, rate: float) -> dict[str, tuple[int,
     """Iteration and θ (P,) of each phase of the first instability; those that come."""
     descent = GradientDescent(learning_rate=rate)
     start, moments = initial(objective, seed), dict[str, tuple[int, Tensor]]()
-    for state in course(objective, descent, start, range(0, LONGEST + 1, EVERY)):
+    for state in trajectory(objective, descent, start, range(0, LONGEST + 1, EVERY)):
         found = sharpness(objective, state.theta, state.iteration, seed)
         if found["sharpness"] * rate >= 2:
             moments["before"] = state.iteration, state.theta
@@ -103,7 +103,7 @@ def phases(objective: Objective, seed: int, rate: float) -> dict[str, tuple[int,
     # From here on every step is recorded.
     path: list[tuple[float, Tensor]] = []
     rise = LONGEST
-    for number, state in enumerate(course(objective, descent, theta, range(LONGEST))):
+    for number, state in enumerate(trajectory(objective, descent, theta, range(LONGEST))):
         path.append((objective.evaluate(state.theta).loss, state.theta))
         if rise == LONGEST and number and path[-1][0] > path[-2][0]:
             rise = number

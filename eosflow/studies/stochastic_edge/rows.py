@@ -42,10 +42,10 @@ def signs() -> Objective:
 def rows() -> list[dict[str, Any]]:
     """The rows of the study."""
     objective = signs()
-    return [row for size in SIZES for seed in SEEDS for row in course(objective, size, seed)]
+    return [row for size in SIZES for seed in SEEDS for row in trajectory(objective, size, seed)]
 
 
-def course(
+def trajectory(
     objective: Objective, size: int, seed: int, steps: range = STEPS
 ) -> list[dict[str, Any]]:
     """One row per look, after so many steps of SGD with batches of this size.

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class Problem:
     """η, the steps of gradient descent before and of each method after the switch.
 
-    The course is recorded every `every` steps, a divisor of both; the subspace of the top `k`
+    The trajectory is recorded every `every` steps, a divisor of both; the subspace of the top `k`
     directions is found anew every `search` steps, as its source does, and for one method every
     `rarely`.
     """
@@ -68,12 +68,12 @@ def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
     descent = GradientDescent(learning_rate=problem.learning_rate)
     for seed in problem.seeds:
         start = initial(objective, seed)
-        courses: dict[str, tuple[Optimizer, int, int]] = {BEFORE: (descent, 0, problem.before)}
-        courses |= {
+        legs: dict[str, tuple[Optimizer, int, int]] = {BEFORE: (descent, 0, problem.before)}
+        legs |= {
             name: (optimizer, problem.before, problem.after)
             for name, optimizer in problem.methods().items()
         }
-        for method, (optimizer, first, steps) in courses.items():
+        for method, (optimizer, first, steps) in legs.items():
             marks = range(0, steps + 1, problem.every)
             seen = list(evaluations(objective, optimizer, start, marks, problem.k, seed=seed))
             if method == BEFORE:

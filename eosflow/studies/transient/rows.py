@@ -15,7 +15,7 @@ from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs.snapshots import FlowTimes
 from eosflow.runs.spec import RunSpec
-from eosflow.studies.testbeds import DICE, course, drawn, initial
+from eosflow.studies.testbeds import DICE, drawn, initial, trajectory
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,8 @@ def study(spec: RunSpec, objective: Objective) -> list[dict[str, Any]]:
                 rows.append(row | {name: found[name] for name in QUANTITIES})
 
         end = [StopCriteria(flow_time=END)]
-        for state in course(objective, optimizer, start, end, seed=spec.init_seed, observe=observe):
+        for state in trajectory(
+            objective, optimizer, start, end, seed=spec.init_seed, observe=observe
+        ):
             log.info("%s: %d iterations", scheme, state.iteration)
     return rows

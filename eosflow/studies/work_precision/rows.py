@@ -20,7 +20,7 @@ from eosflow.optimizers.flow import ExplicitEuler, ExponentialEuler, Exponential
 from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs.spec import RunSpec
-from eosflow.studies.testbeds import DICE, FULL, course, drawn, initial
+from eosflow.studies.testbeds import DICE, FULL, drawn, initial, trajectory
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Flow:
         self.spec = spec
         self.objective = Counted(objective)
         theta = initial(objective, spec.init_seed)
-        (state,) = course(objective, spec.optimizer, theta, [SETTLED], seed=spec.init_seed)
+        (state,) = trajectory(objective, spec.optimizer, theta, [SETTLED], seed=spec.init_seed)
         self.start = state.theta
 
     def reference(self, times: tuple[float, ...]) -> list[Tensor]:
