@@ -48,6 +48,10 @@ def test_activation_derivatives_equal_autograd(name: str) -> None:
     slope = activation.slope(z, torch.empty_like(z))
     torch.testing.assert_close(slope, first.detach())
     second_order = activation.second_order(z, torch.empty_like(z))
+    together = z.clone(), torch.empty_like(z), torch.empty_like(z)
+    activation.all_(*together)
+    alone = activation.value_(z.clone()), slope, second_order
+    assert all(map(torch.equal, together, alone))
     if name == "elu":  # at 0 ours is the derivative from the left, torch's that from the right
         second_order[z == 0] = 0
     torch.testing.assert_close(second_order * slope if activation.ratio else second_order, second)

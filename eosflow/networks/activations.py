@@ -20,7 +20,8 @@ class Activation:
     `value(z)` is φ(z), which autograd can differentiate three times; `value_` overwrites z with it
     and is not differentiated. `slope(z, out)` writes φ'. `second_order(z, out)` writes φ''/φ' where
     `ratio` is true, and φ'' otherwise: block products hold φ'·ż and need φ''·ż, so that the ratio
-    saves them one buffer. It asks for φ' > 0, or for φ'' = 0 wherever φ' = 0.
+    saves them one buffer. It asks for φ' > 0, or for φ'' = 0 wherever φ' = 0. `together(z, slope,
+    second_order)` does the work of `all_` to the same bits, where there is a cheaper way.
     """
 
     value: Callable[[Tensor], Tensor]
@@ -28,11 +29,27 @@ class Activation:
     slope: Callable[[Tensor, Tensor], Tensor]
     second_order: Callable[[Tensor, Tensor], Tensor]
     ratio: bool = True
+    together: Callable[[Tensor, Tensor, Tensor], None] | None = None
+
+    def all_(self, z: Tensor, slope: Tensor, second_order: Tensor) -> None:
+        """Write φ' and what `second_order` writes, and overwrite z with φ."""
+        if self.together is not None:
+            self.together(z, slope, second_order)
+            return
+        self.slope(z, slope)
+        self.second_order(z, second_order)
+        self.value_(z)
 
 
 def _tanh_slope(z: Tensor, out: Tensor) -> Tensor:
     torch.tanh(z, out=out)
     return out.square_().neg_().add_(1)
+
+
+def _tanh_together(z: Tensor, slope: Tensor, second_order: Tensor) -> None:
+    z.tanh_()
+    torch.mul(z, z, out=slope).neg_().add_(1)
+    torch.mul(z, -2, out=second_order)
 
 
 def _softplus_slope(z: Tensor, out: Tensor) -> Tensor:
@@ -75,6 +92,7 @@ ACTIVATIONS: dict[str, Activation] = {
         value_=torch.tanh_,
         slope=_tanh_slope,
         second_order=lambda z, out: torch.tanh(z, out=out).mul_(-2),
+        together=_tanh_together,
     ),
     # φ = z Φ(z) with the normal distribution Φ and its density n; φ' = Φ + z n, φ'' = (2 − z²) n.
     # φ' vanishes near z = −0.75, where φ'' does not.

@@ -138,10 +138,14 @@ class MLPEvaluation(Evaluation):
         self._forward()
         outputs, targets = self._passes.outputs, objective.targets
         self.loss = objective.criterion.value(outputs, targets).sum().item() / objective.examples
-        self.accuracy = accuracy(outputs, targets)
         self._backward()
         if decay := objective.weight_decay:
             self.loss += decay / 2 * theta.square().sum().item()
+
+    @functools.cached_property
+    def accuracy(self) -> float:  # type: ignore[override]
+        """The share of examples whose largest output is that of their class."""
+        return accuracy(self._passes.outputs, self.objective.targets)
 
     @functools.cached_property
     def gradient(self) -> Tensor:  # type: ignore[override]
@@ -162,9 +166,7 @@ class MLPEvaluation(Evaluation):
         for index, (hidden_weight, hidden_bias) in enumerate(hidden):
             affine = passes.states[index + 1]
             torch.addmm(hidden_bias, passes.states[index], hidden_weight.T, out=affine)
-            activation.slope(affine, passes.slopes[index])
-            activation.second_order(affine, passes.second_order[index])
-            activation.value_(affine)
+            activation.all_(affine, passes.slopes[index], passes.second_order[index])
         torch.addmm(bias, passes.states[-1], weight.T, out=passes.outputs)
 
     def _backward(self) -> None:

@@ -11,8 +11,10 @@ from torch import Tensor
 from eosflow.objectives.base import Evaluation, Matrix
 from eosflow.objectives.module import ModuleEvaluation, ModuleObjective
 
-# Chunks of the workspace whose graphs are kept between products; beyond, each product makes them.
-KEPT_CHUNKS = 4
+# Workspaces whose graphs are kept between products; beyond, each product makes them.
+KEPT_WORKSPACES = 4
+# Of a chunk of examples on a CPU: memory for larger ones comes from fresh pages, which are slow.
+CHUNK_BYTES = 64 * 2**20
 # Between a Jacobian of one example alone and among others: rounding.
 SAME_JACOBIAN = 1e-6
 
@@ -28,6 +30,14 @@ class ReverseObjective(ModuleObjective):
 
     def evaluate(self, theta: Tensor) -> ReverseEvaluation:  # type: ignore[override]
         return ReverseEvaluation(self, theta)
+
+    def graph_chunks(self, theta: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and targets of so many examples as are differentiated twice at once.
+
+        Each such chunk costs some passes over θ, so that it may take as much memory as θ.
+        """
+        parts = self._workspace_bytes // max(CHUNK_BYTES, theta.nbytes)
+        return self.chunks(theta, max(1, parts) if theta.device.type == "cpu" else 1)
 
     def _jacobians(self, theta: Tensor, inputs: Tensor) -> Tensor:
         """∂z/∂θ (n, C, P) of each example: of all at once where that gives what one alone does."""
@@ -110,10 +120,10 @@ class ReverseEvaluation(Evaluation):
         again, self._asked = self._asked == (matrix, dtype), (matrix, dtype)
         self._graphs = None
         theta = self.theta.to(dtype)
-        fits = self.objective.examples <= KEPT_CHUNKS * self.objective.examples_at_once(theta)
+        fits = self.objective.examples <= KEPT_WORKSPACES * self.objective.examples_at_once(theta)
         keep = again and fits
         kept: list[Product] = []
-        for inputs, targets in self.objective.chunks(theta):
+        for inputs, targets in self.objective.graph_chunks(theta):
             product = self._product(matrix, theta, inputs, targets)
             if keep:
                 kept.append(product)

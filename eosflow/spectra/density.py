@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from eosflow.spectra.eigenpairs import Operator
-from eosflow.spectra.lanczos import quadrature
+from eosflow.spectra.lanczos import quadrature, row_products
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ def saturated(values: Tensor, alpha: float) -> Tensor:
 
 def probes(size: int, count: int, like: Tensor, stream: torch.Generator) -> Tensor:
     """Independent random signs (n, P), mean 0 and variance 1, as `like` in dtype and device."""
-    signs = torch.randint(0, 2, (count, size), generator=stream, dtype=torch.float64)
-    return (2 * signs - 1).to(like)
+    signs = torch.randint(0, 2, (count, size), generator=stream, dtype=like.dtype)
+    return signs.mul_(2).sub_(1).to(like)
 
 
 def spectrum(operator: Operator, rows: Tensor, steps: int) -> Spectrum:
@@ -135,7 +135,7 @@ def spectrum(operator: Operator, rows: Tensor, steps: int) -> Spectrum:
         return result
 
     nodes, weights = quadrature(images, rows, steps)
-    return Spectrum(nodes, weights, rows.double().square().sum(1))
+    return Spectrum(nodes, weights, row_products(rows, rows))
 
 
 def _mean(values: Tensor) -> Estimate:

@@ -48,7 +48,7 @@ def top_vectors(operator: RowOperator, start: Tensor, rtol: float, max_steps: in
     which = torch.arange(len(start), device=start.device)  # the matrices still being worked on
     while True:
         image = operator(basis[-1], which)
-        diagonal.append(_row_products(basis[-1], image))
+        diagonal.append(row_products(basis[-1], image))
         off.append(_remove(image, basis, diagonal, off))
         last = len(basis) == max_steps
         if last or len(start) == 1 or len(basis) % CHECK_EVERY == 0:
@@ -82,13 +82,15 @@ def quadrature(operator: RowOperator, start: Tensor, steps: int) -> tuple[Tensor
     basis = [start / _norms(start).clamp(min=tiny)[:, None].to(start)]
     diagonal: list[Tensor] = []
     off: list[Tensor] = []
-    for _ in range(steps):
+    while True:
         image = operator(basis[-1], which)
-        diagonal.append(_row_products(basis[-1], image))
+        diagonal.append(row_products(basis[-1], image))
+        if len(diagonal) == steps:
+            break
         off.append(_remove(image, basis, diagonal, off))
         # Where the space is invariant, what follows is round-off, with weights of round-off.
         basis = [basis[-1], image.div_(off[-1].clamp(min=tiny)[:, None].to(image))]
-    values, vectors = _eigenpairs(diagonal, off[:-1])
+    values, vectors = _eigenpairs(diagonal, off)
     return values, vectors[:, 0, :].square()
 
 
@@ -124,7 +126,7 @@ def _eigenpairs(diagonal: list[Tensor], off: list[Tensor]) -> tuple[Tensor, Tens
     return values, vectors
 
 
-def _row_products(rows: Tensor, others: Tensor) -> Tensor:
+def row_products(rows: Tensor, others: Tensor) -> Tensor:
     """x_i · y_i (n,) in float64: float32 sums of millions of terms are good to four digits only."""
     total = rows.new_zeros(len(rows), dtype=torch.float64)
     for part in parts(rows):
@@ -133,4 +135,4 @@ def _row_products(rows: Tensor, others: Tensor) -> Tensor:
 
 
 def _norms(rows: Tensor) -> Tensor:
-    return _row_products(rows, rows).sqrt()
+    return row_products(rows, rows).sqrt()
