@@ -17,6 +17,7 @@ from torch import Tensor
 
 from eosflow.objectives.base import Evaluation, Objective
 from eosflow.objectives.input_span import input_span
+from eosflow.objectives.third_derivatives import CurvatureGraph
 from eosflow.optimizers.base import Optimizer, State, Step
 from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.central_flow import CentralFlow, CentralFlowRMSprop
@@ -62,6 +63,21 @@ class Shaken(GradientDescent):
         return dataclasses.replace(step, theta=step.theta + noise.to(step.theta))
 
 
+class Flow(ExponentialRosenbrock):
+    """The flow, by products from the graph of the gradient: of a small network they are cheaper."""
+
+    def step(
+        self,
+        objective: Objective,
+        evaluation: Evaluation,
+        state: State,
+        max_flow_time: float = math.inf,
+    ) -> Step | None:
+        """That of `exponential-rosenbrock`."""
+        graph = CurvatureGraph(objective, evaluation)
+        return super().step(objective, graph, state, max_flow_time)
+
+
 class Unheld(CentralFlowRMSprop):
     """RMSprop's flow without oscillations: nothing holds the curvature at the edge."""
 
@@ -94,8 +110,7 @@ class Problem:
     def optimizers(self, rate: float) -> tuple[GradientOptimizer, Optimizer, Optimizer]:
         """Descent, its central flow, and the flow."""
         if not self.beta2:
-            flow = ExponentialRosenbrock()
-            return GradientDescent(learning_rate=rate), CentralFlow(learning_rate=rate), flow
+            return GradientDescent(learning_rate=rate), CentralFlow(learning_rate=rate), Flow()
         return (
             RMSprop(learning_rate=rate, alpha=self.beta2, epsilon=EPSILON),
             CentralFlowRMSprop(learning_rate=rate, beta2=self.beta2, epsilon=EPSILON),
@@ -199,8 +214,7 @@ class Oscillating:
             self._losses.append(now.evaluation.loss)
             if state.iteration and state.iteration % per_mark == 0:
                 p = optimizer.preconditioner(objective, now.evaluation, state.optimizer)
-                pairs = tracker.find(preconditioned(now.evaluation, p), state.theta)
-                self._sharpness[state.iteration] = pairs.values[0].item()
+                self._sharpness[state.iteration] = _sharpness(tracker, now.evaluation, p)
 
         state = begin(objective, optimizer, BATCHES, start, 0)
         if "square_mean" in state.optimizer:  # begun as the central flow begins
@@ -270,8 +284,8 @@ def smooth(
         if not reaches(mark * problem.every):
             break
         theta, evaluation = state.theta, objective.evaluate(state.theta)
-        pairs = tracker.find(preconditioned(evaluation, _p(state, theta)), theta)
-        facts = {"sharpness": pairs.values[0].item(), "loss": evaluation.loss}
+        found = _sharpness(tracker, evaluation, _p(state, theta))
+        facts = {"sharpness": found, "loss": evaluation.loss}
         places.append((mark * problem.every, Smooth(theta, facts)))
     reaches((problem.marks[-1] + 0.5) * problem.every)
     times, losses, variances, ranks = np.array([*seen, (state.flow_time, *seen[-1][1:])]).T
@@ -288,6 +302,12 @@ def mean_between(low: float, high: float, times: Array, values: Array) -> float:
     areas = np.diff(times) * (values[1:] + values[:-1]) / 2
     area = np.interp((low, high), times, np.concatenate([[0.0], areas.cumsum()]))
     return float(area[1] - area[0]) / (high - low)
+
+
+def _sharpness(tracker: Tracker, evaluation: Evaluation, p: Tensor) -> float:
+    """λ₁(P⁻¹𝓗), from the graph of the gradient: the products of a small network are cheaper so."""
+    graph = CurvatureGraph(evaluation.objective, evaluation)
+    return tracker.find(preconditioned(graph, p), graph.theta).values[0].item()
 
 
 def _p(state: TrainState, theta: Tensor) -> Tensor:

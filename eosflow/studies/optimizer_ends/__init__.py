@@ -3,5 +3,5 @@
 from eosflow.studies.base import Study
 
 STUDY = Study(
-    __name__, version=2, measurements=("top-eigenvalues", "accuracy", "effective-parameters")
+    __name__, version=3, measurements=("top-eigenvalues", "accuracy", "effective-parameters")
 )
