@@ -33,7 +33,7 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
     figure.set_figheight(sum(1.1 + LINE * part["method"].nunique() for _, part in problems))
     for row, (problem, part) in enumerate(problems):
         beside = panels[len(COLUMNS) * row : len(COLUMNS) * (row + 1)]
-        beside[0].set_title(problem, loc="left")
+        beside[0].set_title(str(problem), loc="left")
         by = {statistic: each.set_index("method") for statistic, each in part.groupby("statistic")}
         methods = list(by[MEDIAN].sort_values("sharpness").index)
         for axes, (column, label) in zip(beside, COLUMNS.items(), strict=True):
