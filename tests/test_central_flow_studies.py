@@ -23,10 +23,10 @@ from eosflow.optimizers.central_flow import CentralFlow
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.studies import STUDIES
 from eosflow.studies.base import CENTRAL, DESCENT, FLOW, SHAKEN
+from eosflow.studies.central_flow.methods import Shaken
 from eosflow.studies.central_flow.rows import (
     Oscillating,
     Problem,
-    Shaken,
     mean_between,
     smooth,
     study,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,16 +17,14 @@ from torch import Tensor
 from eosflow.objectives.base import Evaluation, Objective
 from eosflow.objectives.input_span import input_span
 from eosflow.objectives.third_derivatives import CurvatureGraph
-from eosflow.optimizers.base import Optimizer, State, Step
+from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.central_flow import CentralFlow, CentralFlowRMSprop
 from eosflow.optimizers.gradient import GradientDescent, GradientOptimizer
 from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.optimizers.preconditioned import RMSprop
-from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
-from eosflow.spectra.eigenpairs import EigenPairs
-from eosflow.spectra.randomness import generator
 from eosflow.studies.base import CENTRAL, DESCENT, FLOW, SHAKEN
+from eosflow.studies.central_flow.methods import Flow, Shaken, Unheld
 from eosflow.studies.testbeds import DICE, SEEDS, Tracker, cheb, drawn, preconditioned
 
 log = logging.getLogger(__name__)
@@ -37,52 +34,6 @@ Array = NDArray[np.float64]
 AROUND = 10  # steps before and after the one whose mean place is taken
 BATCHES = FullBatch()
 EPSILON = 1e-8  # of RMSprop
-
-
-class Shaken(GradientDescent):
-    """Gradient descent with Gaussian noise on the weights after each step, of deviation `noise`.
-
-    Without it an instability starts from rounding errors and takes hundreds of steps to grow.
-    """
-
-    noise: float
-
-    def step(
-        self,
-        objective: Objective,
-        evaluation: Evaluation,
-        state: State,
-        max_flow_time: float = math.inf,
-    ) -> Step | None:
-        """That of gradient descent, and the noise, one stream for each step."""
-        step = super().step(objective, evaluation, state, max_flow_time)
-        if step is None:
-            return None
-        stream = generator(int(cast(int, state["steps"])), "noise on the weights")
-        noise = self.noise * torch.randn(len(step.theta), generator=stream, dtype=torch.float64)
-        return dataclasses.replace(step, theta=step.theta + noise.to(step.theta))
-
-
-class Flow(ExponentialRosenbrock):
-    """The flow, by products from the graph of the gradient: of a small network they are cheaper."""
-
-    def step(
-        self,
-        objective: Objective,
-        evaluation: Evaluation,
-        state: State,
-        max_flow_time: float = math.inf,
-    ) -> Step | None:
-        """That of `exponential-rosenbrock`."""
-        graph = CurvatureGraph(objective, evaluation)
-        return super().step(objective, graph, state, max_flow_time)
-
-
-class Unheld(CentralFlowRMSprop):
-    """RMSprop's flow without oscillations: nothing holds the curvature at the edge."""
-
-    def _near(self, found: EigenPairs) -> int:
-        return 0
 
 
 @dataclass(frozen=True)
