@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 from servers import ArchiveServer
+
+if TYPE_CHECKING:
+    from fuzzing.nursery import Nursery
 
 ROOT = Path(__file__).parent.parent
 # The clock judges nothing: the machine may be busy.
@@ -23,6 +27,19 @@ def real_data() -> Path:
     if not given:
         pytest.skip("EOSFLOW_REAL_DATA names no folder with the real archives")
     return Path(given)
+
+
+@pytest.fixture(scope="session")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """What runs jobs for projects, with checkpoints many times a second."""
+    from fuzzing.nursery import Nursery
+    from project import Project  # which loads Snakemake
+
+    folder = tmp_path_factory.mktemp("nursery")
+    tree = Project(folder / "tree")
+    tree.edit("eosflow/runs/train.py", "CHECKPOINT_SECONDS = 120.0", "CHECKPOINT_SECONDS = 0.2")
+    with Nursery(tree.root, folder / "socket") as running:
+        yield running
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import multiprocessing
 import os
@@ -16,12 +15,12 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import psutil
 import pytest
 import snakemake.cli
 from filelock import FileLock
+from fuzzing.nursery import CLIENT, SOCKET, Nursery
 
 import eosflow.results.figures
 import eosflow.runs.spec
@@ -70,6 +69,7 @@ class Project:
     """The workflow's files copied to `root`, with the TINY config laid over the paper's."""
 
     configs: tuple[str, ...] = ("tiny.yaml",)
+    nursery: Nursery | None = None  # what runs the jobs, if they are not started anew
     code: Path | None = None  # the tree whose code plans, if it is not that of the tests
 
     def __init__(self, root: Path) -> None:
@@ -88,6 +88,12 @@ class Project:
         study = "eosflow/studies/edge_of_stability/rows.py"
         self.edit(study, "seeds=SEEDS, end=720.0", "seeds=(0,), end=24.0")
         self.edit(study, "end=3.0", "end=0.125")
+
+    def hurry(self, nursery: Nursery) -> Self:
+        """Let a nursery run the jobs, with the code that it has loaded, as loading takes long."""
+        (self.root / "scripts" / "job.py").write_text(CLIENT)
+        self.nursery = nursery
+        return self
 
     @classmethod
     def at(cls, root: Path) -> Project:
@@ -123,7 +129,8 @@ class Project:
         # Only what the tree itself holds, and no GPU of the machine that tests.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "SLURM"))}
-        return kept | threads | {"PYTHONPATH": str(self.root)}
+        address = {SOCKET: self.nursery.address} if self.nursery else {}
+        return kept | threads | address | {"PYTHONPATH": str(self.root)}
 
     def start(
         self, *arguments: str, tiny: bool = True, **environment: str
@@ -136,7 +143,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,
+            process_group=0,
             # A shell starts background jobs deaf to Ctrl-C, and children inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
@@ -238,18 +245,6 @@ def made_once(
             make(folder / "tree")
             folder.with_suffix(".made").touch()
     return Project.at(folder / "tree")
-
-
-def children(pid: int, job: str) -> list[int]:
-    """Processes below `pid` that run a job themselves, not a shell that starts it."""
-    found = []
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for process in psutil.Process(pid).children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                command = process.cmdline()
-                if job in command and any(part.endswith("scripts/job.py") for part in command):
-                    found.append(process.pid)
-    return found
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = HANGS) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from fuzzing.nursery import Nursery
 from project import ROOT, Project
 
 from eosflow.optimizers.flow import ExponentialEuler
@@ -102,8 +103,10 @@ class Adaptive(Project):
 
 
 @pytest.mark.slow
-def test_the_adaptive_paper_is_planned_and_a_tiny_one_is_made(tmp_path: Path) -> None:
-    project = Adaptive(tmp_path / "tree")
+def test_the_adaptive_paper_is_planned_and_a_tiny_one_is_made(
+    tmp_path: Path, nursery: Nursery
+) -> None:
+    project = Adaptive(tmp_path / "tree").hurry(nursery)
     assert project.jobs("--configfile", "config/adaptive.yaml", tiny=False)["train"] > 0
     targets = [f"results/{name}" for name in ("table2.csv", "claims.csv", "figures/figure06.pdf")]
     project.make(*targets)

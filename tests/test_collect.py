@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from harm import flip
 
 from eosflow.results import collect
 from eosflow.storage.errors import UserError
@@ -91,12 +92,6 @@ def test_runs_without_a_decomposition_are_in_the_runs_alone(folders):
     assert decomposition.empty and runs["init_seed"].tolist() == [0, 1]
     with pytest.raises(UserError, match=r"index\.json \(missing\)"):
         collect.collect(folders, "decomposition")
-
-
-def flip(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 def values(iteration):

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from project import HANGS, Project, children, made_once, wait_until
+from fuzzing.nursery import Nursery
+from harm import flip, truncate
+from project import HANGS, Project, made_once, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -21,27 +23,28 @@ LONG = "dice-ce/n24/init0-subset0"
 SHORT = ("dice-ce/n6/init0-subset0", "dice-ce/n12/init0-subset0")
 
 
-def tree(root: Path) -> Project:
-    """A project with three runs, one of them long, and a checkpoint many times a second."""
-    project = Project(root)
+def tree(root: Path, nursery: Nursery) -> Project:
+    """A project with three runs, one of them long."""
+    project = Project(root).hurry(nursery)
     project.edit("tiny.yaml", "select: [dice-ce, mse]", "select: [dice-ce]")
     project.edit("tiny.yaml", "every: 20", "every: 50")
     project.edit("tiny.yaml", "max_iterations: 2000}", "max_iterations: 100000}")
     project.edit("tiny.yaml", "max_step_size: 0.2", "max_step_size: 0.02")
-    project.edit("eosflow/runs/train.py", "CHECKPOINT_SECONDS = 120.0", "CHECKPOINT_SECONDS = 0.2")
     return project
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Project:
     """A project that ran through without any fault."""
-    return made_once(tmp_path_factory, "undisturbed", lambda root: tree(root).make(*TABLES))
+    return made_once(
+        tmp_path_factory, "undisturbed", lambda root: tree(root, nursery).make(*TABLES)
+    )
 
 
 @pytest.fixture
-def project(undisturbed: Project, tmp_path: Path) -> Project:
+def project(undisturbed: Project, tmp_path: Path, nursery: Nursery) -> Project:
     """A project whose short runs are done and whose long run is yet to come."""
-    project = tree(tmp_path / "tree")
+    project = tree(tmp_path / "tree", nursery)
     project.adopt(undisturbed.results)
     shutil.rmtree(project.home(LONG))
     shutil.rmtree(project.results / "logs")
@@ -50,9 +53,9 @@ def project(undisturbed: Project, tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def trained(undisturbed: Project, tmp_path: Path) -> Project:
+def trained(undisturbed: Project, tmp_path: Path, nursery: Nursery) -> Project:
     """A project with everything trained and decomposed, and no tables."""
-    project = tree(tmp_path / "tree")
+    project = tree(tmp_path / "tree", nursery)
     project.adopt(undisturbed.results)
     forget_tables(project)
     return project
@@ -76,13 +79,11 @@ def times(project: Project, pattern: str) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in project.results.glob(pattern)}
 
 
-def training_of(process: subprocess.Popen[str], run: str) -> list[int]:
-    found = []
-    for pid in children(process.pid, "train"):
-        command = Path(f"/proc/{pid}/cmdline").read_text()
-        if run in command:
-            found.append(pid)
-    return found
+def job_of(project: Project, process: subprocess.Popen[str], name: str) -> int:
+    """The job of this name that Snakemake has at work."""
+    assert project.nursery is not None
+    (pid,) = (pid for pid, each in project.nursery.jobs(process.pid) if each == name)
+    return pid
 
 
 @pytest.fixture
@@ -126,8 +127,7 @@ def continued(project: Project) -> bool:
 def test_sigkill_of_a_training_job(
     project: Project, in_the_middle: subprocess.Popen[str], undisturbed: Project
 ) -> None:
-    for pid in training_of(in_the_middle, LONG):
-        os.kill(pid, signal.SIGKILL)
+    os.kill(job_of(project, in_the_middle, "train"), signal.SIGKILL)
     output, _ = in_the_middle.communicate(timeout=HANGS)
     assert in_the_middle.returncode == 1, output
     finished = times(project, "dice-ce/*/*/manifest.json")
@@ -140,7 +140,7 @@ def test_sigkill_of_a_training_job(
 def test_sigkill_of_snakemake_itself_leaves_its_job_running(
     project: Project, in_the_middle: subprocess.Popen[str], undisturbed: Project
 ) -> None:
-    (orphan,) = training_of(in_the_middle, LONG)
+    orphan = job_of(project, in_the_middle, "train")
     in_the_middle.kill()
     in_the_middle.wait()
     os.kill(orphan, signal.SIGSTOP)  # or it might end before the next Snakemake has planned
@@ -178,7 +178,7 @@ def test_ctrl_c(
 def test_a_second_invocation_is_refused_or_makes_what_is_finished(
     project: Project, in_the_middle: subprocess.Popen[str], undisturbed: Project
 ) -> None:
-    (training,) = training_of(in_the_middle, LONG)
+    training = job_of(project, in_the_middle, "train")
     os.kill(training, signal.SIGSTOP)  # the first must not be done before the second looks
     try:
         second = project.make(*TABLES, status=1)
@@ -227,8 +227,7 @@ def decomposing(project: Project) -> tuple[subprocess.Popen[str], Path]:
 
 def test_sigkill_of_a_decomposition_job(trained: Project, undisturbed: Project) -> None:
     process, folder = decomposing(trained)
-    for pid in children(process.pid, "measure"):
-        os.kill(pid, signal.SIGKILL)
+    os.kill(job_of(trained, process, "measure"), signal.SIGKILL)
     output, _ = process.communicate(timeout=HANGS)
     done = {path: path.stat().st_mtime_ns for path in folder.glob("step*.json")}
     assert process.returncode == 1, output
@@ -262,16 +261,6 @@ def test_full_disk(project: Project, undisturbed: Project) -> None:
         subprocess.run(["umount", str(run)], check=True)
 
 
-def flip_a_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def truncate(path: Path) -> None:
-    os.truncate(path, path.stat().st_size // 2)
-
-
 def finds_and_remakes(
     project: Project, undisturbed: Project, damages: dict[Path, Callable[[Path], None]], starts: int
 ) -> None:
@@ -300,7 +289,7 @@ def test_damaged_snapshots(trained: Project, undisturbed: Project) -> None:
     intact = times(trained, f"{LONG}/*.json")
     first, second = map(trained.home, SHORT)
     damages = {
-        first / "snapshots/step000050.safetensors": flip_a_bit,
+        first / "snapshots/step000050.safetensors": flip,
         second / "snapshots/step000050.safetensors": truncate,
     }
     finds_and_remakes(trained, undisturbed, damages, starts=2)
@@ -309,9 +298,9 @@ def test_damaged_snapshots(trained: Project, undisturbed: Project) -> None:
 
 def test_damaged_trajectories_and_decompositions(trained: Project, undisturbed: Project) -> None:
     damages = {
-        trained.home(SHORT[0]) / "trajectory.parquet": flip_a_bit,
+        trained.home(SHORT[0]) / "trajectory.parquet": flip,
         trained.home(SHORT[1]) / "trajectory.parquet": truncate,
-        steps_of(trained, SHORT[0]) / "step000050.json": flip_a_bit,
+        steps_of(trained, SHORT[0]) / "step000050.json": flip,
         steps_of(trained, LONG) / "step000050.json": truncate,
     }
     finds_and_remakes(trained, undisturbed, damages, starts=2)
@@ -319,7 +308,7 @@ def test_damaged_trajectories_and_decompositions(trained: Project, undisturbed: 
 
 def test_damaged_records(trained: Project, undisturbed: Project) -> None:
     damages = {
-        trained.home(SHORT[0]) / "manifest.json": flip_a_bit,
+        trained.home(SHORT[0]) / "manifest.json": flip,
         trained.home(SHORT[1]) / "run.json": truncate,
         steps_of(trained, LONG) / "index.json": truncate,
     }

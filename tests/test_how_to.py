@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from fuzzing.nursery import Nursery
 from project import ROOT, Project
 
 from eosflow.storage.files import read_json
@@ -139,21 +140,6 @@ def test_add_a_measurement(project: Project) -> None:
     frame = pd.read_parquet(project.results / "measurements/weight-norm.parquet")
     assert set(frame["experiment"]) == {"dice-ce", "mse"}
 
-    # One job takes all, and none anew that is there.
-    before = records(project.home("dice-ce/n6/init0-subset0"))
-    more = ("--config", "measure=[decomposition, weight-norm, top-eigenvalues]")
-    assert project.jobs(target, *more) == {"measure": 1}
-    project.run(target, *more)
-    after = records(project.home("dice-ce/n6/init0-subset0"))
-    assert before.items() <= after.items()
-    assert len(after) == len(before) * 3 // 2  # decomposition and weight norm were there
-    assert project.jobs(target, *more) == {}
-
-
-def records(folder: Path) -> dict[Path, int]:
-    """What was measured of a run's snapshots, and when it was written."""
-    return {path: path.stat().st_mtime_ns for path in folder.glob("**/step*.json")}
-
 
 def test_add_a_dataset(project: Project) -> None:
     follow(project.root, "Add a dataset")
@@ -167,8 +153,9 @@ def test_add_a_dataset(project: Project) -> None:
     assert record["stopped"] == "target_loss"
 
 
-def test_use_your_own_data(project: Project) -> None:
+def test_use_your_own_data(tmp_path: Path, nursery: Nursery) -> None:
     """The README's promise: curves, power law and report of one file and one entry."""
+    project = Project(tmp_path / "tree").hurry(nursery)
     stream = np.random.default_rng(0)
     labels = stream.integers(0, 3, 64)
     inputs = stream.normal(size=(64, 5)) + labels[:, None]

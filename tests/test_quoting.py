@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from fuzzing.nursery import Nursery
 from project import ROOT, Project
 
 from eosflow.runs.names import RUNS
@@ -27,9 +28,9 @@ def unharmed(project: Project) -> None:
     assert not list(project.root.rglob("*PWNED")), "a string of the config was run"
 
 
-def test_every_string_is_text(tmp_path: Path) -> None:
+def test_every_string_is_text(tmp_path: Path, nursery: Nursery) -> None:
     """From a mirror and a file of the user's own to the tables and a figure."""
-    project = Project(tmp_path / "a tree's $(touch PWNED)")
+    project = Project(tmp_path / "a tree's $(touch PWNED)").hurry(nursery)
     values = np.random.default_rng(0).normal(size=(40, 4))
     own, mirror = f"{EVIL}.npz", project.root / f"-{SECOND}{EVIL}"
     mirror.mkdir()
@@ -68,8 +69,8 @@ def test_a_tree_in_a_folder_with_braces_is_refused(tmp_path: Path) -> None:
     assert "Traceback" not in output
 
 
-def test_model_names_are_text(tmp_path: Path, real_data: Path) -> None:
-    project = Project(tmp_path / "tree")
+def test_model_names_are_text(tmp_path: Path, real_data: Path, nursery: Nursery) -> None:
+    project = Project(tmp_path / "tree").hurry(nursery)
     archive = real_data / "trainDevTestTrees_PTB.zip"
     config = {
         "mirror": str(real_data),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harm import flip
 from problems import small_spec, write_noise_subset
 from project import ROOT
 
@@ -309,12 +310,6 @@ def test_nothing_is_deleted_of_a_run_that_is_not_whole(
     with pytest.raises(UserError, match="Nothing was deleted"):
         clean.discard(home, [Path(STEP).parent.name])
     assert files_of(results) == before
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 @pytest.mark.parametrize("harm", ["damaged", "missing", "without measurements"])

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from fuzzing.nursery import Nursery
 from project import ROOT, Project
 from torch.nn import functional
 
@@ -208,8 +209,8 @@ class Study(Project):
 
 
 @pytest.mark.slow
-def test_a_study_from_start_to_end(tmp_path: Path) -> None:
-    project = Study(tmp_path / "tree")
+def test_a_study_from_start_to_end(tmp_path: Path, nursery: Nursery) -> None:
+    project = Study(tmp_path / "tree").hurry(nursery)
     per_run = {"train": 2, "discard": 2}
     whole = per_run | {"subset": 2, "study": 1, "study_claims": 1, "studies_page": 1}
     made = project.make("studies")

@@ -13,9 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fuzzing.nursery import Nursery
+from harm import flip
 from project import Project, made_once
 
 from eosflow.storage.files import read_json
+from eosflow.workflow import begin
 
 pytestmark = pytest.mark.slow
 
@@ -27,16 +30,16 @@ DICE = "results/dice-ce/n6/init0-subset0"
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with everything made."""
+    """A project with everything made, by jobs that are processes of their own."""
     return made_once(tmp_path_factory, "finished", lambda root: Project(root).make())
 
 
 @pytest.fixture
-def again(finished: Project, tmp_path: Path) -> Project:
+def again(finished: Project, tmp_path: Path, nursery: Nursery) -> Project:
     """A copy of the finished project, with Snakemake's notes."""
     root = tmp_path / "tree"
     shutil.copytree(finished.root, root, symlinks=True)
-    return Project.at(root)
+    return Project.at(root).hurry(nursery)
 
 
 def eosflow(project: Project, *arguments: str) -> None:
@@ -95,8 +98,10 @@ def test_any_snapshot_is_a_target(again: Project) -> None:
     assert "Traceback" not in output
 
 
-def test_a_snapshot_of_a_run_that_is_not_trained_is_refused_by_the_job(tmp_path: Path) -> None:
-    project = Project(tmp_path / "tree")
+def test_a_snapshot_of_a_run_that_is_not_trained_is_refused_by_the_job(
+    tmp_path: Path, nursery: Nursery
+) -> None:
+    project = Project(tmp_path / "tree").hurry(nursery)
     target = f"{DICE}/decomposition/step000301.json"
     assert project.jobs(target) == {"subset": 1, "train": 1, "measure_snapshot": 1}
     output = project.run(target, status=1)
@@ -136,7 +141,10 @@ def test_other_seeds_and_sizes_train_only_the_new_runs(
     assert again.jobs() == SUMMARY | jobs
 
 
-def test_a_run_that_ends_is_told_and_the_others_are_left_alone(again: Project) -> None:
+def test_a_run_that_ends_is_told_and_the_others_are_left_alone(
+    again: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(begin, "LOOK_SECONDS", 0.1)  # or Snakemake may end before it looks
     again.edit("tiny.yaml", "n: [6, 12, 24]", "n: [6, 12, 24, 48]")
     trained = {path: path.stat().st_mtime_ns for path in again.results.glob("runs/*/run.json")}
     output = again.make("results/table2.csv")
@@ -171,6 +179,19 @@ def test_without_snapshots_all_but_a_new_measurement_can_be_made(again: Project)
     assert [path.read_bytes() for path in before] == contents
 
 
+def test_a_measurement_more_is_taken_by_one_job_and_nothing_anew(again: Project) -> None:
+    def records() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in again.home(name).rglob("step*.json")}
+
+    name, more = RUN.removeprefix("results/"), "measure=[decomposition, top-eigenvalues, trace]"
+    before, target = records(), (f"{RUN}/measured.json", "--config", more)
+    assert again.jobs(*target) == {"measure": 1}
+    again.run(*target)
+    assert before.items() <= records().items()
+    assert len(records()) == 3 * len(before)
+    assert again.jobs(*target) == {}
+
+
 def test_snapshots_that_are_not_kept_go_when_all_is_measured(again: Project) -> None:
     less = ("--config", "keep_snapshots=false")
     assert again.jobs(*less) == {"discard": 4, "manifest": 1}
@@ -199,12 +220,6 @@ def test_a_figure_that_is_gone_is_drawn_again(again: Project) -> None:
     again.make()
     assert figure.read_bytes() == before
     assert again.jobs() == {}
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 CLAIMS = "studies/edge-of-stability/claims"
@@ -276,9 +291,9 @@ def shuffled(project: Project) -> None:
 
 @pytest.mark.parametrize("change", [lambda _: None, ahead, shuffled])
 def test_a_copy_in_a_fresh_clone_is_finished_whatever_its_times_are(
-    finished: Project, tmp_path: Path, change: Callable[[Project], None]
+    finished: Project, tmp_path: Path, change: Callable[[Project], None], nursery: Nursery
 ) -> None:
-    clone = Project(tmp_path / "clone")
+    clone = Project(tmp_path / "clone").hurry(nursery)
     clone.adopt(finished.results)
     change(clone)
     assert clone.jobs() == {}

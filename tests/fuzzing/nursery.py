@@ -131,10 +131,9 @@ class Nursery:
         self.address = str(address)
         environment = os.environ | {"PYTHONPATH": f"{program}:{Path(__file__).parent.parent}"}
         command = [sys.executable, "-m", "fuzzing.nursery", self.address]
-        # Python looks for modules in the present folder first.
-        self._process = subprocess.Popen(
-            command, cwd=program, env=environment, start_new_session=True
-        )
+        # Python looks for modules in the present folder first. The session is that of whoever
+        # starts Snakemake, or jobs could not be of Snakemake's process group.
+        self._process = subprocess.Popen(command, cwd=program, env=environment, process_group=0)
         while not address.exists():
             assert self._process.poll() is None, "the nursery does not start"
             time.sleep(0.05)
