@@ -20,7 +20,7 @@ from eosflow.networks.vit import ViTSettings
 from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.flow import ExponentialEuler
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.runs.measure import measure_run
+from eosflow.runs.measure import measure_snapshot
 from eosflow.runs.names import measured_folder
 from eosflow.runs.spec import RunSpec
 from eosflow.runs.train import train
@@ -81,7 +81,8 @@ def test_trained_cut_off_taken_up_and_measured(name: str, subset: Path, tmp_path
     assert losses[-1] < losses[0]
 
     both = Decomposition(), TopEigenvalues(k=2)
-    measure_run(whole, subset, *both)
+    for each in both:
+        measure_snapshot(whole, 10, subset, each)
     record, eigenvalues = (
         read_json(whole / measured_folder(each) / "step000010.json") for each in both
     )
