@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
+import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -255,22 +257,38 @@ def test_another_model_in_the_same_folder_is_noticed(tmp_path, settings):
     assert embedding._cache_key(settings) != before
 
 
-def test_finished_shards_survive_a_stop(tmp_path, settings, monkeypatch):
+@pytest.fixture
+def one_thread():
+    """A copy of a process that has used several would wait for the others for ever."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_kill_costs_the_shard_at_work_and_changes_no_vector(tmp_path, settings, monkeypatch):
     monkeypatch.setattr(embedding, "BATCH", 1)
     monkeypatch.setattr(embedding, "SHARD", 2)
-    encode, calls = embedding.encode, []
+    encode, calls, last = embedding.encode, [], 4
 
-    def stop_at_the_fourth(*arguments):
+    def killed_at_the_last(*arguments):
         calls.append(1)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
+        if len(calls) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
         return encode(*arguments)
 
-    monkeypatch.setattr(embedding, "encode", stop_at_the_fourth)
-    with pytest.raises(KeyboardInterrupt):
-        embed_phrases(PHRASES, settings, tmp_path, "cpu")
-    embed_phrases(PHRASES, settings, tmp_path, "cpu")
-    assert len(calls) == 4 + 3  # two of five were kept
+    monkeypatch.setattr(embedding, "encode", killed_at_the_last)
+    given = (PHRASES, settings, tmp_path / "killed", "cpu")
+    process = multiprocessing.get_context("fork").Process(target=embed_phrases, args=given)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    last = 0
+    again = embed_phrases(*given)
+    assert len(calls) == 3  # two of five were kept
+    whole = embed_phrases(PHRASES, settings, tmp_path / "whole", "cpu")
+    np.testing.assert_array_equal(again, whole)
 
 
 @pytest.mark.parametrize("weights", ["none", "pickled"])

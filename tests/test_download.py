@@ -30,7 +30,7 @@ CONTENT = random.Random(0).randbytes(1_000_000)
 KEPT = len(CONTENT) // 2  # of an answer cut at half
 SHA256, MD5 = hashlib.sha256(CONTENT).hexdigest(), hashlib.md5(CONTENT).hexdigest()
 HEX = "0123456789abcdef" * 4
-QUICK = Patience(connect=2, read=0.3, attempts=3, backoff=0.01, window=0.3)
+QUICK = Patience(connect=2, read=1, attempts=3, backoff=0.01, window=0.3)
 
 
 @pytest.fixture
