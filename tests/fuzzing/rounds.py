@@ -196,6 +196,7 @@ def _cut_off(store: Store, chance: random.Random) -> tuple[Path | None, list[Fau
     work = store.make()
     while not (work.ended or (run / "checkpoint.safetensors").exists()):
         time.sleep(0.01)
+    time.sleep(chance.uniform(0, 0.2))  # two runs begin with the same weights
     with contextlib.suppress(ProcessLookupError):
         os.killpg(work.pid, signal.SIGKILL)
     said = work.end()[1]
