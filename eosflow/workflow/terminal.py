@@ -1,4 +1,4 @@
-"""The command `eosflow`: how far runs are, what columns mean, what can be deleted, and more."""
+"""The command `eosflow`: the progress of runs, the meaning of columns, disk space, and more."""
 
 from __future__ import annotations
 
@@ -55,63 +55,86 @@ def parser() -> Parser:
     whole.add_argument("--version", action="version", version=f"eosflow {__version__}")
     commands = whole.add_subparsers(metavar="COMMAND", required=True)
 
-    status = commands.add_parser("status", help="how far the runs of a results folder are")
+    status = _command(commands, "status", "show the progress of the runs in a results folder")
     _results(status)
-    status.add_argument("--all", action="store_true", help="a line for every run")
-    status.add_argument("--json", action="store_true", help="everything, for scripts")
+    status.add_argument("--all", action="store_true", help="print a line for every run")
+    status.add_argument("--json", action="store_true", help="print everything, for scripts")
     status.set_defaults(run=_status)
 
-    explain = commands.add_parser("explain", help="symbol, equation, unit and file of a column")
-    explain.add_argument("column", help="such as alignment_product")
+    explain = _command(commands, "explain", "print the symbol, equation, unit and file of a column")
+    explain.add_argument("column", help="name of the column, such as alignment_product")
     explain.set_defaults(run=_explain)
 
-    clean = commands.add_parser("clean", help="free the space of weight snapshots")
+    clean = _command(commands, "clean", "delete the weight snapshots of measured runs")
     _results(clean)
     clean.add_argument(
         "--keep-tables",
         action="store_true",
         required=True,
-        help="keep all that tables, figures and the report are made of; only snapshots go",
+        help="keep the data of tables, figures and the report; delete only snapshots",
     )
-    clean.add_argument("--yes", action="store_true", help="delete; without it nothing is")
+    clean.add_argument("--yes", action="store_true", help="delete; default: only show the sizes")
     clean.set_defaults(run=_clean)
 
-    verify = commands.add_parser("verify", help="read every byte, and say what is damaged")
+    verify = _command(commands, "verify", "read every byte of the results and list damaged files")
     _results(verify)
     verify.set_defaults(run=_verify)
 
-    _add_evidence(commands.add_parser("evidence", help="finished results as a few small files"))
+    _add_evidence(_command(commands, "evidence", "keep finished results as a few small files"))
 
-    check = commands.add_parser("check", help="whether a configuration can be run here")
+    check = _command(commands, "check", "check whether this machine can run a configuration")
     check.add_argument(
-        "--configfile", type=Path, nargs="+", default=[], metavar="FILE", help="over config.yaml"
+        "--configfile",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="files that override config.yaml",
     )
     check.add_argument(
-        "--config", nargs="+", default=[], metavar="KEY=VALUE", help="values over those files"
+        "--config",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="values that override those files",
     )
     check.set_defaults(run=_check)
     return whole
 
 
+def _command(commands: argparse._SubParsersAction[Parser], name: str, words: str) -> Parser:
+    """A command, described in the list of commands and in its own help."""
+    return commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+
+
 def _results(parser: Parser) -> None:
-    parser.add_argument("results", type=Path, nargs="?", default=RESULTS, help="default: results")
+    parser.add_argument(
+        "results", type=Path, nargs="?", default=RESULTS, help="results folder (default: results)"
+    )
 
 
 def _add_evidence(parser: Parser) -> None:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    keep = commands.add_parser("keep", help="add the finished runs of results to kept evidence")
+    keep = _command(commands, "keep", "add the finished runs of results folders to kept evidence")
     keep.add_argument(
-        "results", type=Path, nargs="*", help="folders of results; none makes the tables anew"
+        "results",
+        type=Path,
+        nargs="*",
+        help="results folders; without any, the tables are made again",
     )
-    keep.add_argument("folder", type=Path, help="output: new, empty, or of an earlier keep")
+    keep.add_argument(
+        "folder", type=Path, help="where to keep the evidence: new, empty, or from an earlier keep"
+    )
     keep.set_defaults(run=_keep)
-    redraw = commands.add_parser("redraw", help="make figures, tables and report of kept evidence")
-    redraw.add_argument("folder", type=Path, help="folder that keep has written")
-    redraw.add_argument("output", type=Path, help="output: new, empty, or of an earlier redraw")
+    redraw = _command(commands, "redraw", "make figures, tables and report from kept evidence")
+    redraw.add_argument("folder", type=Path, help="folder with kept evidence")
+    redraw.add_argument(
+        "output", type=Path, help="where to write: new, empty, or from an earlier redraw"
+    )
     redraw.set_defaults(run=_redraw)
 
 
-# Each imports what it needs, so that the others start at once.
+# Each imports its own packages, so that the others start fast.
 
 
 def _status(given: argparse.Namespace) -> None:
