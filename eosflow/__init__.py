@@ -1,8 +1,8 @@
-"""Gradient flow, sharpness and its factors: the science behind the workflow, and a library.
+"""The curvature of the training loss of your own networks, and training that records it.
 
-`Problem`, `eigenpairs`, `decompose` and `follow` are for networks of your own (docs/library.md),
-with every optimizer, measurement and kind of batches of the registries by the name of its class.
-They are imported when they are first used: planning imports this package, and must be quick.
+`Problem`, `eigenpairs`, `decompose` and `follow` are described in docs/library.md. Optimizers,
+measurements and batches are available by the names of their classes. All names are imported at
+their first use, because planning the workflow imports this package and must be fast.
 """
 
 from __future__ import annotations

@@ -31,10 +31,10 @@ DEPTH = 1e-6
 
 
 def sharpness(source: Any, axes: Axes | None = None) -> Axes:
-    """λ₁ over training and the edge that it is stable below on a quadratic, where one is known.
+    """λ₁ over training, and the edge of its stability on a quadratic if known.
 
     With a preconditioner P the eigenvalue is that of P^(−½)𝓗P^(−½). Without an optimizer, or with
-    one whose edge is not known, λ₁(𝓗) alone.
+    one of unknown edge, only λ₁(𝓗).
     """
     axes = axes or _new()
     frame, edge = _frame(source, "top-eigenvalues"), _edge(source)
@@ -70,9 +70,9 @@ def eigenvalues(source: Any, axes: Axes | None = None) -> Axes:
 
 
 def density(source: Any, axes: Axes | None = None) -> Axes:
-    """How the eigenvalues are spread, at the last look: the share of them per unit of λ.
+    """The density of the eigenvalues at the last measurement: their share per unit of λ.
 
-    Also of what `eosflow.spectral_density` returns.
+    Also draws the result of `eosflow.spectral_density`.
     """
     axes = axes or _new()
     if hasattr(source, "grid"):
@@ -118,7 +118,7 @@ def _frame(source: Any, name: str) -> pd.DataFrame:
     found = [frame for key, frame in frames.items() if key.startswith(name) and len(frame)]
     if not found:
         kind = "".join(part.capitalize() for part in name.split("-"))
-        raise UserError(f"plot: there is no look at {name} yet: measure=[eosflow.{kind}(...)].")
+        raise UserError(f"plot: {name} has not been measured yet: measure=[eosflow.{kind}(...)].")
     frame: pd.DataFrame = found[0]
     return frame
 

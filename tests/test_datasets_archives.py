@@ -155,5 +155,5 @@ def test_flipped_bytes_are_never_a_traceback(make):
 def test_what_is_no_file_is_named(tmp_path: Path, what: str):
     archive = tmp_path / "a.zip"
     archive.mkdir() if what == "folder" else archive.symlink_to(archive)
-    with pytest.raises(UserError, match="is no file: move it away"):
+    with pytest.raises(UserError, match="is not a file: move it away"):
         read_members(archive, ["a.txt"])

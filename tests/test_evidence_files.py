@@ -362,7 +362,7 @@ def test_another_run_of_the_same_name_is_refused(copy: Path, tmp_path: Path) -> 
     rows, row = synthetic.run("dice-ce", 468)
     synthetic.write_run_folder(other / "dice-ce/n468/init0-subset0", rows, {**row, "key": "0" * 16})
     before = contents(copy)
-    with pytest.raises(UserError, match="n468/init0-subset0 is another run"):
+    with pytest.raises(UserError, match="n468/init0-subset0 differs from the kept run"):
         keep(copy, other)
     assert contents(copy) == before
 

@@ -112,5 +112,7 @@ def test_what_is_refused() -> None:
     with pytest.raises(eosflow.UserError, match="int was given"):
         plot.sharpness(3)
     monitor = eosflow.Monitor(mlp(), nn.CrossEntropyLoss(), data_of(), measure=MEASURE)
-    with pytest.raises(eosflow.UserError, match=r"no look at top-eigenvalues yet.*TopEigenvalues"):
+    with pytest.raises(
+        eosflow.UserError, match=r"top-eigenvalues has not been measured yet.*TopEigenvalues"
+    ):
         monitor.plot()

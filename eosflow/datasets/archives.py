@@ -32,7 +32,7 @@ def read_members(archive: Path, wanted: Collection[str]) -> dict[str, bytes]:
         raise UserError(f"{archive} does not exist: start the workflow, which fetches it")
     if not os.path.isfile(archive):  # noqa: PTH113  (this never raises)
         raise UserError(
-            f"{archive} is no file: move it away and start the workflow, which fetches it"
+            f"{archive} is not a file: move it away and start the workflow, which fetches it"
         )
     read = _zip_members if archive.suffix == ".zip" else _tar_members
     members: dict[str, bytes] = {}

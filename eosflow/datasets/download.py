@@ -138,8 +138,7 @@ def _unobtainable(
     )
     return UserError(
         f"{archive.name} could not be fetched:{answers}\n{remedy}, or put it at {output}, where it "
-        "is verified before it is used. What was received is kept, and starting again goes on from "
-        "it."
+        "is verified before it is used. The next start continues the download."
     )
 
 

@@ -196,7 +196,7 @@ class SST(DatasetSettings):
     def _encoder_knows_pieces(self) -> Self:
         if self.encoder != "roberta" and self.tokens == "piece":
             raise ValueError(
-                f"encoder is {self.encoder}, which knows whole words alone, but tokens is piece: "
+                f"encoder is {self.encoder}, which has only whole words, but tokens is piece: "
                 "take tokens: word, or encoder: roberta."
             )
         return self

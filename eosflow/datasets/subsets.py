@@ -192,7 +192,7 @@ def _check_pool(name: str, dataset: DatasetSettings, pool: Pool, expected: int) 
     if strange := sorted(present - set(range(len(names)))):
         raise UserError(
             f"{name}: label {strange[0]} in the training split, expected 0 to {len(names) - 1}. "
-            "The source is damaged: mend it or fetch it again."
+            "The source is damaged: repair it or fetch it again."
         )
     missing = sorted(set(range(len(names))) - present)
     if missing:
@@ -208,7 +208,7 @@ def _check_finite(name: str, values: NDArray[Any], rows: Integers) -> None:
     wrong = rows[~fine.reshape(len(values), -1).all(axis=1)]
     raise UserError(
         f"{name}: {len(wrong)} of {len(values)} rows hold NaN or infinity, one of them is row "
-        f"{wrong.min()} of the data; only finite numbers can be trained on. Mend the source and "
+        f"{wrong.min()} of the data; only finite numbers can be trained on. Repair the source and "
         "draw again."
     )
 
@@ -244,7 +244,7 @@ def load_subset(path: Path | str, n: int) -> tuple[NDArray[np.float64], Targets]
     path = Path(path)
     if path.is_dir():
         raise UserError(
-            f"{path} is a folder, and a file is to lie there: move it away, then start again"
+            f"{path} is a folder where a file should be: move it away, then start again"
         )
     if not path.is_file():
         raise UserError(f"{path} does not exist: start the workflow, which draws it")
@@ -254,7 +254,7 @@ def load_subset(path: Path | str, n: int) -> tuple[NDArray[np.float64], Targets]
         set_aside(path, "checksum")
         raise UserError(
             f"{path} is damaged: not the file that {path.with_suffix('.json').name} tells of. It "
-            "was moved aside; start the workflow again, which draws it anew."
+            "was moved aside; start the workflow again, which draws it again."
         )
     with (
         foreign(lambda why: _damaged(path, why)),
@@ -265,7 +265,7 @@ def load_subset(path: Path | str, n: int) -> tuple[NDArray[np.float64], Targets]
     if not 0 < n <= len(labels):
         raise UserError(
             f"{path} has {len(labels)} rows, {n} were asked for; ask for 1 to {len(labels)}, or "
-            "delete the file and start the workflow again, which draws it anew"
+            "delete the file and start the workflow again, which draws it again"
         )
     # The product in float64, once: compact storage must not cost precision at the run.
     values = inputs[:n].astype(np.float64) * scale
@@ -287,5 +287,5 @@ def _record_of(record: Path) -> dict[str, Any]:
 def _damaged(path: Path, reason: str) -> UserError:
     return UserError(
         f"{path} is not a subset file or is damaged ({reason}); delete it and start the workflow "
-        "again, which draws it anew"
+        "again, which draws it again"
     )

@@ -128,7 +128,7 @@ def _npz(path: Path, archive: zipfile.ZipFile) -> TableFile:
         size = math.prod(shape) * dtype.itemsize
         _check_size(path, shape[0] if shape else 1, size)
         if size < 0 or archive.getinfo(f"{name}.npy").file_size < size:
-            raise ValueError(f"{name} promises {size} bytes and has fewer")
+            raise ValueError(f"{name} should have {size} bytes and has fewer")
         return shape, dtype.kind
 
     def read(name: str) -> NDArray[Any]:
@@ -152,7 +152,7 @@ def _parquet(path: Path, file: Any) -> TableFile:
     schema, footer = file.schema_arrow, file.metadata
     groups = (footer.row_group(number).num_rows for number in range(footer.num_row_groups))
     if sum(groups) != footer.num_rows:
-        raise ValueError("its row groups have not the rows that it promises")
+        raise ValueError("its row groups do not have the rows that its header states")
     _check_size(path, footer.num_rows, footer.num_rows * len(schema.names) * 8)
     if doubled := sorted({name for name in schema.names if schema.names.count(name) > 1}):
         raise unfit(path, f"it has two columns {doubled[0]}", "Give each its own name.")

@@ -64,7 +64,7 @@ def load_tokenizer(model: str, revision: str | None) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False, **where)
         # Without its vocabulary's file a tokenizer is made all the same.
         if len(tokenizer) <= len(tokenizer.all_special_ids):
-            raise ValueError("its tokenizer knows special tokens alone")
+            raise ValueError("its tokenizer has only special tokens")
         return tokenizer
 
     return cached_or_fetched(load, model, revision, "tokenizer", "model")

@@ -59,7 +59,7 @@ def _pair(data: Any) -> tuple[Any, Any]:
     if isinstance(data, Tensor) or hasattr(data, "to_numpy") or hasattr(data, "__array__"):
         raise UserError(
             f"data: one {type(data).__name__} was given; it must be (inputs, labels), or batches. "
-            "Take the labels apart: data=(table[features], table[label])."
+            "Separate the labels: data=(table[features], table[label])."
         )
     if isinstance(data, Mapping) or (hasattr(data, "keys") and hasattr(data, "__getitem__")):
         return _of_mapping(data)
@@ -165,8 +165,8 @@ def _cat(parts: list[Any]) -> Tensor:
         return torch.cat(tensors)
     except RuntimeError as error:
         raise UserError(
-            f"data: the batches do not go together: {str(error).splitlines()[0]} Inputs must be of "
-            "one shape; pad all batches to one length."
+            f"data: the batches do not fit together: {str(error).splitlines()[0]} Inputs must "
+            "have one shape; pad all batches to one length."
         ) from error
 
 
@@ -204,5 +204,5 @@ def _settled(part: Any, device: torch.device, dtype: torch.dtype) -> Tensor:
     kind = dtype if tensor.is_floating_point() else kind
     settled = tensor.detach().to(device=device, dtype=kind)
     if not settled.isfinite().all():
-        raise UserError("data: some numbers are not finite. Take those examples out.")
+        raise UserError("data: some numbers are not finite. Remove these examples.")
     return settled

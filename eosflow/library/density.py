@@ -35,8 +35,9 @@ class Density:
     """The spectral density of a matrix by stochastic Lanczos quadrature.
 
     `grid` (g,) of eigenvalues; `density` (g,), which integrates to 1, and its standard `errors`
-    (g,) over the probes; `nodes` and `weights` (probes, steps) of the quadratures: Σ_j w_j f(θ_j)
-    of a probe, times P, estimates Tr f(A). Eigenvalues are smeared by a normal law of `width`.
+    (g,) over the probes; `nodes` and `weights` (probes, steps) of the quadratures: P Σ_j w_j f(t_j)
+    of one probe, with its nodes t_j, estimates Tr f(A). Each eigenvalue counts as a normal
+    distribution of standard deviation `width`.
     """
 
     grid: Tensor
@@ -65,11 +66,11 @@ def spectral_density(
     """The spectral density of 𝓗, G or R at the problem's weights, with standard errors.
 
     Implements: (1/P) Σ_i N(x; λ_i, width²) by `steps` products with each of `probes` random sign
-    vectors. Source: Ubaru, Chen & Saad 2017; Ghorbani, Krishnan & Xiao 2019. In float32 where one
-    float64 product shows that this is good enough.
+    vectors. The products are float32 if one float64 product shows that this is accurate enough.
+    Source: Ubaru, Chen & Saad 2017; Ghorbani, Krishnan & Xiao 2019.
 
-    Raises: UserError for a matrix that there is not, fewer than two probes or steps, or more memory
-    than the machine has.
+    Returns: see `Density`. Raises: UserError for an unknown matrix, fewer than two probes or steps,
+    or more memory than the machine has.
 
     >>> import torch, eosflow
     >>> _ = torch.manual_seed(0)

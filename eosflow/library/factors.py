@@ -1,4 +1,4 @@
-"""The sharpness of a problem, taken apart."""
+"""The sharpness of a problem and its factors."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ OF_LINKS = (
 
 
 class Sharpness(dict[str, Any]):
-    """The numbers of one point by their names in docs/method.md, and two frames.
+    """The numbers at one point, by their names in docs/columns.md, and two frames.
 
     `groups` has a row per parameter group: its name, its parameters and `layer_norm2`, E‖M_l‖².
-    `links` has a row per link of the chain with its factors, and `cumulative_alignment`, A_l; it is
-    empty where the module is no chain, and `no_chain` then says why, and what to do.
+    `links` has a row per block of the chain with its factors, and `cumulative_alignment`, A_l; if
+    the module is not a chain it is empty, and `no_chain` says why and what to do.
     """
 
     groups: pd.DataFrame
@@ -52,14 +52,14 @@ class Sharpness(dict[str, Any]):
 def decompose(problem: Problem) -> Sharpness:
     """λ₁ of 𝓗, G and R, E‖M‖², ω and E‖M_l‖² of any module; for a chain the five factors too.
 
-    Implements: E1–E5, E7–E8 per parameter group, and F1–F6 per link.
+    Implements: λ₁(G) = E‖M‖² · ω (E1–E5), E7–E8 per parameter group, and F1–F6 per block.
 
-    Returns: a mapping. `sharpness_hessian`, `sharpness_gauss_newton`, `sharpness_residual`,
-    `m_norm2`, `overlap`, `criterion_norm2`, the residuals and `converged` are always there; for a
-    chain also `alignment_product` and, for each link l, E‖M_l‖² as `layer_norm2_l` and its factors.
-    See `Sharpness` for its frames.
+    Returns: a mapping, always with `sharpness_hessian`, `sharpness_gauss_newton`,
+    `sharpness_residual`, `m_norm2`, `overlap`, `criterion_norm2`, the residuals and `converged`;
+    for a chain also with `alignment_product` and, for each block l, E‖M_l‖² as `layer_norm2_l` and
+    its factors. See `Sharpness` for its frames.
 
-    Raises: UserError where a loss of your own is not convex in the outputs.
+    Raises: UserError for a loss that is not convex in the outputs.
 
     >>> import torch, eosflow
     >>> _ = torch.manual_seed(0)

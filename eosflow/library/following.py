@@ -28,7 +28,7 @@ from eosflow.storage.errors import UserError
 
 
 class SGD(GradientDescent):
-    """Gradient descent on batches, every example once per epoch in a new order in each.
+    """Gradient descent on batches: θ ← θ − η∇𝓛_B, every example once per epoch in a new order.
 
     >>> import eosflow
     >>> eosflow.SGD(learning_rate=0.1, batch_size=32, momentum=0.9).describe()
@@ -44,13 +44,13 @@ class SGD(GradientDescent):
 
 @dataclass(frozen=True)
 class Run:
-    """What came of following a problem.
+    """The result of `follow`.
 
-    `trajectory` has a row per step, of the state before it; `measurements` a frame per measurement,
-    by its name; `module` is the trained network, a copy in float64, and `theta` its parameters
-    (P,). `loss` is 𝓛 there, NaN where the run diverged. `stopped` says why it ended:
-    `target_loss`, `flow_time`, `max_iterations` or `diverged`. `snapshots` has θ at the steps that
-    were asked for; `optimizer` is what trained it.
+    `trajectory` has a row per step, with the state before it; `measurements` a frame per
+    measurement, by its name. `module` is the trained network, a copy in the problem's precision,
+    `theta` its parameters (P,), and `loss` 𝓛 there, NaN if the run diverged. `stopped` is the
+    reason why it ended: `target_loss`, `flow_time`, `max_iterations` or `diverged`. `snapshots` has
+    θ at the requested steps; `optimizer` is the one used.
     """
 
     trajectory: pd.DataFrame
@@ -64,7 +64,7 @@ class Run:
     _saved: SavedRun = dataclasses.field(repr=False)
 
     def save(self, path: str | Path) -> None:
-        """Write the run to a safetensors file, to go on from: `follow(…, resume=path)`."""
+        """Write the run to a safetensors file; `follow(…, resume=path)` continues it."""
         save(Path(path), self._saved)
 
 
@@ -83,18 +83,19 @@ def follow(
     seed: int = 0,
     progress: bool | None = None,
 ) -> Run:
-    """Train from the module's own weights until the first of the ends that are given.
+    """Train from the module's own weights until the first of the given limits.
 
-    Without `steps` a run ends after 200,000 at the latest. Measurements are of the loss over all
-    examples, at every multiple of their `every`; with `every=0` at 0, 10, every 100th and the last.
-    `held_out` is (inputs, labels) of the examples that `Accuracy` looks at besides; `snapshots` are
-    steps whose θ is kept. `batches` are what each step sees, by default all examples; `seed` draws
-    them, and starts the searches for eigenpairs. `resume` is a file of `run.save` to go on from:
-    with the same problem, optimizer, batches and seed the run is to the bit what it is without a
-    break, and `steps` counts from its first. `progress` shows a bar or lines on stderr, by default
-    on a terminal alone.
+    The limits are `until_loss`, `until_flow_time` and `steps` (by default 200,000). `measure`:
+    measurements of the loss over all examples, at every multiple of their `every`; with `every=0`
+    at steps 0, 10, every 100th and the last. `held_out`: (inputs, labels) on which `Accuracy` also
+    measures. `snapshots`: steps at which θ is kept. `batches`: the examples of each step, by
+    default all; `seed` draws them and the start of the searches for eigenpairs. `resume`: a file of
+    `run.save`; with the same problem, optimizer, batches and seed the run equals an uninterrupted
+    one to the bit, and `steps` counts from its start. `progress` shows a bar or lines on stderr, by
+    default only on a terminal.
 
-    Raises: UserError, before work starts, for settings that are not allowed or do not go together.
+    Returns: see `Run`. Raises: UserError, before work starts, for settings that are not allowed or
+    do not fit together.
 
     >>> import torch, eosflow
     >>> _ = torch.manual_seed(0)
@@ -154,7 +155,7 @@ def follow(
 def _until(loss: float | None, flow_time: float | None, steps: int | None) -> loop.StopCriteria:
     if loss is None and flow_time is None and steps is None:
         raise UserError(
-            "follow: no end was given. Give until_loss, until_flow_time or steps, or several."
+            "follow: no end was given. Give until_loss, until_flow_time, steps, or several of them."
         )
     given = {"until_loss": loss, "until_flow_time": flow_time, "steps": steps}
     for name, value in given.items():

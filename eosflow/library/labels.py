@@ -91,7 +91,7 @@ def _named(name: str, shape: tuple[int, ...], labels: Tensor, causal: bool) -> T
                 return _soft_cross_entropy
             raise UserError(
                 f"{given}; {name} compares classes, whole numbers (N,), or probabilities whose "
-                "rows add up to 1. Use squared_error for numbers, or torch.nn.BCEWithLogitsLoss() "
+                "rows sum to 1. Use squared_error for numbers, or torch.nn.BCEWithLogitsLoss() "
                 "for several classes at once."
             )
         if len(shape) > 1 and tuple(labels.shape[1:]) == shape[:-1]:
@@ -113,14 +113,14 @@ def _named(name: str, shape: tuple[int, ...], labels: Tensor, causal: bool) -> T
         return labels.reshape(len(labels), -1) if len(shape) > 1 else labels
     if len(shape) > 1:
         raise UserError(
-            f"The module puts out shape {shape} per example, and {given}. Classes need outputs "
+            f"The module returns shape {shape} per example, and {given}. Classes need outputs "
             "(N, C) with labels (N,), or (N, T, C) with (N, T). Use labels.double() for numbers."
         )
     if labels.ndim == 2 and labels.shape[1] == 1:
         raise UserError(f"{given}; classes must be (N,). Use labels.squeeze(1).")
     if labels.ndim != 1:
         one_hot = tuple(labels.shape[1:]) == (count,) and bool((labels.sum(1) == 1).all())
-        remedy = "labels.argmax(1), for they are one-hot rows" if one_hot else "labels.double()"
+        remedy = "labels.argmax(1), because they are one-hot rows" if one_hot else "labels.double()"
         raise UserError(
             f"{given}; classes must be (N,). Use {remedy}, or torch.nn.BCEWithLogitsLoss() for "
             "several classes at once."

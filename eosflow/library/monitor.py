@@ -30,27 +30,27 @@ if TYPE_CHECKING:
 
 
 class Monitor:
-    """Measures a network while a loop of your own trains it, and leaves training as it is.
+    """Measures a network while your own loop trains it, without changing the training.
 
-    `step()` belongs after each `optimizer.step()`. It measures what is due: of the loss of `data`,
-    in evaluation mode (dropout off, batch norm by its running statistics), at the module's own
-    weights, in their precision and on their device. Weights, buffers, gradients, modes and random
-    numbers are afterwards what they were, to the bit. Searches for eigenpairs begin at those of the
-    last look.
+    Call `step()` after each `optimizer.step()`. It takes the measurements that are due, on the loss
+    of `data` in evaluation mode (dropout off, batch norm with its running statistics), at the
+    module's own weights, in their precision and on their device. It leaves weights, buffers,
+    gradients, modes and random numbers as they were, to the bit. Searches for eigenpairs start
+    from the last eigenvectors.
 
-    `module`, `loss` and `data` are what `Problem` takes. A `DataLoader` is read anew at each look;
-    other batches are read once. With `data=None` each look is at the batch that `step` is given,
-    `monitor.step((inputs, labels))`. `measure` has the measurements, each due at the multiples of
-    its `every`. Those with `every=0` are taken as often as `budget` allows: that share of the time
-    that training itself takes. `held_out` is what `Accuracy` takes.
+    `module`, `loss` and `data` are those of `Problem`. A `DataLoader` is read again at each
+    measurement; other batches are read once. With `data=None`, `monitor.step((inputs, labels))`
+    measures on that batch. `measure` lists the measurements, each due at the multiples of its
+    `every`; those with `every=0` are taken as often as `budget` allows, a share of the training
+    time. `held_out` is (inputs, labels) for `Accuracy`.
 
     With the loop's `optimizer` each row of eigenvalues of 𝓗 also has the optimizer's own edge:
-    `preconditioned_sharpness`, λ₁ of P^(−½)𝓗P^(−½) with P and weight decay of its state,
-    `edge`, what that is stable below on a quadratic, and `over_edge`, their ratio; those of
-    `CriticalSharpness` have λ_c along the optimizer's next step, `update_sharpness`. Known are
-    SGD, Adam, AdamW, NAdam, RMSprop and Adagrad, also with groups that differ. Of another, and
-    with batch norm, whose loss in training is another function of θ, `no_edge` says so, and λ₁(𝓗)
-    is measured alone. Clipping of gradients is not seen.
+    `preconditioned_sharpness`, λ₁ of P^(−½)𝓗P^(−½) with P and weight decay from its state;
+    `edge`, its limit of stability on a quadratic; and `over_edge`, their ratio. Rows of
+    `CriticalSharpness` have `update_sharpness`, λ_c along the optimizer's next step. Supported are
+    SGD, Adam, AdamW, NAdam, RMSprop and Adagrad, also with different parameter groups. For another
+    optimizer, and with batch norm in training mode, only λ₁(𝓗) is measured, and `no_edge` says
+    why. Gradient clipping is not taken into account.
 
     Raises: UserError as `Problem` does, for an optimizer of other parameters, and for measurements
     that are never due.
@@ -101,11 +101,11 @@ class Monitor:
             self._stability = Stability(optimizer, moved)
             self.no_edge = self._stability.why_not or _other_loss(self.module)
             if self.no_edge:
-                warnings.warn(f"Monitor: {self.no_edge}; λ₁(𝓗) is measured alone", stacklevel=2)
+                warnings.warn(f"Monitor: {self.no_edge}; only λ₁(𝓗) is measured", stacklevel=2)
 
     @property
     def frames(self) -> dict[str, pd.DataFrame]:
-        """A frame per measurement, by its name; a row per look."""
+        """A frame per measurement, by its name, with a row each time it is taken."""
         return {name: pd.DataFrame(records) for name, records in self._records.items()}
 
     @property
@@ -120,9 +120,9 @@ class Monitor:
         }
 
     def step(self, batch: tuple[Any, Any] | None = None) -> bool:
-        """Count a step of the optimizer, measure what is due after it; whether anything was.
+        """Count a step of the optimizer and measure what is due; returns whether anything was.
 
-        `batch` is (inputs, labels) of this step, for a monitor without data.
+        `batch`: (inputs, labels) of this step, for a monitor without data.
         """
         self.iteration += 1
         if due := self._pace.due(self.iteration):
@@ -222,8 +222,8 @@ def _generators(data: Data | None) -> list[torch.Generator]:
         return []
     if data.persistent_workers:
         raise UserError(
-            "data: this DataLoader has persistent_workers, and reading it would begin the epoch of "
-            "the training loop anew. Give the monitor a second loader."
+            "data: this DataLoader has persistent_workers, and reading it would restart the epoch "
+            "of the training loop. Give the monitor a second loader."
         )
     held = (data, data.sampler, data.batch_sampler, getattr(data.batch_sampler, "sampler", None))
     streams = {id(s): s for part in held if (s := getattr(part, "generator", None)) is not None}

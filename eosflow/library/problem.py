@@ -32,21 +32,21 @@ SMALL = 4096
 class Problem:
     """𝓛(θ) = E[ℓ(f(x; θ), y)] + (λ/2)‖θ‖², the training loss of your own network.
 
-    `module` is any `torch.nn.Module` whose outputs, or `logits`, are a row per example. A copy of
-    it is used, on its device, in its mode and from its weights; yours stays as it is. Parameters
-    without `requires_grad`, and padding rows of embeddings, are frozen. `criterion` is a name
-    (`cross_entropy`, `squared_error`, `mean_squared_error`, `half_squared_error`) or a loss of
-    (outputs, labels) that is a mean over the examples, weighted or not: Σ wᵢℓᵢ/Σ wᵢ. `data` is
-    (inputs, labels), or batches of such pairs, which are read once, in their order; inputs are a
-    tensor, several, or a mapping of keyword inputs, and a batch may be a mapping with `labels`.
+    `module`: any `torch.nn.Module` that returns a row of outputs per example, or an object with
+    such `logits`. A copy is used, with its weights, device and mode; the module itself does not
+    change. Parameters without `requires_grad`, and padding rows of embeddings, are frozen.
+    `criterion`: a name (`cross_entropy`, `squared_error`, `mean_squared_error`,
+    `half_squared_error`) or a loss of (outputs, labels) that is a mean over the examples,
+    Σ wᵢℓᵢ/Σ wᵢ. `data`: (inputs, labels), or batches of such pairs, read once in their order;
+    inputs are a tensor, several, or a mapping of keyword inputs, and a batch may be a mapping with
+    `labels`.
 
-    `dtype`: None searches in float32 where that saves time and certifies by float64 products;
-    torch.float32 uses no float64 at all; torch.float64 uses nothing else. `weight_decay` is λ: part
-    of 𝓛 and 𝓗, not of G and R.
+    `dtype`: None searches in float32 if that saves time and computes values and residuals by
+    float64 products; torch.float32 and torch.float64 use only that precision. `weight_decay`: λ,
+    part of 𝓛 and 𝓗, not of G and R.
 
-    Raises: UserError, with the remedy, for what would give a wrong number: outputs that are no
-    fixed, twice differentiable function of single examples, a loss that is no mean over them,
-    labels that do not fit.
+    Raises: UserError, with a remedy, for a module that is not a fixed, twice differentiable
+    function of single examples, a loss that is not a mean over them, or labels that do not fit.
 
     >>> import torch, eosflow
     >>> _ = torch.manual_seed(0)
@@ -56,7 +56,7 @@ class Problem:
     >>> problem
     Problem: Sequential, 67 parameters, cross_entropy, 20 examples
 
-    A loss of your own, and batches:
+    With your own loss and batches:
 
     >>> loader = torch.utils.data.DataLoader(list(zip(inputs, labels)), batch_size=8)
     >>> same = eosflow.Problem(net, torch.nn.CrossEntropyLoss(), loader)
@@ -93,8 +93,8 @@ class Problem:
         self.objective = objective_of(self.network, found, flat, targets, weight_decay)
         if self.network.part_single:
             warnings.warn(
-                f"{self._name} computes part in float32, whatever it is given: its numbers are "
-                "good to about 4 digits.",
+                f"{self._name} computes partly in float32, whatever its inputs: its numbers are "
+                "accurate to about 4 digits.",
                 stacklevel=2,
             )
 
@@ -114,7 +114,7 @@ class Problem:
         return self.objective.evaluate(self.theta)
 
     def gradient_seconds(self) -> float:
-        """How long a gradient in float64 takes, from one in the problem's precision."""
+        """Estimated seconds of a float64 gradient, from one in the problem's precision."""
         started = time.perf_counter()
         _ = self.evaluation.gradient
         share = self.theta.dtype.itemsize / torch.float64.itemsize
@@ -122,7 +122,7 @@ class Problem:
 
     @property
     def search_dtype(self) -> torch.dtype:
-        """The precision that eigenpairs are searched in."""
+        """The precision of the search for eigenpairs."""
         if self.dtype is not None:
             return self.dtype
         return torch.float32 if len(self.theta) >= SMALL else torch.float64
@@ -170,7 +170,7 @@ class Problem:
         return LinearOperator(shape, matvec=apply, matmat=apply, rmatvec=apply, dtype=kind)
 
     def objective_of(self, data: Data) -> Objective:
-        """The same loss of the same network over other examples."""
+        """The same loss and network on other examples."""
         rows, targets, found = examples_of(data, self.network, self._loss)
         return objective_of(self.network, found, rows, targets)
 
@@ -219,13 +219,13 @@ def _plain(module: Any) -> nn.Module:
         return inner
     if isinstance(module, dict):
         raise UserError(
-            "module: a state_dict was given. Load it into the module that it is of, and give that: "
+            "module: a state_dict was given. Load it into its module, and give that module: "
             "module.load_state_dict(...)."
         )
     if not isinstance(module, nn.Module):
         raise UserError(
             f"module: {type(module).__name__} was given; it must be a torch.nn.Module. Put "
-            "a function into the forward of one."
+            "a function into the forward of a module."
         )
     return module
 

@@ -78,7 +78,7 @@ def load(
         raise UserError(f"resume: there is no file {path}. Write one with run.save(path).")
     tensors, metadata = load_tensors(path)
     if "made_by" not in metadata:
-        raise UserError(f"resume: {path} holds no run; write one with run.save(path).")
+        raise UserError(f"resume: {path} is not a saved run; write one with run.save(path).")
     _check_same(path, metadata["made_by"], _made_by(optimizer, batches, seed))
     for name, measurement in measures.items():
         known = metadata["measures"].get(name)

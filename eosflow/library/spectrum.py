@@ -30,11 +30,11 @@ USUAL = 2
 
 @dataclass(frozen=True)
 class EigenPairs:
-    """k eigenpairs of a symmetric matrix A, in the order asked for.
+    """k eigenpairs Av = λv of a symmetric matrix A (P, P), ordered by `which`.
 
-    `values` (k,) float64; `vectors` (P, k) orthonormal; `residuals` (k,) = ‖Av − λv‖: some
-    eigenvalue lies within each of its value. `converged` (k,) says of which the residual is at most
-    tolerance · |λ| or rounding; `products` with single vectors were taken.
+    `values` λ (k,) float64; `vectors` v (P, k) orthonormal; `residuals` (k,) = ‖Av − λv‖: A has an
+    eigenvalue within the residual of each value. `converged` (k,): whether the residual is at most
+    tolerance · |λ| or rounding. `products`: the number of products of A with a vector.
     """
 
     values: Tensor
@@ -64,18 +64,19 @@ def eigenpairs(
     groups: Literal["layer"] | None = None,
     progress: bool = False,
 ) -> EigenPairs | pd.DataFrame:
-    """The k largest algebraic eigenpairs of 𝓗, G or R at the problem's weights (E1–E3).
+    """k eigenpairs Av = λv of 𝓗, G or R at the problem's weights (E1–E3).
 
-    `which`: largest, smallest (the most negative first), or magnitude (the largest |λ|). A pair has
-    converged at ‖Av − λv‖ ≤ tolerance · |λ|. With groups="layer", those of each layer's own
-    diagonal block, as a frame. `progress` shows the search on stderr. Interrupted, it returns what
-    it has, with a warning and nothing converged.
+    `matrix`: hessian, gauss_newton or residual. `which`: largest (algebraically), smallest (the
+    most negative first), or magnitude (the largest |λ|). A pair has converged if
+    ‖Av − λv‖ ≤ tolerance · |λ|. groups="layer" takes each layer's diagonal block instead.
+    `progress` shows the search on stderr. Ctrl-C returns the best pairs so far, with a warning and
+    none marked as converged.
 
-    Returns: see `EigenPairs`; or a frame with `group, parameters, m, eigenvalue, residual,
-    converged`.
+    Returns: see `EigenPairs`; with groups, a frame with `group, parameters, m, eigenvalue,
+    residual, converged`.
 
-    Raises: UserError for a matrix that there is not, more pairs than parameters, or more memory
-    than the machine has.
+    Raises: UserError for an unknown matrix, more pairs than parameters, or more memory than the
+    machine has.
 
     >>> import torch, eosflow
     >>> line = torch.nn.Linear(2, 1, bias=False)

@@ -173,7 +173,7 @@ class Stability:
         if not any(id(parameter) in held for parameter in self._parameters):
             raise UserError(
                 "optimizer: none of its parameters is one of the module's. Make the optimizer "
-                "from the parameters of the module that the monitor is given."
+                "from the parameters of the monitored module."
             )
         self.why_not = ""
         name = type(optimizer).__name__

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Accuracy(Measurement):
     """Loss and accuracy on the run's examples and on the first of the dataset's test split.
 
-    Whoever chooses by held-out examples, such as when to stop, must not report on the same ones:
-    `validation` keeps the first so many apart, with separate numbers.
+    A choice by held-out examples, such as when to stop, needs other examples than the reported
+    accuracy: `validation` reserves the first held-out examples, with separate numbers.
     """
 
     name: ClassVar[str] = "accuracy"

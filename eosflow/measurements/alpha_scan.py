@@ -26,7 +26,7 @@ LOSSES = {"batch": "the loss of B", "whole": "𝓛"}
 class AlphaScan(Measurement):
     """Mean change of the loss from θ to θ − αη (g_B·u) u, over minibatches B, for several α.
 
-    `top`: u is the top eigenvector v₁ of 𝓗; `random`: a random unit vector, drawn anew for each B;
+    `top`: u is the top eigenvector v₁ of 𝓗; `random`: a random unit vector, drawn for each B;
     `step`: the whole step θ − αη g_B. Of the loss of B itself and of the whole loss. On a quadratic
     of curvature λ along v₁ and with all examples, `top` is ηg̃²(−α + α²ηλ/2) with g̃ = g·v₁: at
     λ = 2/η it is −.1875, −.25, 0, 2 and 12 times ηg̃² for α = .25, .5, 1, 2 and 4. `top_scale` is

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class BatchSharpness(Measurement):
     """E_B[g_Bᵀ𝓗_B g_B / ‖g_B‖²], the mean over equal batches B in a random order of the examples.
 
-    Implements: C5. g_B and 𝓗_B are gradient and Hessian of the loss of B. SGD with learning rate η
-    and no momentum holds this mean at 2/η. It is not `minibatch-sharpness`, the mean of λ₁(𝓗_B),
-    which is at least as large. A rest smaller than a batch is left out, as is a batch whose
+    Implements: C5. g_B and 𝓗_B are gradient and Hessian of the loss of B. According to the
+    source, SGD without momentum holds this mean at 2/η. `minibatch-sharpness`, the mean of
+    λ₁(𝓗_B), is at least as large. A rest smaller than a batch is left out, as is a batch whose
     gradient is 0. Source: Andreyev & Beneventano, Edge of stochastic stability, arXiv:2412.20553.
 
     >>> import torch, eosflow

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class ChainFactors(Measurement):
-    """E‖M_l‖² and its five factors for each link of a chain, be it a layer or a residual block.
+    """E‖M_l‖² and its five factors for each block of a chain, a layer or a residual block.
 
-    For an MLP they are those of the decomposition, found another way. The columns are listed in
-    docs/method.md.
+    For an MLP they equal those of the decomposition, computed in another way. The columns are
+    listed in docs/columns.md.
     """
 
     name: ClassVar[str] = "chain-factors"

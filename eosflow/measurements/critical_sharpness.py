@@ -41,7 +41,7 @@ class CriticalSharpness(Measurement):
     """λ_c = 2/η_c, η_c the shortest step along −∇𝓛 that raises the loss. No second derivative.
 
     Implements: C6. On a quadratic loss it is gᵀ𝓗g/gᵀg, g = ∇𝓛: the curvature along the step of
-    gradient descent, at most λ₁(𝓗). The search takes some five forward passes.
+    gradient descent, at most λ₁(𝓗). The search takes about five forward passes.
     Source: Kalra et al., A scalable measure of loss landscape curvature, arXiv:2601.16979.
 
     >>> import torch, eosflow

@@ -17,7 +17,7 @@ class Decomposition(Measurement):
     """λ₁ of 𝓗, G and R, E‖M‖², the overlap, the layers' norms, and the five factors of an MLP.
 
     The numbers are those of `eosflow.measurements.factors.decompose`; the columns are listed in
-    docs/method.md.
+    docs/columns.md.
     """
 
     name: ClassVar[str] = "decomposition"

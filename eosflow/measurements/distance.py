@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Distance(Measurement):
-    """‖θ − θ₀‖, with θ₀ the weights that training began with.
+    """‖θ − θ₀‖, with θ₀ the initial weights.
 
     Source: Jastrzębski et al. 2019, the column "Dist." of the tables of Nudged-SGD.
     """

@@ -27,8 +27,9 @@ class EffectiveParameters(Measurement):
 
     G alone: λ/(λ + α) has a pole at λ = −α, and 𝓗 has eigenvalues there. 0 ≤ N_eff ≤ rank G. Exact
     up to `exact_up_to` parameters, beyond that by stochastic Lanczos quadrature with the standard
-    error over its probes. An MLP with more inputs than examples is taken in the span of the inputs,
-    outside of which G is 0. Source: MacKay 1992 (γ), Moody 1991 (p_eff), SANE: Wang & Roberts 2023.
+    error over its probes. An MLP with more inputs than examples is measured in the span of the
+    inputs, outside of which G is 0. Source: MacKay 1992 (γ), Moody 1991 (p_eff), SANE: Wang &
+    Roberts 2023.
     """
 
     name: ClassVar[str] = "effective-parameters"

@@ -21,7 +21,7 @@ class GradientAlignment(Measurement):
     """‖Vᵀg‖²/‖g‖² of g = ∇𝓛 in the top k eigenvectors V of 𝓗, and cosines of minibatch gradients.
 
     `cosine_m` is the mean over the minibatches B of |g_B·v_m|/‖g_B‖. A random direction has the
-    cosine √(2/(πP)), up to a share of 1/(4P). Where a gradient is 0 its share and cosine count as
+    cosine √(2/(πP)), up to a share of 1/(4P). If a gradient is 0, its share and cosine count as
     0. Source: Jastrzębski et al. 2019, figure 5; Song et al. 2025.
     """
 

@@ -19,7 +19,7 @@ MAX_PRODUCTS = 300  # block products for one layer
 
 
 class LayerSharpness(Measurement):
-    """λ₁ of each layer's own diagonal block of 𝓗, G or R: the curvature where it alone moves.
+    """λ₁ of each layer's diagonal block of 𝓗, G or R: the curvature if only this layer changes.
 
     The largest algebraic eigenvalue of the block of θ_l, the parameters of the l-th submodule that
     has any. Each is at most λ₁ of the whole.

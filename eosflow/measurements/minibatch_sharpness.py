@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class MinibatchSharpness(Measurement):
     """The mean of λ₁(𝓗_B) over equal batches B of the examples, and λ₁(𝓗) of all of them.
 
-    𝓗 is the mean of the 𝓗_B where the batches hold all examples, which they do where their size
-    divides N. λ₁ is convex, so the mean of λ₁(𝓗_B) is then at least λ₁(𝓗). Otherwise what is left
-    of the last batch is left out, and the inequality is that of the examples used.
+    If the batch size divides N, 𝓗 is the mean of the 𝓗_B; λ₁ is convex, so the mean of λ₁(𝓗_B) is
+    at least λ₁(𝓗). Otherwise the rest smaller than a batch is left out, and the inequality holds
+    for the examples used.
     """
 
     name: ClassVar[str] = "minibatch-sharpness"

@@ -29,7 +29,7 @@ def update_scan(
     """
     length = update.norm().item()
     if not length:
-        raise ValueError("the update is 0: there is no line to look along")
+        raise ValueError("the update is 0: there is no direction to search along")
     alphas = list(factors)
     here = objective.evaluate(theta)
     loss, slope = here.loss, (here.gradient @ update).item()

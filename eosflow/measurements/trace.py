@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Trace(Measurement):
     """Tr 𝓗, Tr G or Tr R with its standard error: the mean of vᵀAv over random sign vectors v.
 
-    Source: Hutchinson 1989. `SpectralDensity` gives it too, at `steps` times the cost.
+    Source: Hutchinson 1989. `SpectralDensity` also estimates it, at `steps` times the cost.
 
     >>> import torch, eosflow
     >>> net = torch.nn.Linear(2, 1, bias=False)

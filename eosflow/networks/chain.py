@@ -117,7 +117,7 @@ class Chain:
         (result,) = [node for node in graph.nodes if node.op == "output"]
         end = result.args[0]
         if not isinstance(end, fx.Node):
-            raise UserError(no_chain("it does not put out a single tensor"))
+            raise UserError(no_chain("it does not return a single tensor"))
         flowing, still = self._sorted(graph, end)
         links: list[Link] = []
         waiting: list[fx.Node] = []

@@ -82,17 +82,17 @@ class _Trial:
         if not isinstance(raw, Tensor) or not raw.is_floating_point():
             kind = f"{type(raw).__name__}" if not isinstance(raw, Tensor) else f"{raw.dtype}"
             raise UserError(
-                f"The module puts out {kind}; it must put out one tensor of real numbers, a row "
-                "per example. Wrap it in a module that returns that part alone."
+                f"The module returns {kind}; it must return one tensor of real numbers, with a row "
+                "per example. Wrap it in a module that returns only that part."
             )
         if raw.ndim == 0 or len(raw) != len(few):
             raise UserError(
-                f"The module puts out shape {tuple(raw.shape)} for {len(few)} examples; the first "
+                f"The module returns shape {tuple(raw.shape)} for {len(few)} examples; the first "
                 f"dimension must count examples. Return outputs of shape ({len(few)}, …)."
             )
         if not torch.equal(few, before):
             raise UserError(
-                "The module changes its inputs in place. Let its forward begin with a copy."
+                "The module changes its inputs in place. Copy them at the start of its forward."
             )
         held = network.tensors_at(network.start)
         for name, buffer in buffers.items():
@@ -113,23 +113,23 @@ class _Trial:
             except Exception as error:
                 raise UserError(
                     f"The module cannot be called on one example alone: {first_line(error)} "
-                    "Curvature per example is then undefined. Take out what needs a batch."
+                    "Curvature per example is then undefined. Remove the layers that need a batch."
                 ) from error
         if not torch.equal(outputs, again):
             raise UserError(
-                "The module draws random numbers at every call: twice the same inputs gave "
-                "different outputs. Call .eval() on it, or take the noise out."
+                "The module draws random numbers at every call: the same inputs gave "
+                "different outputs twice. Call .eval() on it, or remove the noise."
             )
         if not outputs.isfinite().all():
             raise UserError(
                 "The module's outputs are not finite for the first inputs at its own weights. "
-                "Look at the inputs' scale and at the weights."
+                "Check the scale of the inputs and the weights."
             )
         scale = outputs.abs().max().clamp(min=1e-30)
         if (outputs - alone).abs().max() > self._precision.outputs * scale:
             raise UserError(
                 "The module mixes the examples of a batch: an example's outputs depend on the "
-                "others. Curvature per example is then undefined. Call .eval() on it, or take "
+                "others. Curvature per example is then undefined. Call .eval() on it, or use "
                 "GroupNorm or LayerNorm in place of what normalises over the batch."
             )
         return outputs
@@ -203,7 +203,7 @@ class _Trial:
             which = "second derivative is not the slope of its gradient"
         raise UserError(
             f"The module's {which}: a part of it is detached, rounded, or has a backward of its "
-            "own. Curvature would be a wrong number. Take out .detach(), torch.no_grad, "
+            "own. Curvature would be wrong. Remove .detach(), torch.no_grad, "
             "straight-through estimators and the like."
         )
 

@@ -165,8 +165,8 @@ class UserModule(ModuleNetwork):
         if not torch.equal(again, self._first):
             raise UserError(
                 "The module changed while it was used: the same inputs and weights give other "
-                "outputs than at first, so the numbers are of no fixed function. Take out what "
-                "counts calls or keeps a state."
+                "outputs than at first, so it is not a fixed function. Remove whatever "
+                "counts calls or keeps state."
             )
 
 
@@ -198,7 +198,7 @@ def _refuse(module: nn.Module) -> None:
     if isinstance(module, torch.jit.ScriptModule):
         raise UserError(
             "The module is scripted or traced by torch.jit, whose parameters cannot be replaced. "
-            "Give the plain module that it was made from."
+            "Give the original module."
         )
     for name, layer in module.named_modules():
         if "quantized" in type(layer).__module__:
@@ -219,7 +219,7 @@ def _refuse(module: nn.Module) -> None:
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise UserError(
             "The module has no parameters to train: none has requires_grad. Set "
-            "requires_grad=True on those that are to move."
+            "requires_grad=True on those to be trained."
         )
 
 
@@ -260,6 +260,6 @@ def _copied(module: nn.Module) -> nn.Module:
         return copy.deepcopy(module)
     except Exception as error:
         raise UserError(
-            f"The module cannot be copied: {first_line(error)} It is copied so that yours is left "
-            "as it is; keep no tensors with an autograd history as attributes."
+            f"The module cannot be copied: {first_line(error)} A copy is needed so that yours "
+            "stays unchanged; keep no tensors with an autograd history as attributes."
         ) from error

@@ -116,8 +116,8 @@ def _criterion(
         if values.min() < -ROUNDING * values.abs().max() - 1e-13:
             raise UserError(
                 "The loss is not convex in the outputs: its second derivative there has the "
-                f"eigenvalue {values.min().item():.3g}. M = H_ℓ^(1/2) J and what is made of it are "
-                "not defined then; eosflow.eigenpairs and eosflow.follow are."
+                f"eigenvalue {values.min().item():.3g}. M = H_ℓ^(1/2) J and its factors are "
+                "undefined; eosflow.eigenpairs and eosflow.follow work."
             )
         return matrices
 

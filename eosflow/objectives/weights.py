@@ -74,16 +74,16 @@ def shares(mean: Mean, outputs: Tensor, labels: Tensor) -> Tensor:
     of_mean = rest <= tolerance * whole.norm() and parts.min() >= 0
     if of_mean and (total - count).abs() <= tolerance * count and count > 1:
         raise UserError(
-            "The loss adds up the examples, and 𝓛 is their mean: curvature would be "
+            "The loss sums over the examples, but 𝓛 is their mean: curvature would be "
             f"{count} times that of the mean. Give it reduction='mean'."
         )
     size = torch.where(parts > 0, losses, 0.0).abs().max().clamp(min=1e-30)
     off = not (mixed - value).abs() <= tolerance * size
     if not of_mean or (total - 1).abs() > tolerance or off:
         raise UserError(
-            "The loss is no weighted mean over examples of what it gives for each alone, such as "
+            "The loss is not a weighted mean of its values for single examples, such as "
             "one of pairs of examples, or of a root of the mean: curvature per example is "
-            "undefined. Take a loss that is such a mean."
+            "undefined. Use a loss that is such a mean."
         )
     return parts
 

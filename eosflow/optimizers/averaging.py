@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 class SWA(GradientDescent):
     """θ is the mean of w_{s+1} … w_t, w ← w − η_t∇𝓛(w) as in gradient-descent, s = average_after.
 
-    The first s steps are those of gradient-descent, θ = w. Then w goes on in the state, and θ, with
-    it every snapshot, loss and measurement, is the mean of the weights after each step beyond s.
-    From there on a step takes a second gradient, at θ; the weights do not depend on it.
-    Source: Izmailov et al., Averaging weights leads to wider optima and better generalization,
-    2018, with one learning rate and a mean over steps instead of epochs.
+    The first s steps are those of gradient-descent, θ = w. Then w continues in the state, and θ,
+    used by every snapshot, loss and measurement, is the mean of the weights after each step beyond
+    s. Such a step also computes a gradient at θ, on which the weights do not depend. Source:
+    Izmailov et al., Averaging weights leads to wider optima and better generalization, 2018, with
+    one learning rate and a mean over steps instead of epochs.
     """
 
     name: ClassVar[str] = "swa"

@@ -111,11 +111,11 @@ class _Random(Batches):
 
 
 class Shuffled(_Random):
-    """Every example once per epoch, in a new order in each, and if wanted changed at random.
+    """Every example once per epoch, in a new order in each; optionally with augmentation.
 
-    The last batch of an epoch is smaller if the size does not divide N. Only the steps see changed
-    images, and the loss and accuracy of a step in the trajectory are of them; snapshots, target
-    losses and all measurements are of the images as they are.
+    The last batch of an epoch is smaller if the size does not divide N. Only the steps, and their
+    loss and accuracy in the trajectory, use augmented images; snapshots, target losses and all
+    measurements use the original images.
     """
 
     name: ClassVar[str] = "shuffled"

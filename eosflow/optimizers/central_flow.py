@@ -37,9 +37,9 @@ SHORTEST = 2.0
 class CentralFlow(EdgeFlow):
     """The central flow of gradient descent, dθ/dt = −∇𝓛 − ½∇⟨Σ, 𝓗⟩ with λ₁(𝓗) ≤ 2/η.
 
-    Implements: C1–C3, C7. Σ ⪰ 0 is the least covariance that keeps λ₁ at the edge; it is 0 below
-    it, where the path is the gradient flow, followed by `exponential-rosenbrock`. The trajectory
-    has what the flow predicts of gradient descent: mean loss, gradient norm and variance.
+    Implements: C1–C3, C7. Σ ⪰ 0 is the smallest covariance that keeps λ₁ at the edge. Below the
+    edge Σ = 0, and the path is the gradient flow, followed by `exponential-rosenbrock`. The
+    trajectory has the predictions for gradient descent: mean loss, gradient norm and variance.
 
     >>> import torch, eosflow
     >>> _ = torch.manual_seed(0)

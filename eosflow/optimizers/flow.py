@@ -58,8 +58,8 @@ def gradient_of(objective: Objective) -> Callable[[Tensor], Tensor]:
 class ExponentialEuler(Optimizer):
     """Exact along the K sharpest directions of 𝓗, K = C, and an Euler step along the others.
 
-    Implements: E15–E17. One step takes the top K+1 eigenpairs, which start from those of the step
-    before. A step that raises the loss is halved and taken again. Source: LK24 section 7.2.
+    Implements: E15–E17. Each step computes the top K+1 eigenpairs, starting from those of the last
+    step. A step that raises the loss is repeated at half its size. Source: LK24 section 7.2.
     """
 
     name: ClassVar[str] = "exponential-euler"
@@ -201,7 +201,7 @@ class ExponentialEuler(Optimizer):
 
 
 class ExponentialHeun(ExponentialEuler):
-    """Exponential Euler of second order, for one more gradient per step.
+    """Exponential Heun: second order, with one more gradient per step than exponential Euler.
 
     Source: ETD2RK of Cox & Matthews 2002.
     """
@@ -220,7 +220,7 @@ class ExponentialHeun(ExponentialEuler):
 class ExplicitEuler(Optimizer):
     """Plain Euler steps along the flow, of a fraction of 1/λ₁: stable up to 2/λ₁.
 
-    λ₁ is brought up to date at each of the first ten steps and at every tenth after that.
+    λ₁ is computed at each of the first ten steps and at every tenth after that.
     """
 
     name: ClassVar[str] = "explicit-euler"

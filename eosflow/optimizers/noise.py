@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class SharpestNoise(SubspaceOptimizer):
     """SGD whose gradient is that at θ + s Σ_{m≤K} ξ_m v_m, ξ standard normal, fresh in every step.
 
-    v_m are the top K eigenvectors of 𝓗; K = 1 is noise along q₁ alone. In the mean over ξ this is
-    gradient descent on 𝓛 + ½s² Σ_{m≤K} λ_m(𝓗), to second order in s. The step goes from θ itself.
-    Of the two gradients that are taken, at θ and beside it, the step uses the second.
+    v_m are the top K eigenvectors of 𝓗; K = 1 is noise along q₁ only. Averaged over ξ this is
+    gradient descent on 𝓛 + ½s² Σ_{m≤K} λ_m(𝓗), to second order in s. The step starts from θ. Of
+    the two gradients computed, at θ and at the noisy weights, it uses the second.
     Source: the slides of Roberts, in words; Camuto et al., Explicit regularisation in Gaussian
     noise injections, 2020, for what noise adds to the loss.
     """

@@ -52,12 +52,12 @@ class _Try:
 
 
 class ExponentialRosenbrock(Optimizer):
-    """exprb32: third order, with an estimate of second order to set the step by.
+    """exprb32: third order, with a second-order estimate that sets the step size.
 
     Implements: E18–E21. No eigenpair is tracked: the φ-functions of the whole 𝓗 come from short
-    Lanczos iterations. A step is accepted where its estimate is at most (tolerance/2)^{2/3} of its
-    length, for the error of a run was between 0.2 and 1.2 times the 3/2 power of that bound on four
-    problems of the paper. Source: Hochbruck & Ostermann, Acta Numerica 2010, section 2.4.
+    Lanczos iterations. A step is accepted if its estimate is at most (tolerance/2)^{2/3} of its
+    length: on four problems of the paper the error of a run was 0.2 to 1.2 times the 3/2 power of
+    that bound. Source: Hochbruck & Ostermann, Acta Numerica 2010, section 2.4.
     """
 
     name: ClassVar[str] = "exponential-rosenbrock"

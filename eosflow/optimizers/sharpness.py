@@ -26,8 +26,8 @@ class _SharpnessAware(GradientOptimizer):
 class SAM(_SharpnessAware, GradientDescent):
     """Gradient descent whose gradient is that at θ + ε, ε = ρ g/(‖g‖ + 1e-12), g = ∇𝓛(θ).
 
-    The step itself goes from θ, with momentum and weight decay as gradient-descent has them; a
-    clipped gradient is that at θ + ε. On a quadratic it is g + ρ 𝓗g/‖g‖. Two gradients per step.
+    The step starts from θ, with momentum and weight decay as in gradient-descent; clipping applies
+    to the gradient at θ + ε. On a quadratic it is g + ρ 𝓗g/‖g‖. Two gradients per step.
     Source: Foret et al. 2021; github.com/davda54/sam.
     """
 

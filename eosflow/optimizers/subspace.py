@@ -249,8 +249,8 @@ class NudgedSGD(SubspaceOptimizer):
     """v = μm − ηg, m ← v, θ ← θ + v − (1 − γ)VVᵀv, V the top K eigenvectors of 𝓗.
 
     γ = 1 is plain SGD, γ = 0 is `bulk-sgd`. On a quadratic without momentum the directions of V
-    are stable iff ηγλ < 2, the others iff ηλ < 2. η is inside m, so that with momentum a change of
-    the learning rate acts on later gradients alone, unlike in `gradient-descent`. Source:
+    are stable if ηγλ < 2, the others if ηλ < 2. η is inside m, so with momentum a change of the
+    learning rate affects only later gradients, unlike in `gradient-descent`. Source:
     Jastrzębski et al. 2019, section 4.
     """
 
@@ -268,9 +268,9 @@ class NudgedSGD(SubspaceOptimizer):
 
 
 class DominantSGD(SubspaceOptimizer):
-    """θ ← θ + VVᵀv, v = μm − ηg, m ← v: the part of the step along the sharpest directions alone.
+    """θ ← θ + VVᵀv, v = μm − ηg, m ← v: only the part of the step in the sharpest directions.
 
-    Source: Song et al. 2025, who find V anew in every step: set every to 1.
+    Source: Song et al. 2025, who compute V at every step (every=1).
     """
 
     name: ClassVar[str] = "dominant-sgd"
@@ -285,7 +285,7 @@ class DominantSGD(SubspaceOptimizer):
 class BulkSGD(SubspaceOptimizer):
     """θ ← θ + v − VVᵀv, v = μm − ηg, m ← v: the step without its part in the sharpest directions.
 
-    Source: Song et al. 2025, who find V anew in every step: set every to 1.
+    Source: Song et al. 2025, who compute V at every step (every=1).
     """
 
     name: ClassVar[str] = "bulk-sgd"

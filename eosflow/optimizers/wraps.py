@@ -64,7 +64,7 @@ class Wrap(Plugin, ABC):
 
 
 class Momentum(Wrap):
-    """m ← μm + g, with m for the gradient g: Polyak's momentum before any rule.
+    """m ← μm + g, with m in place of the gradient g: Polyak's momentum before any optimizer.
 
     Unlike an optimizer's own momentum it comes before clipping and weight decay.
     """
@@ -92,7 +92,7 @@ class Momentum(Wrap):
 class SharpnessAware(Wrap):
     """The gradient at θ + ε, ε = ρ g/(‖g‖ + 1e-12), g the gradient at θ: SAM around any optimizer.
 
-    The step goes from θ. Source: Foret et al. 2021; github.com/davda54/sam.
+    The step starts from θ. Source: Foret et al. 2021; github.com/davda54/sam.
     """
 
     name: ClassVar[str] = "sam"
@@ -137,9 +137,8 @@ class Tracer(Wrap):
 
     F_i = E(∂_iℓ)² is the diagonal of the empirical Fisher matrix, which stands for 𝓗; G is its
     running mean, G ← (1 − β)G + βF, and F itself in the first step. Source: the slides of Roberts
-    and Williams & Roberts 2023 for the penalty and G. That F is the empirical Fisher matrix over
-    single examples, the values of β and δ, where G starts, and that momentum sees the penalty too,
-    were not verified in the source.
+    and Williams & Roberts 2023 for the penalty and G. Our choices, not verified in the source: F
+    over single examples, β, δ, the start of G, and that momentum includes the penalty.
     """
 
     name: ClassVar[str] = "tracer"

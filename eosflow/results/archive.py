@@ -91,7 +91,7 @@ def keep(folder: Path | str, *results: Path | str) -> None:
         raise UserError("There are no finished runs: nothing was kept.")
     if kept.parameters is None:
         raise UserError(
-            "The parameters of the Dice images are missing, which Table 3 is made of: make them "
+            "The parameters of the Dice images, which Table 3 needs, are missing: make them "
             "with `snakemake RESULTS/data/dice-parameters.parquet`, then keep."
         )
     _write(kept, folder)
@@ -106,7 +106,7 @@ def _add(kept: Kept, results: Path) -> None:
         (run,) = collect.verified([folder], ["decomposition"])
         if known.get(name, run.key) != run.key:
             raise UserError(
-                f"{folder} is another run than the one of that name that is kept: its "
+                f"{folder} differs from the kept run of that name: its "
                 "specification differs. Keep it in a separate folder."
             )
         if name not in known:

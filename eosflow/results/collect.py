@@ -160,7 +160,7 @@ def verified(folders: Iterable[Path], measurements: Sequence[str]) -> list[RunRe
         raise UserError(
             "These files are missing or damaged:\n  "
             + "\n  ".join(map(str, damages))
-            + "\nStart the workflow again: what is missing is made anew."
+            + "\nStart the workflow again: what is missing is made again."
         )
     return records
 

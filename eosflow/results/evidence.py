@@ -98,7 +98,7 @@ def read_frame(path: Path) -> pd.DataFrame:
             raise ValueError(f"it has no column {', '.join(missing)}")
         for name in frame.get("experiment", pd.Series(dtype=str)).unique():
             if not (isinstance(name, str) and EXPERIMENT.fullmatch(name)):
-                raise ValueError(f"{name!r:.100} is no name of an experiment")
+                raise ValueError(f"{name!r:.100} is not the name of an experiment")
     return frame
 
 

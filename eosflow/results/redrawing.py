@@ -74,9 +74,9 @@ def redraw(folder: Path | str, output: Path | str) -> None:
     different = [n for n in OWN_TABLES if (output / n).read_bytes() != (folder / n).read_bytes()]
     if different:
         raise UserError(
-            f"All is drawn, but {', '.join(different)} in {output} are not the kept ones. Other "
-            f"versions may be at work: compare the installed ones with those in {MANIFEST}, or "
-            "make the kept tables anew with eosflow evidence keep."
+            f"All is drawn, but {', '.join(different)} in {output} differ from the kept ones. "
+            f"Other versions may be the reason: compare the installed ones with those in "
+            f"{MANIFEST}, or make the kept tables again with eosflow evidence keep."
         )
 
 

@@ -181,7 +181,7 @@ class _Recorder:
             raise UserError(
                 f"{now['file']} does not hold the examples that {self.files.path} was trained on "
                 f"until iteration {checkpoint.iteration}. Put the former file back to go on, or "
-                f"delete {self.files.path} to train this run anew on the examples there are now."
+                f"delete {self.files.path} to train this run again on the examples there are now."
             )
 
     def _add_sitting(self, checkpoint: Checkpoint) -> None:

@@ -10,11 +10,10 @@ from eosflow.storage.quoting import fit_to_show
 
 
 class UserError(Exception):
-    """Bad input, explained: what was given, what is allowed, what to do.
+    """An error in the input: the message has what was given, what is allowed and what to do.
 
-    Scripts print the message alone, without a traceback, and exit with 1. Everything else that is
-    raised is a defect of the program and keeps its traceback. What the message quotes is made fit
-    to show, see `eosflow.storage.quoting`.
+    Scripts print only the message and exit with 1. Any other exception is a defect of the program
+    and keeps its traceback. `eosflow.storage.quoting` makes quoted text safe to print.
     """
 
     def __init__(self, message: str) -> None:

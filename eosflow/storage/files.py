@@ -103,7 +103,7 @@ def read_json(path: Path | str) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("it is nested more deeply than any record") from None
     if not isinstance(record, dict):
-        raise ValueError("it holds no record, which is a JSON object")
+        raise ValueError("it is not a JSON object")
     del record[CHECKSUM]
     return record
 

@@ -68,7 +68,7 @@ def _packages(plan: Plan) -> Iterator[Finding]:
     except (ImportError, OSError):  # without the C library the import ends in an OSError
         remedy = "apt install libcairo2, dnf install cairo or brew install cairo"
         yield Finding(
-            BAD, "cairo", f"the library is not here, which Table 3 and Dice need: {remedy}"
+            BAD, "cairo", f"the library, which Table 3 and Dice need, is missing: {remedy}"
         )
 
 
@@ -147,10 +147,10 @@ def _disk(plan: Plan) -> Finding:
     """
     left = [run for f, run in plan.runs.items() if not (plan.home(f) / "manifest.json").exists()]
     counted, which = left, ""
-    remedy = "; keep_snapshots=false deletes them when all is measured"
+    remedy = "; keep_snapshots=false deletes them after all measurements"
     if not plan.config["keep_snapshots"]:
-        which = ", as many as there are at a time, for those of measured runs are deleted"
-        remedy = "; use fewer --cores, or run some experiments at a time"
+        which = ", as many as exist at a time, because those of measured runs are deleted"
+        remedy = "; use fewer --cores, or run fewer experiments at a time"
         passing = sorted((run for run in left if run.target_loss), key=resources.disk)
         counted = passing[-(os.cpu_count() or 1) :] + [run for run in left if not run.target_loss]
     needed = sum(map(resources.disk, counted))

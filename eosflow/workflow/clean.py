@@ -19,8 +19,8 @@ from eosflow.workflow.result_jobs import write_manifest
 from eosflow.workflow.sizes import size_in_words
 from eosflow.workflow.status import CONFIGURATION
 
-CUT_OFF = "it was cut off, and could go on with a larger stop.max_iterations"
-NAMELESS = "no configuration names it"
+CUT_OFF = "it stopped at stop.max_iterations and could continue with a larger limit"
+NAMELESS = "it is in no configuration"
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Freeable:
         lines += [f"{run}: delete this folder if you do not need the run." for run in nameless]
         lines.append(
             "Tables, figures, report, frames, records and trajectories stay, and so do subsets and "
-            "archives. What a new measurement needs is then trained again."
+            "archives. A new measurement would train the runs again."
         )
         return "\n".join(lines)
 
@@ -104,7 +104,7 @@ def why_not(home: Path, places: Collection[str]) -> str:
     if manifest.stopped == "max_iterations":
         return CUT_OFF
     if not places:
-        return "it is not known what is to be measured of it"
+        return "its measurements are not known"
     for place in places:
         for damage in whole.of_measurement(home / place, manifest, deep=True):
             return f"{place} is not whole: {damage.path.name} ({damage.why})"
@@ -126,7 +126,7 @@ def clean(results: Path) -> Freeable:
         busy = [run for run in free.files if is_held(results / run)]
         if busy:
             raise UserError(
-                f"A job is at work in {results / busy[0]}, though no Snakemake is. Nothing was "
+                f"A job still runs in {results / busy[0]}, without Snakemake. Nothing was "
                 "deleted: wait until it ends."
             )
         size = free.bytes
@@ -152,7 +152,7 @@ def discard(home: Path, places: Sequence[str]) -> None:
         if reason not in ("", CUT_OFF):
             raise UserError(
                 f"The snapshots of {home} cannot be deleted yet: {reason}. Nothing was deleted. "
-                "Start the workflow again: what is missing is made anew."
+                "Start the workflow again: what is missing is made again."
             )
         if reason:
             Cleaned(snapshots=()).write(home / whole.CLEANED)

@@ -55,7 +55,7 @@ def alone_at(results: Path) -> Iterator[None]:
                 stack.enter_context(FileLock(results / name, timeout=0))
             except Timeout:
                 raise UserError(
-                    f"A Snakemake is at work in {results}. Nothing was deleted: wait until it has "
+                    f"Snakemake is running in {results}. Nothing was deleted: wait until it has "
                     "finished."
                 ) from None
         yield

@@ -78,7 +78,7 @@ class Plan:
             record = Recorded.read(path)
         except (OSError, ValueError) as error:
             raise UserError(
-                f"{path} cannot be read: {error}. Start the workflow again: it is written anew."
+                f"{path} cannot be read: {error}. Start the workflow again: it is written again."
             ) from None
         return cls(record.config, record.runs)
 
@@ -157,7 +157,7 @@ class Plan:
             hint = f" The nearest are {', '.join(near)}." if near else ""
             raise UserError(
                 f"The configuration has no run {folder}.{hint} Experiments, sizes and seeds are "
-                "those of config.yaml and of the files and values laid over it."
+                "those of config.yaml and of the files and values that override it."
             ) from None
 
     def measurement(self, folder: str, view: str) -> Measurement:

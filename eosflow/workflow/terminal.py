@@ -183,7 +183,7 @@ def _verify(given: argparse.Namespace) -> None:
     if count:
         raise UserError(
             f"{count} files of {given.results} are damaged or missing. Delete those that are "
-            "there and start the workflow again: they are made anew."
+            "there and start the workflow again: they are made again."
         )
     print(f"All files of {given.results} are as they were written.")
 

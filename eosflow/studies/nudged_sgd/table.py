@@ -31,7 +31,7 @@ def _row(run: StudyRun) -> dict[str, object]:
     optimizer = run.spec["optimizer"]
     if "eigenvalue_1" not in run.trajectory:
         raise UserError(
-            f"experiments.{run.spec['experiment']}.optimizer: {optimizer['name']} looks for no "
+            f"experiments.{run.spec['experiment']}.optimizer: {optimizer['name']} computes no "
             "sharpest directions; take nudged-sgd (with gamma: 1 it is SGD), bulk-sgd or "
             "dominant-sgd, or another study."
         )
