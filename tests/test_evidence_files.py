@@ -235,7 +235,7 @@ def resealed(folder: Path, *added: dict[str, object]) -> None:
     ("frame", "change", "why"),
     [
         *(
-            ("runs", {"experiment": name}, "no name of an exp")
+            ("runs", {"experiment": name}, "not the name of an exp")
             for name in ("../../../home/mine", "/mine", "..", "a/b", "", "a\n", "-a")
         ),
         *((frame, columns[-1], columns[-1]) for frame, columns in evidence.COLUMNS.items()),
@@ -301,7 +301,7 @@ def test_a_table_that_comes_out_differently_is_named(
     table = copy / "table2.csv"
     table.write_text(table.read_text().replace("dice", "mice", 1))
     resealed(copy)
-    with pytest.raises(UserError, match=r"All is drawn, but table2\.csv in .* not the kept"):
+    with pytest.raises(UserError, match=r"All is drawn, but table2\.csv in .* differ from"):
         redraw(copy, tmp_path / "out")
     assert (tmp_path / "out" / "report.html").exists()
 

@@ -192,7 +192,7 @@ REFUSED_DATA: dict[str, tuple[Any, Any, str]] = {
         r"inputs\.float\(\) / 255",
     ),
     "a column of classes": ("cross_entropy", (X, Y[:, None]), r"labels\.squeeze\(1\)"),
-    "no probabilities": ("cross_entropy", (X, torch.ones(N, C)), "add up to 1"),
+    "no probabilities": ("cross_entropy", (X, torch.ones(N, C)), "sum to 1"),
     "rows": ("cross_entropy", (X, Y[1:]), "both must have a row per example"),
     "none": ("cross_entropy", (X[:0], Y[:0]), "there are no examples"),
     "no batches": ("cross_entropy", iter([]), "An iterator that was used up gives none"),

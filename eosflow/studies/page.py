@@ -28,20 +28,20 @@ def section(study: Study) -> str:
 
     parts = [f"## {study.words['heading']}: `{study.name}`"]
     picture, table = f"images/{study.name}.png", RECORDED / f"{study.name}.csv"
-    if (DOCS / picture).exists():
+    drawn = (DOCS / picture).exists()
+    if drawn:
         parts.append(f"![{study.title}]({picture})")
     parts.append(study.words["text"].strip())
     if not study.judged:
         return "\n\n".join(parts)
     if not table.exists():
-        parts.append(
-            "Verdicts: **not run**. A picture above is of an earlier version of the study."
-        )
+        older = " The picture is of an earlier version of the study." * drawn
+        parts.append(f"Verdicts: **not run**.{older}")
         return "\n\n".join(parts)
     verdicts = study.judge(pd.read_csv(table))
     looks = int(verdicts["looks"].iloc[0])
     parts += [
-        f"{looks} verdicts, made from [its table](data/studies/{study.name}.csv):",
+        f"{looks} verdicts from [its table](data/studies/{study.name}.csv):",
         "\n".join(_table(verdicts)),
     ]
     return "\n\n".join(parts)
