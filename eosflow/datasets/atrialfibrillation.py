@@ -79,13 +79,15 @@ def parse_ts(
 
 
 class AtrialFibrillation(DatasetSettings):
-    """Windows of two-channel ECG series: how long they are and how far apart they start."""
+    """Windows of two-channel ECG series: their length and distance."""
 
     name: ClassVar[str] = "atrialfibrillation"
     facts: ClassVar[Facts] = FACTS
 
     window: int = Field(128, description="samples of one window", ge=1, le=STEPS - 1)
-    stride: int = Field(1, description="samples from one window to the next", ge=1, le=STEPS - 1)
+    stride: int = Field(
+        1, description="samples between the starts of two windows", ge=1, le=STEPS - 1
+    )
 
     def input_shape(self) -> tuple[int, ...]:
         """(2, window): channels, samples."""

@@ -85,17 +85,18 @@ class CIFAR(DatasetSettings):
 
     scaling: Scaling = Field(
         "unit",
-        description="unit: values in [0, 1]; standardised: each of the 3072 values with mean 0 and "
-        "deviation 1 over all training images, as Cohen et al. 2021 do",
+        description="unit: values in [0, 1]; standardised: each of the 3072 values with mean "
+        "0 and standard deviation 1 over all training images, as in Cohen et al. "
+        "2021",
     )
     label_noise: float = Field(
         0.0,
-        description="share of the training labels that are replaced by a class drawn uniformly "
-        "from all, which may be the right one; the labels of the test images stay as published",
+        description="share of the training labels replaced by a class drawn uniformly from "
+        "all, possibly the correct one; test labels do not change",
         ge=0,
         le=1,
     )
-    noise_seed: int = Field(0, description="seed of which labels are replaced, and by what", ge=0)
+    noise_seed: int = Field(0, description="seed of the label noise", ge=0)
 
     def input_shape(self) -> tuple[int, ...]:
         """(3, 32, 32): colours, rows, columns."""

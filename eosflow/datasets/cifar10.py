@@ -37,7 +37,7 @@ FACTS = Facts(
 
 
 class CIFAR10(CIFAR):
-    """CIFAR-10: as what numbers the published photographs are read, and how many wrong labels."""
+    """CIFAR-10: scaling of the published photographs, and label noise."""
 
     name: ClassVar[str] = "cifar10"
     facts: ClassVar[Facts] = FACTS

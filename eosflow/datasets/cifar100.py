@@ -37,7 +37,7 @@ FACTS = Facts(
 
 
 class CIFAR100(CIFAR):
-    """CIFAR-100: as what numbers the published photographs are read, and how many wrong labels."""
+    """CIFAR-100: scaling of the published photographs, and label noise."""
 
     name: ClassVar[str] = "cifar100"
     facts: ClassVar[Facts] = FACTS

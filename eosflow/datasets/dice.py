@@ -142,7 +142,7 @@ def write_parameters(dice: Dice, path: Path) -> None:
 
 
 class Dice(DatasetSettings):
-    """Generated pictures of dice: how they are drawn, as what numbers, and how many there are."""
+    """Generated images of dice: drawing, scaling and number."""
 
     name: ClassVar[str] = "dice"
     facts: ClassVar[Facts] = FACTS
@@ -150,28 +150,29 @@ class Dice(DatasetSettings):
     image_size: int = Field(32, description="side of an image in pixels", ge=4, le=1024)
     images_per_class: int = Field(
         20_000,
-        description="images generated of each class; half of all are for training",
+        description="images of each class; half of all images are for training",
         ge=1,
         le=10_000_000,
     )
     seed: int = Field(0, description="seed of all images", ge=0)
     point: Literal[1, 16, 19, 20] = Field(
         16,
-        description="plot character of R's points(), which draws 1 unless told otherwise: 1 open "
-        "circle, 16 disc, 19 disc with a border, 20 the same at two thirds",
+        description="plot character of R's points(): 1 open circle (R's default), 16 disc, 19 "
+        "disc with a border, 20 the same at two thirds of the size",
     )
     device: Literal["cairo", "windows"] = Field(
         "cairo",
-        description="how R's png() paints: cairo, in grey levels, or windows, R's default there, "
-        "whole pixels black and no line thinner than one",
+        description="device of R's png(): cairo (grey levels), or windows (R's default on "
+        "Windows: black pixels, lines of at least one pixel)",
     )
     channels: Literal[1, 3] = Field(
-        1, description="equal planes; 3 is what a loader of colour images makes of grey ones"
+        1, description="equal planes; a loader of colour images makes 3 of a grey image"
     )
     scaling: Scaling = Field(
         "unit",
         description="unit: white 1, ink 0; inverted: white 0, ink 1; signed: white 1, ink -1; "
-        "standardised: mean 0 and deviation 1 over all pixels of all training images",
+        "standardised: mean 0 and standard deviation 1 over all pixels of all "
+        "training images",
     )
 
     def packages(self) -> Mapping[str, str]:

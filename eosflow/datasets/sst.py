@@ -162,7 +162,7 @@ def random_vectors(phrases: Sequence[str], words: int) -> NDArray[np.float32]:
 
 
 class SST(DatasetSettings):
-    """Embedded phrases: their classes, how many positions, and what embeds them."""
+    """Embedded phrases: classes, positions and encoder."""
 
     name: ClassVar[str] = "sst"
     facts: ClassVar[Facts] = FACTS
@@ -176,21 +176,18 @@ class SST(DatasetSettings):
     )
     revision: str | None = Field(
         "e2da8e2f811d1448a5b465c236feacd80ffbac7b",
-        description="commit of the model on its hub",
+        description="commit of the model on the Hugging Face Hub",
         min_length=1,
     )
     # word: sub-word pieces averaged; piece: the sub-word pieces themselves
-    tokens: Literal["word", "piece"] = Field("word", description="what fills a position")
+    tokens: Literal["word", "piece"] = Field("word", description="content of a position")
     # Stand-ins where no weights are available; never the paper's.
     encoder: Literal["roberta", "random", "hashed"] = Field(
         "roberta",
-        description="what embeds the words: the model; random: a Gaussian vector for each word, "
-        "whatever stands around it; or hashed: nothing, an input is token ids, for the network "
-        "bert",
+        description="roberta: the model; random: a fixed Gaussian vector for each word; "
+        "hashed: token ids without embedding, for the network bert",
     )
-    vocabulary: int = Field(
-        30522, description="token ids that there are with encoder: hashed", ge=4
-    )
+    vocabulary: int = Field(30522, description="number of token ids with encoder: hashed", ge=4)
 
     @model_validator(mode="after")
     def _encoder_knows_pieces(self) -> Self:

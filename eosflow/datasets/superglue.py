@@ -48,16 +48,18 @@ class SuperGLUE(DatasetSettings):
     held_out: ClassVar[int]
 
     positions: int = Field(
-        256, description="tokens of a pair with its [CLS] and [SEP]; longer pairs are cut", ge=8
+        256,
+        description="tokens of a pair including [CLS] and [SEP]; longer pairs are truncated",
+        ge=8,
     )
     model: str = Field(
         "google-bert/bert-base-uncased",
-        description="name of the model whose tokenizer is taken, or its folder",
+        description="name or folder of the model whose tokenizer is used",
         min_length=1,
     )
     revision: str | None = Field(
         "86b5e0934494bd15c9632b12f734a8a67f723594",
-        description="commit of the model on its hub",
+        description="commit of the model on the Hugging Face Hub",
         min_length=1,
     )
 

@@ -72,7 +72,7 @@ def _class_count(path: Path, labels: NDArray[Any]) -> int:
 
 
 class Table(DatasetSettings):
-    """A user's own file, with the names, licence and shape that the config gives it."""
+    """Your own file, with the names, licence and shape given here."""
 
     name: ClassVar[str] = "table"
     unkeyed: ClassVar[tuple[str, ...]] = ("title", "licence", "citation", "classes")
@@ -91,18 +91,16 @@ class Table(DatasetSettings):
     title: str = Field(
         description="name of the dataset in figures and tables", min_length=1, examples=["My data"]
     )
-    licence: str = Field(
-        description="what others may do with the data", min_length=1, examples=["CC0"]
-    )
-    citation: str = Field("", description="whom to cite for the data")
+    licence: str = Field(description="licence of the data", min_length=1, examples=["CC0"])
+    citation: str = Field("", description="reference to cite for the data")
     shape: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (),
         description="shape of one input, such as [3, 32, 32] for channels, rows and columns; "
-        "empty: as the file has it",
+        "empty: as in the file",
     )
     scale: float = Field(1.0, description="factor on every stored input", gt=0)
     classes: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], UNIQUE] = Field(
-        (), description="names of the classes 0, 1, …; empty: their numbers"
+        (), description="names of the classes 0, 1, …; empty: the numbers"
     )
 
     @property

@@ -24,9 +24,11 @@ class Accuracy(Measurement):
 
     name: ClassVar[str] = "accuracy"
 
-    held_out: int = Field(1000, description="held-out examples, of the test split", ge=1)
+    held_out: int = Field(
+        1000, description="number of held-out examples, from the test split", ge=1
+    )
     validation: int = Field(
-        0, description="how many of the held-out examples, the first, are kept apart", ge=0
+        0, description="number of held-out examples reserved for validation, the first ones", ge=0
     )
 
     @model_validator(mode="after")

@@ -38,13 +38,13 @@ class AlphaScan(Measurement):
 
     alphas: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         (0.25, 0.33, 0.5, 1.0, 2.0, 3.0, 4.0),
-        description="α, the lengths of the steps in those of the optimizer",
+        description="α, the lengths of the steps relative to the optimizer's step",
     )
     learning_rate: float | None = Field(
-        None, description="learning rate η; null: the run's own at the snapshot", gt=0
+        None, description="learning rate η; null: that of the run at the snapshot", gt=0
     )
     batch_size: int = Field(
-        128, description="examples per minibatch; all, where there are fewer", ge=1
+        128, description="examples per minibatch; all, if there are fewer", ge=1
     )
     batches: int = Field(10, description="how many minibatches", ge=1)
     tolerance: float = TOLERANCE

@@ -36,7 +36,9 @@ class Measurement(Plugin, ABC):
     version: ClassVar[int] = 1
     rows: ClassVar[str] = ""
 
-    every: int = Field(0, description="iterations between two; 0: every snapshot", ge=0)
+    every: int = Field(
+        0, description="iterations between two measurements; 0: every snapshot", ge=0
+    )
 
     @abstractmethod
     def columns(self, outputs: int) -> Columns:

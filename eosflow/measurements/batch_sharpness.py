@@ -36,7 +36,7 @@ class BatchSharpness(Measurement):
     name: ClassVar[str] = "batch-sharpness"
 
     size: int = Field(
-        32, description="examples per batch, those of SGD; all, where there are fewer", ge=1
+        32, description="examples per batch, as in SGD; all, if there are fewer", ge=1
     )
 
     def columns(self, outputs: int) -> Columns:

@@ -29,7 +29,7 @@ class GradientAlignment(Measurement):
 
     k: int = Field(5, description="how many directions", ge=1)
     batch_size: int = Field(
-        128, description="examples per minibatch; all, where there are fewer", ge=1
+        128, description="examples per minibatch; all, if there are fewer", ge=1
     )
     batches: int = Field(20, description="how many minibatches", ge=1)
     tolerance: float = TOLERANCE

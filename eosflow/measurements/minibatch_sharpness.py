@@ -26,7 +26,7 @@ class MinibatchSharpness(Measurement):
 
     name: ClassVar[str] = "minibatch-sharpness"
 
-    batch_size: int = Field(128, description="examples per batch; all, where there are fewer", ge=1)
+    batch_size: int = Field(128, description="examples per batch; all, if there are fewer", ge=1)
     tolerance: float = TOLERANCE
 
     def columns(self, outputs: int) -> Columns:

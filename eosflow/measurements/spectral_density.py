@@ -27,7 +27,7 @@ class SpectralDensity(Measurement):
     rows: ClassVar[str] = "A is 𝓗 or G. Errors are standard errors over the probes."
 
     matrix: Literal["hessian", "gauss_newton"] = Field("hessian", description="of which matrix")
-    probes: int = Field(10, description="random vectors that the spectrum is seen by", ge=2)
+    probes: int = Field(10, description="number of random vectors (probes)", ge=2)
     steps: int = Field(60, description="nodes of the quadrature per probe", ge=2)
 
     def columns(self, outputs: int) -> Columns:

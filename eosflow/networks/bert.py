@@ -39,13 +39,15 @@ class BERTSettings(NetworkSettings):
         min_length=1,
     )
     revision: str | None = Field(
-        None, description="commit of the weights on their hub; null: the newest", min_length=1
+        None,
+        description="commit of the weights on the Hugging Face Hub; null: the newest",
+        min_length=1,
     )
     layers: int = Field(12, description="layers of attention", ge=1)
     width: int = Field(768, description="length of a token's vector", ge=1)
     heads: int = Field(12, description="attention heads of each layer; divide the width", ge=1)
-    vocabulary: int = Field(30522, description="token ids that there are", ge=4)
-    positions: int = Field(512, description="most tokens of an input", ge=2)
+    vocabulary: int = Field(30522, description="number of token ids", ge=4)
+    positions: int = Field(512, description="largest number of tokens of an input", ge=2)
 
     def packages(self) -> Mapping[str, str]:
         return {"transformers": "sst"}

@@ -29,7 +29,7 @@ class CNNSettings(images.ImageSettings):
         ge=1,
     )
     dense: int = Field(128, description="units of the dense hidden layer", ge=1)
-    activation: Activation = Field("relu", description="function between the layers")
+    activation: Activation = Field("relu", description="activation function")
 
     def least_side(self) -> int:
         """Two unpadded convolutions and two poolings leave a pixel."""

@@ -18,13 +18,13 @@ Activation = Literal["elu", "tanh", "gelu", "softplus", "relu", "sigmoid", "silu
 
 
 class MLPSettings(NetworkSettings):
-    """Affine layers with a function between them, all hidden layers of one width."""
+    """Affine layers with an activation function between them; all hidden layers have one width."""
 
     name: ClassVar[str] = "mlp"
 
     width: int = Field(512, description="units of each hidden layer", ge=1, le=65536)
     depth: int = Field(6, description="affine layers", ge=2, le=64)
-    activation: Activation = Field("elu", description="function between the layers")
+    activation: Activation = Field("elu", description="activation function")
     gain: float = Field(
         1.4142135623730951, description="gain of the Xavier normal initialisation", gt=0
     )

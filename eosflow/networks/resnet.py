@@ -27,7 +27,9 @@ class ResNetSettings(images.ImageSettings):
 
     blocks: int = Field(5, description="residual blocks of each of the three stages", ge=1)
     channels: int = Field(16, description="channels of the first stage", ge=1)
-    activation: Activation = Field("relu", description="function before each convolution")
+    activation: Activation = Field(
+        "relu", description="activation function before each convolution"
+    )
     scale: float = Field(1 / 15, description="variance of the initial weights, over 2/fan-in", gt=0)
 
     def least_side(self) -> int:

@@ -122,8 +122,9 @@ class Shuffled(_Random):
 
     augment: Literal["none", "crop-and-flip"] = Field(
         "none",
-        description="crop-and-flip: each image is padded by 4 pixels, cropped at random and "
-        "mirrored in half of all cases, anew in every epoch; for networks that read images",
+        description="crop-and-flip: in every epoch each image is padded by 4 pixels, cropped "
+        "at random and mirrored with probability one half; for networks that read "
+        "images",
     )
 
     def describe(self) -> str:

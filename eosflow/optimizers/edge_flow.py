@@ -39,7 +39,7 @@ class EdgeFlow(Optimizer):
     transient: ClassVar[int] = 0
 
     learning_rate: float = Field(
-        description="learning rate η of the optimizer that is followed", gt=0, examples=[0.1]
+        description="learning rate η of the followed optimizer", gt=0, examples=[0.1]
     )
     substeps: int = Field(1, description="steps at the edge per step of the optimizer", ge=1)
 

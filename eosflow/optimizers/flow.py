@@ -70,9 +70,11 @@ class ExponentialEuler(Optimizer):
         0.003, description="largest residual of an eigenpair, relative to the sharpness", gt=0, lt=1
     )
     eigen_dtype: Literal["float32", "float64"] = Field(
-        "float32", description="precision of the search for eigenpairs; all else is float64"
+        "float32", description="precision of the search for eigenpairs; everything else is float64"
     )
-    max_block_products: int = Field(12, description="most Hessian products per step", ge=1)
+    max_block_products: int = Field(
+        12, description="largest number of Hessian products per step", ge=1
+    )
 
     def describe(self) -> str:
         scheme = self.name.replace("-euler", " Euler").replace("-heun", " Heun")

@@ -35,7 +35,9 @@ class GradientOptimizer(Optimizer):
     learning_rate: float = Field(description="learning rate η", gt=0, examples=[0.1])
     weight_decay: float = Field(0.0, description="λ: λθ is added to the gradient", ge=0)
     decoupled_weight_decay: bool = Field(
-        False, description="shrink the weights themselves and leave the gradient alone, as AdamW"
+        False,
+        description="decoupled weight decay: shrink the weights and leave the gradient "
+        "unchanged, as AdamW",
     )
     wrap: tuple[AnyWrap, ...] = Field(
         (),

@@ -31,8 +31,8 @@ class SharpestNoise(SubspaceOptimizer):
 
     name: ClassVar[str] = "sharpest-noise"
 
-    k: int = Field(1, description="K, along how many of the sharpest directions", ge=1)
-    noise: float = Field(description="deviation s of the noise", ge=0, examples=[0.05])
+    k: int = Field(1, description="K, the number of sharpest directions with noise", ge=1)
+    noise: float = Field(description="standard deviation s of the noise", ge=0, examples=[0.05])
 
     def products_per_step(self, outputs: int) -> float:
         """Those of the searches, and a second gradient, which costs about half a product."""

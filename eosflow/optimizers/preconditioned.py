@@ -69,7 +69,11 @@ class RMSprop(GradientOptimizer):
     alpha: float = Field(0.99, description="α, for the mean of the squares", ge=0, lt=1)
     epsilon: float = Field(1e-8, description="ε, added to the denominator", ge=0)
     momentum: float = Field(0.0, description="momentum μ", ge=0, lt=1)
-    centered: bool = Field(False, description="divide by the deviation from the mean gradient")
+    centered: bool = Field(
+        False,
+        description="divide by the standard deviation instead of the root mean square of the "
+        "gradient",
+    )
 
     def edge(self, gradient_norm: float = math.inf) -> float | None:
         """η times the largest λ₁(P⁻¹𝓗) that is stable on a quadratic with P frozen: 2 + 2μ."""

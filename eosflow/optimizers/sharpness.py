@@ -48,9 +48,7 @@ class _Tracer(GradientOptimizer):
     version: ClassVar[int] = 2
 
     rho: float = Field(description="weight ρ of the penalty", ge=0, examples=[0.05])
-    fisher_rate: float = Field(
-        0.1, description="β, by which G moves to the Fisher matrix", gt=0, le=1
-    )
+    fisher_rate: float = Field(0.1, description="β, the rate of the running mean G", gt=0, le=1)
     damping: float = Field(0.001, description="δ, added to G", gt=0)
 
     @property

@@ -35,28 +35,31 @@ class SubspaceOptimizer(GradientOptimizer):
     rows: ClassVar[str] = "Eigenvalues and residual are those of the last search."
 
     momentum: float = Field(0.0, description="momentum μ; 0: none", ge=0, lt=1)
-    k: int = Field(5, description="K, how many of the sharpest directions", ge=1)
+    k: int = Field(5, description="K, the number of sharpest directions", ge=1)
     every: int = Field(
-        0, description="steps from one search for the directions to the next; 0: an epoch", ge=0
+        0, description="steps between two searches for the directions; 0: an epoch", ge=0
     )
     examples: int = Field(
         2560,
-        description="the first so many examples have the 𝓗 whose directions they are; all, where "
-        "there are fewer",
+        description="number of examples of the 𝓗 whose directions are used; all, if there are "
+        "fewer",
         ge=1,
     )
     sample: Literal["first", "fresh", "fresh-augmented"] = Field(
         "first",
-        description="which so many: the first, others at each search, or others that are images, "
-        "cropped and flipped at random",
+        description="which examples: first, fresh (others at each search), or fresh-augmented "
+        "(others, cropped and flipped at random)",
     )
     which: Literal["largest", "magnitude"] = Field(
-        "largest", description="the eigenvalues whose directions they are: largest, or largest |λ|"
+        "largest",
+        description="the eigenvalues of these directions: largest, or magnitude (largest |λ|)",
     )
     eigen_tolerance: float = Field(
         0.001, description="largest residual of an eigenpair, relative to the sharpness", gt=0, lt=1
     )
-    max_block_products: int = Field(100, description="most block products per search", ge=1)
+    max_block_products: int = Field(
+        100, description="largest number of block products per search", ge=1
+    )
 
     def columns(self, parameters: int, outputs: int) -> Columns:
         pairs = counted(min(self.k + 1, parameters))

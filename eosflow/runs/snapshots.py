@@ -27,11 +27,11 @@ class Snapshots(Plugin, ABC):
 
 
 class EveryIterations(Snapshots):
-    """At every so many iterations, and at a few more."""
+    """At a fixed interval of iterations, and at further ones."""
 
     name: ClassVar[str] = "iterations"
 
-    every: int = Field(100, description="iterations from one snapshot to the next", ge=1)
+    every: int = Field(100, description="iterations between two snapshots", ge=1)
     also: Annotated[tuple[Annotated[int, Field(ge=0)], ...], UNIQUE] = Field(
         (0, 10),
         description="further iterations with a snapshot",
@@ -47,7 +47,7 @@ class EveryIterations(Snapshots):
 
 
 class FlowTimes(Snapshots):
-    """After the first step, and after each that passes a mark: so many marks per tenfold flow time.
+    """After the first step, and at a fixed number of times per decade of flow time.
 
     No step is cut short for it, so that an adaptive optimizer pays nothing. Marks are dense early,
     where the weights move fast, and thin late.
@@ -55,7 +55,9 @@ class FlowTimes(Snapshots):
 
     name: ClassVar[str] = "flow-time"
 
-    per_decade: int = Field(12, description="snapshots per tenfold flow time, at most", ge=1)
+    per_decade: int = Field(
+        12, description="largest number of snapshots per decade of flow time", ge=1
+    )
 
     def wanted(self, iteration: int, flow_time: float, last: float) -> bool:
         """Whether the step that led here passed a mark."""

@@ -28,11 +28,11 @@ TRAINING_VERSION = 1
 
 
 class Stop(Plugin):
-    """When a run ends: at the target loss, or after so many iterations."""
+    """When a run ends: at the target loss, or at a limit of iterations."""
 
     name: ClassVar[str] = "stop"
 
-    max_iterations: int = Field(200000, description="most iterations of a run", ge=1)
+    max_iterations: int = Field(200000, description="largest number of iterations of a run", ge=1)
 
 
 # Parts that a specification need not name.

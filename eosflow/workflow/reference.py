@@ -17,23 +17,21 @@ from eosflow.workflow.schema import SECTIONS, Choices, Config, Experiment
 
 HEAD = """# Configuration, key by key
 
-`config.yaml` is the paper. Lay files over it with `--configfile` and single values with `--config`;
-how that is done, and what a change makes again, is in [workflow](workflow.md). A wrong key or value
-is refused before any work starts. `make generate` writes this page.
+`config.yaml` is the paper. `--configfile` overrides it with files, `--config` with single values
+([workflow](workflow.md#configuration)). A wrong key or value is refused before any work starts.
+`make generate` writes this page.
 
-`network`, `optimizer`, `batch`, `snapshot` and `measure` name what is used. Its settings are in the
-tables `networks`, `optimizers`, `batches`, `snapshots` and `measurements`, by the same names. What
-stands below `experiments.NAME` counts for that experiment alone. A setting that is not given has
-its default, which is the paper's where the paper says one; one that must be given is asked for
-where it is used.
+`network`, `optimizer`, `batch`, `snapshot` and `measure` choose parts by name. Their settings are
+in `networks`, `optimizers`, `batches`, `snapshots` and `measurements`, by the same names. Keys
+below `experiments.NAME` apply only to that experiment. Defaults are the paper's values if the paper
+states them; a key without a default must be given.
 """
 
 
-WRAP = """`wrap` of a gradient optimizer is a list of rules around its gradient, each with its name
-among its settings. Names of optimizers such as `adam-sam` stand for an optimizer with one of
-them."""
-EXPERIMENT = """Besides these, an experiment may have its own `network`, `networks`, `optimizer`, …
-`stop`, and in a study's its own `measure`, with the meaning that they have above."""
+WRAP = """`wrap` of a gradient optimizer is a list of rules that modify its gradient, each with its
+name and its settings. Optimizers such as `adam-sam` are short for an optimizer with one of them."""
+EXPERIMENT = """An experiment may also have its own `network`, `networks`, `optimizer`, … `stop`,
+with the same meaning as above, and in a study its own `measure`."""
 
 
 def page() -> str:

@@ -173,32 +173,32 @@ class Choices(Settings):
     """What is used and with which settings: of all experiments, or of one alone."""
 
     network: Annotated[str, OneOf(NETWORKS)] = Field(
-        description="the network to train; its settings are below `networks`"
+        description="the network to train; settings below `networks`"
     )
     networks: Annotated[dict[str, Any], Table(NETWORKS)] = Field(
         description="settings of networks, by their names"
     )
     optimizer: Annotated[str, OneOf(OPTIMIZERS)] = Field(
-        description="how to train it; its settings are below `optimizers`"
+        description="the optimizer; settings below `optimizers`"
     )
     optimizers: Annotated[dict[str, Any], Table(OPTIMIZERS)] = Field(
         description="settings of optimizers, by their names"
     )
     batch: Annotated[str, OneOf(BATCHES)] = Field(
-        description="which examples a step sees; its settings are below `batches`"
+        description="the examples of a step; settings below `batches`"
     )
     batches: Annotated[dict[str, Any], Table(BATCHES)] = Field(
         description="settings of batches, by their names"
     )
     measure: Annotated[list[Annotated[str, OneOf(MEASUREMENTS)]], UNIQUE] = Field(
-        description="what to measure of the snapshots; settings are below `measurements`. In an "
-        "experiment: of a study's only"
+        description="the measurements of each snapshot; settings below `measurements`. In an "
+        "experiment: only of a study"
     )
     measurements: Annotated[dict[str, Any], Table(MEASUREMENTS)] = Field(
         description="settings of measurements, by their names"
     )
     snapshot: Annotated[str, OneOf(SNAPSHOTS)] = Field(
-        description="which iterations leave a weight snapshot; settings are below `snapshots`"
+        description="when to store a weight snapshot; settings below `snapshots`"
     )
     snapshots: Annotated[dict[str, Any], Table(SNAPSHOTS)] = Field(
         description="settings of the schedules of snapshots, by their names"
@@ -218,20 +218,20 @@ else:
 class Experiment(_OwnChoices):
     """Runs on one dataset; what is named here counts for these runs alone."""
 
-    dataset: str = Field(description="where the examples come from; a name below `datasets`")
+    dataset: str = Field(description="the dataset, a name below `datasets`")
     criterion: Annotated[str, OneOf(CRITERIA)] = Field(description="loss of one example")
     n: Annotated[list[Annotated[int, Field(ge=1)]], UNIQUE] = Field(
         description="numbers of training examples", min_length=1
     )
-    title: str = Field("", description="what tables and figures call the experiment", min_length=1)
+    title: str = Field("", description="name of the experiment in tables and figures", min_length=1)
     target_loss: float = Field(0.0, description="training loss at which a run stops", gt=0)
     study: Annotated[str, OneOf(OF_RUNS)] = Field(
-        "", description="the study whose table these runs enter instead of the paper's"
+        "", description="the study whose table has these runs, instead of the paper's tables"
     )
     grid: dict[str, Annotated[list[Any], Field(min_length=1), UNIQUE, AfterValidator(_scalars)]] = (
         Field(
             {},
-            description="one experiment for each combination of values, by the paths of the keys",
+            description="one experiment for each combination of values; the keys are paths of keys",
             min_length=1,
         )
     )
@@ -252,24 +252,23 @@ class Config(Choices):
 
     results_dir: str = Field(description="folder of all results", min_length=1)
     mirror: str | None = Field(
-        description="folder or base URL that holds the archives under their official names"
+        description="folder or base URL with the archives under their official names"
     )
     checksums: dict[str, Sha256] = Field(
         description="SHA-256 of archives, 64 hexadecimal digits, by their names"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        description="where training and measuring run; auto takes a free GPU where there is one"
+        description="device of training and measuring; auto uses a free GPU if there is one"
     )
     finished_only: bool = Field(
-        description="train nothing, make tables and figures of the runs that have finished"
+        description="train nothing; make tables and figures from the finished runs"
     )
     keep_snapshots: bool = Field(
-        description="keep a run's weight snapshots when all is measured of it; false deletes them "
-        "then"
+        description="keep a run's weight snapshots after all measurements; false deletes them"
     )
     threads: int = Field(description="CPU threads of one training or measuring job", ge=1, le=1024)
     select: Annotated[list[str], UNIQUE] = Field(
-        description="the experiments to run for tables, figures and report; empty for studies alone"
+        description="the experiments of tables, figures and report; empty for only the studies"
     )
     seeds: SeedsOfRuns = Field(description="the seeds that runs differ by")
     datasets: Annotated[dict[DatasetName, Any], Datasets(DATASETS)] = Field(
@@ -279,6 +278,6 @@ class Config(Choices):
         description="the experiments, by their names", min_length=1
     )
     studies: Annotated[list[Annotated[str, OneOf(STUDIES)]], UNIQUE] = Field(
-        description="what is made beside the experiments, docs/studies.md"
+        description="the studies to make (docs/studies.md)"
     )
     figures: Figures = Field(description="how figures are drawn")
