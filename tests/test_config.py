@@ -11,6 +11,7 @@ import pytest
 import yaml
 from project import ROOT, TINY
 
+from eosflow.storage import settings
 from eosflow.storage.errors import UserError
 from eosflow.storage.refusals import all_keys
 from eosflow.workflow import config, expand
@@ -217,7 +218,7 @@ def test_an_experiment_is_left_out_only_where_its_archive_is_missing(tmp_path: P
 def test_the_papers_config_says_what_the_defaults_are() -> None:
     """Defaults are what keys leave out, so a key of the paper's runs holds names alone."""
     one = expand.expand(config.load([PAPER]))["cifar10-ce/n390/init0-subset0"]
-    brief = one.to_brief()
+    brief = one._short(settings.changed_fields)
     assert brief["network"] == {"name": "mlp"}
     assert brief["optimizer"] == {"name": "exponential-euler"}
     assert not {"batch", "stop", "snapshots"} & set(brief)
