@@ -285,7 +285,7 @@ def test_a_file_that_is_not_what_its_record_says_is_moved_aside(tmp_path):
     write_dice(path)
     with np.load(path) as arrays:
         write_arrays(path, {**arrays, "labels": arrays["labels"][::-1]})
-    with pytest.raises(UserError, match=r"not the file that dice\.json tells of"):
+    with pytest.raises(UserError, match=r"does not match dice\.json"):
         load_subset(path, 200)
     assert not path.exists() and len(list(tmp_path.glob("dice.npz.damaged-*"))) == 1
 

@@ -1,4 +1,4 @@
-"""The look that all figures share: sizes, colours, axes, the mark of the transient."""
+"""The style of all figures: sizes, colours, axes, the mark of the transient."""
 
 from __future__ import annotations
 

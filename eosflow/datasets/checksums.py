@@ -1,4 +1,4 @@
-"""What an archive's bytes must hash to, and who says so."""
+"""The checksums of archives, and where they come from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What CIFAR-10 and CIFAR-100 share: the records of their binary versions, scaling, label noise."""
+"""Common parts of CIFAR-10 and CIFAR-100: the binary records, scaling, label noise."""
 
 from __future__ import annotations
 

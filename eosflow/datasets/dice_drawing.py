@@ -1,4 +1,4 @@
-"""How R's base graphics paint the six faces of the dice: with equal parameters, pixel by pixel."""
+"""The six faces of the dice as R's base graphics draw them, equal pixel by pixel."""
 
 from __future__ import annotations
 

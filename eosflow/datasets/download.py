@@ -1,4 +1,4 @@
-"""Fetching archives: resumed, verified, and under their names only if whole."""
+"""Downloads of archives: resumed, verified, and under their final names only if complete."""
 
 from __future__ import annotations
 

@@ -253,7 +253,7 @@ def load_subset(path: Path | str, n: int) -> tuple[NDArray[np.float64], Targets]
     if "sha256" in record and sha256(path) != record["sha256"]:
         set_aside(path, "checksum")
         raise UserError(
-            f"{path} is damaged: not the file that {path.with_suffix('.json').name} tells of. It "
+            f"{path} is damaged: it does not match {path.with_suffix('.json').name}. It "
             "was moved aside; start the workflow again, which draws it again."
         )
     with (

@@ -1,4 +1,4 @@
-"""What users bring as data, read once: inputs and labels with a row per example."""
+"""A user's data, read once: inputs and labels with a row per example."""
 
 from __future__ import annotations
 

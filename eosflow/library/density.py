@@ -1,4 +1,4 @@
-"""How the eigenvalues of a problem's curvature are spread, and their sum, from random vectors."""
+"""The density of the eigenvalues of a problem's curvature, and their sum, from random vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The measurements that a user asks for: checked, named, and due when they say."""
+"""The measurements of a user: checked, named, and taken at their intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a computation needs of the machine's memory, said before it starts."""
+"""The memory that a computation needs, checked before it starts."""
 
 from __future__ import annotations
 

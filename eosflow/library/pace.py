@@ -1,4 +1,4 @@
-"""When a monitor looks: every so many steps, or as often as a share of training's time allows."""
+"""When a monitor measures: at a fixed interval of steps, or within a share of the training time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The frames of a run that is followed, and its progress as it is shown."""
+"""The frames of a run, and the display of its progress."""
 
 from __future__ import annotations
 

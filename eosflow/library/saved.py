@@ -1,4 +1,4 @@
-"""A run in a file, and back: all that its next step depends on, and what it has recorded."""
+"""Saving and loading a run: the state of its next step, and its records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a computation with products will take, and how far a search is, on stderr."""
+"""The estimated time of a computation, and the progress of a search, on stderr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the optimizers of torch.optim stop being stable, from their own state and groups.
+"""The limits of stability of torch.optim's optimizers, from their state and parameter groups.
 
 On a quadratic loss a step with its preconditioner P fixed is a linear recurrence: coordinate i
 answers the gradient 𝓗θ by θ_i = −G_i(z) (𝓗θ)_i, z the shift by one step, with G_i = g(z)/p_i of its

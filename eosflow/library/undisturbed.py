@@ -1,4 +1,4 @@
-"""Looking at a module in training without a trace: mode, buffers and random numbers come back."""
+"""Measuring a module in training without side effects on mode, buffers and random numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured of a point in parameter space.
+"""Measurements at a point in parameter space.
 
 To add a measurement: a module with a frozen dataclass as in `eosflow.measurements.base`, and a line
 here. Standard library alone: torch is imported when something is measured.

@@ -1,4 +1,4 @@
-"""What every measurement offers: numbers of one point in parameter space."""
+"""The interface of measurements: numbers at one point in parameter space."""
 
 from __future__ import annotations
 

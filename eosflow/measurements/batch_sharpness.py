@@ -1,4 +1,4 @@
-"""The curvature that batches have along their own gradients, which SGD holds at 2/η."""
+"""The curvature of batches along their own gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The five factors of any chain of layers or blocks: what can be set of them."""
+"""The five factors of any chain of layers or blocks: the settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sharpness of one weight snapshot, taken apart into its factors: what can be set of it."""
+"""The sharpness of one weight snapshot and its factors: the settings."""
 
 from __future__ import annotations
 

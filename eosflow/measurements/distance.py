@@ -1,4 +1,4 @@
-"""How far training has gone: the distance of θ from where it began."""
+"""The distance of θ from the initial weights."""
 
 from __future__ import annotations
 

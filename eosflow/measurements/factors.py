@@ -1,4 +1,4 @@
-"""The sharpness of one weight snapshot, taken apart into its factors (E1–E12)."""
+"""The sharpness of one weight snapshot and its factors (E1–E12)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far the gradients lie in the sharpest directions, of the whole loss and of minibatches."""
+"""The alignment of gradients, of the loss and of minibatches, with the sharpest directions."""
 
 from __future__ import annotations
 

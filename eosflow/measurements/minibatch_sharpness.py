@@ -1,4 +1,4 @@
-"""The sharpness that single batches see, beside that of the whole loss."""
+"""The sharpness of single batches, beside that of the whole loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every network offers: its settings to those who plan, its function to those who compute."""
+"""The interface of networks: their settings for planning, their function for computing."""
 
 from __future__ import annotations
 

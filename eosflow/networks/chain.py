@@ -1,4 +1,4 @@
-"""A module as a chain of links z_l = f_l(z_{l−1}; θ_l): found in its graph, run link by link.
+"""A module as a chain of blocks z_l = f_l(z_{l−1}; θ_l): found in its graph, run one by one.
 
 Implements: F1.
 """

@@ -1,4 +1,4 @@
-"""The graph of a module's forward, and where everything passes through one node."""
+"""The graph of a module's forward, and its bottlenecks."""
 
 from __future__ import annotations
 

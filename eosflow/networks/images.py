@@ -1,4 +1,4 @@
-"""What networks that read images share."""
+"""Common parts of networks that read images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's own `torch.nn.Module` as a network: copied, tried out, taken as it is or refused."""
+"""A user's own `torch.nn.Module` as a network: copied, tried, and accepted or refused."""
 
 from __future__ import annotations
 

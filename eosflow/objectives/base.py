@@ -1,4 +1,4 @@
-"""What every objective offers: the training loss at an evaluation, its derivatives, its pieces."""
+"""The interface of objectives: the training loss, its derivatives and its parts at a point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What forward and backward passes through an MLP leave to its products and factors."""
+"""The results of forward and backward passes through an MLP, for its products and factors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every optimizer offers: a first state, and a step from one state to the next."""
+"""The interface of optimizers: a first state, and a step from one state to the next."""
 
 from __future__ import annotations
 

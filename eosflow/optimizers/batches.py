@@ -1,4 +1,4 @@
-"""Which examples each step sees: pure functions of a small state of whole numbers.
+"""The examples of each step: pure functions of a small state of integers.
 
 Random numbers come from the seed and a counter, not from a stream that moves on. So the state is
 all there is to keep: a run that is taken up again sees the same examples.

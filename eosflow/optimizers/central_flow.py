@@ -1,4 +1,4 @@
-"""Central flows: where gradient descent and RMSprop go in the mean over their oscillations.
+"""Central flows: gradient descent and RMSprop averaged over their oscillations.
 
 Below the edge of stability that is the flow itself. At the edge an optimizer oscillates along the
 directions whose curvature is there. The covariance Σ of the oscillation adds ½⟨Σ, 𝓗⟩ to the mean of

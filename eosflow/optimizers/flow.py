@@ -1,4 +1,4 @@
-"""Optimizers that follow the gradient flow θ' = −∇𝓛, each with the step control it wants.
+"""Optimizers that follow the gradient flow θ' = −∇𝓛, each with its own step control.
 
 The formulas of single steps are in `eosflow.optimizers.integrators`.
 """

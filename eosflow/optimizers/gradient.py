@@ -1,4 +1,4 @@
-"""Optimizers that need the gradient alone, as `torch.optim` defines them, but pure.
+"""Optimizers that need only the gradient, as in `torch.optim`, but as pure functions.
 
 A step is taken wherever it leads, also where the loss rises: at the edge of stability it must.
 """

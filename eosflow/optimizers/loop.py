@@ -1,4 +1,4 @@
-"""The one loop: evaluate, stop or step, let others look."""
+"""The training loop: evaluate, stop or step, call the observers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradient descent made to prefer little curvature along q₁ by noise on the weights.
+"""Gradient descent with noise on the weights, which penalises curvature along q₁.
 
 Random numbers come from the seed and the number of the step, not from a stream that moves on: a
 run that is taken up again draws the same ones.

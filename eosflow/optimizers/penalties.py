@@ -1,4 +1,4 @@
-"""Gradients of what may be added to a loss: traces of curvature, and of the Fisher matrix."""
+"""Gradients of penalties: traces of the curvature and of the Fisher matrix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SGD whose step is changed in the subspace of the sharpest directions alone.
+"""SGD whose step is changed only in the subspace of the sharpest directions.
 
 V (P, K) are the top K eigenvectors of 𝓗, of the whole loss or of a sample of the examples, never of
 a batch. They are found at the first step and every so many steps after it.

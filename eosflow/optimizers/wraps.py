@@ -1,4 +1,4 @@
-"""What may stand for ∇𝓛 in a step of any gradient optimizer, each a rule around another.
+"""Modified gradients for any gradient optimizer, each a rule around another.
 
 A wrap sees the gradient of what it is around as a function of the point, so that it may take it at
 another point, or add to it. The first of several is the innermost.

@@ -1,4 +1,4 @@
-"""What lets a reader of the report look closer: all trajectories, a chart, its library.
+"""The interactive chart of the report: all trajectories, the chart, its library.
 
 The library is bundled into the page, so that nothing is fetched. Without JavaScript the page shows
 the static figures alone.

@@ -1,4 +1,4 @@
-"""What vouches for results: which runs they are made of, and the checksum of every file."""
+"""The manifest of results: the runs behind them, and the checksum of every file."""
 
 from __future__ import annotations
 

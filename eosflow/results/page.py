@@ -1,4 +1,4 @@
-"""What the pages of results share: their templates, pictures, studies and numbers in words."""
+"""Common parts of the pages of results: templates, pictures, studies and formatted numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the runs of a report were made on, what they cost, and what makes them again."""
+"""The machines and costs of a report's runs, and the configuration that reproduces them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sums up each run: one row per run, from its snapshots.
+"""Summaries of runs: one row per run, from its snapshots.
 
 Everything here leaves out the transient, as the paper does: a run starts at its first snapshot from
 iteration 10 on. If its optimizer has no transient it starts at flow time 0.1, after ten of the

@@ -1,1 +1,1 @@
-"""What the Snakefile asks: the configuration, the plan, what is stale, costs, locks."""
+"""The Python side of the Snakefile: the configuration, the plan, outdated results, costs, locks."""

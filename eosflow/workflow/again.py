@@ -1,4 +1,4 @@
-"""What is there and must be made again, seen by looking at seals, names, sizes and checksums.
+"""Which existing results must be made again, judged by seals, names, sizes and checksums.
 
 Nothing is changed but the views. A result is made again if it is missing, for which Snakemake
 needs no help, or if it is among `State.forced`.

@@ -1,4 +1,4 @@
-"""What happens when Snakemake starts to work: the lock, a record of the configuration, progress.
+"""The start of Snakemake's work: the lock, a record of the configuration, progress.
 
 A Snakefile that uses the workflow as a module calls `begin` itself: Snakemake calls the handlers of
 the main Snakefile alone.

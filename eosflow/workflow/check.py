@@ -1,4 +1,4 @@
-"""Whether a configuration can be run on this machine: programs, data, disk, memory, GPU."""
+"""Whether this machine can run a configuration: programs, data, disk, memory, GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Free the space of weight snapshots whose numbers are taken; all else stays as it is."""
+"""Delete the weight snapshots of measured runs; everything else stays."""
 
 from __future__ import annotations
 

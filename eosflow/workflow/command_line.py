@@ -1,4 +1,4 @@
-"""What scripts and rules do around a library call, so that an error is a message for people."""
+"""Entry points of scripts and rules: an error becomes a readable message."""
 
 from __future__ import annotations
 

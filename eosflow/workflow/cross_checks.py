@@ -1,4 +1,4 @@
-"""What of a config does not go together, though each value alone is allowed.
+"""Combinations of values that a config must not have, though each value alone is allowed.
 
 What a plug-in cannot be used with it says itself, as `why_not`.
 """

@@ -1,4 +1,4 @@
-"""The lock of a results folder, which dies with its holder."""
+"""The lock of a results folder, released when its process dies."""
 
 from __future__ import annotations
 

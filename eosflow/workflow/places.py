@@ -1,4 +1,4 @@
-"""Where results may lie, and which names would get in the way there."""
+"""Where results may lie, and the names that are reserved there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is made of the runs: frames, tables, studies, figures, report and manifest.
+"""The products of runs: frames, tables, studies, figures, report and manifest.
 
 Each has a record that says of which specifications and versions it is made (`made_of`), and of what
 it was read from; by it planning knows whether it can stand.

@@ -95,7 +95,7 @@ def _subset_of(job: Job, folder: str) -> Path:
 
 
 def discard(job: Job) -> None:
-    """EXP/nN/RUN: delete the weight snapshots of a run of which all is measured."""
+    """EXP/nN/RUN: delete the weight snapshots of a fully measured run."""
     from eosflow.workflow.clean import discard
 
     (folder,) = job.words

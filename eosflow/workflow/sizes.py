@@ -1,4 +1,4 @@
-"""Numbers for people."""
+"""Sizes in readable units."""
 
 from __future__ import annotations
 

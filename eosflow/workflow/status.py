@@ -1,4 +1,4 @@
-"""How far the runs of a results folder are, from its files alone, also while Snakemake works."""
+"""The progress of the runs in a results folder, from its files alone, also during a run."""
 
 from __future__ import annotations
 

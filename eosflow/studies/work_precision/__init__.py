@@ -1,4 +1,4 @@
-"""How near to the flow for how much work."""
+"""Error against work."""
 
 from eosflow.studies.base import Study
 

@@ -1,4 +1,4 @@
-"""How near to the true flow, for how much work: at the paper's width."""
+"""Error against work at the paper's width."""
 
 from eosflow.studies.base import Study
 
