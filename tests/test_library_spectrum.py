@@ -30,6 +30,7 @@ import eosflow
 from eosflow.library import problem, spectrum
 from eosflow.objectives.mlp import MLPObjective
 from eosflow.objectives.reverse import ReverseEvaluation, ReverseObjective
+from eosflow.spectra.search import WHICH, Which, search
 
 
 def dense_hessian(module: nn.Module, loss: Callable[[], Tensor]) -> Tensor:
@@ -163,6 +164,21 @@ def test_multiple_eigenvalues_are_all_found() -> None:
     once = torch.linalg.eigvalsh((inputs.T @ inputs / N).double()).flip(0)
     pairs = eosflow.eigenpairs(own, k=7)
     torch.testing.assert_close(pairs.values, once.repeat_interleave(C)[:7], rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("which", WHICH)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_multiple_eigenvalue_far_from_all_others_is_found(which: Which, dtype: Any) -> None:
+    """From one vector a search sees it once; what it sees next is far below."""
+    diagonal = 0.05 * torch.randn(3000, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    diagonal[:5] = torch.tensor([1.0, 1.0, 1.0, 0.8, 0.8])
+    if which == "smallest":
+        diagonal *= -1
+    start = torch.randn(1, 3000, generator=torch.Generator().manual_seed(1), dtype=dtype)
+    found = search(lambda rows, out: out.copy_(rows * diagonal), start, 4, which, 1e-4, 1000)
+    expected = diagonal[:4].double()
+    torch.testing.assert_close(found.values, expected, rtol=1e-5, atol=0)
+    assert found.converged.all() and found.products < 150
 
 
 @pytest.mark.parametrize("dtype", [None, torch.float32, torch.float64])

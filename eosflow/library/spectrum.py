@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args, overload
 
@@ -17,13 +16,16 @@ from eosflow.library.problem import Problem
 from eosflow.library.shown import Shown, announce
 from eosflow.objectives.base import Evaluation, Matrix
 from eosflow.spectra.eigenpairs import random_start
-from eosflow.spectra.search import BEYOND, WHICH, Found, Which, search
+from eosflow.spectra.search import BEYOND, WHICH, Found, RowOperator, Which, search
 from eosflow.storage.errors import UserError
 
 MAX_PRODUCTS = 2500  # with single vectors
 # What the vectors of a search may take; of a large model a few are held, and it restarts often.
 VECTOR_BYTES = 2 * 2**30
 LEAST_BEYOND = 2
+# Fewer vectors cost a product or two; more cost passes over them at each product, and memory.
+CHEAP_BYTES = 128 * 2**20
+FEW_BEYOND = 8
 # Products that a search takes, per vector that it holds, as seen on small networks.
 USUAL = 2
 
@@ -179,24 +181,26 @@ class _Request:
             done = torch.zeros_like(done)
         return EigenPairs(found.values, found.rows.T, found.residuals, done, taken)
 
-    def _apply(self, group: slice) -> Callable[[Tensor], Tensor]:
+    def _apply(self, group: slice) -> RowOperator:
         size = len(self.problem.theta)
 
-        def apply(rows: Tensor) -> Tensor:
+        def apply(rows: Tensor, out: Tensor) -> None:
             if group == slice(0, size):
-                out = torch.empty_like(rows)
                 self.evaluation.product(self.matrix, rows.T, out.T)
-                return out
+                return
             whole = rows.new_zeros(len(rows), size)
             whole[:, group] = rows
-            return self.evaluation.product(self.matrix, whole.T).T[:, group].contiguous()
+            out.copy_(self.evaluation.product(self.matrix, whole.T).T[:, group])
 
         return apply
 
     def _capacity(self, size: int, k: int, dtype: torch.dtype) -> int:
         """Vectors that the search holds."""
-        fitting = VECTOR_BYTES // (size * dtype.itemsize)
-        return max(k + LEAST_BEYOND, min(2 * k + BEYOND, fitting))
+        row = size * dtype.itemsize
+        wanted = 2 * k + BEYOND
+        if wanted * row > CHEAP_BYTES:  # then each vector less saves more than a product more costs
+            wanted = 2 * k + FEW_BEYOND
+        return max(k + LEAST_BEYOND, min(wanted, VECTOR_BYTES // row))
 
     def _bytes(self, size: int, k: int) -> int:
         """What the search holds: its basis, the pairs, and vectors around a product."""
