@@ -249,7 +249,7 @@ def test_a_run_says_what_changed_between_its_sittings(
     interrupted(tmp_path, subset, 20, monkeypatch)
     interrupted(tmp_path, subset, 30, monkeypatch)  # on the same: no session of its own
     train(SPEC, subset, tmp_path / RUN, threads=2)
-    assert "goes on with other threads" in caplog.text
+    assert "continues with other threads" in caplog.text
     record = read_json(tmp_path / RUN / "run.json")
     assert [(s["from_iteration"], s["threads"]) for s in record["sittings"]] == [(0, 1), (30, 2)]
     facts = manifest.of_runs([record])

@@ -124,7 +124,7 @@ def test_status_tells_done_from_cut_off_from_waiting(results: Path) -> None:
     assert (done.iteration, done.loss) == (record["iterations"], record["final_loss"])
     last = sorted((HOMES[0](results)).glob("decomposition-*/step*.json"))[-1]
     assert done.sharpness == read_json(last)["sharpness_hessian"]
-    assert (cut.state, cut.note) == ("interrupted", "goes on from its checkpoint")
+    assert (cut.state, cut.note) == ("interrupted", "continues from its checkpoint")
     assert waiting.state == "waiting"
     # Both are as long as the one of their experiment and N that is done.
     assert cut.seconds_left == waiting.seconds_left == done.seconds
@@ -163,7 +163,7 @@ def test_a_job_that_measures_is_told_from_one_that_trains(results: Path) -> None
         (
             "error: old\nEXP continues from iteration 5\n",
             "interrupted",
-            "goes on from its checkpoint",
+            "continues from its checkpoint",
         ),
     ],
 )

@@ -29,7 +29,7 @@ from eosflow.storage.files import sha256 as file_sha256
 log = logging.getLogger(__name__)
 
 BY_HAND = "put there by hand"
-AGAIN = "Start the workflow again: the archive is fetched anew."
+AGAIN = "Start the workflow again: the archive is fetched again."
 
 
 def fetch(

@@ -95,7 +95,7 @@ class RunFolder:
             if record is None or record.trajectory_key != self.spec.trajectory_key:
                 continue
             if record.stopped == "max_iterations" and (checkpoint := self._load(other.parent)):
-                log.info("%s goes on from the end of %s", self.spec.folder, other.parent)
+                log.info("%s continues from the end of %s", self.spec.folder, other.parent)
                 for entry in checkpoint[1].snapshots:
                     with replacing(self.path / entry.file) as temporary:
                         shutil.copyfile(other.parent / entry.file, temporary)

@@ -26,7 +26,7 @@ from eosflow.storage.tensors import DamagedFile, load_tensors
 
 log = logging.getLogger(__name__)
 
-AGAIN = "Start the workflow again: it is made anew"
+AGAIN = "Start the workflow again: it is made again"
 
 
 class Run:

@@ -191,7 +191,7 @@ class _Recorder:
         sittings = list(checkpoint.sittings)
         if changed := [name for name in NAMES if last[name] != now[name]]:
             log.warning(
-                "%s goes on with other %s: the last bits of its numbers may depend on that",
+                "%s continues with other %s: the last bits of its numbers may depend on that",
                 *(self.spec.folder, ", ".join(changed)),
             )
             sittings.append(Sitting(**{**now, "from_iteration": checkpoint.iteration}))

@@ -15,7 +15,7 @@ from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, set_aside, sha256
 from eosflow.storage.records import Listed, Record
 
-AGAIN = "Start the workflow again: it is made anew."
+AGAIN = "Start the workflow again: it is made again."
 
 
 @functools.cache

@@ -190,7 +190,9 @@ def _unfinished(
     failure = None if work else _failure(lines)
     state = work or ("failed" if failure else "interrupted")
     goes_on = (home / "checkpoint.safetensors").exists()
-    note = "" if work else failure or ("goes on from its checkpoint" if goes_on else "begins anew")
+    note = (
+        "" if work else failure or ("continues from its checkpoint" if goes_on else "starts again")
+    )
     if seen is None:
         return RunStatus(folder, state, target_loss=target, note=note)
     left = seconds_of(seen.left) if work else None
