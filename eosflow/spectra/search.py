@@ -149,9 +149,7 @@ class _Basis:
         small[:old, old:] = across[:, :old].T
         self._small, self._used = (small + small.T) / 2, new
         self.scale = max(self.scale, self._small.abs().max().item())
-        # Of most rows there is but rounding: A maps them to Q itself.
-        first = int((across.abs() > self._rounding).any(0).int().argmax())
-        lengths = _without(images, across[:, first:], rows[first:])
+        lengths = _without(images, across, rows)
         # Once is enough unless much of it has cancelled (Daniel et al., Math. Comp. 1976).
         if (lengths < CANCELLED * (lengths.square() + across.square().sum(1)).sqrt()).any():
             lengths = _without(images, inner(images, rows), rows)
