@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from verdicts import drawn
 
+from eosflow.analysis import seeds
 from eosflow.studies.transient.figure import LOOKS, QUANTITIES
 from eosflow.studies.work_precision.figure import MARKERS
 
@@ -29,6 +31,16 @@ def test_work_precision_draws_each_row_where_it_belongs() -> None:
     assert points == sorted([(80.0, 1e-6), (40.0, 1.0), (30.0, 3e-3), (90.0, 7e-4)])
     labels = {text.get_text() for text in figure.legends[0].get_texts()}
     assert labels == set(frame["scheme"]) < set(MARKERS)
+
+
+def test_the_median_of_seeds_that_are_known_elsewhere_is_between_their_lines() -> None:
+    axes = Figure().subplots()
+    first = pd.DataFrame({"seed": 0, "t": [0.0, 2.0, 4.0], "y": [0.0, 2.0, 4.0]})
+    second = pd.DataFrame({"seed": 1, "t": [0.0, 3.0], "y": [6.0, 6.0]})
+    seeds.lines(axes, pd.concat([first, second]), "t", "y", "black")
+    *each, median = (line.get_xydata().tolist() for line in axes.lines)
+    assert each == [[[0, 0], [2, 2], [4, 4]], [[0, 6], [3, 6]]]
+    assert median == [[0, 3], [2, 4], [3, 4.5]]  # as far as both go
 
 
 def test_the_transient_is_drawn_from_the_left_edge_on_with_the_first_iterations_shaded() -> None:

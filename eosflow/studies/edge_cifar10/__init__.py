@@ -2,4 +2,4 @@
 
 from eosflow.studies.base import Study
 
-STUDY = Study(__name__, version=2, measurements=("top-eigenvalues",), like="edge_of_stability")
+STUDY = Study(__name__, version=3, measurements=("top-eigenvalues",), like="edge_of_stability")
