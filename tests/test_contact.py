@@ -14,6 +14,7 @@ from eosflow.datasets.dice import Dice
 from eosflow.datasets.subsets import load_subset, write_arrays, write_subset
 from eosflow.datasets.table import Table
 from eosflow.results.figures import examples
+from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, sha256, write_json
 
 DICE = Dice(image_size=16, images_per_class=100)
@@ -36,6 +37,17 @@ def test_dice_examples_are_the_first_of_each_class(dice_subset):
             np.testing.assert_array_equal(shown[10 * label : 10 * label + 10], expected)
         names = [axes.get_ylabel() for axes in figure.axes[::10]]
         assert names == ["one", "two", "three", "four", "five", "six"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"size": "many"}, "its size"), ({"kind": 5}, "its kind"), ({"kind": "x"}, "no dataset")],
+)
+def test_a_record_that_does_not_fit_is_named(dice_subset, change, words):
+    record = dice_subset.with_suffix(".json")
+    write_json(record, read_json(record) | change)
+    with pytest.raises(UserError, match=rf"dice-subset0\.json .*damaged \(.*{words}"):
+        examples.dice_examples(dice_subset)
 
 
 def test_a_class_with_few_examples_leaves_places_empty(tmp_path, dice_subset):

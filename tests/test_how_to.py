@@ -126,6 +126,8 @@ def test_add_a_network(project: Project) -> None:
 
 
 def test_add_a_measurement(project: Project) -> None:
+    for wide, narrow in (("[dice-ce, mse]", "[dice-ce]"), ("[6, 12, 24]", "[6]")):
+        project.edit("tiny.yaml", wide, narrow)  # one run is enough
     project.run(f"{RUN}/measured.json")
     follow(project.root, "Add a measurement")
     measured = ("--config", "measure=[decomposition, weight-norm]")
@@ -138,7 +140,7 @@ def test_add_a_measurement(project: Project) -> None:
     assert record["weight_norm"] > 0
     project.run("results/measurements/weight-norm.parquet", *measured)
     frame = pd.read_parquet(project.results / "measurements/weight-norm.parquet")
-    assert set(frame["experiment"]) == {"dice-ce", "mse"}
+    assert (frame["experiment"] == "dice-ce").all() and (frame["weight_norm"] > 0).all()
 
 
 def test_add_a_dataset(project: Project) -> None:

@@ -84,3 +84,8 @@ def test_the_manifest_lists_every_measurement_of_a_run(run: Path, tmp_path: Path
     (run / "top-0123" / "step000000.json").unlink()
     with pytest.raises(UserError, match=r"step000000\.json \(missing\)"):
         manifest.results_manifest(tmp_path, [], [run], tmp_path / "manifest.json")
+    # Planning does not look at what is not asked for: the next start must not meet it again.
+    (run / "top-0123" / "index.json").write_text("{}")
+    with pytest.raises(UserError, match=r"top-0123/index\.json is damaged.* Start the workflow"):
+        manifest.results_manifest(tmp_path, [], [run], tmp_path / "manifest.json")
+    manifest.results_manifest(tmp_path, [], [run], tmp_path / "manifest.json")

@@ -213,7 +213,7 @@ def test_a_subset_is_drawn_again_for_other_settings_alone(tmp_path: Path) -> Non
     assert reason() is None
     for changes, word in (
         ({"settings": {**stored, "point": 3}}, "settings"),
-        ({"settings": None}, "settings"),
+        ({"settings": None}, "damaged"),
         ({"size": 20}, "rows"),
         ({"subset_version": 0}, "version"),
         ({"subset_seed": 1}, "seed"),

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from eosflow.datasets.base import SUBSET_VERSION, DatasetSettings
 from eosflow.datasets.pool import Pool, Resources
+from eosflow.datasets.subset_record import SubsetRecord, damaged
 from eosflow.storage import settings
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import (
-    read_json,
     readable,
     replacing,
     set_aside,
@@ -248,16 +248,16 @@ def load_subset(path: Path | str, n: int) -> tuple[NDArray[np.float64], Targets]
         )
     if not path.is_file():
         raise UserError(f"{path} does not exist: start the workflow, which draws it")
-    record = _record_of(path.with_suffix(".json"))
-    # The record of an excerpt, which is kept as evidence, has its size and no checksum.
-    if "sha256" in record and sha256(path) != record["sha256"]:
+    record = SubsetRecord.beside(path)
+    # The record of an excerpt, which is kept as evidence, has no checksum.
+    if record and record.sha256 and sha256(path) != record.sha256:
         set_aside(path, "checksum")
         raise UserError(
             f"{path} is damaged: it does not match {path.with_suffix('.json').name}. It "
             "was moved aside; start the workflow again, which draws it again."
         )
     with (
-        foreign(lambda why: _damaged(path, why)),
+        foreign(lambda why: damaged(path, why)),
         np.load(path, allow_pickle=False) as arrays,
     ):
         inputs, labels = arrays["inputs"], arrays["labels"]
@@ -272,20 +272,3 @@ def load_subset(path: Path | str, n: int) -> tuple[NDArray[np.float64], Targets]
     if labels.dtype.kind == "f":
         return values, labels[:n].astype(np.float64).reshape(n, -1)
     return values, labels[:n].astype(np.int64)
-
-
-def _record_of(record: Path) -> dict[str, Any]:
-    """The record beside a subset file; empty if there is none."""
-    try:
-        return read_json(record)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise _damaged(record, str(error)) from error
-
-
-def _damaged(path: Path, reason: str) -> UserError:
-    return UserError(
-        f"{path} is not a subset file or is damaged ({reason}); delete it and start the workflow "
-        "again, which draws it again"
-    )

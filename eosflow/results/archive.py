@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import infer_dtype
 
+from eosflow.datasets.subset_record import SubsetRecord
 from eosflow.datasets.subsets import write_arrays
 from eosflow.results import collect, figures, report
 from eosflow.results.evidence import (
@@ -216,20 +217,19 @@ def _dice_examples(
     if subset is None:
         return None
     path = subset.with_suffix(".json")
-    try:
-        record = read_json(path)
-    except (OSError, ValueError):
+    record = SubsetRecord.readable(path)
+    if record is None or record.sha256 is None:
         raise UserError(
             f"{path} is missing or damaged. Make it again by its name: snakemake {path}"
-        ) from None
-    sources[subset.relative_to(results).as_posix()] = checked(subset, record["sha256"], ANEW)
+        )
+    sources[subset.relative_to(results).as_posix()] = checked(subset, record.sha256, ANEW)
     with np.load(subset, allow_pickle=False) as arrays:
         labels = arrays["labels"]
         firsts = [np.flatnonzero(labels == label)[:COLUMNS] for label in np.unique(labels)]
         rows = np.sort(np.concatenate(firsts))
         excerpt = {name: arrays[name][rows] for name in ("inputs", "labels", "indices")}
         excerpt["scale"] = arrays["scale"]
-    facts = {name: record[name] for name in ("dataset", "settings", "subset_seed")}
+    facts = record.model_dump(include={"dataset", "settings", "subset_seed"})
     return excerpt, {**facts, "size": len(rows)}
 
 

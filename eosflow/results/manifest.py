@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from eosflow import __version__
 from eosflow.runs import whole
@@ -12,8 +12,10 @@ from eosflow.runs.records import Index, Manifest
 from eosflow.storage import provenance
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import write_json
-from eosflow.storage.records import Listed
+from eosflow.storage.files import set_aside, write_json
+from eosflow.storage.records import Listed, Record
+
+R = TypeVar("R", bound=Record)
 
 
 def of_runs(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -75,7 +77,7 @@ def results_manifest(
     Snapshots and their measurements come with the checksums taken when they were written;
     `eosflow verify` reads them again. Snapshots that were deleted on purpose are left out.
 
-    Raises: UserError naming a file that is missing.
+    Raises: UserError naming a file that is missing or damaged; a damaged record is moved aside.
     """
     files: list[dict[str, Any]] = []
     records = sorted(records)
@@ -104,14 +106,24 @@ def _files_of_run(folder: Path, prefix: str) -> list[dict[str, Any]]:
     lists = ["manifest.json", *(str(p.relative_to(folder)) for p in folder.glob("*/index.json"))]
     notes = [name for name in ("run.json", whole.CLEANED) if (folder / name).exists()]
     lines = [_line(Listed.of(folder, name), prefix, f"{prefix}/run.json") for name in notes + lists]
-    manifest, gone = Manifest.read(folder / "manifest.json"), whole.deleted(folder)
+    manifest, gone = _read(Manifest, folder / "manifest.json"), whole.deleted(folder)
     known = [manifest.trajectory, *(s for s in manifest.snapshots if s.file not in gone)]
     lines += _known(folder, known, prefix)
     for name in lists[1:]:
         inner = Path(name).parent
-        entries = Index.read(folder / name).snapshots
+        entries = _read(Index, folder / name).snapshots
         lines += _known(folder / inner, entries, f"{prefix}/{inner}")
     return lines
+
+
+def _read(kind: type[R], path: Path) -> R:
+    try:
+        return kind.read(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing. {provenance.AGAIN}") from None
+    except ValueError as error:
+        set_aside(path, "record")
+        raise UserError(f"{path} is damaged: {error}. {provenance.AGAIN}") from None
 
 
 def _known(folder: Path, entries: Iterable[Listed], prefix: str) -> list[dict[str, Any]]:

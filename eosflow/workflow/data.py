@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from eosflow.datasets import ARCHIVES
 from eosflow.datasets.base import SUBSET_VERSION, DatasetSettings, subset_file
+from eosflow.datasets.subset_record import SubsetRecord
 from eosflow.storage import settings
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import readable
 from eosflow.workflow import expand, resources
 from eosflow.workflow.plan import Plan
 
@@ -70,17 +69,16 @@ class Data:
         path, wanted = Path(self.path(dataset, seed)), self.settings(dataset)
         if not path.exists():
             return "it is missing"
-        record: dict[str, Any] | None = readable(path.with_suffix(".json"))
+        record = SubsetRecord.readable(path.with_suffix(".json"))
         if record is None:
             return "its record is missing or damaged"
-        if (record.get("dataset"), record.get("subset_seed")) != (dataset, seed):
+        if (record.dataset, record.subset_seed) != (dataset, seed):
             return "it is the subset of another dataset or seed"
-        if not settings.same(wanted, record.get("settings")):
+        if not settings.same(wanted, record.settings):
             return "its dataset has other settings"
-        rows, size = record.get("size"), self.size(dataset, seed)
-        if not isinstance(rows, int) or rows < size:
-            return f"it has {rows} rows, {size} are needed"
-        if record.get("subset_version") != SUBSET_VERSION:
+        if record.size < (size := self.size(dataset, seed)):
+            return f"it has {record.size} rows, {size} are needed"
+        if record.subset_version != SUBSET_VERSION:
             return "it was made by another version"
         return None
 

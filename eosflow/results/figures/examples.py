@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from eosflow.analysis import style
 from eosflow.datasets import DATASETS, DatasetSettings
 from eosflow.datasets.base import Pictures, Waveforms
+from eosflow.datasets.subset_record import SubsetRecord, damaged
 from eosflow.datasets.subsets import load_subset
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json
 from eosflow.storage.settings import make
 
 COLUMNS = 10
@@ -36,46 +36,50 @@ def sheet(subset: Path | str) -> Figure:
     class; a single row if the targets are numbers. How a dataset looks is its `preview`.
     """
     subset = Path(subset)
-    record = read_json(subset.with_suffix(".json"))
-    dataset = _dataset(record)
+    record, dataset = _described(subset)
     names = _names(record, dataset)
     classes = f"{len(names)} classes" if names else "numbers to fit"
-    title = f"{dataset.described().title}: {classes}, subset {record['subset_seed']}"
+    title = f"{dataset.described().title}: {classes}, subset {record.subset_seed}"
     return _draw(subset, record, dataset, names, title)
 
 
 def dice_examples(subset: Path | str) -> Figure:
     """Ten Dice images of each class, one row per class, from a subset file (Figure 5)."""
     subset = Path(subset)
-    record = read_json(subset.with_suffix(".json"))
-    dataset = _dataset(record)
+    record, dataset = _described(subset)
     title = "Dice: examples of the six classes"
     return _draw(subset, record, dataset, _names(record, dataset), title)
 
 
-def _dataset(record: Mapping[str, Any]) -> DatasetSettings:
-    """The dataset of a subset's record; in older records the name is also the kind."""
-    return make(DATASETS, record.get("kind", record["dataset"]), record["settings"])
+def _described(subset: Path) -> tuple[SubsetRecord, DatasetSettings]:
+    """The record of a subset, and its dataset."""
+    record = SubsetRecord.beside(subset)
+    if record is None:
+        raise damaged(subset.with_suffix(".json"), "it is missing")
+    try:
+        return record, make(DATASETS, record.kind or record.dataset, record.settings)
+    except (KeyError, ValueError) as error:
+        raise damaged(subset.with_suffix(".json"), f"it names no dataset: {error}") from None
 
 
-def _names(record: Mapping[str, Any], dataset: DatasetSettings) -> list[str]:
+def _names(record: SubsetRecord, dataset: DatasetSettings) -> list[str]:
     """The classes, none if the targets are numbers; a user's file may be gone by now."""
-    if "targets" in record:
+    if record.targets is not None:
         return []
-    return list(record.get("class_counts") or dataset.class_names() or ())
+    return list(record.class_counts or dataset.class_names() or ())
 
 
 def _draw(
     subset: Path,
-    record: Mapping[str, Any],
+    record: SubsetRecord,
     dataset: DatasetSettings,
     names: Sequence[str],
     title: str,
 ) -> Figure:
-    shape = tuple(record["shape"]) if "shape" in record else dataset.input_shape()
+    shape = record.shape or dataset.input_shape()
     match dataset.preview(shape):
         case Pictures(picture, limits):
-            rows = _examples(subset, record["size"], len(names), COLUMNS)
+            rows = _examples(subset, record.size, len(names), COLUMNS)
             low, high = limits or _limits(rows)
             scaled = [(row.reshape(-1, *picture) - low) / (high - low) for row in rows]
             # stored plane by plane; drawn with the colours last, and grey without that axis
@@ -86,10 +90,10 @@ def _draw(
                 title,
             )
         case Waveforms(wave, rate):
-            rows = _examples(subset, record["size"], len(names), TRACES_PER_CLASS)
+            rows = _examples(subset, record.size, len(names), TRACES_PER_CLASS)
             return _traces([row.reshape(-1, *wave) for row in rows], rate, names or [""], title)
         case _:
-            return _phrases(record["texts"], names, title)
+            return _phrases(record.texts, names, title)
 
 
 def _examples(subset: Path, size: int, classes: int, count: int) -> Examples:
