@@ -95,10 +95,13 @@ def commands(store: Store, expected: Expected, chance: random.Random) -> Verdict
     keep = store.start("eosflow", "evidence", "keep", "results", "kept")
     killed = _perhaps_kill(keep, "evidence keep", chance, 2.0)
     verdict.said += keep.end()[1]
-    status, words = store.start("eosflow", "evidence", "keep", "results", "kept").end()
-    if named := re.search(r"Make it again by its name: snakemake (\S+)", words):
-        verdict.said += words + store.make(named[1]).end()[1]
+    for _ in range(1 + len(faults)):  # what to do is said of one file at a time
         status, words = store.start("eosflow", "evidence", "keep", "results", "kept").end()
+        if status == 0:
+            break
+        named = re.search(r"Make it again by its name: snakemake (\S+)", words)
+        if named or "Start the workflow again" in words:
+            verdict.said += words + store.make(*named.groups() if named else ()).end()[1]
     keeping, verdict.said = words, verdict.said + words
     if status or kept_numbers(store.kept) != store.evidence:
         verdict.bad = "wrong evidence"
