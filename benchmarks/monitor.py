@@ -1,9 +1,10 @@
 """What a monitor costs a loop: python benchmarks/monitor.py prints a table.
 
 An MLP of 100,000 parameters, trained by gradient descent on all its examples towards the edge of
-stability; λ₁ at every tenth step. In turns, one thread, in seconds of processor time: the loop
-alone, with a monitor, and with one that is made to forget where it last found the eigenvectors;
-the first 100 steps, in which the curvature changes fastest, those after them, and all.
+stability; λ₁ at every tenth step. In turns, one thread, in seconds of processor time: with a
+monitor, and with one that is made to forget where it last found the eigenvectors. Looks are set
+beside the steps of the same run, on a machine that other work slows down now and then; the first
+100 steps, in which the curvature changes fastest, those after them, and all.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import nn
 import eosflow
 
 EXAMPLES, STEPS, EVERY, ROUNDS = 1024, 2000, 10, 2
-PARTS = ((0, 100), (100, 500), (0, 500), (0, STEPS))  # of the steps
+PARTS = ((0, 100), (100, 500), (0, 500), (100, STEPS), (0, STEPS))  # of the steps
 RATE = 0.3
 TOLERANCE = 1e-2  # of a residual: λ₁ is off by its square over the gap
 
@@ -45,16 +46,19 @@ class Loop:
             self.module, self.loss, data, optimizer=self.optimizer, measure=measure
         )
 
-    def run(self, look: Callable[[], object]) -> list[float]:
-        """Seconds from the start, before the first step and after each."""
-        started, marks = time.process_time(), [0.0]
+    def run(self, look: Callable[[], object]) -> tuple[list[float], list[float]]:
+        """Seconds of each step, and of what comes after it."""
+        steps, looks = [], []
         for _ in range(STEPS):
+            started = time.process_time()
             self.optimizer.zero_grad()
             self.loss(self.module(self.inputs), self.labels).backward()
             self.optimizer.step()
+            stepped = time.process_time()
             look()
-            marks.append(time.process_time() - started)
-        return marks
+            steps.append(stepped - started)
+            looks.append(time.process_time() - stepped)
+        return steps, looks
 
 
 def cold(monitor: eosflow.Monitor) -> Callable[[], object]:
@@ -89,30 +93,25 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     size = sum(p.numel() for p in Loop().module.parameters())
-    seconds: dict[str, list[list[float]]] = {"alone": [], "warm": [], "cold": []}
+    runs: dict[str, list[tuple[list[float], list[float]]]] = {"warm": [], "cold": []}
     products: dict[str, pd.Series] = {}
     for _ in range(ROUNDS):
-        for name, times in seconds.items():
+        for name, taken in runs.items():
             loop = Loop()
             monitor = loop.monitor()
-            look = {"alone": lambda: None, "warm": monitor.step, "cold": cold(monitor)}[name]
-            times.append(loop.run(look))
-            frame = monitor.frames["top-eigenvalues"]
-            if len(frame):
-                products[name] = frame["products"]
+            taken.append(loop.run(monitor.step if name == "warm" else cold(monitor)))
+            products[name] = monitor.frames["top-eigenvalues"]["products"]
     print(f"{size} parameters, {EXAMPLES} examples, λ₁ every {EVERY} steps")
     for start, stop in PARTS:
-        medians = {
-            name: statistics.median(marks[stop] - marks[start] for marks in times)
-            for name, times in seconds.items()
-        }
-        for name, median in medians.items():
-            looks = ""
-            if name in products:
-                taken = products[name][start // EVERY : stop // EVERY].mean()
-                looks = f"{taken:.1f} block products a look"
-            more = median / medians["alone"] - 1
-            print(f"steps {start + 1} to {stop}: {name:6} {median:6.2f} s {more:+7.1%}  {looks}")
+        for name, taken in runs.items():
+            own, more = (
+                statistics.mean(sum(run[kind][start:stop]) for run in taken) for kind in (0, 1)
+            )
+            looks = products[name][start // EVERY : stop // EVERY].mean()
+            print(
+                f"steps {start + 1} to {stop}: {name} {own:6.2f} s and {more:6.2f} s of looks, "
+                f"{more / own:+7.1%}  {looks:.1f} block products a look"
+            )
     print(f"largest error of λ₁ against eigenpairs: {error():.1e}")
 
 
