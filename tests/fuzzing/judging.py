@@ -161,5 +161,7 @@ def _outcome(fault: Fault, said: str, found: str) -> str:
         return "healed"
     if fault.path.name in said or fault.path.name in found:
         return "noticed"
+    if now is None and fault.kind == "subset":
+        return "harmless"  # finished runs need it no more
     gone = not fault.path.parents[0].exists() or ".damaged-" in str(fault.path)
     return "harmless" if gone or fault.kind in IDLE else "missed"
