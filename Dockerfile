@@ -1,12 +1,9 @@
 # eosflow with all that it needs, on the CPU, as an unprivileged user:
 #   docker build -t eosflow .
 #   mkdir -p results && docker run --rm --user "$(id -u):$(id -g)" -v "$PWD/results:/eosflow/results" eosflow
-# The base image is pinned by its tag alone, which later moves to newer builds. To pin its bytes:
-#   docker pull python:3.11-slim-bookworm
-#   docker build -t eosflow --build-arg BASE="$(docker image inspect \
-#       --format '{{index .RepoDigests 0}}' python:3.11-slim-bookworm)" .
-ARG BASE=python:3.11-slim-bookworm
-FROM ${BASE}
+# The base image is Python 3.11.16 on Debian bookworm, by the digest of its index for all platforms. To take a newer one:
+#   docker buildx imagetools inspect python:3.11-slim-bookworm
+FROM python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libcairo2 make \

@@ -48,7 +48,10 @@ def test_everything_but_torch_is_installed_by_its_hash() -> None:
     assert "LOCKED := $(INSTALL) --no-deps --require-hashes -r\n" in (ROOT / "Makefile").read_text()
 
 
-def test_the_container_runs_as_a_user() -> None:
+def test_the_container_runs_as_a_user_from_an_image_by_its_digest() -> None:
     commands = (ROOT / "Dockerfile").read_text()
     users = re.findall(r"^USER (\S+)$", commands, re.M)
     assert users == ["eosflow"]
+    images = re.findall(r"^FROM (\S+)", commands, re.M)
+    assert images
+    assert all(re.search(r"@sha256:[0-9a-f]{64}$", image) for image in images)
