@@ -35,6 +35,7 @@ from eosflow.runs.measure import measure_run, measure_snapshot
 from eosflow.runs.names import measured_folder
 from eosflow.runs.spec import RunSpec
 from eosflow.runs.train import train
+from eosflow.runs.trajectory import COLUMNS
 from eosflow.spectra.eigenpairs import random_start, top_eigenpairs
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, sha256
@@ -443,7 +444,7 @@ def test_batches_are_looked_at_as_a_whole_once_an_epoch(subset: Path, tmp_path: 
         whole = objective.evaluate(objective.network.flatten(tensors))
         assert entry["loss"] == pytest.approx(whole.loss, rel=1e-12)
     rows = trajectory(tmp_path)
-    assert set(rows) == {*training.COLUMNS, "learning_rate", "gradient_norm"}
+    assert set(rows) == {*COLUMNS, "learning_rate", "gradient_norm"}
     assert (np.diff(rows["loss"]) > 0).any()  # batches differ, and no step is taken back
 
 

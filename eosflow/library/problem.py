@@ -179,7 +179,7 @@ class Problem:
             f"Problem: {self._name}, {self.network.parameters} parameters, "
             f"{self.objective.criterion.name}, {self.objective.examples} examples"
         )
-        return f"{text}, computes part in float32" if self.network.part_single else text
+        return f"{text}, computes partly in float32" if self.network.part_single else text
 
 
 def examples_of(
