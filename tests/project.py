@@ -135,7 +135,7 @@ class Project:
     def start(
         self, *arguments: str, tiny: bool = True, **environment: str
     ) -> subprocess.Popen[str]:
-        """Start Snakemake in a process group of its own; its output is in one stream."""
+        """Start Snakemake in a new process group; its output is in one stream."""
         return subprocess.Popen(
             self.command(*arguments, tiny=tiny),
             cwd=self.root,

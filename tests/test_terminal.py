@@ -299,7 +299,7 @@ def test_check_looks_for_the_archives_in_a_mirror(tmp_path: Path) -> None:
     assert paper[f"AtrialFibrillation.zip is in the mirror {tmp_path}"] == check.GOOD
     cifar = f"cifar-10-binary.tar.gz is not in the mirror {tmp_path}"
     assert paper[cifar] == check.BAD
-    # A study with a problem of its own may read one too.
+    # A study with a fixed problem may read one too.
     assert found("select=[]", "studies=[central-flow-cifar10]") == {cifar: check.BAD}
 
 

@@ -238,7 +238,7 @@ class GradientOptimizer(Optimizer):
 class GradientDescent(GradientOptimizer):
     """m ← μm + g, θ ← θ − η m, or θ ← θ − η(g + μm) with Nesterov; m = g in the first step.
 
-    On a quadratic it converges if ηλ₁ < 2 + 2μ, with Nesterov if ηλ₁ < (2 + 2μ)/(1 + 2μ).
+    On a quadratic it converges iff ηλ₁ < 2 + 2μ, with Nesterov iff ηλ₁ < (2 + 2μ)/(1 + 2μ).
     Source: torch.optim.SGD without dampening; Polyak 1964. Raises: UserError for Nesterov without
     momentum, which would be plain gradient descent.
     """

@@ -252,7 +252,7 @@ class NudgedSGD(SubspaceOptimizer):
     """v = μm − ηg, m ← v, θ ← θ + v − (1 − γ)VVᵀv, V the top K eigenvectors of 𝓗.
 
     γ = 1 is plain SGD, γ = 0 is `bulk-sgd`. On a quadratic without momentum the directions of V
-    are stable if ηγλ < 2, the others if ηλ < 2. η is inside m, so with momentum a change of the
+    are stable iff ηγλ < 2, the others iff ηλ < 2. η is inside m, so with momentum a change of the
     learning rate affects only later gradients, unlike in `gradient-descent`. Source:
     Jastrzębski et al. 2019, section 4.
     """

@@ -146,7 +146,7 @@ def _add_runs(kept: Kept, folders: list[Path]) -> None:
 
 
 def _made(kept: Kept, results: Path, name: str, record: str) -> Path:
-    """A file of the results as it was made, which is noted with the program that made it."""
+    """The path of a verified result; its checksum and the program that made it are noted."""
     origin = provenance.verify(results, f"provenance/{record}.json")
     kept.sources[name] = next(entry.sha256 for entry in origin.made if entry.file == name)
     facts = origin.model_extra or {}

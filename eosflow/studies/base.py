@@ -31,10 +31,10 @@ class Study:
     `rows()` computes its rows from fixed problems, or `table.py`, whose `table(runs)` makes it
     of trained runs, those of the experiments that name the study. It may hold `claims.py`, whose
     `judge(frame)` gives the verdicts on what its sources say, and `figure.py`, whose
-    `draw(frame, title)` draws it. Neither of these two imports torch. What the folder lacks is that
-    of the folder `like`; `rows` is given the files of `archives`, downloads by their names, and
-    `options`. Raise `version` when the table's numbers or
-    columns, or the figure, change: this study alone is then made again.
+    `draw(frame, title)` draws it. Neither of these two imports torch. Modules that the folder lacks
+    are taken from the folder `like`. `rows` gets the files of `archives`, the names of downloads,
+    and `options`. Raise `version` when the table's numbers or columns, or the figure, change: only
+    this study is then made again.
     """
 
     package: str

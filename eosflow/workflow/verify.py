@@ -36,7 +36,7 @@ def _data(records: Mapping[Path, Path]) -> Iterator[str]:
         if record is None:
             yield f"{beside} (missing or damaged)"
         elif not path.is_file() or sha256(path) != record.get("sha256"):
-            yield f"{path} (missing, or not the file that {beside.name} tells of)"
+            yield f"{path} (missing, or not the file that {beside.name} describes)"
 
 
 def _run(home: Path) -> Iterator[str]:

@@ -159,7 +159,7 @@ def replace_subset(path: Path) -> Fault:
 
 
 def step_clock(store: Store, chance: random.Random) -> Fault:
-    """Give every file a time of its own within a day before or after now."""
+    """Set the time of each file at random, up to a day before or after now."""
     for path in sorted(store.results.rglob("*")):
         when = time.time() + chance.uniform(-86400, 86400)
         os.utime(path, (when, when), follow_symlinks=False)

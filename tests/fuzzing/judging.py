@@ -75,8 +75,8 @@ def _read(path: Path) -> None:
 def heal(store: Store, faults: Sequence[Fault]) -> tuple[str | None, str]:
     """Start the same command until it ends well, doing what messages say; why not, and the words.
 
-    Whoever is told to move something away does so. Whoever is told that a file is damaged deletes
-    it, but only if a start has come no further.
+    If a message says to move something away, this is done. If it names a damaged file, the file is
+    deleted, but only after a second start with the same message.
     """
     said, last = "", ""
     for _ in range(STARTS + len(faults)):
@@ -97,7 +97,7 @@ def heal(store: Store, faults: Sequence[Fault]) -> tuple[str | None, str]:
 def _defect(output: str) -> bool:
     """Whether a traceback of this program is there, by another end than a signal's.
 
-    Snakemake shows one of its own if Ctrl-C comes while it begins.
+    If Ctrl-C comes while Snakemake begins, it prints a traceback itself; that does not count.
     """
     for part in output.split(TRACEBACK)[1:]:
         end = re.search(r"^\S.*$", part, re.MULTILINE)

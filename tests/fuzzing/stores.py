@@ -83,7 +83,7 @@ class Program(Project):
 
 
 class Store:
-    """A project folder with results of its own; the program lies elsewhere.
+    """A project folder with its own results; the program lies elsewhere.
 
     `environment` is that of all processes, for which a fault may change it.
     """
@@ -129,7 +129,7 @@ class Store:
         self._groups.clear()
 
     def start(self, *words: str, user: int = 0) -> Working:
-        """Start `snakemake …` or `eosflow …` here, in a process group of its own."""
+        """Start `snakemake …` or `eosflow …` here, in a new process group."""
         output = self.root / f"output{len(self._groups)}"
         place = str(self.guest if user else self.root)
         with output.open("wb") as file:

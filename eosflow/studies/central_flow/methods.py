@@ -1,4 +1,4 @@
-"""What central flows are compared with: descent with noise, and flows that nothing holds."""
+"""Methods that central flows are compared with: descent with noise, and flows without an edge."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Shaken(GradientDescent):
         state: State,
         max_flow_time: float = math.inf,
     ) -> Step | None:
-        """That of gradient descent, and the noise, one stream for each step."""
+        """A step of gradient descent, then the noise, with one random stream per step."""
         step = super().step(objective, evaluation, state, max_flow_time)
         if step is None:
             return None
@@ -52,7 +52,7 @@ class Flow(ExponentialRosenbrock):
         state: State,
         max_flow_time: float = math.inf,
     ) -> Step | None:
-        """That of `exponential-rosenbrock`."""
+        """A step of `exponential-rosenbrock`, with its products from the graph."""
         graph = CurvatureGraph(objective, evaluation)
         return super().step(objective, graph, state, max_flow_time)
 
