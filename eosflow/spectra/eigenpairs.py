@@ -51,7 +51,7 @@ class EigenPairs:
         V + 1.5 (AV − VΛ)(Λ − σ)⁻¹ + 0.7 (V − V_p Q): over-relaxed power iteration, and the drift
         since the vectors V_p (P, k) of the operator before, with Q the rotation that brings V_p
         closest to V. σ ≤ 0 is the smallest Ritz value seen, so that negative eigenvalues are not
-        amplified. Factors measured in docs/performance.md.
+        amplified.
         """
         start = torch.empty_like(self.vectors) if out is None else out
         shift = min(0.0, self.smallest)

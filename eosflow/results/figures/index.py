@@ -18,7 +18,6 @@ from eosflow.results.figures import (
     SUFFIXES,
 )
 from eosflow.storage.files import replacing
-from eosflow.studies import STUDIES
 
 DOCS = Path(__file__).parents[3] / "docs"
 PICTURE_DPI = 100
@@ -37,14 +36,13 @@ GALLERY: dict[str, tuple[str, str]] = {
     ),
     "factors": (
         "figure19",
-        "The inputs are constant, ρ₁ nearly so. The criterion's curvature falls by an order of "
-        "magnitude and more as the examples are fitted, the Jacobians grow by a small factor, and "
-        "A₁ grows far more: A₁ causes the rise of the product, the criterion its fall.",
+        "The inputs are constant, ρ₁ nearly so. A₁ causes the rise of the product, the criterion's "
+        "curvature its fall; the Jacobians grow by a small factor.",
     ),
     "dice_examples": (
         "figure05",
-        "The demo's images have 16 × 16 pixels and discs for points. Small discs and thin lines "
-        "vanish: 26 % of the fives show no point and look like fours.",
+        "With 16 × 16 pixels and discs for points, small discs and thin lines vanish: 26 % of the "
+        "fives look like fours.",
     ),
     "layers": (
         "figure14",
@@ -58,8 +56,7 @@ GALLERY: dict[str, tuple[str, str]] = {
     "alignment": (
         "figure28",
         "The ratios of layers 1 to 4 start near 0.2 and rise, to at most 0.46 at the smallest size "
-        "and 0.59 at the largest. Layer 5, which sees only the output layer above it, starts high "
-        "and hardly moves.",
+        "and 0.59 at the largest. Layer 5 starts high and hardly moves.",
     ),
     "jacobian_norms": (
         "figure33",
@@ -72,8 +69,8 @@ GALLERY: dict[str, tuple[str, str]] = {
     ),
     "power_law": (
         "power-law",
-        "Peak alignment rises with N and the points lie close to a line. The exponent is not the "
-        "paper's: the network is narrower and the sizes far smaller.",
+        "The points lie close to a line. The exponent is not the paper's: the network is narrower "
+        "and the sizes far smaller.",
     ),
     "stable_step": (
         "stable-step",
@@ -88,25 +85,22 @@ GALLERY: dict[str, tuple[str, str]] = {
 _HEAD = """# Figures
 
 Every figure is a target, `snakemake results/figures/figure04.pdf` or `.png`, drawn from
-`results/decomposition.parquet` and `results/runs.parquet` alone (figure 5 from a Dice subset, those
-of the [studies](studies.md) from a study's table). `figure01` to `figure42` have the paper's
-numbers. `make generate` writes this page; `python -m eosflow.results.figures.index results/demo`
-draws its pictures.
+`results/decomposition.parquet` and `results/runs.parquet` (figure 5 from a Dice subset, those of
+the [studies](studies.md) from a study's table). `figure01` to `figure42` have the paper's numbers.
+`make generate` writes this page.
 
-The paper's text says what its figures 1 to 22 show; their captions were not available. Three things
-are therefore inferred: which experiment each figure of a group shows (in the order of the paper's
-Table 1), what figures 23 to 42 show, and that 38 to 42 show the cumulative alignment.
+The captions of the paper's figures were not available. Its text says what figures 1 to 22 show;
+inferred are which experiment each figure of a group shows (in the order of the paper's Table 1) and
+what figures 23 to 42 show.
 
 Each thin curve is one run, darker for more examples, dashed if the run stopped above its target
-loss. The thick curve is the median of the runs of one N, with a band between the quartiles, up to
-the end of the shortest. The horizontal axis is logarithmic if the longest run of the experiment is
-more than four times as long as the shortest. Curves begin after the transient, the first ten
-iterations, which are shaded if visible. `figures: {against: flow_time}` in the configuration draws
-the curves against flow time. The PNG has the figure's title, the PDF has none.
+loss. The thick curve is the median of the runs of one N up to the end of the shortest, with a band
+between the quartiles. Curves begin after the transient, the first ten iterations, which are shaded
+if visible. `figures: {against: flow_time}` in the configuration draws them against flow time. The
+PNG has the figure's title, the PDF has none.
 
 An experiment EXP that is not the paper's has its own figures: {own}.
-If its network has no such numbers (only an MLP has alignments), the figure says so. Figures of all
-experiments show it beside the paper's.
+If its network has no such numbers (only an MLP has alignments), the figure says so.
 """
 
 
@@ -115,10 +109,9 @@ def page() -> str:
     own = ", ".join(f"`EXP{suffix}`" for suffix in sorted(SUFFIXES))
     head = _HEAD.replace("{own}", own)
     lines = [head, "## By number", "", *_numbers()]
-    lines += ["", "## By name", "", "Figures of all runs, and of the [studies](studies.md):"]
-    lines += ["", "| figure | shows |", "|---|---|"]
-    named = EXTRAS | {name: study for name, study in STUDIES.items() if study.drawn}
-    lines += [f"| `{name}` | {each.title} |" for name, each in named.items()]
+    lines += ["", "## By name", "", "Those of the [studies](studies.md) have the study's name."]
+    lines += ["", "| figure of all runs | shows |", "|---|---|"]
+    lines += [f"| `{name}` | {each.title} |" for name, each in EXTRAS.items()]
     lines += ["", "## Each kind, and what it shows on the demo"]
     for name, kind in KINDS.items():
         lines += ["", f"### {name}", "", f"**{_sentence(kind.title)}** {kind.caption}"]
