@@ -94,6 +94,12 @@ class Workspace:
         self.ritz_vectors = like.new_empty(k, size)
         self.ritz_images = like.new_empty(k, size)
 
+    @property
+    def bytes(self) -> int:
+        """Its size."""
+        rows = 2 * (self.capacity + len(self.ritz_vectors))
+        return rows * self.vectors.shape[1] * self.vectors.element_size()
+
     def take_vectors(self) -> Tensor:
         """The vectors (P, k) found last, to be kept; others take their place in the workspace."""
         vectors = self.ritz_vectors
@@ -180,7 +186,7 @@ class _Basis:
         squares = torch.zeros_like(values)
         turn, factors = self._current.T.to(space.vectors), values.to(space.vectors)[:, None]
         for part in parts(space.vectors):
-            vectors, images = space.ritz_vectors[:, part], space.ritz_images[:, part]
+            vectors, images = space.ritz_vectors[: self.k, part], space.ritz_images[: self.k, part]
             torch.mm(turn, space.vectors[: self._used, part], out=vectors)
             torch.mm(turn, space.images[: self._used, part], out=images)
             squares += torch.addcmul(images, vectors, factors, value=-1).square_().sum(1)
@@ -190,8 +196,8 @@ class _Basis:
             done[wanted:] = True
         pairs = EigenPairs(
             values=values,
-            vectors=space.ritz_vectors.T,
-            images=space.ritz_images.T,
+            vectors=space.ritz_vectors[: self.k].T,
+            images=space.ritz_images[: self.k].T,
             residuals=residuals,
             converged=bool(done.all()),
             applications=self.applications,

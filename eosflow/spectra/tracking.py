@@ -7,10 +7,18 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from eosflow.spectra.eigenpairs import EigenPairs, Operator, random_start, top_eigenpairs
+from eosflow.spectra.eigenpairs import (
+    EigenPairs,
+    Operator,
+    Workspace,
+    random_start,
+    top_eigenpairs,
+)
 
+# Memory that is kept from one search to the next, at most: fresh pages are slow on many machines.
+KEPT_BYTES = 2**28
 # Looks from one at the guard to the next, at most.
-LONGEST_REST = 5
+LONGEST_REST = 10
 # The guard may move so many times as much as it did before.
 CAUTION = 2.0
 
@@ -25,6 +33,7 @@ class Tracker:
 
     def __init__(self) -> None:
         self._start: Tensor | None = None  # (P, k + 1), the guard last
+        self._workspace: Workspace | None = None
         self._gap = float("inf")  # from the k-th to the guard, relative to λ₁, when last seen
         self._unseen = 0  # changes of the operator since
         self._rest = 0  # changes until it is due
@@ -39,15 +48,20 @@ class Tracker:
     ) -> EigenPairs:
         """The k largest pairs of a symmetric operator on vectors like θ (P,), see `top_eigenpairs`.
 
-        `converged` is whether the residuals of those k are at most the tolerance times |λ₁|.
+        `converged` is whether the residuals of those k are at most the tolerance times |λ₁|. The
+        vectors are good until the next search.
         """
         columns = min(k + 1, len(like))
         if self._start is None or self._start.shape != (len(like), columns):
             self._start = random_start(len(like), columns, like)
             self._gap, self._unseen, self._rest = float("inf"), 0, 0
+            self._workspace = None
         used = k if self._rest else columns
         start = self._start[:, :used].to(like)
-        found = top_eigenpairs(operator, start, tolerance, max_products, wanted=k)
+        workspace = self._workspace or Workspace(len(like), columns, like)
+        if workspace.bytes <= KEPT_BYTES:
+            self._workspace = workspace
+        found = top_eigenpairs(operator, start, tolerance, max_products, workspace, wanted=k)
         found.warm_start(out=self._start[:, :used])
         if used > k:
             self._see(found.values, k)
