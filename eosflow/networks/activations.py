@@ -48,7 +48,7 @@ def _tanh_slope(z: Tensor, out: Tensor) -> Tensor:
 
 def _tanh_together(z: Tensor, slope: Tensor, second_order: Tensor) -> None:
     z.tanh_()
-    torch.mul(z, z, out=slope).neg_().add_(1)
+    torch.sub(1, torch.mul(z, z, out=slope), out=slope)
     torch.mul(z, -2, out=second_order)
 
 
