@@ -10,20 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from eosflow.datasets import cifar100
+from eosflow.datasets.cifar import CIFAR100
 
-CIFAR_NAMES = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
+CIFAR_NAMES = "airplane automobile bird cat deer dog frog horse ship truck"
 
 
 def ts_text(values: np.ndarray, labels: list[str], classes: str = "n s t") -> str:
@@ -93,7 +82,7 @@ def cifar_members(records: int) -> dict[str, bytes | tarfile.TarInfo]:
     members: dict[str, bytes | tarfile.TarInfo] = {
         f"{folder}/data_batch_{number}.bin": cifar_batch(number, records) for number in range(1, 6)
     }
-    members[f"{folder}/batches.meta.txt"] = ("\n".join(CIFAR_NAMES) + "\n\n").encode()
+    members[f"{folder}/batches.meta.txt"] = (CIFAR_NAMES.replace(" ", "\n") + "\n\n").encode()
     members[f"{folder}/test_batch.bin"] = cifar_batch(0, records)
     return members
 
@@ -107,7 +96,7 @@ def cifar100_members(train: int, test: int) -> dict[str, bytes | tarfile.TarInfo
         labels = np.stack([np.full(records, 19), 7 * np.arange(records) % 100], axis=1)
         rows = np.concatenate([labels.astype(np.uint8), batch[:, 1:]], axis=1)
         members[f"{folder}/{name}"] = rows.tobytes()
-    members[f"{folder}/fine_label_names.txt"] = ("\n".join(cifar100.CLASSES) + "\n").encode()
+    members[f"{folder}/fine_label_names.txt"] = ("\n".join(CIFAR100.classes) + "\n").encode()
     members[f"{folder}/coarse_label_names.txt"] = b"fish\n"
     return members
 

@@ -13,9 +13,7 @@ import pytest
 from scipy import stats
 from small_archives import cifar100_members, cifar_members, tar_of
 
-from eosflow.datasets.cifar import CIFAR, noisy_labels
-from eosflow.datasets.cifar10 import CIFAR10
-from eosflow.datasets.cifar100 import CIFAR100
+from eosflow.datasets.cifar import CIFAR, CIFAR10, CIFAR100, noisy_labels
 from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import load_subset, write_subset
 from eosflow.storage.errors import UserError

@@ -12,8 +12,7 @@ from typing import Any
 
 from eosflow.datasets.atrialfibrillation import AtrialFibrillation
 from eosflow.datasets.base import SUBSET_VERSION, Archive, DatasetSettings, Facts
-from eosflow.datasets.cifar10 import CIFAR10
-from eosflow.datasets.cifar100 import CIFAR100
+from eosflow.datasets.cifar import CIFAR10, CIFAR100
 from eosflow.datasets.dice import Dice
 from eosflow.datasets.pool import Pool, Resources
 from eosflow.datasets.sst import SST

@@ -31,7 +31,6 @@ FACTS = Facts(
             name="AtrialFibrillation.zip",
             urls=("https://www.timeseriesclassification.com/aeon-toolkit/AtrialFibrillation.zip",),
             sha256=None,
-            md5=None,
             size_limit=64 * 2**20,
         ),
     ),

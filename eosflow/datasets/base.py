@@ -29,7 +29,6 @@ class Archive:
     name: str
     urls: tuple[str, ...]
     sha256: str | None  # of the official archive; None if it is not known
-    md5: str | None
     size_limit: int  # bytes; a larger answer is refused
 
 

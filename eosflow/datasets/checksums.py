@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import requests
 from eosflow.datasets.base import Archive
 from eosflow.datasets.links import is_url
 from eosflow.datasets.transfer import BROKEN, Patience, SourceError, chunks_of, notes_of, reason_of
+from eosflow.storage.files import sha256 as sha256_of
 
 SUMS_LIMIT = 2**20  # bytes
 # As sha256sum writes it, with an asterisk for a file read as binary; and as `sha256sum --tag`.
@@ -22,9 +22,8 @@ BSD_LINE = re.compile(r"SHA256 ?\((?P<name>.+)\) ?= ?(?P<digest>[0-9A-Fa-f]{64})
 
 @dataclass(frozen=True)
 class Checksum:
-    """`digest` by SHA-256 or MD5, as `origin` says."""
+    """The SHA-256 `digest` that a file must have, and whose word that is."""
 
-    algorithm: str
     digest: str
     origin: str
 
@@ -32,10 +31,8 @@ class Checksum:
 def known_checksum(archive: Archive, sha256: str | None) -> Checksum | None:
     """That of the config or, without one, of the official archive; None if neither is known."""
     if sha256 is not None:
-        return Checksum("sha256", sha256.lower(), "the config")
-    if archive.sha256 is not None:
-        return Checksum("sha256", archive.sha256, "the official archive")
-    return Checksum("md5", archive.md5, "the official archive") if archive.md5 else None
+        return Checksum(sha256.lower(), "the config")
+    return Checksum(archive.sha256, "the official archive") if archive.sha256 else None
 
 
 def mirrors_checksum(
@@ -60,7 +57,7 @@ def mirrors_checksum(
         file, digest = entry["name"].removeprefix("./"), entry["digest"].lower()
         if listed.setdefault(file, digest) != digest:
             raise SourceError(f"{source} has two checksums of {file}. Remove the wrong one")
-    return Checksum("sha256", listed[name], "the mirror's SHA256SUMS") if name in listed else None
+    return Checksum(listed[name], "the mirror's SHA256SUMS") if name in listed else None
 
 
 def in_mirror(mirror: str, name: str) -> str:
@@ -93,19 +90,15 @@ def _read(session: requests.Session, patience: Patience, source: str) -> bytes:
         raise SourceError(f"{source}: {error.strerror}") from error
 
 
-def verify(path: Path, checksum: Checksum | None) -> dict[str, str]:
-    """Digests of the file by algorithm; a file that fails is put aside. Raises: SourceError"""
-    digests = {}
-    for algorithm in ("sha256", "md5"):
-        with path.open("rb") as file:
-            digests[algorithm] = hashlib.file_digest(file, algorithm).hexdigest()
-    if checksum is None or digests[checksum.algorithm] == checksum.digest:
-        return digests
+def verify(path: Path, checksum: Checksum | None) -> str:
+    """SHA-256 of the file; one that fails is put aside. Raises: SourceError"""
+    digest = sha256_of(path)
+    if checksum is None or digest == checksum.digest:
+        return digest
     raise SourceError(
-        f"wrong checksum: {checksum.algorithm} is {digests[checksum.algorithm]}, expected "
-        f"{checksum.digest} ({checksum.origin}); the file was put aside as {put_aside(path)}. If "
-        f"it is the one that is meant, its SHA-256, {digests['sha256']}, belongs below `checksums` "
-        "in the config"
+        f"wrong checksum: SHA-256 is {digest}, expected {checksum.digest} ({checksum.origin}); the "
+        f"file was put aside as {put_aside(path)}. If it is the one that is meant, its SHA-256 "
+        "belongs below `checksums` in the config"
     )
 
 

@@ -1,4 +1,4 @@
-"""Common parts of CIFAR-10 and CIFAR-100: the binary records, scaling, label noise."""
+"""CIFAR-10 and CIFAR-100 from their binary versions: photographs of 32 × 32 pixels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from eosflow.datasets.archives import UnfitArchive, read_members
-from eosflow.datasets.base import DatasetSettings, Pictures, Preview
+from eosflow.datasets.base import Archive, DatasetSettings, Facts, Pictures, Preview
 from eosflow.datasets.pool import Pool, Resources
 
 if TYPE_CHECKING:
@@ -205,3 +205,63 @@ def _standardised(
             "brought to deviation 1: the archive is not the published one"
         )
     return lambda rows: ((rows - mean) / deviation).astype(np.float32)
+
+
+def _facts(title: str, name: str, sha256: str) -> Facts:
+    archive = Archive(name, (f"https://www.cs.toronto.edu/~kriz/{name}",), sha256, 256 * 2**20)
+    return Facts(
+        title,
+        (archive,),
+        licence="none stated by its authors; research use with citation",
+        citation="Krizhevsky 2009, Learning multiple layers of features from tiny images",
+    )
+
+
+_TEN = "airplane automobile bird cat deer dog frog horse ship truck"
+
+
+class CIFAR10(CIFAR):
+    """CIFAR-10: scaling of the published photographs, and label noise."""
+
+    name: ClassVar[str] = "cifar10"
+    facts: ClassVar[Facts] = _facts(
+        "CIFAR-10",
+        "cifar-10-binary.tar.gz",
+        "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+    )
+    classes: ClassVar[tuple[str, ...]] = tuple(_TEN.split())
+    label_bytes: ClassVar[int] = 1
+    training: ClassVar[Mapping[str, int]] = {
+        f"data_batch_{number}.bin": 10_000 for number in range(1, 6)
+    }
+    test: ClassVar[Mapping[str, int]] = {"test_batch.bin": 10_000}
+    names_file: ClassVar[str] = "batches.meta.txt"
+
+
+# The fine classes, in the order of fine_label_names.txt.
+_FINE = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly
+camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile
+cup dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp
+lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom
+oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
+possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake
+spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor
+train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+"""
+
+
+class CIFAR100(CIFAR):
+    """CIFAR-100: scaling of the published photographs, and label noise."""
+
+    name: ClassVar[str] = "cifar100"
+    facts: ClassVar[Facts] = _facts(
+        "CIFAR-100",
+        "cifar-100-binary.tar.gz",
+        "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+    )
+    classes: ClassVar[tuple[str, ...]] = tuple(_FINE.split())
+    label_bytes: ClassVar[int] = 2  # one of 20 coarse classes, which is not used, then the fine one
+    training: ClassVar[Mapping[str, int]] = {"train.bin": 50_000}
+    test: ClassVar[Mapping[str, int]] = {"test.bin": 10_000}
+    names_file: ClassVar[str] = "fine_label_names.txt"

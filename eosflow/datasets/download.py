@@ -64,14 +64,14 @@ def fetch(
         if output.exists():
             log.info("%s is already there", output)
             try:
-                digests = verify(output, checksum)
-                return _write_record(archive, output, _known_source(output), checksum, digests)
+                digest = verify(output, checksum)
+                return _write_record(archive, output, _known_source(output), checksum, digest)
             except SourceError as failure:
                 log.warning("%s: %s; it is fetched again", output, failure)
         for source in sources:
             try:
                 partial = receive(session, patience, source, archive, output)
-                digests = verify(partial, checksum)
+                digest = verify(partial, checksum)
             except SourceError as failure:
                 log.warning("%s", failure)
                 failures.append(str(failure))
@@ -79,7 +79,7 @@ def fetch(
             with replacing(output) as temporary:
                 partial.replace(temporary)
             notes_of(partial).unlink(missing_ok=True)
-            return _write_record(archive, output, source, checksum, digests)
+            return _write_record(archive, output, source, checksum, digest)
     raise _unobtainable(archive, output, mirror, failures)
 
 
@@ -117,8 +117,8 @@ def _verify_once(archive: Archive, path: Path, sha256: str | None) -> None:
     if fetched and sha256 is None:
         return
     checksum = known_checksum(archive, sha256)
-    digests = verify(path, checksum)
-    _write_record(archive, path, _known_source(path) if fetched else BY_HAND, checksum, digests)
+    digest = verify(path, checksum)
+    _write_record(archive, path, _known_source(path) if fetched else BY_HAND, checksum, digest)
 
 
 def _known_source(output: Path) -> str:
@@ -147,12 +147,12 @@ def _write_record(
     output: Path,
     source: str,
     checksum: Checksum | None,
-    digests: dict[str, str],
+    digest: str,
 ) -> dict[str, Any]:
-    official = digests["sha256"] == archive.sha256 or digests["md5"] == archive.md5
+    official = digest == archive.sha256
     verified = "identical to the official archive" if official else None
     if checksum is not None:
-        verified = f"{checksum.algorithm} of {checksum.origin}"
+        verified = f"sha256 of {checksum.origin}"
     if verified:
         log.info("%s: verified, %s", output.name, verified)
     else:
@@ -161,13 +161,13 @@ def _write_record(
             "checked when it is read.",
             archive.name,
             source,
-            digests["sha256"],
+            digest,
         )
     record = {
         "file": archive.name,
         "url": source,
         "bytes": output.stat().st_size,
-        "sha256": digests["sha256"],
+        "sha256": digest,
         "verified": verified,
         "official": official,
     }

@@ -39,7 +39,6 @@ FACTS = Facts(
             name="trainDevTestTrees_PTB.zip",
             urls=("https://nlp.stanford.edu/sentiment/trainDevTestTrees_PTB.zip",),
             sha256="5c613a4f673fc74097d523a2c83f38e0cc462984d847b82c7aaf36b01cbbbfcc",
-            md5="5c3b23ce88089053fd3efeb4a34f614d",
             size_limit=64 * 2**20,
         ),
     ),
