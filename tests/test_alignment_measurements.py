@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import grad
 from walks import quadratic
 
-from eosflow.datasets.cifar10 import CIFAR10
+from eosflow.datasets.cifar import CIFAR10
 from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import write_subset
 from eosflow.measurements.alpha_scan import AlphaScan

@@ -14,7 +14,7 @@ from small_archives import cifar_members, tar_of
 from test_central_flow import cubic
 
 from eosflow.analysis.claims import AS_EXPECTED, CANNOT_TELL, CONTRADICTED, HOLDS, UNEXPECTED
-from eosflow.datasets.cifar10 import CIFAR10
+from eosflow.datasets.cifar import CIFAR10
 from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import draw_rows
 from eosflow.networks.mlp import MLPSettings
@@ -32,7 +32,7 @@ from eosflow.studies.central_flow.rows import (
     study,
 )
 from eosflow.studies.central_flow_cifar10 import rows as photographs
-from eosflow.studies.stochastic_edge.rows import signs, trajectory
+from eosflow.studies.stochastic_edge import rows as stochastic_edge
 from eosflow.studies.testbeds import cheb
 
 
@@ -174,8 +174,8 @@ def test_verdicts_on_sgd() -> None:
 
 
 def test_with_all_examples_batch_sharpness_is_the_curvature_along_the_gradient() -> None:
-    objective = signs()
-    rows = trajectory(objective, objective.examples, 0, range(3, 7, 3))
+    objective = stochastic_edge.signs()
+    rows = list(stochastic_edge.study(objective, objective.examples, 0, range(3, 7, 3)))
     assert [row["iteration"] for row in rows] == [3, 6]
     theta = objective.network.initialize(0)
     for _ in range(3):

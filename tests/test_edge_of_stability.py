@@ -12,12 +12,14 @@ from torch import Tensor
 from verdicts import AGAINST, FEW, FOR, drawn
 
 from eosflow.analysis.claims import CANNOT_TELL, NOT_RUN
+from eosflow.studies import STUDIES
 from eosflow.studies.base import DESCENT, FLOW
 from eosflow.studies.edge_of_stability import rows as edge_of_stability
-from eosflow.studies.edge_of_stability.claims import judge
 from eosflow.studies.edge_of_stability.rows import Problem, study
 from eosflow.studies.instabilities.rows import quadratic
 from eosflow.studies.testbeds import cheb
+
+judge = STUDIES["edge-of-stability"].judge
 
 
 @pytest.mark.parametrize(("rate", "stable"), [(0.099, True), (0.101, False)])

@@ -14,11 +14,9 @@ from verdicts import AGAINST, FEW, FOR, drawn
 from eosflow.analysis import claims
 from eosflow.analysis.claims import NOT_RUN
 from eosflow.optimizers.preconditioned import RMSprop
-from eosflow.studies.instabilities import claims as judged_instabilities
+from eosflow.studies import STUDIES
 from eosflow.studies.instabilities import rows as instabilities
-from eosflow.studies.optimizer_edges import claims as judged_edges
 from eosflow.studies.optimizer_edges import rows as optimizer_edges
-from eosflow.studies.schedules import claims as judged_schedules
 from eosflow.studies.schedules import rows as schedules
 from eosflow.studies.testbeds import Tracker, cheb
 
@@ -93,7 +91,7 @@ def test_an_optimizer_is_held_to_its_own_edge_and_no_other() -> None:
         for name, edge, level in (("A", 38.0, 1.02), ("B", 2.0, 1.3))
         for seed in range(6)
     )
-    verdicts = judged_edges.judge(frame)
+    verdicts = STUDIES["optimizer-edges"].judge(frame)
     assert [v in FOR for v in verdicts["verdict"]] == [True, True, False, True]
     assert verdicts["verdict"][2] in AGAINST
     assert verdicts["measured"].tolist()[0] == 1.02
@@ -103,7 +101,7 @@ def test_an_optimizer_is_held_to_its_own_edge_and_no_other() -> None:
         assert line.get_ydata()[0] == edge and len(curves) == 6
         # λ₁(P⁻¹𝓗)η itself: 0.2 of the edge at first.
         assert curves[0].get_ydata()[0] == pytest.approx(0.2 * edge)
-    assert set(judged_edges.judge(frame[frame["seed"] < 5])["verdict"]) == FEW
+    assert set(STUDIES["optimizer-edges"].judge(frame[frame["seed"] < 5])["verdict"]) == FEW
 
 
 def schedule_course(seed: int, follows: bool) -> pd.DataFrame:
@@ -131,7 +129,7 @@ def schedule_course(seed: int, follows: bool) -> pd.DataFrame:
 
 def test_schedules_are_judged_by_the_edge_of_each_step() -> None:
     follows = pd.concat(schedule_course(seed, True) for seed in range(6))
-    verdicts = judged_schedules.judge(follows).set_index("claim")
+    verdicts = STUDIES["schedules"].judge(follows).set_index("claim")
     assert set(verdicts["verdict"]) <= FOR
     assert verdicts.loc["below-at-the-drop", "measured"] == 1.2
     assert verdicts.loc["cosine-sharpens", "measured"] == pytest.approx(1.294)
@@ -141,7 +139,7 @@ def test_schedules_are_judged_by_the_edge_of_each_step() -> None:
     assert len(drop.lines) == 6 + 1
     assert len(cosine.lines[-1].get_xdata()) == 20  # the last step has no edge
     fixed = pd.concat(schedule_course(seed, False) for seed in range(6))
-    assert judged_schedules.judge(fixed)["verdict"].isin(FOR).sum() == 1  # 5 · 0.3 is below 2
+    assert STUDIES["schedules"].judge(fixed)["verdict"].isin(FOR).sum() == 1  # 5 · 0.3 is below 2
 
 
 def test_the_quadratic_diverges_beyond_a_tenth_and_nowhere_else() -> None:
@@ -152,10 +150,10 @@ def test_the_quadratic_diverges_beyond_a_tenth_and_nowhere_else() -> None:
         exact = np.longdouble(10) * abs(np.longdouble(1) - 20 * rate) ** steps
         exact = (exact + np.longdouble(0.5) * (1 - rate) ** np.longdouble(steps)) / 10.5
         assert growth == pytest.approx(float(exact), rel=1e-9)
-    verdict = judged_instabilities.judge(frame.assign(seed=np.nan)).iloc[0]
+    verdict = STUDIES["instabilities"].judge(frame.assign(seed=np.nan)).iloc[0]
     assert (verdict["measured"], verdict["verdict"]) == (0, claims.HOLDS)
     frame.loc[frame["learning_rate"] == 0.099, "growth"] = 2.0
-    verdict = judged_instabilities.judge(frame.assign(seed=np.nan)).iloc[0]
+    verdict = STUDIES["instabilities"].judge(frame.assign(seed=np.nan)).iloc[0]
     assert (verdict["measured"], verdict["verdict"]) == (1, claims.CONTRADICTED)
 
 
@@ -195,7 +193,7 @@ def test_an_instability_that_does_not_end_is_none(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(instabilities, "LEARNING_RATE", 0.11)
     monkeypatch.setattr(instabilities, "PAIRS", 2)
     monkeypatch.setattr(instabilities, "MOST", 30)
-    assert instabilities.study(instabilities.quadratic(), 0) == []
+    assert not list(instabilities.study(instabilities.quadratic(), 0))
 
 
 def instability(seed: int, wobbles: bool) -> pd.DataFrame:
@@ -228,7 +226,7 @@ def instability(seed: int, wobbles: bool) -> pd.DataFrame:
 def test_an_instability_is_judged_against_its_own_stable_phase() -> None:
     quadratic = pd.DataFrame({"part": "quadratic", "learning_rate": [0.1, 0.2], "growth": [1, 9]})
     frame = pd.concat([quadratic, *(instability(seed, True) for seed in range(6))])
-    verdicts = judged_instabilities.judge(frame).set_index("claim")
+    verdicts = STUDIES["instabilities"].judge(frame).set_index("claim")
     assert set(verdicts["verdict"]) <= FOR
     assert verdicts.loc["hessian-varies", "measured"] == 7
     assert verdicts.loc["in-the-top-directions", "measured"] == 0.8
@@ -246,7 +244,7 @@ def test_an_instability_is_judged_against_its_own_stable_phase() -> None:
         assert [*start, *end] == pytest.approx([1.0, 1 + slope])
         assert axes.get_title().endswith("2.040")
     calm = pd.concat([quadratic, *(instability(seed, False) for seed in range(6))])
-    verdicts = judged_instabilities.judge(calm).set_index("claim")
+    verdicts = STUDIES["instabilities"].judge(calm).set_index("claim")
     assert verdicts[verdicts["verdict"].isin(FOR)].index.tolist() == [
         "diverges-beyond-a-tenth",
         "step-falls-before",

@@ -10,7 +10,7 @@ import torch
 from problems import small_spec
 from test_training import assert_same_run, trajectory
 
-from eosflow.datasets.cifar10 import CIFAR10
+from eosflow.datasets.cifar import CIFAR10
 from eosflow.measurements.decomposition import Decomposition
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
 from eosflow.networks.base import NetworkSettings

@@ -19,7 +19,6 @@ from eosflow.analysis import claims
 from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.results.page import studied
-from eosflow.storage.errors import UserError
 from eosflow.storage.settings import record
 from eosflow.studies import STUDIES
 from eosflow.studies.optimizer_ends.table import EARLY, EQUAL_EPOCHS, QUARTILES, gradients, table
@@ -120,13 +119,6 @@ def test_quartiles_are_over_the_seeds_that_did_not_diverge() -> None:
         assert row["sharpness"] == pytest.approx(np.quantile(ends, share))
         assert row["seeds"] == 5
     assert frame.loc["run", "sharpness"].isna().tolist() == [False] * 5 + [True]
-
-
-def test_what_is_missing_is_named() -> None:
-    whole = run("sam", 0, [0.1, 0.2])
-    two = {name: frame for name, frame in whole.measured.items() if name != "accuracy"}
-    with pytest.raises(UserError, match=r"experiments\.sam\.measure: accuracy is missing"):
-        table([dataclasses.replace(whole, measured=two)])
 
 
 def test_the_slides_numbers_stand_beside_cells_that_were_not_run() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,9 @@ from verdicts import drawn, judged
 
 from eosflow.analysis import claims
 from eosflow.storage.errors import UserError
+from eosflow.studies import OF_RUNS, STUDIES
 from eosflow.studies.base import FLOW
-from eosflow.studies.edge_cifar10 import table as edge
-from eosflow.studies.runs import StudyRun, with_accuracies, with_eigenvalues
+from eosflow.studies.runs import StudyRun
 
 ITERATIONS = np.arange(0, 261, 20)
 SETTINGS = [(0.02, 100), (0.05, 100), (0.2, 100), (0.05, 10), (0.05, 25)]
@@ -119,7 +118,7 @@ def edge_run(rate: float | None, losses: list[float], seed: int = 0) -> StudyRun
 def test_the_edge_on_runs_is_judged_as_that_on_cheb() -> None:
     runs = [edge_run(None, [3.0, 2.0, 1.0, 0.5], seed) for seed in range(6)]
     runs += [edge_run(0.1, [3.0, 2.0, 2.5, 1.0, 1.5, 0.9], seed) for seed in range(6)]
-    table = edge.table(runs)
+    table = STUDIES["edge-cifar10"].table(runs)
     descent = table[(table["method"] != FLOW) & (table["seed"] == 0)]
     assert descent["loss"].tolist() == [3.0, 2.5, 1.2]  # the last is that of no step
     assert descent["rises"].tolist() == [0, 1, 3]
@@ -129,7 +128,7 @@ def test_the_edge_on_runs_is_judged_as_that_on_cheb() -> None:
     assert float(found["descent-is-held"]["measured"]) == pytest.approx(2.06, rel=5e-3)
     assert found["loss-not-monotone"]["measured"] == 50
     three = [edge_run(rate, [3.0, 2.0, 1.0]) for rate in (0.08, 0.1, 0.12)]
-    sharpness, loss = drawn("edge-cifar10", edge.table([runs[0], *three])).axes
+    sharpness, loss = drawn("edge-cifar10", STUDIES["edge-cifar10"].table([runs[0], *three])).axes
     assert len(sharpness.lines) == 1 + 2 * 3 and len(loss.lines) == 1 + 3
 
 
@@ -150,18 +149,10 @@ def test_spectra_mark_what_did_not_converge() -> None:
     assert len(below.lines) == 2
 
 
-@pytest.mark.parametrize(
-    ("table", "name"),
-    [
-        (edge.table, "top-eigenvalues"),
-        (with_eigenvalues, "top-eigenvalues"),
-        (with_accuracies, "accuracy"),
-    ],
-)
-def test_a_measurement_that_a_table_needs_is_missed_in_words(
-    table: Callable[[list[StudyRun]], pd.DataFrame], name: str
-) -> None:
-    whole = edge_run(0.1, [1.0, 0.5, 0.25])
-    less = dataclasses.replace(whole, measured={})
-    with pytest.raises(UserError, match=rf"experiments\.edge\.measure: {name} is missing"):
-        table([less])
+@pytest.mark.registry
+@pytest.mark.parametrize("name", OF_RUNS)
+def test_a_measurement_that_a_table_needs_is_missed_in_words(name: str) -> None:
+    less = dataclasses.replace(edge_run(0.1, [1.0, 0.5, 0.25]), measured={})
+    missing = STUDIES[name].measurements[0]
+    with pytest.raises(UserError, match=rf"experiments\.edge\.measure: {missing} is missing"):
+        STUDIES[name].table([less])

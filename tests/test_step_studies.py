@@ -23,7 +23,6 @@ from eosflow.analysis import claims
 from eosflow.measurements.distance import Distance
 from eosflow.runs.train import train
 from eosflow.storage.errors import UserError
-from eosflow.studies.minibatches import table as small
 from eosflow.studies.nudged_sgd import table as nudged
 from eosflow.studies.runs import StudyRun, by_snapshot
 from eosflow.workflow import config, plan
@@ -182,10 +181,6 @@ def test_a_table_by_snapshot_joins_measurements_that_share_columns() -> None:
     joined = by_snapshot([both])
     assert joined["converged"].tolist() == [False, True]
     assert set(joined["learning_rate"]) == {0.1} and set(joined["learning_rate_measured"]) == {0.3}
-    with pytest.raises(
-        UserError, match=r"experiments\.edge\.measure: gradient-alignment is missing"
-    ):
-        small.table([both])
     with pytest.raises(UserError, match=r"no sharpest directions.*nudged-sgd"):
         nudged.table([both])
 

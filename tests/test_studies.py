@@ -44,7 +44,7 @@ def tiny() -> tuple[RunSpec, MLPObjective]:
 @pytest.mark.slow
 def test_errors_fall_with_the_order_of_the_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work_precision, "STEP_SIZES", STEPS)
-    rows = work_precision.study(*tiny())
+    rows = list(work_precision.study(*tiny()))
     for end in work_precision.FLOW_TIMES:
         for scheme, order in (("exponential Euler", 1), ("exponential Heun", 2), ("RK4", 4)):
             chosen = [row for row in rows if (row["scheme"], row["flow_time"]) == (scheme, end)]

@@ -9,7 +9,7 @@ most 2.5 % of the cases. The interval takes six seeds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -210,14 +210,3 @@ def table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(list(rows), columns=COLUMNS)
     judged = ~frame["verdict"].isin([NOT_ENOUGH, NOT_RUN])
     return frame.assign(looks=int(judged.sum()))
-
-
-def verdicts(
-    claims: Mapping[str, Claim],
-    measures: Mapping[str, Callable[[Any], float | None]],
-    groups: Iterable[tuple[str, list[Any]]],
-) -> Iterator[dict[str, Any]]:
-    """A row for each measured claim in each group, which is its settings in words and its seeds."""
-    for settings, seeds in groups:
-        for name, measure in measures.items():
-            yield claims[name].judged(map(measure, seeds), settings)

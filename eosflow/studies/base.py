@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from eosflow.analysis.claims import Claim
     from eosflow.studies.runs import StudyRun
+
+# The name of a claim, its number of each seed (or a Sample), and their settings in words.
+Sampled = tuple[str, Any, str]
 
 ROOM = Path(__file__).parent
 
@@ -27,19 +30,20 @@ CENTRAL, SHAKEN = "central flow", "gradient descent with noise"
 class Study:
     """One study, by the package of its folder. Its modules are imported when they are asked for.
 
-    The folder holds `words.yaml` and one of two modules that make the table: `rows.py`, whose
-    `rows()` computes its rows from fixed problems, or `table.py`, whose `table(runs)` makes it
-    of trained runs, those of the experiments that name the study. It may hold `claims.py`, whose
-    `judge(frame)` gives the verdicts on what its sources say, and `figure.py`, whose
-    `draw(frame, title)` draws it. Neither of these two imports torch. Modules that the folder lacks
-    are taken from the folder `like`. `rows` gets the files of `archives`, the names of downloads,
-    and `options`. Raise `version` when the table's numbers or columns, or the figure, change: only
-    this study is then made again.
+    The folder holds `words.yaml`. A study with `measurements` is made of trained runs, those of the
+    experiments that name it, which must have these: its table has a row for each snapshot that was
+    measured, unless `table.py` has a `table(runs)`. Any other has `rows.py`, whose `rows()` yields
+    the rows of a fixed problem; it gets the files of `archives`, the names of downloads, and
+    `options`. There may be `claims.py`, whose `samples(frame)` yields the numbers that its claims
+    are judged by, one per seed, each with the claim's name and the settings in words, and
+    `figure.py`, whose `draw(frame, title)` draws it. Neither of these two imports torch. Modules
+    that the folder lacks are taken from the folder `like`. Raise `version` when the table's numbers
+    or columns, or the figure, change: only this study is then made again.
     """
 
     package: str
     version: int
-    measurements: tuple[str, ...] = ()  # that its runs must have
+    measurements: tuple[str, ...] = ()
     like: str = ""
     archives: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -53,7 +57,7 @@ class Study:
     @property
     def of_runs(self) -> bool:
         """Whether it is made of trained and measured runs."""
-        return bool(self._home("table"))
+        return bool(self.measurements)
 
     @property
     def judged(self) -> bool:
@@ -104,18 +108,35 @@ class Study:
 
     def rows(self, *archives: Path) -> list[dict[str, Any]]:
         """The rows of its table, computed; of a study with a fixed problem."""
-        rows: list[dict[str, Any]] = self._module("rows").rows(*archives, **self.options)
+        from eosflow.storage.progress import count_progress
+
+        rows: list[dict[str, Any]] = []
+        progress = count_progress(self.name, None, " rows")
+        for row in self._module("rows").rows(*archives, **self.options):
+            rows.append(row)
+            progress.update()
+        progress.close()
         return rows
 
     def table(self, runs: Sequence[StudyRun]) -> pd.DataFrame:
-        """Its table, made of its runs."""
-        table: pd.DataFrame = self._module("table").table(runs)
-        return table
+        """Its table, made of its runs. Raises: UserError if one lacks one of `measurements`."""
+        for run in runs:
+            for name in self.measurements:
+                run.measurement(name)
+        if self._home("table"):
+            table: pd.DataFrame = self._module("table").table(runs)
+            return table
+        from eosflow.studies.runs import by_snapshot
+
+        return by_snapshot(runs)
 
     def judge(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The verdicts on what its sources say, from its table."""
-        verdicts: pd.DataFrame = self._module("claims").judge(frame)
-        return verdicts
+        from eosflow.analysis.claims import table
+
+        samples = self._module("claims").samples(frame)
+        said = self.statements
+        return table(said[name].judged(values, settings) for name, values, settings in samples)
 
     def draw(self, table: Path | str) -> Figure:
         """Its figure, from the CSV of its table."""
@@ -132,6 +153,15 @@ class Study:
 
     def _module(self, name: str) -> Any:
         return importlib.import_module(f"eosflow.studies.{self._home(name)}.{name}")
+
+
+def each(
+    measures: Mapping[str, Callable[[Any], float | None]], groups: Iterable[tuple[str, list[Any]]]
+) -> Iterator[Sampled]:
+    """Samples of all claims, by their measures, in each group: its settings and its seeds."""
+    for settings, seeds in groups:
+        for name, measure in measures.items():
+            yield name, map(measure, seeds), settings
 
 
 def _words(folder: str) -> dict[str, Any]:

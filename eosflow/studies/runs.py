@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,17 +88,3 @@ def _merged(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
         other = merged["iteration"].map(frame.set_index("iteration")["converged"])
         merged["converged"] = merged["converged"].ne(False) & other.ne(False)
     return merged
-
-
-def with_eigenvalues(runs: Sequence[StudyRun]) -> pd.DataFrame:
-    """`by_snapshot` of runs measured by `top-eigenvalues`. Raises: UserError where one is not."""
-    for run in runs:
-        run.measurement("top-eigenvalues")
-    return by_snapshot(runs)
-
-
-def with_accuracies(runs: Sequence[StudyRun]) -> pd.DataFrame:
-    """As above, of runs measured by `accuracy` too. Raises: UserError where one is not."""
-    for run in runs:
-        run.measurement("accuracy")
-    return with_eigenvalues(runs)

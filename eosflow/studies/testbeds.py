@@ -20,6 +20,7 @@ from eosflow.networks.mlp import MLPSettings
 from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.base import Evaluation, Matrix, Objective
 from eosflow.objectives.module import ModuleObjective
+from eosflow.objectives.third_derivatives import CurvatureGraph
 from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.batches import Batches, FullBatch
 from eosflow.optimizers.flow import ExponentialEuler
@@ -110,6 +111,13 @@ class Tracker:
         self._last = pairs
         return pairs
 
+    def sharpness(self, operator: Operator, like: Tensor) -> dict[str, float]:
+        """λ₁ of the operator, with the relative residual of its search: `sharpness`, `residual`."""
+        pairs = self.find(operator, like)
+        first = pairs.values[0]
+        residual = (pairs.residuals[0] / first.abs()).item()
+        return {"sharpness": first.item(), "residual": residual}
+
 
 def initial(objective: Objective, seed: int) -> Tensor:
     """θ (P,) of an initialisation."""
@@ -139,7 +147,12 @@ def sharpness(objective: Objective, theta: Tensor, number: int, seed: int) -> di
 
     `number`, that of the evaluation, and `seed` set where the search begins.
     """
-    found = SHARPNESS.measure(objective, theta, number, seed)
+    if isinstance(objective, ModuleObjective):
+        # Of a small network products are cheaper from the graph of the gradient.
+        graph = CurvatureGraph(objective, objective.evaluate(theta))
+        found = SHARPNESS.record(SHARPNESS.search(graph, SHARPNESS.stream(number, seed)))
+    else:
+        found = SHARPNESS.measure(objective, theta, number, seed)
     return {"sharpness": found["eigenvalue_1"], "residual": found["residual_1"]}
 
 

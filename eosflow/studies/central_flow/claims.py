@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pandas as pd
 
-from eosflow.analysis.claims import table, verdicts
-from eosflow.studies.base import CENTRAL, DESCENT, FLOW, SHAKEN
-from eosflow.studies.central_flow import STUDY
+from eosflow.studies.base import CENTRAL, DESCENT, FLOW, SHAKEN, Sampled, each
 
 # The runs of a seed by method, and the way to descend that they are compared with.
 Compared = tuple[dict[str, pd.DataFrame], str]
@@ -17,15 +15,13 @@ WAYS = {DESCENT: "", SHAKEN: " with noise"}
 DISTANCES = {DESCENT: "distance", SHAKEN: "distance_with_noise"}
 
 
-def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """One verdict per claim, problem, learning rate and way to descend, at the edge.
+def samples(frame: pd.DataFrame) -> Iterator[Sampled]:
+    """One sample per claim, problem, learning rate and way to descend, at the edge.
 
     The evaluations are those of the second half of the time from where the central flow comes to
     the edge, seed by seed. A seed that does not come there has nothing to say.
-
-    Returns: the columns of `eosflow.analysis.claims`.
     """
-    return table(verdicts(STUDY.statements, MEASURES, _groups(frame)))
+    return each(MEASURES, _groups(frame))
 
 
 def _groups(frame: pd.DataFrame) -> Iterator[tuple[str, list[Compared]]]:

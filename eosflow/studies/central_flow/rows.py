@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -26,8 +24,6 @@ from eosflow.optimizers.preconditioned import RMSprop
 from eosflow.studies.base import CENTRAL, DESCENT, FLOW, SHAKEN
 from eosflow.studies.central_flow.methods import Flow, Shaken, Unheld
 from eosflow.studies.testbeds import DICE, SEEDS, Tracker, cheb, drawn, preconditioned
-
-log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 
@@ -77,14 +73,15 @@ CHEB_RMSPROP = Problem("cheb-4, RMSprop", SEEDS, (5e-4,), end=0.5, every=0.025, 
 SMALL_DICE = Problem("Dice", SEEDS[1:], (1 / 500,), end=2.4, every=0.12)
 
 
-def rows() -> list[dict[str, Any]]:
+def rows() -> Iterator[dict[str, Any]]:
     """The rows of the study."""
     problems = {problem: cheb() for problem in (CHEB_SLOW, CHEB, CHEB_RMSPROP)}
     problems[SMALL_DICE] = drawn(DICE)
-    return [row for problem, objective in problems.items() for row in study(problem, objective)]
+    for problem, objective in problems.items():
+        yield from study(problem, objective)
 
 
-def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
+def study(problem: Problem, objective: Objective) -> Iterator[dict[str, Any]]:
     """One row per (seed, learning rate, method, recorded flow time).
 
     `distance` is that of a flow from the mean place of descent over 21 steps, and
@@ -93,17 +90,12 @@ def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
     after: of descent as observed, of the central flow as predicted. `distance_with_noise` is that
     from the mean place of descent with noise.
     """
-    rows: list[dict[str, Any]] = []
     for seed in problem.seeds:
         start, seen = objective.network.initialize(seed).to(objective.inputs), objective
         if not problem.beta2 and (span := input_span(objective)):
             start, seen = span.project(start), span.objective
         for rate in problem.rates:
-            begun = time.process_time()
-            rows += _compared(problem, seen, start, seed, rate)
-            used = time.process_time() - begun
-            log.info("%s, seed %d, η %g: %.0f s of processor time", problem.name, seed, rate, used)
-    return rows
+            yield from _compared(problem, seen, start, seed, rate)
 
 
 def _compared(

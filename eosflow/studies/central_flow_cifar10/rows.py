@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from eosflow.datasets.cifar10 import CIFAR10
+from eosflow.datasets.cifar import CIFAR10
 from eosflow.networks.mlp import MLPSettings
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs.spec import RunSpec
@@ -28,6 +29,6 @@ SPEC = RunSpec(
 PHOTOGRAPHS = Problem("CIFAR-10", SEEDS, (1 / 50,), end=36.0, every=1.2)
 
 
-def rows(archive: Path) -> list[dict[str, Any]]:
+def rows(archive: Path) -> Iterator[dict[str, Any]]:
     """The rows of the study, from the archive of CIFAR-10."""
     return study(PHOTOGRAPHS, drawn(SPEC, archive))

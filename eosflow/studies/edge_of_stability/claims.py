@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from eosflow.analysis.claims import first_true, table, verdicts
-from eosflow.studies.base import FLOW
-from eosflow.studies.edge_of_stability import STUDY
+from eosflow.analysis.claims import first_true
+from eosflow.studies.base import FLOW, Sampled, each
 
 
 class Seed(NamedTuple):
@@ -27,16 +26,14 @@ class Seed(NamedTuple):
     rate: float
 
 
-def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """One verdict per claim, problem and learning rate.
+def samples(frame: pd.DataFrame) -> Iterator[Sampled]:
+    """One sample per claim, problem and learning rate.
 
     Claims on the time before or after the edge leave out the seeds in which it never comes. Without
     a distance from the flow in the table there is no verdict on it.
-
-    Returns: the columns of `eosflow.analysis.claims`.
     """
     known = {n: m for n, m in MEASURES.items() if m is not _leaves or "distance" in frame}
-    return table(verdicts(STUDY.statements, known, _groups(frame)))
+    return each(known, _groups(frame))
 
 
 def _groups(frame: pd.DataFrame) -> Iterator[tuple[str, list[Seed]]]:

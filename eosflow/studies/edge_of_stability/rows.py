@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,8 +17,6 @@ from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.studies.base import DESCENT, FLOW
 from eosflow.studies.testbeds import DICE, SEEDS, cheb, drawn, initial, sharpness, trajectory
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,28 +54,26 @@ class Problem:
 # On Dice 2/η is 1200, 800 and 512, where the flow's sharpness goes up to about 1,580.
 CHEB = Problem("cheb-4", seeds=SEEDS, end=720.0, every=24.0, steps=(120, 80, 60))
 SMALL_DICE = Problem("Dice", seeds=(0,), end=3.0, every=0.125, steps=(75, 50, 32))
-PROBLEMS = (CHEB, SMALL_DICE)
 
 
-def rows() -> list[dict[str, Any]]:
+def rows() -> Iterator[dict[str, Any]]:
     """The rows of the study."""
     objectives = {CHEB: cheb(), SMALL_DICE: drawn(DICE)}
-    return [row for problem in PROBLEMS for row in study(problem, objectives[problem])]
+    for problem, objective in objectives.items():
+        yield from study(problem, objective)
 
 
-def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
+def study(problem: Problem, objective: Objective) -> Iterator[dict[str, Any]]:
     """One row per (seed, method, learning rate, recorded flow time).
 
     `sharpness` is λ₁(𝓗), `residual` the relative residual of its search; `rises` counts the steps
     so far that raised the loss; `distance` is that from the flow at the same flow time, relative to
     how far the flow has gone from the start. A method that diverges has no further rows.
     """
-    rows: list[dict[str, Any]] = []
     for seed in problem.seeds:
         start = initial(objective, seed)
         flow: list[Tensor] = []
         for method, rate, optimizer, marks in problem.methods():
-            which = {"problem": problem.name, "seed": seed, "method": method}
             losses: list[float] = []
 
             def note(_: TrainState, now: Iteration, losses: list[float] = losses) -> None:
@@ -91,17 +86,15 @@ def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
                 if method == FLOW:
                     flow.append(theta)
                 gone = (flow[mark] - start).norm().item()
-                rows.append(
-                    {
-                        **which,
-                        "learning_rate": rate,
-                        "flow_time": mark * problem.every,
-                        "iteration": state.iteration,
-                        "loss": loss,
-                        **sharpness(objective, theta, mark, seed),
-                        "rises": int((np.diff([*losses, loss]) > 0).sum()),
-                        "distance": (theta - flow[mark]).norm().item() / gone if gone else 0.0,
-                    }
-                )
-            log.info("%s, seed %d, %s %g: λ₁ %.4g", *which.values(), rate, rows[-1]["sharpness"])
-    return rows
+                yield {
+                    "problem": problem.name,
+                    "seed": seed,
+                    "method": method,
+                    "learning_rate": rate,
+                    "flow_time": mark * problem.every,
+                    "iteration": state.iteration,
+                    "loss": loss,
+                    **sharpness(objective, theta, mark, seed),
+                    "rises": int((np.diff([*losses, loss]) > 0).sum()),
+                    "distance": (theta - flow[mark]).norm().item() / gone if gone else 0.0,
+                }

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
 
-from eosflow.analysis.claims import table, verdicts
-from eosflow.studies.effective_parameters import STUDY
+from eosflow.studies.base import Sampled, each
 
 PARAMETERS = 300  # of cheb-4
 
 
-def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """One verdict per claim.
-
-    Returns: the columns of `eosflow.analysis.claims`.
-    """
+def samples(frame: pd.DataFrame) -> Iterator[Sampled]:
+    """One sample per claim."""
     end, rates = frame["flow_time"].max(), frame["learning_rate"]
     settings = f"cheb-4, η from {rates.min():g} to {rates.max():g}, flow time {end:g}"
     runs = [run for _, run in frame.groupby("seed")]
-    return table(verdicts(STUDY.statements, MEASURES, [(settings, runs)]))
+    return each(MEASURES, [(settings, runs)])
 
 
 Measure = Callable[[pd.DataFrame], float]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,8 +15,6 @@ from eosflow.spectra.density import saturated
 from eosflow.spectra.randomness import generator
 from eosflow.studies.testbeds import SEEDS, cheb, dense, initial, trajectory
 
-log = logging.getLogger(__name__)
-
 RATES = (0.1, 0.2, 0.3, 0.4)
 END = 480.0  # flow time, η times the number of steps: the same for all
 EVERY = 48.0
@@ -24,9 +22,9 @@ MEASURE = EffectiveParameters()
 CONDITION = 10.0  # of the change of coordinates
 
 
-def rows() -> list[dict[str, Any]]:
+def rows() -> Iterator[dict[str, Any]]:
     """The rows of the study."""
-    return study(cheb(), SEEDS, RATES, END, EVERY)
+    yield from study(cheb(), SEEDS, RATES, END, EVERY)
 
 
 def study(
@@ -35,7 +33,7 @@ def study(
     rates: tuple[float, ...],
     end: float,
     every: float,
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """One row per (seed, learning rate, recorded flow time), from all eigenvalues of 𝓗 and G.
 
     `effective` is N_eff for α = 0.01, `effective_relative` for α = 0.01 λ₁(G), `of_hessian` the
@@ -43,7 +41,6 @@ def study(
     what becomes of N_eff, λ₁(G) and Tr G in other coordinates, over what they were: θ = Bφ with B
     of condition 10, the prior going along or not.
     """
-    rows: list[dict[str, Any]] = []
     for seed in seeds:
         start = initial(objective, seed)
         for rate in rates:
@@ -53,9 +50,7 @@ def study(
             for time, state in zip(times, states, strict=False):
                 which = {"seed": seed, "learning_rate": rate, "flow_time": time}
                 numbers = _evaluated(objective, state.theta)
-                rows.append({**which, "iteration": state.iteration, **numbers})
-            log.info("seed %d, η %g: N_eff %.3g", seed, rate, rows[-1]["effective"])
-    return rows
+                yield {**which, "iteration": state.iteration, **numbers}
 
 
 def _evaluated(objective: Objective, theta: Tensor) -> dict[str, float]:

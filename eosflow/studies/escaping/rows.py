@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,6 @@ from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.subspace import BulkSGD, DominantSGD
 from eosflow.studies.escaping import CHECKPOINT, INITIALISATION, ONLY, REMOVED, WHOLE
 from eosflow.studies.testbeds import SEEDS, cheb, evaluations, initial, trajectory
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,12 +43,12 @@ class Problem:
 CHEB = Problem()
 
 
-def rows() -> list[dict[str, Any]]:
+def rows() -> Iterator[dict[str, Any]]:
     """The rows of the study."""
-    return study(CHEB, cheb())
+    yield from study(CHEB, cheb())
 
 
-def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
+def study(problem: Problem, objective: Objective) -> Iterator[dict[str, Any]]:
     """One row per (seed, start, method, recorded iteration).
 
     From the initialisation the methods have the same batches of a seed, from the checkpoint, which
@@ -59,7 +57,6 @@ def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
     `loss` is that of all examples, `sharpness` λ₁(𝓗) and `residual` the larger relative residual of
     the first two eigenpairs.
     """
-    rows: list[dict[str, Any]] = []
     iterations = range(0, problem.steps + 1, problem.every)
     batches = Shuffled(size=problem.batch_size)
     sgd = GradientDescent(learning_rate=problem.learning_rate)
@@ -77,6 +74,4 @@ def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
                     objective, optimizer, theta, iterations, 2, batches, stream
                 ):
                     del row["gradient_share"], row["mean_loss"]
-                    rows.append({**shared, "method": method, **row})
-            log.info("seed %d, %s: λ₁ %.4g", seed, method, rows[-1]["sharpness"])
-    return rows
+                    yield {**shared, "method": method, **row}

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 
-from eosflow.analysis.claims import table
-from eosflow.studies.generalized_prediction_error import STUDY
+from eosflow.studies.base import Sampled
 
 RIDGE = 0.1  # at which the error at new inputs is judged
 SCALE = 0.01  # of the noise on the weights
 
 
-def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """One verdict per claim.
-
-    Returns: the columns of `eosflow.analysis.claims`.
-    """
+def samples(frame: pd.DataFrame) -> Iterator[Sampled]:
+    """One sample per claim."""
     parts = {part: [run for _, run in rows.groupby("seed")] for part, rows in frame.groupby("part")}
-    return table(
-        STUDY.statements[name].judged(map(measure, parts.get(part, [])), SETTINGS[part])
-        for name, (part, measure) in MEASURES.items()
-    )
+    for name, (part, measure) in MEASURES.items():
+        yield name, map(measure, parts.get(part, [])), SETTINGS[part]
 
 
 def _elsewhere(run: pd.DataFrame) -> float:

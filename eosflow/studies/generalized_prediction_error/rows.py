@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -15,8 +14,6 @@ from eosflow.optimizers.gradient import GradientDescent
 from eosflow.spectra.density import saturated
 from eosflow.spectra.randomness import generator
 from eosflow.studies.testbeds import SEEDS, cheb, dense, initial, trajectory
-
-log = logging.getLogger(__name__)
 
 # Ridge regression: n examples of D features, y = Xw + noise of deviation σ.
 EXAMPLES, FEATURES, SIGMA = 40, 20, 0.5
@@ -31,23 +28,22 @@ SCALES = (0.001, 0.003, 0.01, 0.03, 0.1)
 PAIRS = 200
 
 
-def rows() -> list[dict[str, Any]]:
+def rows() -> Iterator[dict[str, Any]]:
     """The rows of the study: its three parts, told apart by `part`."""
     objective = cheb()
-    table: list[dict[str, Any]] = []
     for seed in SEEDS:
         start, descent = initial(objective, seed), GradientDescent(learning_rate=RATE)
         (edge,) = trajectory(objective, descent, start, [STEPS])
-        table += [{"part": "ridge", "seed": seed, **row} for row in ridge(seed)]
-        table += [{"part": "evidence", "seed": seed, **row} for row in evidence(seed)]
-        table += [
-            {"part": "noise", "seed": seed, **row} for row in noise(objective, edge.theta, seed)
-        ]
-        log.info("seed %d is done", seed)
-    return table
+        parts: dict[str, Iterable[dict[str, Any]]] = {
+            "ridge": ridge(seed),
+            "evidence": evidence(seed),
+            "noise": noise(objective, edge.theta, seed),
+        }
+        for part, rows in parts.items():
+            yield from ({"part": part, "seed": seed, **row} for row in rows)
 
 
-def ridge(seed: int) -> Iterator[dict[str, float]]:
+def ridge(seed: int) -> Iterator[dict[str, Any]]:
     """E_test − E_train of ridge regression over many draws of the noise, for each α.
 
     ŵ minimises ½ E(y − Xw)² + ½ α‖w‖², so that Xŵ = Hy with Tr H = p_eff. At the same inputs with
@@ -87,7 +83,7 @@ def ridge(seed: int) -> Iterator[dict[str, float]]:
         }
 
 
-def evidence(seed: int) -> Iterator[dict[str, float]]:
+def evidence(seed: int) -> Iterator[dict[str, Any]]:
     """log p(y) of three polynomial models, on data drawn from each of them in turn.
 
     p(y) = N(0, σ²1 + ΦΦᵀ/α) with Legendre polynomials up to the degree as features Φ (n, k), a
@@ -137,7 +133,7 @@ def legendre(points: Tensor, degree: int) -> Tensor:
     return torch.stack(columns, 1)
 
 
-def noise(objective: Objective, theta: Tensor, seed: int) -> Iterator[dict[str, float | str]]:
+def noise(objective: Objective, theta: Tensor, seed: int) -> Iterator[dict[str, Any]]:
     """What noise of deviation s on the weights adds to the loss, over pairs ±ε, and what it should.
 
     To second order ½ s² Tr 𝓗 for noise on all weights, ½ s² λ₁(𝓗) for noise along q₁ alone.

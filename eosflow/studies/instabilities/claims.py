@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
 
-from eosflow.analysis.claims import Sample, first_true, table, verdicts
-from eosflow.studies.instabilities import STUDY
+from eosflow.analysis.claims import Sample, first_true
+from eosflow.studies.base import Sampled, each
 
 EDGE = 0.1  # 2/20
 SEEN = 10  # an oscillation is seen above so many times the largest of the stable phase
 
 
-def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """One verdict per claim. The quadratic is exact and has no seeds.
-
-    Returns: the columns of `eosflow.analysis.claims`.
-    """
+def samples(frame: pd.DataFrame) -> Iterator[Sampled]:
+    """One sample per claim. The quadratic is exact and has no seeds."""
     runs, found = (frame[(frame["part"] == "quadratic") == part] for part in (True, False))
     rates = runs["learning_rate"]
     wrong = ((runs["growth"] > 1) != (rates > EDGE)).sum()
     exact = f"exact, no seeds, {len(runs)} learning rates from {rates.min():g} to {rates.max():g}"
-    first = STUDY.statements["diverges-beyond-a-tenth"].judged(Sample.exact(float(wrong)), exact)
+    yield "diverges-beyond-a-tenth", Sample.exact(float(wrong)), exact
     rate = found["learning_rate"].iloc[0] if len(found) else np.nan
     seeds = [run for _, run in found.groupby("seed")]
     settings = f"cheb-4, η = {rate:g}, first instability"
-    return table([first, *verdicts(STUDY.statements, MEASURES, [(settings, seeds)])])
+    yield from each(MEASURES, [(settings, seeds)])
 
 
 def _oscillation(run: pd.DataFrame) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,6 @@ from eosflow.spectra.eigenpairs import EigenPairs
 from eosflow.spectra.subspaces import block_norms, subspace_overlap
 from eosflow.studies.testbeds import SEEDS, Tracker, cheb, dense, initial, of_matrix, trajectory
 
-log = logging.getLogger(__name__)
-
 QUADRATIC, COURSE, SCAN = "quadratic", "course", "scan"  # what a row is of
 EIGENVALUES = (20.0, 1.0)
 RATES = (0.05, 0.09, 0.099, 0.1, 0.101, 0.11)  # about 2/20
@@ -34,13 +32,12 @@ AFTER = 30  # steps behind it
 ALPHAS = [step / 20 for step in range(-20, 41)]
 
 
-def rows() -> list[dict[str, Any]]:
+def rows() -> Iterator[dict[str, Any]]:
     """The rows of the study: the quadratic, then cheb-4."""
     objective = cheb()
-    rows = quadratic_rows()
+    yield from quadratic_rows()
     for seed in SEEDS:
-        rows += study(objective, seed)
-    return rows
+        yield from study(objective, seed)
 
 
 def quadratic() -> Objective:
@@ -55,18 +52,16 @@ def quadratic() -> Objective:
     return ModuleObjective(network, "half_squared_error", inputs, inputs.new_zeros(2, 1))
 
 
-def quadratic_rows() -> list[dict[str, Any]]:
+def quadratic_rows() -> Iterator[dict[str, Any]]:
     """One row per learning rate: the loss after `QUADRATIC_STEPS` over that at the start."""
     objective = quadratic()
     start = objective.network.initialize(0)
     first = objective.evaluate(start).loss
-    rows = []
     for rate in RATES:
         descent = GradientDescent(learning_rate=rate)
         (state,) = trajectory(objective, descent, start, [QUADRATIC_STEPS])
         growth = objective.evaluate(state.theta).loss / first
-        rows.append({"part": QUADRATIC, "learning_rate": rate, "growth": growth})
-    return rows
+        yield {"part": QUADRATIC, "learning_rate": rate, "growth": growth}
 
 
 @dataclass
@@ -103,21 +98,18 @@ def descend(objective: Objective, seed: int) -> Path | None:
         if step == MOST and path.ends < 0:
             return None
         if path.ends >= 0 and step == path.ends + AFTER:
-            log.info("seed %d: unstable from step %d to %d", seed, path.begins, path.ends)
             return path
     return None
 
 
-def study(objective: Objective, seed: int) -> list[dict[str, Any]]:
+def study(objective: Objective, seed: int) -> Iterator[dict[str, Any]]:
     """Rows of the trajectory and of three scans, from a start by `seed`; none if none comes."""
-    path = descend(objective, seed)
-    if path is None:
-        return []
-    rows = course_rows(objective, path) + scan_rows(objective, path)
-    return [{"seed": seed, "learning_rate": LEARNING_RATE, **row} for row in rows]
+    if path := descend(objective, seed):
+        for row in (*course_rows(objective, path), *scan_rows(objective, path)):
+            yield {"seed": seed, "learning_rate": LEARNING_RATE, **row}
 
 
-def course_rows(objective: Objective, path: Path) -> list[dict[str, Any]]:
+def course_rows(objective: Objective, path: Path) -> Iterator[dict[str, Any]]:
     """One row per step from `STABLE` before the instability to `AFTER` behind it.
 
     `place` is stable, unstable or after. `swing` is the `oscillation` along the q₁ of the step
@@ -127,7 +119,6 @@ def course_rows(objective: Objective, path: Path) -> list[dict[str, Any]]:
     """
     first, last = max(2, path.begins - STABLE), path.ends + AFTER
     along = oscillation(path.thetas, path.pairs[path.begins].vectors[:, 0])
-    rows = []
     for step in range(first, last - 1):
         row = {"part": COURSE, "iteration": step - path.begins, "loss": path.losses[step]}
         row |= {"step": step, "place": _place(path, step), "swing": along[step]}
@@ -138,8 +129,7 @@ def course_rows(objective: Objective, path: Path) -> list[dict[str, Any]]:
             row["residual"] = pairs.relative_residual
             if step + EVERY <= last:
                 row |= compared(objective, path, step, step + EVERY)
-        rows.append(row)
-    return rows
+        yield row
 
 
 def _place(path: Path, step: int) -> str:
@@ -176,11 +166,10 @@ def compared(objective: Objective, path: Path, before: int, after: int) -> dict[
     }
 
 
-def scan_rows(objective: Objective, path: Path) -> list[dict[str, Any]]:
+def scan_rows(objective: Objective, path: Path) -> Iterator[dict[str, Any]]:
     """One row per α and scan of an update: `EVERY` steps before the instability begins, as many
     before it ends, and as many behind.
     """
-    rows = []
     marks = {"stable": path.begins, "unstable": path.ends, "after": path.ends + 2 * EVERY}
     for place, mark in marks.items():
         step = mark - EVERY
@@ -189,5 +178,4 @@ def scan_rows(objective: Objective, path: Path) -> list[dict[str, Any]]:
         for alpha, loss, quadratic in zip(ALPHAS, scan.losses, scan.quadratic, strict=True):
             row = {"part": SCAN, "place": place, "iteration": step - path.begins, "step": step}
             row |= {"sharpness": path.pairs[step].values[0].item(), "curvature": scan.curvature}
-            rows.append(row | {"alpha": alpha, "loss": loss, "quadratic_loss": quadratic})
-    return rows
+            yield row | {"alpha": alpha, "loss": loss, "quadratic_loss": quadratic}

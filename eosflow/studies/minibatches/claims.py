@@ -6,18 +6,14 @@ from collections.abc import Callable, Iterator
 
 import pandas as pd
 
-from eosflow.analysis.claims import table, verdicts
-from eosflow.studies.minibatches import STUDY
+from eosflow.studies.base import Sampled, each
 
 SCAN = "top_whole_"  # the columns of the scan along v₁, of the loss of all examples
 
 
-def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """One verdict per claim, network and evaluation after the start.
-
-    Returns: the columns of `eosflow.analysis.claims`.
-    """
-    return table(verdicts(STUDY.statements, MEASURES, _groups(frame[frame["iteration"] > 0])))
+def samples(frame: pd.DataFrame) -> Iterator[Sampled]:
+    """One sample per claim, network and evaluation after the start."""
+    return each(MEASURES, _groups(frame[frame["iteration"] > 0]))
 
 
 def _groups(later: pd.DataFrame) -> Iterator[tuple[str, list[pd.Series]]]:

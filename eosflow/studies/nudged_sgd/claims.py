@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 
-from eosflow.analysis.claims import table
-from eosflow.studies.nudged_sgd import STUDY
+from eosflow.studies.base import Sampled
 
 SGD, NUDGED, PUSHED = 1.0, 0.1, 5.0  # γ
 
 
-def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """One verdict per claim and setting, from pairs of a γ and γ = 1, which is SGD.
+def samples(frame: pd.DataFrame) -> Iterator[Sampled]:
+    """One sample per claim and setting, from pairs of a γ and γ = 1, which is SGD.
 
     A run that diverged has an infinite loss, and no number for the other claims.
-
-    Returns: the columns of `eosflow.analysis.claims`.
     """
-    rows = []
     for settings, runs in frame.groupby(["network", "n", "learning_rate", "batch"], sort=False):
         network, n, rate, batch = settings
         words = f"{network}, N = {n}: η = {rate:g}, batch {batch}, {runs['steps'].max()} steps"
@@ -29,9 +25,7 @@ def judge(frame: pd.DataFrame) -> pd.DataFrame:
         }
         for name, (gamma, measure) in MEASURES.items():
             if {gamma, SGD} <= by_gamma.keys():
-                values = measure(by_gamma[gamma], by_gamma[SGD])
-                rows.append(STUDY.statements[name].judged(values, words))
-    return table(rows)
+                yield name, measure(by_gamma[gamma], by_gamma[SGD]), words
 
 
 Measure = Callable[[pd.DataFrame, pd.DataFrame], pd.Series]

@@ -6,16 +6,13 @@ from collections.abc import Callable, Iterator
 
 import pandas as pd
 
-from eosflow.analysis.claims import first_true, table, verdicts
-from eosflow.studies.optimizer_edges import STUDY
+from eosflow.analysis.claims import first_true
+from eosflow.studies.base import Sampled, each
 
 
-def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """One verdict per claim and optimizer; numbers are shares of the optimizer's edge.
-
-    Returns: the columns of `eosflow.analysis.claims`.
-    """
-    return table(verdicts(STUDY.statements, MEASURES, _groups(frame)))
+def samples(frame: pd.DataFrame) -> Iterator[Sampled]:
+    """One sample per claim and optimizer; numbers are shares of the optimizer's edge."""
+    return each(MEASURES, _groups(frame))
 
 
 def _groups(frame: pd.DataFrame) -> Iterator[tuple[str, list[pd.Series]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +10,6 @@ from eosflow.objectives.base import Objective
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.preconditioned import Adam, RMSprop
 from eosflow.studies.testbeds import SEEDS, Tracker, cheb, initial, preconditioned, trajectory
-
-log = logging.getLogger(__name__)
 
 EVALUATIONS = 40  # of each run, equally many steps apart
 
@@ -36,10 +33,12 @@ CASES = (
 )
 
 
-def rows() -> list[dict[str, Any]]:
+def rows() -> Iterator[dict[str, Any]]:
     """The rows of the study, on cheb-4."""
     objective = cheb()
-    return [row for case in CASES for seed in SEEDS for row in study(case, objective, seed)]
+    for case in CASES:
+        for seed in SEEDS:
+            yield from study(case, objective, seed)
 
 
 def study(case: Case, objective: Objective, seed: int) -> Iterator[dict[str, Any]]:
@@ -48,14 +47,12 @@ def study(case: Case, objective: Objective, seed: int) -> Iterator[dict[str, Any
     `sharpness` is λ₁(P⁻¹𝓗) with the P of the step from there, `residual` that of its search
     relative to it, `edge` what λ₁(P⁻¹𝓗)η is stable below on a quadratic.
     """
-    log.info("%s, seed %d", case.name, seed)
     optimizer, tracker = case.optimizer, Tracker()
     every = case.steps // EVALUATIONS
     marks = range(every, case.steps + 1, every)
     for state in trajectory(objective, optimizer, initial(objective, seed), marks, seed=seed):
         evaluation = objective.evaluate(state.theta)
         divisor = optimizer.preconditioner(objective, evaluation, state.optimizer)
-        pairs = tracker.find(preconditioned(evaluation, divisor), state.theta)
         yield {
             "seed": seed,
             "optimizer": case.name,
@@ -63,6 +60,5 @@ def study(case: Case, objective: Objective, seed: int) -> Iterator[dict[str, Any
             "edge": optimizer.edge(),
             "iteration": state.iteration,
             "loss": evaluation.loss,
-            "sharpness": pairs.values[0].item(),
-            "residual": (pairs.residuals[0] / pairs.values[0].abs()).item(),
+            **tracker.sharpness(preconditioned(evaluation, divisor), state.theta),
         }

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pandas as pd
 
-from eosflow.analysis.claims import table
-from eosflow.studies.optimizer_ends import STUDY
+from eosflow.studies.base import Sampled
 from eosflow.studies.optimizer_ends.table import EARLY, EQUAL_EPOCHS, RUN
 
 FEWEST_OPTIMIZERS = 5  # for a rank correlation over them
@@ -41,23 +39,19 @@ COMPARISONS = {
 CORRELATIONS = {"less-sharp-is-better": SHARPNESS, "fewer-is-better": COUNT}
 
 
-def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """One verdict per claim, problem and pair of methods, from runs with one start.
+def samples(frame: pd.DataFrame) -> Iterator[Sampled]:
+    """One sample per claim, problem and pair of methods, from runs with one start.
 
     Methods have the same number of gradients, or of epochs if their name says so. The last two
     claims are of rank correlations over the optimizers, one number per seed.
-
-    Returns: the columns of `eosflow.analysis.claims`.
     """
     ends = frame[(frame["statistic"] == RUN) & (frame["stopped"] != "diverged")]
-    return table(
-        row
-        for problem, runs in ends.groupby("problem", sort=False)
-        for row in (*_comparisons(str(problem), runs), *_correlations(str(problem), runs))
-    )
+    for problem, runs in ends.groupby("problem", sort=False):
+        yield from _comparisons(str(problem), runs)
+        yield from _correlations(str(problem), runs)
 
 
-def _comparisons(problem: str, runs: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _comparisons(problem: str, runs: pd.DataFrame) -> Iterator[Sampled]:
     by_method = {
         str(method): part.set_index(["seed", "subset_seed"])
         for method, part in runs.groupby("method")
@@ -72,11 +66,10 @@ def _comparisons(problem: str, runs: pd.DataFrame) -> Iterator[dict[str, Any]]:
                 continue
             one, two = by_method[method][column], by_method[against][column]
             values = 100 * (one - two) if column == ACCURACY else one / two
-            settings = f"{problem}: {method} against {against}"
-            yield STUDY.statements[name].judged(values, settings)
+            yield name, values, f"{problem}: {method} against {against}"
 
 
-def _correlations(problem: str, runs: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _correlations(problem: str, runs: pd.DataFrame) -> Iterator[Sampled]:
     """Without early stopping, which is a part of another run."""
     whole = runs[runs["method"] != EARLY]
     if whole["method"].nunique() < FEWEST_OPTIMIZERS:
@@ -87,4 +80,4 @@ def _correlations(problem: str, runs: pd.DataFrame) -> Iterator[dict[str, Any]]:
             float(part[column].corr(part[ACCURACY], method="spearman"))
             for _, part in whole.groupby(["seed", "subset_seed"])
         ]
-        yield STUDY.statements[name].judged(values, settings)
+        yield name, values, settings

@@ -29,7 +29,6 @@ WORDS = {
     "sharpest-noise": "noise along q₁",
     "adam": "Adam",
 }
-NEEDED = ("top-eigenvalues", "accuracy", "effective-parameters")
 NUMBERS = (
     *("iteration", "gradients", "loss", "accuracy", "held_out_loss", "held_out_accuracy"),
     *("validation_loss", "validation_accuracy", "sharpness", "residual", "effective_parameters"),
@@ -45,12 +44,7 @@ def table(runs: Sequence[StudyRun]) -> pd.DataFrame:
     run of plain SGD that was evaluated on its way has a second row, `early stopping`: that with
     the highest accuracy on the held-out examples kept apart (`validation`), the first of equals.
     Seeds of which a run diverged are not in that method's quartiles.
-
-    Raises: UserError where a run lacks one of the measurements of `NEEDED`.
     """
-    for run in runs:
-        for name in NEEDED:
-            run.measurement(name)
     steps = [_steps(run) for run in runs if _plain(run.spec["optimizer"])]
     rows = [row for run in runs for row in _rows(run, max(steps, default=0))]
     each = pd.DataFrame(rows)

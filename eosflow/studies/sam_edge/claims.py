@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pandas as pd
 
-from eosflow.analysis.claims import table
-from eosflow.studies.sam_edge import STUDY
+from eosflow.studies.base import Sampled
 
 
-def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """One verdict per claim and ρ.
-
-    Returns: the columns of `eosflow.analysis.claims`.
-    """
+def samples(frame: pd.DataFrame) -> Iterator[Sampled]:
+    """One sample per claim and ρ."""
     last = frame["iteration"].max()
     end = frame[frame["iteration"] == last].set_index(["rho", "seed"])["sharpness"]
-    rows = []
     for radius, runs in frame.groupby("rho"):
         settings = f"cheb-4, η = 0.3, ρ = {radius:g}, {last:,} steps"
         late = runs[runs["iteration"] > last / 2]
         shares = (late["sharpness"] / late["edge"]).groupby(late["seed"]).median()
-        rows.append(STUDY.statements["at-its-own-edge"].judged(shares, settings))
+        yield "at-its-own-edge", shares, settings
         if radius:
-            ratio = end.loc[radius] / end.loc[0.0]
-            rows.append(STUDY.statements["less-sharp-than-descent"].judged(ratio, settings))
-    return table(rows)
+            yield "less-sharp-than-descent", end.loc[radius] / end.loc[0.0], settings

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 
-from eosflow.analysis.claims import first_true, table
-from eosflow.studies.schedules import STUDY
+from eosflow.analysis.claims import first_true
+from eosflow.studies.base import Sampled
 
 
-def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """One verdict per claim.
+def samples(frame: pd.DataFrame) -> Iterator[Sampled]:
+    """One sample per claim.
 
     A run is at the edge from the first evaluation at which λ₁(𝓗)η_t ≥ 2; claims on the time after
     leave out the seeds in which that never comes.
-
-    Returns: the columns of `eosflow.analysis.claims`.
     """
-    rows = []
     for name, (case, measure) in MEASURES.items():
         runs = frame[frame["case"] == case]
         if runs.empty:
             continue
         most, steps = runs["learning_rate"].max(), runs["iteration"].max()
         settings = f"cheb-4, {case}, η at most {most:g}, {steps:,} steps"
-        values = [measure(run) for _, run in runs.groupby("seed")]
-        rows.append(STUDY.statements[name].judged(values, settings))
-    return table(rows)
+        yield name, [measure(run) for _, run in runs.groupby("seed")], settings
 
 
 def _at_edge(run: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +9,6 @@ from typing import Any
 from eosflow.objectives.base import Objective
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.studies.testbeds import SEEDS, Tracker, cheb, initial, trajectory
-
-log = logging.getLogger(__name__)
 
 EVERY = 25  # steps between two evaluations
 
@@ -34,10 +31,12 @@ CASES = (
 )
 
 
-def rows() -> list[dict[str, Any]]:
+def rows() -> Iterator[dict[str, Any]]:
     """The rows of the study, on cheb-4."""
     objective = cheb()
-    return [row for case in CASES for seed in SEEDS for row in study(case, objective, seed)]
+    for case in CASES:
+        for seed in SEEDS:
+            yield from study(case, objective, seed)
 
 
 def study(case: Case, objective: Objective, seed: int) -> Iterator[dict[str, Any]]:
@@ -47,13 +46,11 @@ def study(case: Case, objective: Objective, seed: int) -> Iterator[dict[str, Any
     decay and `residual` that of its search relative to it; `constant_loss` is the loss of the best
     constant output.
     """
-    log.info("%s, seed %d", case.name, seed)
     optimizer, tracker = case.optimizer, Tracker()
     constant = (objective.targets - objective.targets.mean(0)).square().sum(1).mean().item() / 2
     marks = range(0, case.steps + 1, EVERY)
     for state in trajectory(objective, optimizer, initial(objective, seed), marks, seed=seed):
         evaluation = objective.evaluate(state.theta)
-        pairs = tracker.find(evaluation.hessian, state.theta)
         yield {
             "seed": seed,
             "case": case.name,
@@ -62,6 +59,5 @@ def study(case: Case, objective: Objective, seed: int) -> Iterator[dict[str, Any
             "weight_decay": optimizer.weight_decay,
             "loss": evaluation.loss,
             "constant_loss": constant,
-            "sharpness": pairs.values[0].item(),
-            "residual": (pairs.residuals[0] / pairs.values[0].abs()).item(),
+            **tracker.sharpness(evaluation.hessian, state.theta),
         }

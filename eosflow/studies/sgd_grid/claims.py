@@ -8,21 +8,17 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
-from eosflow.analysis.claims import table
-from eosflow.studies.sgd_grid import STUDY
+from eosflow.studies.base import Sampled
 
 Settings = tuple[float, int]  # learning rate, batch size
 
 
-def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """One verdict per claim, network and pair of settings, from ratios of runs with one start.
+def samples(frame: pd.DataFrame) -> Iterator[Sampled]:
+    """One sample per claim, network and pair of settings, from ratios of runs with one start.
 
     The peak of a run is its largest λ₁(𝓗) after the start. A peak at the end of a run is censored:
     the true one may come later. Seeds of which a run diverged are left out.
-
-    Returns: the columns of `eosflow.analysis.claims`.
     """
-    rows = []
     for (network, n), runs in frame.groupby(["network", "n"], sort=False):
         known = runs[(runs["stopped"] != "diverged") & (runs["iteration"] > 0)]
         by_settings = {
@@ -37,8 +33,7 @@ def judge(frame: pd.DataFrame) -> pd.DataFrame:
                 cut = (sum(map(censored, side)) for side in zip(*pairs, strict=True))
                 words += "; peaks cut off: {}, {}".format(*cut) if pairs else ""
             values = [MEASURES[name](*pair) for pair in pairs]
-            rows.append(STUDY.statements[name].judged(values, f"{network}, N = {n}: {words}"))
-    return table(rows)
+            yield name, values, f"{network}, N = {n}: {words}"
 
 
 def axes(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pandas as pd
 
-from eosflow.analysis.claims import table
-from eosflow.studies.base import DESCENT, FLOW
-from eosflow.studies.spectral_density import SMALL_STEPS, STUDY
+from eosflow.studies.base import DESCENT, FLOW, Sampled
+from eosflow.studies.spectral_density import SMALL_STEPS
 
 BEFORE = "its start"
 # Of descent after the instability: the column, and what it is compared with.
@@ -21,25 +21,19 @@ OF_THE_INSTABILITY = {
 }
 
 
-def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """One verdict per claim, and per matrix and phase if it is about a spectrum.
-
-    Returns: the columns of `eosflow.analysis.claims`.
-    """
-    rows = []
+def samples(frame: pd.DataFrame) -> Iterator[Sampled]:
+    """One sample per claim, and per matrix and phase if it is about a spectrum."""
     numbers = frame[frame["kind"] == "numbers"]
     for (matrix, phase), found in numbers.groupby(["matrix", "phase"], sort=False):
         settings = f"cheb-4, {'𝓗' if matrix == 'hessian' else 'G'}, {phase} the instability"
         off = (found["trace"] - found["trace_exact"]).abs() / found["trace_error"]
         moment = found["second_moment_over_law"].fillna(math.inf)
-        values = {"bulk-follows-the-law": moment, "quadrature": off}
-        rows += [STUDY.statements[name].judged(each, settings) for name, each in values.items()]
+        yield "bulk-follows-the-law", moment, settings
+        yield "quadrature", off, settings
     ends = frame[frame["kind"] == "ends"]
     start = numbers[(numbers["matrix"] == "hessian") & (numbers["phase"] == "before")]
     for name, (column, against) in OF_THE_INSTABILITY.items():
         by_method = ends.pivot(index="seed", columns="method", values=column)
         by_method[BEFORE] = start.set_index("seed")[column]
         settings = f"cheb-4, η = 0.4, gradient descent after an instability against {against}"
-        ratio = by_method[DESCENT] / by_method[against]
-        rows.append(STUDY.statements[name].judged(ratio, settings))
-    return table(rows)
+        yield name, by_method[DESCENT] / by_method[against], settings

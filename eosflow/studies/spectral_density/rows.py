@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,8 +19,6 @@ from eosflow.studies.base import DESCENT, FLOW
 from eosflow.studies.spectral_density import SMALL_STEPS
 from eosflow.studies.testbeds import SEEDS, cheb, dense, initial, sharpness, trajectory
 
-log = logging.getLogger(__name__)
-
 RATE = 0.4
 SHORTER = 20  # small steps to one of gradient descent
 LONGEST = 2000  # iterations within which the sharpness crosses 2/η
@@ -31,12 +28,12 @@ PROBES, NODES = 20, 60
 POINTS = 40  # at which eigenvalues are counted, on each side of 0
 
 
-def rows() -> list[dict[str, Any]]:
+def rows() -> Iterator[dict[str, Any]]:
     """The rows of the study."""
-    return study(cheb(), SEEDS, RATE)
+    yield from study(cheb(), SEEDS, RATE)
 
 
-def study(objective: Objective, seeds: tuple[int, ...], rate: float) -> list[dict[str, Any]]:
+def study(objective: Objective, seeds: tuple[int, ...], rate: float) -> Iterator[dict[str, Any]]:
     """Rows of three kinds; of the first seed also the counts.
 
     `numbers`, one per (seed, phase, matrix): each quantity by Lanczos quadrature, its standard
@@ -45,7 +42,6 @@ def study(objective: Objective, seeds: tuple[int, ...], rate: float) -> list[dic
     gradient descent, small steps and the flow are after the same flow time from `before`. `counts`:
     how many eigenvalues are above `value`, and how many of the Marchenko–Pastur law.
     """
-    rows: list[dict[str, Any]] = []
     for seed in seeds:
         moments = phases(objective, seed, rate)
         for phase, (iteration, theta) in moments.items():
@@ -55,13 +51,11 @@ def study(objective: Objective, seeds: tuple[int, ...], rate: float) -> list[dic
                 shared = {"seed": seed, "phase": phase, "matrix": matrix, "iteration": iteration}
                 shared["loss"] = evaluation.loss
                 numbers, counts = _seen(whole, objective.examples, f"{matrix} {phase}", seed)
-                rows.append({"kind": "numbers", **shared, **numbers})
+                yield {"kind": "numbers", **shared, **numbers}
                 if seed == seeds[0]:
-                    rows += [{"kind": "counts", **shared, **row} for row in counts]
-                log.info("seed %d, %s, %s: λ₁ %.3g", seed, phase, matrix, numbers["largest"])
+                    yield from ({"kind": "counts", **shared, **row} for row in counts)
         if "after" in moments:
-            rows += ends(objective, seed, rate, moments)
-    return rows
+            yield from ends(objective, seed, rate, moments)
 
 
 def ends(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,11 +15,8 @@ from eosflow.objectives.base import Objective
 from eosflow.objectives.mlp import MLPObjective
 from eosflow.optimizers.batches import FullBatch, Shuffled
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.loop import StopCriteria, begin, follow
 from eosflow.spectra.randomness import generator
-from eosflow.studies.testbeds import SEEDS, Tracker
-
-log = logging.getLogger(__name__)
+from eosflow.studies.testbeds import SEEDS, Tracker, initial, trajectory
 
 EXAMPLES = 128
 SIZES = (4, 8, 16, 32, 64, EXAMPLES)
@@ -39,15 +36,17 @@ def signs() -> Objective:
     return MLPObjective(network, "half_squared_error", inputs, answers)
 
 
-def rows() -> list[dict[str, Any]]:
+def rows() -> Iterator[dict[str, Any]]:
     """The rows of the study."""
     objective = signs()
-    return [row for size in SIZES for seed in SEEDS for row in trajectory(objective, size, seed)]
+    for size in SIZES:
+        for seed in SEEDS:
+            yield from study(objective, size, seed)
 
 
-def trajectory(
+def study(
     objective: Objective, size: int, seed: int, steps: range = STEPS
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """One row per look, after so many steps of SGD with batches of this size.
 
     `minibatch_sharpness` is measured at the last look alone. Ends early where SGD diverges.
@@ -55,14 +54,9 @@ def trajectory(
     whole = size == objective.examples
     batches = FullBatch() if whole else Shuffled(size=size)
     optimizer, tracker = GradientDescent(learning_rate=RATE), Tracker()
-    start = objective.network.initialize(seed).to(objective.inputs)
-    state = begin(objective, optimizer, batches, start, seed)
-    rows: list[dict[str, Any]] = []
-    for step in steps:
-        until = StopCriteria(iterations=step)
-        if follow(objective, optimizer, batches, state, until, lambda *_: None) == "diverged":
-            break
-        theta, evaluation = state.theta, objective.evaluate(state.theta)
+    start = initial(objective, seed)
+    for state in trajectory(objective, optimizer, start, steps, batches, seed):
+        step, theta, evaluation = state.iteration, state.theta, objective.evaluate(state.theta)
         pairs = tracker.find(evaluation.hessian, theta)
         found = BatchSharpness(size=size).measure(objective, theta, step, seed)
         critical = CriticalSharpness().measure(objective, theta, step, seed)
@@ -81,6 +75,4 @@ def trajectory(
         if step == steps[-1]:
             beside = MinibatchSharpness(batch_size=size).measure(objective, theta, step, seed)
             row["minibatch_sharpness"] = beside["minibatch_sharpness"]
-        rows.append(row)
-    log.info("batches of %d, seed %d: %d looks", size, seed, len(rows))
-    return rows
+        yield row

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 
-from eosflow.analysis.claims import table, verdicts
-from eosflow.studies.subspaces import BEFORE, BULK, DESCENT, DOMINANT, NUDGED, PUSHED, STALE, STUDY
+from eosflow.studies.base import Sampled, each
+from eosflow.studies.subspaces import BEFORE, BULK, DESCENT, DOMINANT, NUDGED, PUSHED, STALE
 
 WINDOW = 200  # steps that a loss at the end is the mean over: at the edge it oscillates
 
 
-def judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """One verdict per claim.
-
-    Returns: the columns of `eosflow.analysis.claims`.
-    """
+def samples(frame: pd.DataFrame) -> Iterator[Sampled]:
+    """One sample per claim."""
     seeds = [dict(list(runs.groupby("method"))) for _, runs in frame.groupby("seed")]
     first = frame.loc[frame["method"] == BEFORE, "iteration"].max()
     rate, steps = frame["learning_rate"].iloc[0], frame["iteration"].max() - first
     settings = f"cheb-4, η = {rate:g}, {steps} steps from step {first} on"
-    return table(verdicts(STUDY.statements, MEASURES, [(settings, seeds)]))
+    return each(MEASURES, [(settings, seeds)])
 
 
 Runs = dict[str, pd.DataFrame]

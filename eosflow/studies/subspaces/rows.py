@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,6 @@ from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.subspace import BulkSGD, DominantSGD, NudgedSGD
 from eosflow.studies.subspaces import BEFORE, BULK, DESCENT, DOMINANT, NUDGED, PUSHED, STALE
 from eosflow.studies.testbeds import SEEDS, cheb, evaluations, initial
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,12 +49,12 @@ class Problem:
 CHEB = Problem()
 
 
-def rows() -> list[dict[str, Any]]:
+def rows() -> Iterator[dict[str, Any]]:
     """The rows of the study."""
-    return study(CHEB, cheb())
+    yield from study(CHEB, cheb())
 
 
-def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
+def study(problem: Problem, objective: Objective) -> Iterator[dict[str, Any]]:
     """One row per (seed, method, recorded iteration); the methods begin at the switch.
 
     `mean_loss` is the mean of the loss over the steps since the evaluation before, `sharpness`
@@ -64,7 +62,6 @@ def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
     the largest relative residual of an eigenpair. `diverged` says that the method went beyond all
     bounds: its rows end at the last evaluation before.
     """
-    rows: list[dict[str, Any]] = []
     descent = GradientDescent(learning_rate=problem.learning_rate)
     for seed in problem.seeds:
         start = initial(objective, seed)
@@ -82,6 +79,4 @@ def study(problem: Problem, objective: Objective) -> list[dict[str, Any]]:
             diverged = len(seen) <= steps // problem.every
             for _, row in seen:
                 row["iteration"] += first
-                rows.append({**shared, **row, "diverged": diverged})
-            log.info("seed %d, %s: λ₁ %.4g", seed, method, rows[-1]["sharpness"])
-    return rows
+                yield {**shared, **row, "diverged": diverged}

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import math
+from collections.abc import Iterator
 from typing import Any
+
+from torch import Tensor
 
 from eosflow.measurements.factors import decompose
 from eosflow.objectives.base import Objective
 from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState
+from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs.snapshots import FlowTimes
 from eosflow.runs.spec import RunSpec
-from eosflow.studies.testbeds import DICE, drawn, initial, trajectory
-
-log = logging.getLogger(__name__)
+from eosflow.studies.testbeds import DICE, FULL, drawn, initial
 
 # Under any configuration that of the other study, but from the initialisation on.
 PROBLEM = dataclasses.replace(DICE, experiment="transient")
@@ -40,30 +40,34 @@ def schemes(spec: RunSpec, sharpness: float) -> dict[str, Optimizer]:
     return {"exponential Euler": spec.optimizer, **adaptive, "gradient descent": descent}
 
 
-def rows() -> list[dict[str, Any]]:
+def rows() -> Iterator[dict[str, Any]]:
     """The rows of the study, on images drawn for it."""
-    return study(PROBLEM, drawn(PROBLEM))
+    yield from study(PROBLEM, drawn(PROBLEM))
 
 
-def study(spec: RunSpec, objective: Objective) -> list[dict[str, Any]]:
+def study(spec: RunSpec, objective: Objective) -> Iterator[dict[str, Any]]:
     """One row per (scheme, recorded iteration): its flow time and `QUANTITIES` there."""
     start = initial(objective, spec.init_seed)
     sharpness = decompose(objective, start)["sharpness_hessian"]
-    rows: list[dict[str, Any]] = []
     for scheme, optimizer in schemes(spec, sharpness).items():
-        last = -math.inf
+        for row in _recorded(objective, optimizer, start, spec.init_seed):
+            yield {"scheme": scheme, **row}
 
-        def observe(state: TrainState, now: Iteration, scheme: str = scheme) -> None:
-            nonlocal last
-            later = LATER.wanted(state.iteration, state.flow_time, last)
-            if state.iteration <= FIRST or later or now.step is None:
-                found, last = decompose(objective, state.theta), state.flow_time
-                row = {"scheme": scheme, "iteration": state.iteration, "flow_time": last}
-                rows.append(row | {name: found[name] for name in QUANTITIES})
 
-        end = [StopCriteria(flow_time=END)]
-        for state in trajectory(
-            objective, optimizer, start, end, seed=spec.init_seed, observe=observe
-        ):
-            log.info("%s: %d iterations", scheme, state.iteration)
+def _recorded(
+    objective: Objective, optimizer: Optimizer, start: Tensor, seed: int
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    last = -math.inf
+
+    def observe(state: TrainState, now: Iteration) -> None:
+        nonlocal last
+        later = LATER.wanted(state.iteration, state.flow_time, last)
+        if state.iteration <= FIRST or later or now.step is None:
+            found, last = decompose(objective, state.theta), state.flow_time
+            row = {"iteration": state.iteration, "flow_time": last}
+            rows.append(row | {name: found[name] for name in QUANTITIES})
+
+    state = begin(objective, optimizer, FULL, start, seed)
+    follow(objective, optimizer, FULL, state, StopCriteria(flow_time=END), observe)
     return rows

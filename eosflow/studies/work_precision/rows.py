@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,15 +13,13 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from eosflow.networks.mlp import MLPSettings
-from eosflow.objectives.base import Evaluation, Objective, PerExampleGrams
+from eosflow.objectives.base import Evaluation, Objective
 from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.flow import ExplicitEuler, ExponentialEuler, ExponentialHeun, RungeKutta4
 from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs.spec import RunSpec
 from eosflow.studies.testbeds import DICE, FULL, drawn, initial, trajectory
-
-log = logging.getLogger(__name__)
 
 SETTLED = 20  # steps of the paper's scheme: the diagram starts beyond the transient
 FLOW_TIMES = (0.25, 1.0)
@@ -32,39 +29,18 @@ WIDE = MLPSettings()
 RK4_FRACTIONS = (2.0, 1.0, 0.5)  # of 1/λ₁
 
 
-class Counted(Objective):
-    """An objective that counts how often it is evaluated."""
-
-    def __init__(self, objective: Objective) -> None:
-        self._objective = objective
-        self.network, self.criterion = objective.network, objective.criterion
-        self.inputs, self.targets = objective.inputs, objective.targets
-        self.evaluations = 0
-
-    def evaluate(self, theta: Tensor) -> Evaluation:
-        """As the objective's own."""
-        self.evaluations += 1
-        return self._objective.evaluate(theta)
-
-    def per_example_grams(self, theta: Tensor, start: int, stop: int) -> PerExampleGrams:
-        """As the objective's own."""
-        return self._objective.per_example_grams(theta, start, stop)
-
-    def per_example_numbers(self) -> int:
-        """As the objective's own."""
-        return self._objective.per_example_numbers()
-
-    def batch(self, rows: Tensor) -> Objective:
-        """As the objective's own; what is done with it is not counted."""
-        return self._objective.batch(rows)
-
-
 class Flow:
     """θ' = −∇𝓛(θ) from beyond the run's transient, counting gradients and products."""
 
     def __init__(self, spec: RunSpec, objective: Objective) -> None:
         self.spec = spec
-        self.objective = Counted(objective)
+        self.objective, self.gradients, evaluate = objective, 0, objective.evaluate
+
+        def counted(theta: Tensor) -> Evaluation:
+            self.gradients += 1
+            return evaluate(theta)
+
+        objective.evaluate = counted  # type: ignore[method-assign]
         theta = initial(objective, spec.init_seed)
         (state,) = trajectory(objective, spec.optimizer, theta, [SETTLED], seed=spec.init_seed)
         self.start = state.theta
@@ -91,11 +67,11 @@ class Flow:
             if current.step is not None:
                 applications += int(current.step.facts["power_iterations"])
 
-        self.objective.evaluations = 0
+        self.gradients = 0
         state = begin(self.objective, optimizer, FULL, self.start, self.spec.init_seed)
         follow(self.objective, optimizer, FULL, state, StopCriteria(flow_time=end), count)
         # The loop also evaluates the end, which no scheme needs.
-        return state.theta, self.objective.evaluations - 1, applications
+        return state.theta, self.gradients - 1, applications
 
 
 def schemes(
@@ -119,16 +95,17 @@ def schemes(
     yield "gradient descent", 1.0, ExplicitEuler(fraction=1.0)
 
 
-def rows(full_width: bool = False) -> list[dict[str, Any]]:
+def rows(full_width: bool = False) -> Iterator[dict[str, Any]]:
     """The rows of the study.
 
     full_width: at the paper's width, where a block product costs twenty times as much, to one flow
     time and without the smallest steps of three schemes.
     """
     if not full_width:
-        return study(DICE, drawn(DICE))
+        yield from study(DICE, drawn(DICE))
+        return
     problem = dataclasses.replace(DICE, experiment="work-precision-full-width", network=WIDE)
-    return study(problem, drawn(problem), FLOW_TIMES[:1], coarse=True)
+    yield from study(problem, drawn(problem), FLOW_TIMES[:1], coarse=True)
 
 
 def study(
@@ -136,7 +113,7 @@ def study(
     objective: Objective,
     times: tuple[float, ...] = FLOW_TIMES,
     coarse: bool = False,
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """One row per (scheme, step parameter, flow time): relative error and work in block products.
 
     The error is the distance to the reference over the distance that the reference travelled. A
@@ -149,9 +126,6 @@ def study(
     share = network.gradient_operations(*sizes) / (block * network.product_operations(*sizes))
     flow = Flow(spec, objective)
     exact = flow.reference(times)
-    log.info("a gradient counts as %.3f block products", share)
-    log.info("reference: %d gradients", flow.objective.evaluations)
-    rows = []
     assert isinstance(spec.optimizer, ExponentialEuler)
     for scheme, parameter, optimizer in schemes(spec.optimizer, coarse):
         for end, target in zip(times, exact, strict=True):
@@ -159,18 +133,12 @@ def study(
             error = ((theta - target).norm() / (target - flow.start).norm()).item()
             vectors = block if isinstance(optimizer, ExponentialEuler) else 1
             products = applications * vectors / block
-            work = products + share * gradients
-            rows.append(
-                {
-                    "scheme": scheme,
-                    "step": parameter,
-                    "flow_time": end,
-                    "relative_error": error,
-                    "work": work,
-                    "block_products": products,
-                    "gradients": gradients,
-                }
-            )
-            line = "%-18s %-6g t = %-4g error %.2e work %.0f"
-            log.info(line, scheme, parameter, end, error, work)
-    return rows
+            yield {
+                "scheme": scheme,
+                "step": parameter,
+                "flow_time": end,
+                "relative_error": error,
+                "work": products + share * gradients,
+                "block_products": products,
+                "gradients": gradients,
+            }
