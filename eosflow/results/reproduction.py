@@ -38,7 +38,6 @@ class Evidence:
     def __init__(self, folder: Path) -> None:
         self.laws = _by_experiment(pd.read_csv(folder / "table2.csv"))
         self.sizes = _named(pd.read_csv(folder / "alignment.csv"))
-        self.table1 = _named(pd.read_csv(folder / "table1.csv"))
         self.claims = pd.read_csv(folder / "claims.csv").fillna("").set_index("claim")
         self.runs = pd.read_parquet(folder / "runs.parquet")
         frame = pd.read_parquet(folder / "decomposition.parquet")

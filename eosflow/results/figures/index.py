@@ -117,7 +117,7 @@ def page() -> str:
         lines += ["", f"### {name}", "", f"**{_sentence(kind.title)}** {kind.caption}"]
         if name in GALLERY:
             figure, seen = GALLERY[name]
-            lines += ["", f"![{NAMES[figure].title}, on the demo](images/{figure}.png)", ""]
+            lines += ["", f"![{kind.title}](images/{figure}.png)", ""]
             lines.append(f"On the demo, `snakemake results/demo/figures/{figure}.pdf`: {seen}")
     return "\n".join(lines) + "\n"
 
