@@ -427,7 +427,7 @@ def test_imports_stay_light(statement, absent):
 @pytest.mark.registry
 def test_the_gallery_has_its_pictures():
     docs = Path(__file__).parent.parent / "docs"
-    for kind, (name, _) in index.GALLERY.items():
+    for kind, name in index.GALLERY.items():
         assert figures.NAMES[name].kind == kind
         assert (docs / "images" / f"{name}.png").stat().st_size < 150_000
     # Some are not among the demo's.

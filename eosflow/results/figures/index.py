@@ -22,72 +22,26 @@ from eosflow.storage.files import replacing
 DOCS = Path(__file__).parents[3] / "docs"
 PICTURE_DPI = 100
 
-# For each kind of figure, the one that the demo makes, and what is seen there.
-GALLERY: dict[str, tuple[str, str]] = {
-    "sharpness": (
-        "figure06",
-        "The sharpness climbs higher and for longer with more examples; at the smaller sizes it "
-        "falls again. λ₁(G) agrees to within a few percent. λ₁(R) is more than ten times lower.",
-    ),
-    "overlap": (
-        "figure10",
-        "E‖M‖² rises and falls with the sharpness. The overlap ratio stays between about 0.4 and "
-        "0.9, and falls at the larger sizes while the sharpness climbs.",
-    ),
-    "factors": (
-        "figure19",
-        "The inputs are constant, ρ₁ nearly so. A₁ causes the rise of the product, the criterion's "
-        "curvature its fall; the Jacobians grow by a small factor.",
-    ),
-    "dice_examples": (
-        "figure05",
-        "With 16 × 16 pixels and discs for points, small discs and thin lines vanish: 26 % of the "
-        "fives look like fours.",
-    ),
-    "layers": (
-        "figure14",
-        "At iteration 10 layer 1 is twice as large as layers 2 to 5, and layer 6 a third of them. "
-        "The closer to the input, the further a layer rises.",
-    ),
-    "activation_ratios": (
-        "figure23",
-        "ρ stays within a fifth of 1 in every layer. The growth ratios γ rise slowly.",
-    ),
-    "alignment": (
-        "figure28",
-        "The ratios of layers 1 to 4 start near 0.2 and rise, to at most 0.46 at the smallest size "
-        "and 0.59 at the largest. Layer 5 starts high and hardly moves.",
-    ),
-    "jacobian_norms": (
-        "figure33",
-        "The norms rise by a fifth at most at the smallest size, by three fifths at the largest.",
-    ),
-    "cumulative_alignment": (
-        "figure38",
-        "From A₅ to A₁ the start is lower by a factor of four to seven per layer and the rise is "
-        "larger: the rises of the layers multiply.",
-    ),
-    "power_law": (
-        "power-law",
-        "The points lie close to a line. The exponent is not the paper's: the network is narrower "
-        "and the sizes far smaller.",
-    ),
-    "stable_step": (
-        "stable-step",
-        "The median stable step falls with N; with alignment frozen it does not.",
-    ),
-    "growth": (
-        "growth",
-        "A₁ rises the most, the Jacobians a little; the criterion's curvature falls.",
-    ),
+# For each kind of figure, the one that the demo makes.
+GALLERY: dict[str, str] = {
+    "sharpness": "figure06",
+    "overlap": "figure10",
+    "factors": "figure19",
+    "dice_examples": "figure05",
+    "layers": "figure14",
+    "activation_ratios": "figure23",
+    "alignment": "figure28",
+    "jacobian_norms": "figure33",
+    "cumulative_alignment": "figure38",
+    "power_law": "power-law",
+    "stable_step": "stable-step",
+    "growth": "growth",
 }
 
 _HEAD = """# Figures
 
-Every figure is a target, `snakemake results/figures/figure04.pdf` or `.png`, drawn from
-`results/decomposition.parquet` and `results/runs.parquet` (figure 5 from a Dice subset, those of
-the [studies](studies.md) from a study's table). `figure01` to `figure42` have the paper's numbers.
-`make generate` writes this page.
+Every figure is a target, `snakemake results/figures/figure04.pdf` or `.png`. `figure01` to
+`figure42` have the paper's numbers. `make generate` writes this page.
 
 The captions of the paper's figures were not available. Its text says what figures 1 to 22 show;
 inferred are which experiment each figure of a group shows (in the order of the paper's Table 1) and
@@ -112,13 +66,11 @@ def page() -> str:
     lines += ["", "## By name", "", "Those of the [studies](studies.md) have the study's name."]
     lines += ["", "| figure of all runs | shows |", "|---|---|"]
     lines += [f"| `{name}` | {each.title} |" for name, each in EXTRAS.items()]
-    lines += ["", "## Each kind, and what it shows on the demo"]
+    lines += ["", "## Each kind, on the demo"]
     for name, kind in KINDS.items():
         lines += ["", f"### {name}", "", f"**{_sentence(kind.title)}** {kind.caption}"]
         if name in GALLERY:
-            figure, seen = GALLERY[name]
-            lines += ["", f"![{kind.title}](images/{figure}.png)", ""]
-            lines.append(f"On the demo, `snakemake results/demo/figures/{figure}.pdf`: {seen}")
+            lines += ["", f"![{kind.title}](images/{GALLERY[name]}.png)"]
     return "\n".join(lines) + "\n"
 
 
@@ -131,7 +83,7 @@ def draw_gallery(results: Path, folder: Path) -> None:
 
     frames = [pd.read_parquet(results / f"{name}.parquet") for name in ("decomposition", "runs")]
     subset = next((results / "data" / "subsets").glob("dice-subset*.npz"))
-    for name, _ in GALLERY.values():
+    for name in GALLERY.values():
         data = NAMES[name].data
         source = subset if data == "dice" else results / data if data else None
         figure = draw(name, frames[0], frames[1], source)
