@@ -68,9 +68,9 @@ def page() -> str:
     lines += [f"| `{name}` | {each.title} |" for name, each in EXTRAS.items()]
     lines += ["", "## Each kind, on the demo"]
     for name, kind in KINDS.items():
-        lines += ["", f"### {name}", "", f"**{_sentence(kind.title)}** {kind.caption}"]
+        lines += ["", f"### {kind.title}", "", kind.caption]
         if name in GALLERY:
-            lines += ["", f"![{kind.title}](images/{GALLERY[name]}.png)"]
+            lines += ["", f"![{GALLERY[name]}, on the demo](images/{GALLERY[name]}.png)"]
     return "\n".join(lines) + "\n"
 
 
@@ -99,10 +99,6 @@ def _numbers() -> list[str]:
         cells = (numbers.get(name, "") for name in EXPERIMENTS)
         lines.append(f"| {KINDS[kind].title} | {' | '.join(cells)} |")
     return lines
-
-
-def _sentence(title: str) -> str:
-    return title if title.endswith("?") else f"{title}."
 
 
 if __name__ == "__main__":
