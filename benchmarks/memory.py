@@ -31,7 +31,7 @@ def main() -> None:
     workspace.vectors.zero_()
     workspace.images.zero_()
     evaluation = objective.evaluate(state.theta)
-    assert optimizer.step(objective, evaluation, state.optimizer) is not None
+    assert optimizer.step(evaluation, state.optimizer) is not None
     print(peak_gibibytes())
 
 

@@ -13,12 +13,9 @@ import synthetic
 from fuzzing.nursery import Nursery
 from project import ROOT, Project
 
-from eosflow.optimizers.flow import ExponentialEuler
-from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.results import figures, run_summaries
 from eosflow.runs.snapshots import SNAPSHOTS, FlowTimes
 from eosflow.storage.settings import make
-from eosflow.studies.work_precision.rows import schemes
 from eosflow.workflow import config, resources
 from eosflow.workflow.expand import expand
 
@@ -128,10 +125,3 @@ def test_the_adaptive_paper_is_planned_and_a_tiny_one_is_made(
     record = json.loads((project.results / "mse/n6/init0-subset0/run.json").read_text())
     assert record["block_products"] == trajectory["power_iterations"].sum()
     assert (project.results / "figures" / "figure06.pdf").stat().st_size > 0
-
-
-def test_the_study_follows_the_flow_at_five_tolerances() -> None:
-    all_of_them = schemes(ExponentialEuler())
-    found = [(size, way) for name, size, way in all_of_them if name == "exponential Rosenbrock"]
-    assert [size for size, _ in found] == [1e-2, 1e-3, 1e-4, 1e-5, 1e-6]
-    assert all(way == ExponentialRosenbrock(tolerance=size) for size, way in found)

@@ -105,14 +105,14 @@ def test_noise_has_its_deviation_and_is_the_same_again() -> None:
     evaluation = objective.evaluate(theta)
     shaken, plain = Shaken(learning_rate=0.3, noise=1e-3), GradientDescent(learning_rate=0.3)
     state = shaken.init(objective, theta, 0)
-    first = shaken.step(objective, evaluation, state)
-    again = shaken.step(objective, evaluation, state)
-    still = plain.step(objective, evaluation, state)
+    first = shaken.step(evaluation, state)
+    again = shaken.step(evaluation, state)
+    still = plain.step(evaluation, state)
     assert first is not None and again is not None and still is not None
     assert torch.equal(first.theta, again.theta)
     noise = first.theta - still.theta
     assert noise.std().item() == pytest.approx(1e-3, rel=0.15)
-    later = shaken.step(objective, evaluation, first.state)
+    later = shaken.step(evaluation, first.state)
     assert later is not None and not torch.equal(later.theta, first.theta)
 
 
@@ -187,29 +187,3 @@ def test_with_all_examples_batch_sharpness_is_the_curvature_along_the_gradient()
     assert rows[0]["sharpness"] == pytest.approx(torch.linalg.eigvalsh(dense)[-1].item(), rel=1e-5)
     assert rows[0]["batch_sharpness"] == pytest.approx((g @ dense @ g / (g @ g)).item())
     assert "minibatch_sharpness" in rows[1] and "minibatch_sharpness" not in rows[0]
-
-
-def test_the_figures_draw_every_method_and_size(tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    pd.DataFrame(runs(0.1, 1.0)).assign(sharpness=20.0).to_csv(path)
-    for name in ("central-flow", "central-flow-example"):
-        sharpness, loss, distance = STUDIES[name].draw(path).axes
-        drawn = 8 + 1  # each seed, and their median
-        lines = [len(axes.lines) for axes in (sharpness, loss, distance)]
-        assert lines == [3 * drawn + 1, 3 * drawn, 2 * drawn]
-    rows = [
-        {
-            "batch": batch,
-            "seed": seed,
-            "learning_rate": 0.5,
-            "iteration": step,
-            "batch_sharpness": 4.0,
-            "sharpness": 2.0,
-        }
-        for batch in (4, 8, 16)
-        for seed in (0, 1)
-        for step in (1, 2)
-    ]
-    pd.DataFrame(rows).to_csv(path)
-    for axes in STUDIES["stochastic-edge"].draw(path).axes:
-        assert len(axes.lines) == 4  # a size each, and the edge

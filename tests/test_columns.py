@@ -109,7 +109,7 @@ def test_an_optimizers_facts_are_its_columns(name: str) -> None:
     objective, theta = problem()
     optimizer = OPTIMIZERS[name].example()
     state = optimizer.init(objective, theta, 0)
-    step = optimizer.step(objective, objective.evaluate(theta), state)
+    step = optimizer.step(objective.evaluate(theta), state)
     assert step is not None
     kinds = types_of(optimizer.columns(len(theta), 3))
     assert step.facts.keys() == kinds.keys()

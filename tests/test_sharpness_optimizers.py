@@ -10,32 +10,17 @@ import torch
 from problems import small_problem
 from torch import Tensor, nn
 from torch.func import grad
+from walks import steps_of
 
 from eosflow.networks.module import ModuleNetwork, glorot_uniform
-from eosflow.objectives.base import Objective
 from eosflow.objectives.module import ModuleObjective
 from eosflow.optimizers import penalties
-from eosflow.optimizers.base import State, Step
 from eosflow.optimizers.gradient import GradientDescent, GradientOptimizer
+from eosflow.optimizers.noise import SharpestNoise
 from eosflow.optimizers.penalties import diagonal_fisher, penalty_gradient
 from eosflow.optimizers.preconditioned import Adam
-from eosflow.optimizers.sharpness import SAM, AdamSAM, AdamTracer, SGDTracer
+from eosflow.optimizers.sharpness import SAM, AdamSAM, AdamTracer, SGDTracer, TracePenalty
 from eosflow.studies.testbeds import cheb
-
-
-def path(
-    optimizer: GradientOptimizer, objective: Objective, theta: Tensor, steps: int
-) -> list[Step]:
-    taken: list[Step] = []
-    state: State = optimizer.init(objective, theta, 0)
-    for _ in range(steps):
-        evaluation = objective.evaluate(theta)
-        step = optimizer.step(objective, evaluation, state)
-        if step is None:
-            break
-        taken.append(step)
-        theta, state = step.theta, step.state
-    return taken
 
 
 def linear(examples: int, outputs: int) -> tuple[ModuleObjective, Tensor]:
@@ -48,35 +33,40 @@ def linear(examples: int, outputs: int) -> tuple[ModuleObjective, Tensor]:
     return ModuleObjective(network, "half_squared_error", inputs, targets), theta
 
 
-BASES: dict[str, tuple[type[GradientOptimizer], type[GradientOptimizer], dict[str, Any]]] = {
-    "sam": (SAM, GradientDescent, {}),
-    "sam-momentum": (SAM, GradientDescent, {"momentum": 0.9, "weight_decay": 0.02}),
-    "sam-nesterov-clipped": (
-        SAM,
-        GradientDescent,
-        {"momentum": 0.9, "nesterov": True, "clip_norm": 0.1},
-    ),
-    "adam-sam": (AdamSAM, Adam, {"weight_decay": 0.02, "drop_at": (3,)}),
-    "sgd-tracer": (SGDTracer, GradientDescent, {"momentum": 0.5, "weight_decay": 0.02}),
-    "adam-tracer": (AdamTracer, Adam, {"weight_decay": 0.02, "drop_at": (3,)}),
-}
+CLIPPED = {"momentum": 0.5, "weight_decay": 0.02, "clip_norm": 0.3}
+LATER = {"weight_decay": 0.02, "drop_at": (3,)}
+# An optimizer, its base, their settings, and the one whose 0 leaves the base.
+BASES: list[tuple[type[GradientOptimizer], type[GradientOptimizer], dict[str, Any], str]] = [
+    (SAM, GradientDescent, {"momentum": 0.9, "weight_decay": 0.02}, "rho"),
+    (SAM, GradientDescent, {"momentum": 0.9, "nesterov": True, "clip_norm": 0.1}, "rho"),
+    (AdamSAM, Adam, LATER, "rho"),
+    (SGDTracer, GradientDescent, {"momentum": 0.5, "weight_decay": 0.02}, "rho"),
+    (AdamTracer, Adam, LATER, "rho"),
+    (TracePenalty, GradientDescent, CLIPPED, "rho"),
+    (SharpestNoise, GradientDescent, CLIPPED, "noise"),
+]
 
 
-@pytest.mark.parametrize("case", BASES.values(), ids=BASES.keys())
+@pytest.mark.parametrize(("plugin", "base", "settings", "weight"), BASES)
 @pytest.mark.parametrize("problem", ["cheb-4", "MLP"])
-def test_without_a_radius_or_weight_it_is_the_base_step_for_step(
-    case: tuple[type[GradientOptimizer], type[GradientOptimizer], dict[str, Any]], problem: str
+def test_without_a_radius_weight_or_noise_it_is_the_base_step_for_step(
+    plugin: type[GradientOptimizer],
+    base: type[GradientOptimizer],
+    settings: dict[str, Any],
+    weight: str,
+    problem: str,
 ) -> None:
-    plugin, base, settings = case
     if problem == "MLP":
         objective, theta = small_problem("cross_entropy")
     else:
-        objective, theta = cheb(), cheb().network.initialize(0)  # type: ignore[assignment]
-    ours = path(plugin(learning_rate=0.05, rho=0.0, **settings), objective, theta, 6)
-    theirs = path(base(learning_rate=0.05, **settings), objective, theta, 6)
+        objective, theta = cheb(), cheb().network.initialize(0)
+    optimizer = plugin(learning_rate=0.05, **{weight: 0.0}, **settings)
+    ours = steps_of(objective, optimizer, theta, 6)
+    theirs = steps_of(objective, base(learning_rate=0.05, **settings), theta, 6)
     for step, expected in zip(ours, theirs, strict=True):
-        assert torch.equal(step.theta, expected.theta)
-        assert step.facts == expected.facts
+        torch.testing.assert_close(step.theta, expected.theta, rtol=1e-12, atol=1e-14)
+        known = {name: step.facts[name] for name in expected.facts}
+        assert known == pytest.approx(expected.facts, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -94,8 +84,8 @@ def test_the_base_is_that_of_torch_at_the_perturbed_point(
     rho = 0.1
     variable = start.clone().requires_grad_()
     base = oracle([variable], lr=0.05, **settings)
-    ours = plugin(learning_rate=0.05, rho=rho, **settings)  # type: ignore[call-arg]
-    for step in path(ours, objective, start, 20):
+    ours = plugin(learning_rate=0.05, rho=rho, **settings)
+    for step in steps_of(objective, ours, start, 20):
         here = variable.detach().clone()
         gradient = objective.evaluate(here).gradient
         ahead = here + rho * gradient / (gradient.norm() + 1e-12)
@@ -110,7 +100,7 @@ def test_on_a_quadratic_sam_adds_the_hessian_along_the_gradient() -> None:
     evaluation = objective.evaluate(theta)
     gradient = evaluation.gradient
     curved = evaluation.hessian(gradient[:, None])[:, 0]
-    (step,) = path(SAM(learning_rate=0.1, rho=0.3), objective, theta, 1)
+    (step,) = steps_of(objective, SAM(learning_rate=0.1, rho=0.3), theta, 1)
     expected = theta - 0.1 * (gradient + 0.3 * curved / gradient.norm())
     torch.testing.assert_close(step.theta, expected, rtol=1e-11, atol=1e-12)
 
@@ -123,7 +113,7 @@ def test_with_the_norm_for_a_metric_and_one_example_tracer_is_sam_of_twice_the_r
     torch.testing.assert_close(diagonal_fisher(objective, theta), evaluation.gradient.square())
     rho = 0.2
     tracer = evaluation.gradient + rho * penalty_gradient(objective, theta, weights)
-    (step,) = path(SAM(learning_rate=1.0, rho=2 * rho), objective, theta, 1)
+    (step,) = steps_of(objective, SAM(learning_rate=1.0, rho=2 * rho), theta, 1)
     torch.testing.assert_close(theta - tracer, step.theta, rtol=1e-11, atol=1e-12)
 
 
@@ -134,7 +124,7 @@ def test_the_gradient_of_the_penalty_by_finite_differences(
     if problem == "cheb-4":
         objective, theta = cheb(), cheb().network.initialize(0)
     else:
-        objective, theta = small_problem("cross_entropy")  # type: ignore[assignment]
+        objective, theta = small_problem("cross_entropy")
     if problem == "one at a time":
         monkeypatch.setattr(penalties, "COPIES", 2**40)
     stream = torch.Generator().manual_seed(0)
@@ -159,7 +149,7 @@ def test_a_step_of_tracer_is_that_of_its_formula() -> None:
     objective, theta = linear(7, 1)
     x, y = objective.inputs, objective.targets[:, 0]
     optimizer = SGDTracer(learning_rate=0.1, rho=0.3, fisher_rate=0.25, damping=0.05)
-    steps = path(optimizer, objective, theta, 3)
+    steps = steps_of(objective, optimizer, theta, 3)
     mean = None
     for step in steps:
         residuals = x @ theta - y
@@ -187,12 +177,16 @@ def test_sam_on_a_quadratic_is_stable_up_to_its_own_edge() -> None:
         inputs = torch.tensor([[math.sqrt(edge)]], dtype=torch.float64)
         objective = ModuleObjective(network, "half_squared_error", inputs, torch.zeros_like(inputs))
         theta = torch.tensor([norm / edge], dtype=torch.float64)
-        (step,) = path(optimizer, objective, theta, 1)
+        (step,) = steps_of(objective, optimizer, theta, 1)
         assert step.theta.item() == pytest.approx(-theta.item(), rel=1e-9)
     assert SAM(learning_rate=0.2, rho=0.0).edge(0.3) == pytest.approx(2)
     assert SAM(learning_rate=0.2, rho=0.0).edge(0.0) == pytest.approx(2)
     assert SAM(learning_rate=0.2, rho=0.1).edge() == pytest.approx(2)
     assert SAM(learning_rate=0.2, rho=0.1).edge(0.0) == 0
+    # With momentum the curvature along g meets (2 + 2μ)/η.
+    edge = SAM(learning_rate=0.2, rho=0.1, momentum=0.6).edge(0.4) / 0.2
+    assert 0.2 * (edge + 0.1 * edge**2 / 0.4) == pytest.approx(3.2)
+    assert SGDTracer(learning_rate=0.2, rho=0.1).edge() is None
 
 
 def test_the_penalty_is_a_trace_where_the_examples_gradients_are_the_fisher_matrix() -> None:

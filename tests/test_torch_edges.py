@@ -189,7 +189,7 @@ def test_the_edge_is_that_of_the_projects_own_optimizers(name: str) -> None:
 
     def observe(state: Any, current: Any) -> None:
         if current.step is not None:
-            divisors.append(own.preconditioner(objective, current.evaluation, state.optimizer))
+            divisors.append(own.preconditioner(current.evaluation, state.optimizer))
 
     state = begin(objective, own, FullBatch(), objective.network.initialize(0), 0)
     follow(objective, own, FullBatch(), state, StopCriteria(iterations=steps), observe)

@@ -344,7 +344,7 @@ def test_a_step_that_raises_the_loss_is_taken_again_at_half_the_size(subset: Pat
     def straight(step_size: float) -> torch.Tensor:
         return evaluation.theta - step_size * evaluation.gradient
 
-    found = downhill(objective, evaluation, straight, 1000.0)
+    found = downhill(evaluation, straight, 1000.0)
     assert found is not None
     following, step_size, rejected = found
     assert following.loss <= evaluation.loss
@@ -353,7 +353,7 @@ def test_a_step_that_raises_the_loss_is_taken_again_at_half_the_size(subset: Pat
     # The next step begins at twice the size that was left, and at no more.
     optimizer = small_spec(max_step_size=1000.0).optimizer
     state = {**optimizer.init(objective, evaluation.theta, 0), "step_limit": 1e-3}
-    step = optimizer.step(objective, evaluation, state)
+    step = optimizer.step(evaluation, state)
     assert isinstance(step, Step)
     assert step.step_size == 1e-3
     assert step.state["step_limit"] == 2e-3

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.base import Objective
 from eosflow.objectives.module import ModuleObjective
-from eosflow.optimizers.base import Optimizer, State
+from eosflow.optimizers.base import Optimizer, State, Step
 from eosflow.optimizers.batches import Batches, FullBatch
 from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 
@@ -51,6 +51,11 @@ def walked(
     train_state = train_state or begin(objective, optimizer, batches, theta, 0)
     follow(objective, optimizer, batches, train_state, StopCriteria(iterations=steps), note)
     return states, iterations
+
+
+def steps_of(objective: Objective, optimizer: Optimizer, theta: Tensor, steps: int) -> list[Step]:
+    """The steps that are taken."""
+    return [i.step for i in walked(objective, optimizer, theta, steps)[1] if i.step is not None]
 
 
 def copied(state: State) -> State:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from eosflow.measurements.base import Measurement
-from eosflow.storage.columns import Column, Columns
+from eosflow.measurements.base import Measurement, Numbers
+from eosflow.storage.columns import Column, Columns, count, flag
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,15 +52,11 @@ class LayerSharpness(Measurement):
                 "loss / parameter²",
             ),
             Column("layer_residual_l", "–", "‖A_ll v − λ v‖ / |λ| of that pair", "–"),
-            Column("products", "–", "products with a vector", "products", "int64"),
-            Column(
-                "converged", "–", "whether all residuals met the tolerance", "true or false", "bool"
-            ),
+            count("products", "products with a vector", "products"),
+            flag("converged", "whether all residuals met the tolerance"),
         )
 
-    def measure(
-        self, objective: Objective, theta: Tensor, iteration: int, seed: int
-    ) -> dict[str, Any]:
+    def measure(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Numbers:
         """The numbers at θ (P,), with one random start for each layer."""
         from eosflow.spectra.eigenpairs import random_start, top_eigenpairs
         from eosflow.spectra.tracking import Tracker

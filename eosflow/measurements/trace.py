@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from eosflow.measurements.base import Measurement
+from eosflow.measurements.base import Measurement, Numbers
 from eosflow.storage.columns import Column, Columns
 
 if TYPE_CHECKING:
@@ -43,18 +43,14 @@ class Trace(Measurement):
             Column("trace_error", "–", "its error", "loss / parameter²"),
         )
 
-    def measure(
-        self, objective: Objective, theta: Tensor, iteration: int, seed: int
-    ) -> dict[str, Any]:
+    def measure(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Numbers:
         """The numbers at θ (P,), at the cost of a product with each probe."""
         from eosflow.spectra.density import probes, spectrum
-        from eosflow.spectra.randomness import generator
 
         evaluation = objective.evaluate(theta)
-        stream = generator(seed, f"{self.name} {iteration}")
         found = spectrum(
             lambda block, out: evaluation.product(self.matrix, block, out),
-            probes(len(theta), self.probes, theta, stream),
+            probes(len(theta), self.probes, theta, self.stream(iteration, seed)),
             1,
         ).trace(lambda nodes: nodes)
         return {"trace": found.value, "trace_error": found.error}

@@ -32,11 +32,11 @@ class CurvatureGraph(Evaluation):
     examples come in chunks, and products are those of the evaluation.
     """
 
-    def __init__(self, objective: Objective, evaluation: Evaluation) -> None:
-        self.objective, self._evaluation = objective, evaluation
+    def __init__(self, evaluation: Evaluation) -> None:
+        self.objective, self._evaluation = evaluation.objective, evaluation
         self.theta, self.gradient = evaluation.theta, evaluation.gradient
         self.loss, self.accuracy = evaluation.loss, evaluation.accuracy
-        self._chunks = list(_chunks(objective, self.theta))
+        self._chunks = list(_chunks(self.objective, self.theta))
         self._kept: tuple[Tensor, Tensor] | None = None
 
     def _add_product(self, matrix: Matrix, rows: Tensor, result: Tensor) -> None:

@@ -47,19 +47,15 @@ class SWA(GradientDescent):
         return {**super().init(objective, theta, seed), "weights": theta}
 
     def step(
-        self,
-        objective: Objective,
-        evaluation: Evaluation,
-        state: State,
-        max_flow_time: float = math.inf,
+        self, evaluation: Evaluation, state: State, max_flow_time: float = math.inf
     ) -> Step | None:
         """One step of w, then the mean; None if w is not finite."""
         averaged = cast(int, state["steps"]) - self.average_after
         if averaged <= 0:  # θ is w
-            taken = super().step(objective, evaluation, state, max_flow_time)
+            taken = super().step(evaluation, state, max_flow_time)
         else:
-            ahead = objective.evaluate(cast("Tensor", state["weights"]))
-            taken = super().step(objective, ahead, state, max_flow_time)
+            ahead = evaluation.objective.evaluate(cast("Tensor", state["weights"]))
+            taken = super().step(ahead, state, max_flow_time)
         if taken is None:
             return None
         weights = taken.theta

@@ -117,13 +117,9 @@ class Optimizer(Plugin, ABC):
 
     @abstractmethod
     def step(
-        self,
-        objective: Objective,
-        evaluation: Evaluation,
-        state: State,
-        max_flow_time: float = math.inf,
+        self, evaluation: Evaluation, state: State, max_flow_time: float = math.inf
     ) -> Step | None:
-        """One step from an evaluation of the objective; None if there is none (diverged).
+        """One step from an evaluation of the loss that it sees; None if there is none (diverged).
 
         No step of a flow is longer than `max_flow_time`, where the path must stop exactly.
         """

@@ -65,8 +65,7 @@ class CentralFlow(EdgeFlow):
         from eosflow.objectives.third_derivatives import CurvatureGraph
 
         state = {**super().init(objective, theta, seed), "step_size": 0.0}
-        evaluation = objective.evaluate(theta)
-        graph = CurvatureGraph(objective, evaluation)
+        graph = CurvatureGraph(objective.evaluate(theta))
         found = self._search(graph, theta.new_ones(1), cast("Tensor", state["basis"]))
         sharpness = found.values[0].item()
         if sharpness > BEYOND * self.limit:
@@ -79,7 +78,6 @@ class CentralFlow(EdgeFlow):
 
     def _below(
         self,
-        objective: Objective,
         evaluation: CurvatureGraph,
         found: EigenPairs,
         state: State,
@@ -92,10 +90,10 @@ class CentralFlow(EdgeFlow):
         longest, here = max_flow_time, found.values[0].item()
         shortest = min(SHORTEST * self.learning_rate, max_flow_time)
         while here < self.limit and longest >= shortest:
-            taken = flow.step(objective, evaluation, {"step_size": state["step_size"]}, longest)
+            taken = flow.step(evaluation, {"step_size": state["step_size"]}, longest)
             if taken is None or taken.evaluation is None:
                 return None
-            graph, basis = CurvatureGraph(objective, taken.evaluation), self._next_basis(found)
+            graph, basis = CurvatureGraph(taken.evaluation), self._next_basis(found)
             ahead = self._search(graph, evaluation.theta.new_ones(1), basis)
             there = ahead.values[0].item()
             if there <= self.limit:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from pydantic import Field
 
 from eosflow.optimizers.base import Optimizer, State, Step
-from eosflow.storage.columns import Column, Columns
+from eosflow.storage.columns import Column, Columns, count, flag
 from eosflow.storage.errors import UserError
 
 if TYPE_CHECKING:
@@ -73,13 +73,7 @@ class EdgeFlow(Optimizer):
                 "much (C2)",
                 "loss / parameter²",
             ),
-            Column(
-                "rank",
-                "–",
-                "how many directions oscillate, the rank of Σ (C2)",
-                "directions",
-                "int64",
-            ),
+            count("rank", "how many directions oscillate, the rank of Σ (C2)", "directions"),
             Column(
                 "variance",
                 "Tr Σ",
@@ -113,20 +107,12 @@ class EdgeFlow(Optimizer):
                 "how far X is from the solution of C2, relative; 0 below the edge",
                 "–",
             ),
-            Column(
+            count(
                 "power_iterations",
-                "–",
                 "block products of the search for eigenpairs, and below the edge those of the flow",
                 "products",
-                "int64",
             ),
-            Column(
-                "converged",
-                "–",
-                "whether the residual of the pairs met the tolerance",
-                "true or false",
-                "bool",
-            ),
+            flag("converged", "whether the residual of the pairs met the tolerance"),
         )
 
     def expected_steps(self, flow_time: float) -> float:
@@ -150,19 +136,14 @@ class EdgeFlow(Optimizer):
         from eosflow.spectra.eigenpairs import random_start
 
         def slope_of(probe: Tensor) -> Tensor:
-            evaluation = objective.evaluate(theta)
-            return CurvatureGraph(objective, evaluation).third(probe[:, None])[0]
+            return CurvatureGraph(objective.evaluate(theta)).third(probe[:, None])[0]
 
         check_third_derivatives(objective, theta, seed, self.name, slope_of)
         basis = random_start(len(theta), min(2, len(theta)), theta, seed).T
         return {"basis": basis, "at_edge": False}
 
     def step(
-        self,
-        objective: Objective,
-        evaluation: Evaluation,
-        state: State,
-        max_flow_time: float = math.inf,
+        self, evaluation: Evaluation, state: State, max_flow_time: float = math.inf
     ) -> Step | None:
         """One step; None if no force holds the curvature at the edge, as there is none.
 
@@ -174,20 +155,19 @@ class EdgeFlow(Optimizer):
 
         if not evaluation.gradient.isfinite().all():
             return None
-        graph = CurvatureGraph(objective, evaluation)
+        graph = CurvatureGraph(evaluation)
         try:
             found = self._search(graph, self._p(evaluation, state), cast("Tensor", state["basis"]))
             if not state["at_edge"]:
-                taken = self._below(objective, graph, found, state, max_flow_time)
+                taken = self._below(graph, found, state, max_flow_time)
                 if taken is not None:
                     return taken
-            return self._at_edge(objective, graph, found, state, max_flow_time)
+            return self._at_edge(graph, found, state, max_flow_time)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # 𝓗 is not finite
             return None
 
     def _below(
         self,
-        objective: Objective,
         evaluation: CurvatureGraph,
         found: EigenPairs,
         state: State,
@@ -198,7 +178,6 @@ class EdgeFlow(Optimizer):
 
     def _at_edge(
         self,
-        objective: Objective,
         evaluation: CurvatureGraph,
         found: EigenPairs,
         state: State,
@@ -225,7 +204,7 @@ class EdgeFlow(Optimizer):
             **self._remembered(evaluation, state, held, length),
         }
         facts = self._facts(evaluation, found, held)
-        return Step(theta, after, length, facts, objective.evaluate(theta))
+        return Step(theta, after, length, facts, evaluation.objective.evaluate(theta))
 
     def _search(self, graph: CurvatureGraph, p: Tensor, basis: Tensor) -> EigenPairs:
         """The pairs of p^(−½)𝓗p^(−½) down to the first that is not near the edge."""
@@ -240,16 +219,16 @@ class EdgeFlow(Optimizer):
 
         while True:
             found = top_eigenpairs(operator, basis.T, EIGEN_TOLERANCE, MAX_PRODUCTS)
-            count = len(found.values)
-            if self._near(found) < count or count == len(scale * basis.T):
+            size = len(found.values)
+            if self._near(found) < size or size == len(scale * basis.T):
                 return found
-            if count > MOST_DIRECTIONS:
+            if size > MOST_DIRECTIONS:
                 raise UserError(
                     f"{self.name}: more than {MOST_DIRECTIONS} directions are at the edge of "
                     f"stability, {self.limit:.4g}, and all their pairs would need a third "
                     "derivative. Take a smaller learning_rate."
                 )
-            more = random_start(basis.shape[1], count, basis, count).T[-1:]
+            more = random_start(basis.shape[1], size, basis, size).T[-1:]
             basis = torch.cat([found.vectors.T, more])
 
     def _near(self, found: EigenPairs) -> int:

@@ -29,10 +29,7 @@ FLOAT32_TOLERANCE = 1e-5
 
 
 def downhill(
-    objective: Objective,
-    evaluation: Evaluation,
-    propose: Callable[[float], Tensor],
-    step_size: float,
+    evaluation: Evaluation, propose: Callable[[float], Tensor], step_size: float
 ) -> tuple[Evaluation, float, int] | None:
     """The first of η, η/2, η/4 … whose θ = propose(η) does not raise the loss.
 
@@ -43,7 +40,7 @@ def downhill(
     for rejected in range(MAX_HALVINGS + 1):
         theta = propose(step_size)
         if math.isfinite(theta.sum().item()):  # in one pass; any inf or nan shows in the sum
-            following = objective.evaluate(theta)
+            following = evaluation.objective.evaluate(theta)
             if following.loss <= evaluation.loss:
                 return following, step_size, rejected
         step_size /= 2
@@ -142,27 +139,22 @@ class ExponentialEuler(Optimizer):
         return {"start": random_start(len(theta), pairs, like, seed).T, "steps": 0}
 
     def step(
-        self,
-        objective: Objective,
-        evaluation: Evaluation,
-        state: State,
-        max_flow_time: float = math.inf,
+        self, evaluation: Evaluation, state: State, max_flow_time: float = math.inf
     ) -> Step | None:
         """One step of at most min(η_max, 1/|λ_{K+1}|), halved until the loss does not rise."""
         from eosflow.optimizers.integrators import stable_step_size
         from eosflow.spectra.eigenpairs import top_eigenpairs
 
         start = cast("Tensor", state["start"])
-        workspace = self.workspace(objective, start)
+        workspace = self.workspace(evaluation.objective, start)
         bound = self.max_block_products * (FIRST_STEP_FACTOR if state["steps"] == 0 else 1)
         tolerance = self.eigen_tolerance
         pairs = top_eigenpairs(evaluation.hessian, start.T, tolerance, bound, workspace)
         limit = cast(float, state.get("step_limit", math.inf))
         longest = min(stable_step_size(pairs, self.max_step_size), limit)
         accepted = downhill(
-            objective,
             evaluation,
-            lambda size: self._advance(objective, evaluation, pairs, size),
+            lambda size: self._advance(evaluation, pairs, size),
             min(longest, max_flow_time),
         )
         if accepted is None:
@@ -194,9 +186,7 @@ class ExponentialEuler(Optimizer):
         name = f"eigenpairs {len(start)} {start.dtype}"
         return objective.scratch(name, lambda: Workspace(start.shape[1], len(start), start))
 
-    def _advance(
-        self, objective: Objective, evaluation: Evaluation, pairs: EigenPairs, step_size: float
-    ) -> Tensor:
+    def _advance(self, evaluation: Evaluation, pairs: EigenPairs, step_size: float) -> Tensor:
         from eosflow.optimizers.integrators import exponential_euler
 
         return exponential_euler(evaluation.theta, evaluation.gradient, pairs, step_size)
@@ -210,12 +200,10 @@ class ExponentialHeun(ExponentialEuler):
 
     name: ClassVar[str] = "exponential-heun"
 
-    def _advance(
-        self, objective: Objective, evaluation: Evaluation, pairs: EigenPairs, step_size: float
-    ) -> Tensor:
+    def _advance(self, evaluation: Evaluation, pairs: EigenPairs, step_size: float) -> Tensor:
         from eosflow.optimizers.integrators import exponential_heun
 
-        gradient = gradient_of(objective)
+        gradient = gradient_of(evaluation.objective)
         return exponential_heun(evaluation.theta, evaluation.gradient, pairs, step_size, gradient)
 
 
@@ -264,11 +252,7 @@ class ExplicitEuler(Optimizer):
         return {"start": random_start(len(theta), 1, theta, seed).T, "steps": 0, "sharpness": 0.0}
 
     def step(
-        self,
-        objective: Objective,
-        evaluation: Evaluation,
-        state: State,
-        max_flow_time: float = math.inf,
+        self, evaluation: Evaluation, state: State, max_flow_time: float = math.inf
     ) -> Step | None:
         """One step of min(fraction/λ₁, η_max); a loss that rises is no reason to take it again."""
         from eosflow.spectra.eigenpairs import top_eigenpairs
@@ -281,14 +265,14 @@ class ExplicitEuler(Optimizer):
             products = pairs.products
         bound = self.fraction / sharpness if sharpness > 0 else math.inf
         step_size = min(bound, self.max_step_size, max_flow_time)
-        theta = self._advance(objective, evaluation, step_size)
+        theta = self._advance(evaluation, step_size)
         if not math.isfinite(theta.sum().item()):
             return None
         facts = {"eigenvalue_1": sharpness, "power_iterations": products}
         following: State = {"start": start, "steps": steps + 1, "sharpness": sharpness}
         return Step(theta, following, step_size, facts)
 
-    def _advance(self, objective: Objective, evaluation: Evaluation, step_size: float) -> Tensor:
+    def _advance(self, evaluation: Evaluation, step_size: float) -> Tensor:
         return evaluation.theta - step_size * evaluation.gradient
 
 
@@ -297,8 +281,8 @@ class RungeKutta4(ExplicitEuler):
 
     name: ClassVar[str] = "runge-kutta-4"
 
-    def _advance(self, objective: Objective, evaluation: Evaluation, step_size: float) -> Tensor:
+    def _advance(self, evaluation: Evaluation, step_size: float) -> Tensor:
         from eosflow.optimizers.integrators import runge_kutta_4
 
-        gradient = gradient_of(objective)
+        gradient = gradient_of(evaluation.objective)
         return runge_kutta_4(evaluation.theta, evaluation.gradient, step_size, gradient)

@@ -5,6 +5,7 @@ A step is taken wherever it leads, also where the loss rises: at the edge of sta
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -130,16 +131,12 @@ class GradientOptimizer(Optimizer):
         return state
 
     def step(
-        self,
-        objective: Objective,
-        evaluation: Evaluation,
-        state: State,
-        max_flow_time: float = math.inf,
+        self, evaluation: Evaluation, state: State, max_flow_time: float = math.inf
     ) -> Step | None:
         """θ − η_t d; None if that is not finite. η_t is also the step size."""
         steps = cast(int, state["steps"])
         rate, norm = self.rate(steps), evaluation.gradient.norm().item()
-        gradient, wrapped = self._gradient(objective, evaluation, state)
+        gradient, wrapped = self._gradient(evaluation, state)
         seen, theta = self._seen(gradient, evaluation.theta), evaluation.theta
         if self.decoupled_weight_decay:
             theta = theta.mul(1 - rate * self.weight_decay)
@@ -152,39 +149,34 @@ class GradientOptimizer(Optimizer):
         facts |= {name: float(cast("Tensor", after[name])) for name in named}
         return Step(theta, after, rate, facts)
 
-    def _gradient(
-        self, objective: Objective, evaluation: Evaluation, state: State
-    ) -> tuple[Tensor, State]:
+    def _gradient(self, evaluation: Evaluation, state: State) -> tuple[Tensor, State]:
         """What stands for ∇𝓛 in the step, and new values of the state that it takes."""
         after: dict[str, Any] = {}
 
         def around(inner: Gradient, wrap: Wrap) -> Gradient:
             def wrapped(at: Evaluation) -> Tensor:
-                gradient, new = wrap.gradient(objective, at, inner, state)
+                gradient, new = wrap.gradient(at, inner, state)
                 after.update(new)
                 return gradient
 
             return wrapped
 
-        def innermost(at: Evaluation) -> Tensor:
-            return self._gradient_at(objective, at, state)
-
-        gradient: Gradient = innermost
+        gradient: Gradient = functools.partial(self._gradient_at, state=state)
         for wrap in self.wraps:
             gradient = around(gradient, wrap)
         return gradient(evaluation), after
 
-    def _gradient_at(self, objective: Objective, evaluation: Evaluation, state: State) -> Tensor:
+    def _gradient_at(self, evaluation: Evaluation, state: State) -> Tensor:
         """The gradient (P,) within all wraps."""
         return evaluation.gradient
 
-    def preconditioner(self, objective: Objective, evaluation: Evaluation, state: State) -> Tensor:
+    def preconditioner(self, evaluation: Evaluation, state: State) -> Tensor:
         """p (P,), P = diag(p): the step from here divides by it, entry by entry; 1 if it does not.
 
         Of Adam √v̂ + ε and of RMSprop √v + ε, v with the gradient of `evaluation` in it.
         """
         count = cast(int, state["steps"]) + 1
-        seen = self._seen(self._gradient(objective, evaluation, state)[0], evaluation.theta)
+        seen = self._seen(self._gradient(evaluation, state)[0], evaluation.theta)
         return self._divisor(seen, count, cast("Buffers", state))[0]
 
     @abstractmethod

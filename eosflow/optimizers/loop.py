@@ -92,7 +92,7 @@ def follow(
                 observe(train_state, Iteration(evaluation, True, None))
                 return reason
         rows, batch = batches.draw(train_state.batch)
-        seen, part, whole = objective, evaluation, rows is None
+        part, whole = evaluation, rows is None
         if rows is not None:
             seen = batches.of(objective, rows, train_state.batch)
             seen.whole = objective
@@ -101,9 +101,9 @@ def follow(
         if not math.isfinite(part.loss):
             return "diverged"
         max_flow_time = until.flow_time - train_state.flow_time
-        step = optimizer.step(seen, part, train_state.optimizer, max_flow_time)
+        step = optimizer.step(part, train_state.optimizer, max_flow_time)
         if step is not None and optimizer.lands_on_target:
-            step = _landed(objective, optimizer, part, train_state.optimizer, step, until.loss)
+            step = _landed(optimizer, part, train_state.optimizer, step, until.loss)
         observe(train_state, Iteration(part, whole, step))
         if step is None:
             return "diverged"
@@ -122,12 +122,7 @@ def _due(train_state: TrainState, until: StopCriteria, epoch: int) -> bool:
 
 
 def _landed(
-    objective: Objective,
-    optimizer: Optimizer,
-    evaluation: Evaluation,
-    state: State,
-    step: Step,
-    goal: float,
+    optimizer: Optimizer, evaluation: Evaluation, state: State, step: Step, goal: float
 ) -> Step:
     """The step itself or, where it went beyond the target loss, the shorter one that meets it.
 
@@ -146,7 +141,7 @@ def _landed(
     side = 0
     for _ in range(LANDING_TRIES):
         size = (low * below - high * above) / (below - above)
-        trial = optimizer.step(objective, evaluation, state, size)
+        trial = optimizer.step(evaluation, state, size)
         if trial is None or trial.evaluation is None:
             break
         distance = excess(trial.evaluation.loss)

@@ -46,7 +46,7 @@ class SharpestNoise(SubspaceOptimizer):
         """The state of the search, and the `seed` that the noise is drawn with."""
         return {**super().init(objective, theta, seed), "seed": seed}
 
-    def _gradient_at(self, objective: Objective, evaluation: Evaluation, state: State) -> Tensor:
+    def _gradient_at(self, evaluation: Evaluation, state: State) -> Tensor:
         """That beside the point, at the noise of the step."""
         if not self.noise:
             return evaluation.gradient
@@ -58,7 +58,7 @@ class SharpestNoise(SubspaceOptimizer):
         stream = generator(cast(int, state["seed"]), f"noise {state['steps']}")
         normal = torch.randn(len(directions), generator=stream, dtype=torch.float64)
         shift = directions.T @ (self.noise * normal).to(directions)
-        beside = objective.evaluate(evaluation.theta + shift)
+        beside = evaluation.objective.evaluate(evaluation.theta + shift)
         return beside.gradient.clone()
 
     def _title(self) -> str:

@@ -131,25 +131,21 @@ class ExponentialRosenbrock(Optimizer):
         return math.pow(self.tolerance / ERROR_FACTOR, 2 / 3)
 
     def step(
-        self,
-        objective: Objective,
-        evaluation: Evaluation,
-        state: State,
-        max_flow_time: float = math.inf,
+        self, evaluation: Evaluation, state: State, max_flow_time: float = math.inf
     ) -> Step | None:
         """The longest step whose estimated error is within the bound; tries grow shorter.
 
         Implements: E19–E20.
         """
-        flow = self._flow(objective, evaluation)
+        flow = self._flow(evaluation)
         wanted = cast(float, state["step_size"]) or _first_size(flow)
         products = gradients = rejected = 0
         while rejected <= MAX_TRIES and flow.finite:
-            tried = self._try(objective, evaluation, flow, min(wanted, max_flow_time))
+            tried = self._try(evaluation, flow, min(wanted, max_flow_time))
             products += tried.products
             gradients += 1
             if tried.error <= self.bound:
-                following = objective.evaluate(tried.theta)
+                following = evaluation.objective.evaluate(tried.theta)
                 gradients += 1
                 if following.loss <= evaluation.loss:
                     facts = {
@@ -166,7 +162,7 @@ class ExponentialRosenbrock(Optimizer):
             rejected += 1
         return None
 
-    def _try(self, objective: Objective, evaluation: Evaluation, flow: Krylov, size: float) -> _Try:
+    def _try(self, evaluation: Evaluation, flow: Krylov, size: float) -> _Try:
         """Both stages of a step of at most this size."""
         from eosflow.spectra.krylov import Krylov
 
@@ -177,11 +173,11 @@ class ExponentialRosenbrock(Optimizer):
         length = float(coefficients.norm())
         residual = size * space.residual(1, -size) / length if length else 0.0
         move = flow.combine(coefficients, evaluation.theta)
-        between = objective.evaluate(evaluation.theta + move)
+        between = evaluation.objective.evaluate(evaluation.theta + move)
         # D: what 𝓗 does not say of how the gradient changes along the move.
         gradient_defect = flow.combine(space.image(coefficients), evaluation.theta)
         gradient_defect.sub_(between.gradient).add_(evaluation.gradient)
-        memory = self._memory(objective, evaluation.theta)[flow.size + 1 :]
+        memory = self._memory(evaluation)[flow.size + 1 :]
         defect_krylov = Krylov(evaluation.hessian, gradient_defect, memory)
         allowed = KRYLOV_SHARE * self.tolerance * length
         limit = HOPELESS * self.bound * length
@@ -231,21 +227,22 @@ class ExponentialRosenbrock(Optimizer):
             return wanted  # cut short by the room or by the memory; that says nothing of the error
         return tried.size * min(self._factor(tried.error), 1.0 if rejected else GROWTH)
 
-    def _flow(self, objective: Objective, evaluation: Evaluation) -> Krylov:
+    def _flow(self, evaluation: Evaluation) -> Krylov:
         """The Krylov space of the gradient, kept while steps are tried from the same evaluation."""
         from eosflow.spectra.krylov import Krylov
 
-        kept: dict[str, object] = objective.scratch(f"flow {self.tolerance}", dict)
-        place = kept.get("point")
-        if not isinstance(place, weakref.ref) or place() is not evaluation:
-            memory = self._memory(objective, evaluation.theta)[:FLOW_CAPACITY]
+        kept: dict[str, object] = evaluation.objective.scratch(f"flow {self.tolerance}", dict)
+        seen = kept.get("evaluation")
+        if not isinstance(seen, weakref.ref) or seen() is not evaluation:
+            memory = self._memory(evaluation)[:FLOW_CAPACITY]
             kept["flow"] = Krylov(evaluation.hessian, evaluation.gradient, memory)
-            kept["point"] = weakref.ref(evaluation)
+            kept["evaluation"] = weakref.ref(evaluation)
         return cast("Krylov", kept["flow"])
 
-    def _memory(self, objective: Objective, theta: Tensor) -> Tensor:
+    def _memory(self, evaluation: Evaluation) -> Tensor:
         import torch
 
+        objective, theta = evaluation.objective, evaluation.theta
         dtype = theta.dtype if self._precise else torch.float32
         name = f"krylov {dtype}"
         return objective.scratch(name, lambda: theta.new_empty(CAPACITY, len(theta), dtype=dtype))

@@ -120,22 +120,16 @@ class SubspaceOptimizer(GradientOptimizer):
         return state
 
     def step(
-        self,
-        objective: Objective,
-        evaluation: Evaluation,
-        state: State,
-        max_flow_time: float = math.inf,
+        self, evaluation: Evaluation, state: State, max_flow_time: float = math.inf
     ) -> Step | None:
         """One step, after a search where one is due; None if it is not finite."""
         import torch
 
-        products, now = 0, dict(state)
+        products, now, objective = 0, dict(state), evaluation.objective
         if now["wait"] == 0:
             whole = objective.whole or objective
             try:
-                searched, products = self._search(
-                    self._sampled(objective, evaluation, state), state
-                )
+                searched, products = self._search(self._sampled(evaluation, state), state)
             except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # 𝓗 is not finite
                 return None
             # The first batch of an epoch is a full one.
@@ -144,7 +138,7 @@ class SubspaceOptimizer(GradientOptimizer):
             if self.sample != "first":
                 now["searches"] = cast(int, now["searches"]) + 1
         now["wait"] = cast(int, now["wait"]) - 1
-        step = super().step(objective, evaluation, now, max_flow_time)
+        step = super().step(evaluation, now, max_flow_time)
         if step is None:
             return None
         values = cast("Tensor", now["eigenvalues"]).tolist()
@@ -157,13 +151,14 @@ class SubspaceOptimizer(GradientOptimizer):
         }
         return dataclasses.replace(step, facts=facts)
 
-    def _sampled(self, objective: Objective, evaluation: Evaluation, state: State) -> Evaluation:
+    def _sampled(self, evaluation: Evaluation, state: State) -> Evaluation:
         """The loss whose 𝓗 has the directions, at the θ of the step."""
         import torch
 
         from eosflow.optimizers.augmentation import augmented
         from eosflow.spectra.randomness import generator
 
+        objective = evaluation.objective
         whole = objective.whole or objective
         count = min(self.examples, whole.examples)
         if self.sample != "first":

@@ -42,7 +42,7 @@ class Wrap(Plugin, ABC):
 
     @abstractmethod
     def gradient(
-        self, objective: Objective, evaluation: Evaluation, inner: Gradient, state: State
+        self, evaluation: Evaluation, inner: Gradient, state: State
     ) -> tuple[Tensor, State]:
         """What stands for the gradient (P,) of `inner`, and new values of the state."""
 
@@ -82,7 +82,7 @@ class Momentum(Wrap):
         return {"velocity": theta.new_zeros(theta.shape)}
 
     def gradient(
-        self, objective: Objective, evaluation: Evaluation, inner: Gradient, state: State
+        self, evaluation: Evaluation, inner: Gradient, state: State
     ) -> tuple[Tensor, State]:
         """m after this step's gradient."""
         velocity = cast("Tensor", state["velocity"]).mul(self.mu).add_(inner(evaluation))
@@ -107,14 +107,14 @@ class SharpnessAware(Wrap):
         return [base, f"radius {self.rho:g}"]
 
     def gradient(
-        self, objective: Objective, evaluation: Evaluation, inner: Gradient, state: State
+        self, evaluation: Evaluation, inner: Gradient, state: State
     ) -> tuple[Tensor, State]:
         """That at θ + ε."""
         gradient = inner(evaluation)
         if not self.rho:
             return gradient, {}
         scale = self.rho / (gradient.norm().item() + 1e-12)
-        ahead = objective.evaluate(evaluation.theta.add(gradient, alpha=scale))
+        ahead = evaluation.objective.evaluate(evaluation.theta.add(gradient, alpha=scale))
         return inner(ahead).clone(), {}
 
     def edge(self, edge: float, learning_rate: float, gradient_norm: float) -> float | None:
@@ -160,12 +160,13 @@ class Tracer(Wrap):
         return {"fisher": theta.new_zeros(theta.shape)}
 
     def gradient(
-        self, objective: Objective, evaluation: Evaluation, inner: Gradient, state: State
+        self, evaluation: Evaluation, inner: Gradient, state: State
     ) -> tuple[Tensor, State]:
         """With the penalty's, at θ."""
         from eosflow.optimizers.penalties import diagonal_fisher, penalty_gradient
 
-        theta, before = evaluation.theta, cast("Tensor", state["fisher"])
+        objective, theta = evaluation.objective, evaluation.theta
+        before = cast("Tensor", state["fisher"])
         fisher = diagonal_fisher(objective, theta)
         mean = before.lerp(fisher, self.fisher_rate) if state["steps"] else fisher
         if not self.rho:
@@ -220,7 +221,7 @@ class TraceOfHessian(Wrap):
         return {"seed": seed, "trace": theta.new_zeros(())}
 
     def gradient(
-        self, objective: Objective, evaluation: Evaluation, inner: Gradient, state: State
+        self, evaluation: Evaluation, inner: Gradient, state: State
     ) -> tuple[Tensor, State]:
         """With the trace's, at θ."""
         if not self.rho:
@@ -231,7 +232,7 @@ class TraceOfHessian(Wrap):
 
         stream = generator(cast(int, state["seed"]), f"trace probes {state['steps']}")
         signs = probes(len(evaluation.theta), self.probes, evaluation.theta, stream)
-        trace, gradient = trace_and_gradient(objective, evaluation.theta, signs)
+        trace, gradient = trace_and_gradient(evaluation.objective, evaluation.theta, signs)
         return inner(evaluation).add(gradient, alpha=self.rho), {"trace": trace}
 
 

@@ -149,7 +149,7 @@ def sharpness(objective: Objective, theta: Tensor, number: int, seed: int) -> di
     """
     if isinstance(objective, ModuleObjective):
         # Of a small network products are cheaper from the graph of the gradient.
-        graph = CurvatureGraph(objective, objective.evaluate(theta))
+        graph = CurvatureGraph(objective.evaluate(theta))
         found = SHARPNESS.record(SHARPNESS.search(graph, SHARPNESS.stream(number, seed)))
     else:
         found = SHARPNESS.measure(objective, theta, number, seed)

@@ -8,7 +8,7 @@ from typing import cast
 
 import torch
 
-from eosflow.objectives.base import Evaluation, Objective
+from eosflow.objectives.base import Evaluation
 from eosflow.objectives.third_derivatives import CurvatureGraph
 from eosflow.optimizers.base import State, Step
 from eosflow.optimizers.central_flow import CentralFlowRMSprop
@@ -27,14 +27,10 @@ class Shaken(GradientDescent):
     noise: float
 
     def step(
-        self,
-        objective: Objective,
-        evaluation: Evaluation,
-        state: State,
-        max_flow_time: float = math.inf,
+        self, evaluation: Evaluation, state: State, max_flow_time: float = math.inf
     ) -> Step | None:
         """A step of gradient descent, then the noise, with one random stream per step."""
-        step = super().step(objective, evaluation, state, max_flow_time)
+        step = super().step(evaluation, state, max_flow_time)
         if step is None:
             return None
         stream = generator(int(cast(int, state["steps"])), "noise on the weights")
@@ -46,15 +42,10 @@ class Flow(ExponentialRosenbrock):
     """The flow, by products from the graph of the gradient: of a small network they are cheaper."""
 
     def step(
-        self,
-        objective: Objective,
-        evaluation: Evaluation,
-        state: State,
-        max_flow_time: float = math.inf,
+        self, evaluation: Evaluation, state: State, max_flow_time: float = math.inf
     ) -> Step | None:
         """A step of `exponential-rosenbrock`, with its products from the graph."""
-        graph = CurvatureGraph(objective, evaluation)
-        return super().step(objective, graph, state, max_flow_time)
+        return super().step(CurvatureGraph(evaluation), state, max_flow_time)
 
 
 class Unheld(CentralFlowRMSprop):

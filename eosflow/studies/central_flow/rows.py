@@ -156,7 +156,7 @@ class Oscillating:
             path.append(state.theta)
             self._losses.append(now.evaluation.loss)
             if state.iteration and state.iteration % per_mark == 0:
-                p = optimizer.preconditioner(objective, now.evaluation, state.optimizer)
+                p = optimizer.preconditioner(now.evaluation, state.optimizer)
                 self._sharpness[state.iteration] = _sharpness(tracker, now.evaluation, p)
 
         state = begin(objective, optimizer, BATCHES, start, 0)
@@ -249,7 +249,7 @@ def mean_between(low: float, high: float, times: Array, values: Array) -> float:
 
 def _sharpness(tracker: Tracker, evaluation: Evaluation, p: Tensor) -> float:
     """λ₁(P⁻¹𝓗), from the graph of the gradient: the products of a small network are cheaper so."""
-    graph = CurvatureGraph(evaluation.objective, evaluation)
+    graph = CurvatureGraph(evaluation)
     return tracker.find(preconditioned(graph, p), graph.theta).values[0].item()
 
 

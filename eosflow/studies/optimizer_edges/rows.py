@@ -52,7 +52,7 @@ def study(case: Case, objective: Objective, seed: int) -> Iterator[dict[str, Any
     marks = range(every, case.steps + 1, every)
     for state in trajectory(objective, optimizer, initial(objective, seed), marks, seed=seed):
         evaluation = objective.evaluate(state.theta)
-        divisor = optimizer.preconditioner(objective, evaluation, state.optimizer)
+        divisor = optimizer.preconditioner(evaluation, state.optimizer)
         yield {
             "seed": seed,
             "optimizer": case.name,
