@@ -15,18 +15,12 @@ from torch import Tensor, nn
 from torch.func import grad
 from walks import quadratic
 
-from eosflow.datasets.cifar import CIFAR10
-from eosflow.datasets.pool import Resources
-from eosflow.datasets.subsets import write_subset
 from eosflow.measurements.alpha_scan import AlphaScan
 from eosflow.measurements.gradient_alignment import GradientAlignment
 from eosflow.measurements.minibatch_sharpness import MinibatchSharpness
-from eosflow.networks.mlp import MLPSettings
 from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.module import ModuleObjective
-from eosflow.optimizers.batches import Shuffled
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.runs.data import make_objective
 from eosflow.runs.measure import measure_run
 from eosflow.runs.names import measured_folder
 from eosflow.runs.train import train
@@ -196,25 +190,3 @@ def test_batches_are_as_sharp_as_their_dense_hessians_say(examples: int, size: i
     assert record["converged"] and record["batches"] == len(batches)
     # λ₁ is convex; for a rest of examples left out, that of those that were used.
     assert record["minibatch_sharpness"] >= sharpness(torch.cat(batches)) * (1 - 1e-9)
-
-
-def test_on_photographs_gradients_lie_more_than_by_chance_in_the_sharpest_directions(
-    real_data: Path, tmp_path: Path
-) -> None:
-    path = tmp_path / "cifar10-subset0.npz"
-    archive = real_data / "cifar-10-binary.tar.gz"
-    resources = Resources(archive=archive, cache=tmp_path, device="cpu")
-    write_subset("cifar10", CIFAR10(), 0, 100, resources, path)
-    spec = small_spec(
-        dataset="cifar10",
-        data=CIFAR10(),
-        n=100,
-        network=MLPSettings(width=32, depth=3),
-        optimizer=GradientDescent(learning_rate=0.05),
-        batch=Shuffled(size=10),
-    )
-    objective = make_objective(spec, path, torch.device("cpu"))
-    theta = objective.network.initialize(0)
-    record = GradientAlignment(batch_size=10, batches=10).measure(objective, theta, 0, 0)
-    assert record["converged"]
-    assert record["cosine"] > record["cosine_random"]

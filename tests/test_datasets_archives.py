@@ -62,24 +62,17 @@ def test_an_absent_archive(tmp_path):
         read_members(tmp_path / "a.zip", ["a.txt"])
 
 
-def test_a_truncated_archive_and_a_flipped_byte(make):
+def test_a_truncated_archive_a_flipped_byte_and_something_else(make):
     archive = make({"a.txt": bytes(range(256)) * 4000})
     content = archive.read_bytes()
     flipped = bytearray(content)
     flipped[len(content) // 2] ^= 0xFF
-    for damaged in (b"", content[:10], content[: len(content) // 2], content[:-1], flipped):
+    page = b"<html>404</html>"
+    cut_off = b"", content[:10], content[: len(content) // 2], content[:-1]
+    for damaged in (*cut_off, flipped, page, gzip.compress(page * 100)):
         archive.write_bytes(damaged)
         with pytest.raises(UserError, match="truncated or damaged"):
             read_members(archive, ["a.txt"])
-
-
-def test_something_else_than_an_archive(tmp_path: Path):
-    (tmp_path / "a.tar.gz").write_bytes(b"<html>404</html>")
-    with pytest.raises(UserError, match="truncated or damaged"):
-        read_members(tmp_path / "a.tar.gz", ["a.txt"])
-    (tmp_path / "b.tar.gz").write_bytes(gzip.compress(b"<html>404</html>" * 100))
-    with pytest.raises(UserError, match="truncated or damaged"):
-        read_members(tmp_path / "b.tar.gz", ["a.txt"])
 
 
 def test_a_header_that_promises_gigabytes_is_refused_before_they_are_read(tmp_path: Path):

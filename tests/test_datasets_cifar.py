@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -118,33 +116,6 @@ def test_another_archive_is_refused_in_a_few_words(
     with pytest.raises(UserError, match=message) as refusal:
         kind().open(resources(tmp_path, kind, **{stem: content}))
     assert len(str(refusal.value)) < 3000 and "\x1b" not in str(refusal.value)
-
-
-def test_a_missing_batch_and_a_pickle_are_refused(tmp_path: Path) -> None:
-    """The Python version of the archive holds pickles; its members are not even looked for."""
-
-    class Bomb:
-        def __reduce__(self) -> Any:
-            return (pytest.fail, ("a pickle was loaded",))
-
-    members = members_of(CIFAR10)
-    del members["cifar-10-batches-bin/data_batch_4.bin"]
-    members["cifar-10-batches-py/data_batch_4"] = pickle.dumps(Bomb())
-    files = Resources(tar_of(tmp_path / "c.tar.gz", members), tmp_path)
-    with pytest.raises(UserError, match=r"no member data_batch_4\.bin"):
-        CIFAR10().open(files)
-
-
-def test_a_member_that_is_there_twice_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "archive.tar.gz"
-    with tarfile.open(path, "w:gz") as archive:
-        for name, content in {**members_of(CIFAR100), "/train.bin": b""}.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(bytes(content)))
-    with pytest.raises(UserError, match=r"two members named train\.bin"):
-        CIFAR100().open(Resources(path, tmp_path))
-    assert [file.name for file in tmp_path.iterdir()] == ["archive.tar.gz"]
 
 
 def test_the_noise_has_the_share_asked_for_and_uniform_classes() -> None:

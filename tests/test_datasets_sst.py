@@ -9,14 +9,10 @@ import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
-from project import HANGS, job_command
 from small_archives import TREES, small_roberta, sst_zip
 
 from eosflow.datasets import embedding, sst
@@ -24,8 +20,6 @@ from eosflow.datasets.embedding import embed_phrases
 from eosflow.datasets.pool import Resources
 from eosflow.datasets.sst import SST
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import sha256
-from eosflow.storage.settings import record
 
 HIDDEN = 24
 NO_BREAK = "8\u00a01\\/2"
@@ -302,50 +296,3 @@ def test_a_model_without_safetensors_is_refused(tmp_path, settings, weights):
     with pytest.raises(UserError, match=r"datasets\.sst\.model") as failure:
         embed_phrases(PHRASES, settings, tmp_path / "cache", "cpu")
     assert str(folder) in str(failure.value)
-
-
-def test_no_network_and_no_model(tmp_path, settings):
-    """As a user without a network meets it: the script's message, status 1, no traceback."""
-    settings = settings.model_copy(update={"model": "nobody/no-such-model"})
-    name = SST.facts.archives[0].name
-    (tmp_path / "data" / "archives").mkdir(parents=True)
-    archive = sst_zip(tmp_path / "data" / "archives" / name)
-    given = {key: value for key, value in record(settings).items() if key != "name"}
-    command = job_command(
-        *(tmp_path, "subset", "sst", "subset0"),
-        select=["sst-ce"],
-        checksums={name: sha256(archive)},
-        datasets={"sst": given},
-        experiments={"sst-ce": {"n": [5]}},
-    )
-    program = (
-        "import sys, runpy; from eosflow.datasets.sst import SST; SST.size = lambda *_, **__: 17; "
-    )
-    program += "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
-    result = subprocess.run(
-        [sys.executable, "-c", program, *command[1:]],
-        cwd=ROOT,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=HANGS,
-    )
-    assert result.returncode == 1
-    assert "error: the model 'nobody/no-such-model'" in result.stderr
-    assert "HF_HOME" in result.stderr
-    assert "Traceback" not in result.stderr
-
-
-def test_importing_touches_no_model_and_no_network():
-    """Everything heavy is imported inside functions; the registry costs pydantic alone."""
-    program = (
-        "import socket, sys\n"
-        "socket.socket = None\n"
-        "import eosflow.datasets\n"
-        "for kind in eosflow.datasets.DATASETS.values():\n"
-        "    kind.example()\n"
-        "heavy = {'numpy', 'torch', 'transformers', 'nltk', 'cairocffi', 'pandas', 'pyarrow',\n"
-        "    'requests', 'matplotlib', 'yaml', 'tqdm'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=HANGS)

@@ -18,7 +18,6 @@ from eosflow.datasets.archives import UnfitArchive
 from eosflow.datasets.embedding import load_model
 from eosflow.datasets.pool import Resources
 from eosflow.datasets.sst import SST
-from eosflow.datasets.subsets import write_subset
 from eosflow.datasets.superglue import RTE, BoolQ, SuperGLUE, WiC
 from eosflow.datasets.token_ids import hashed_ids, load_tokenizer
 from eosflow.networks.bert import BERTSettings
@@ -79,7 +78,7 @@ def archive_of(path: Path, kind: type[SuperGLUE], rows: list[dict[str, Any]]) ->
 def test_a_pair_is_what_the_tokenizer_makes_of_it(kind: type[SuperGLUE], tmp_path: Path) -> None:
     files = archive_of(tmp_path / "a.zip", kind, ROWS[kind])
     model = str(small_tokenizer(tmp_path / "model"))
-    dataset = kind(positions=20, model=model)  # type: ignore[call-arg]
+    dataset = kind(positions=20, model=model)
     pool = dataset.open(files)
     assert pool.labels.tolist() == ([1, 0] if kind is BoolQ else [0, 1])
     found = pool.inputs(np.array([0])).reshape(3, 20)
@@ -150,13 +149,7 @@ def test_a_hostile_line_is_refused_in_a_few_words(kind: type[SuperGLUE], tmp_pat
         assert "\x1b" not in str(refusal.value)
 
 
-def test_the_published_size_is_asked_for_when_a_subset_is_drawn(tmp_path: Path) -> None:
-    files = archive_of(tmp_path / "c.zip", RTE, ROWS[RTE])
-    with pytest.raises(UserError, match="has 2 examples, where the published one has 2490"):
-        write_subset("rte", RTE(), 0, 2, files, tmp_path / "rte-subset0.npz")
-
-
-def test_a_tokenizer_that_is_not_there_is_named(
+def test_a_model_that_is_not_there_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import huggingface_hub.constants
@@ -168,6 +161,8 @@ def test_a_tokenizer_that_is_not_there_is_named(
     for model in (str(empty), "nobody/no-such-model"):
         with pytest.raises(UserError, match=r"the tokenizer .* could not be loaded: .*\n.*HF_H"):
             RTE(model=model).open(files).inputs(np.array([0]))
+        with pytest.raises(UserError, match=r"the model .* could not be loaded: .*\n.*HF_HOME"):
+            load_model(model, None)
 
 
 def test_hashed_words_are_the_same_everywhere_and_below_the_vocabulary() -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import Tensor
-from verdicts import AGAINST, FEW, FOR, drawn
+from verdicts import AGAINST, FOR, drawn
 
 from eosflow.analysis.claims import CANNOT_TELL, NOT_RUN
 from eosflow.studies import STUDIES
@@ -117,7 +117,6 @@ def test_verdicts_take_enough_seeds_on_one_side() -> None:
     assert measured["descent-is-held"] == pytest.approx(2.02, abs=0.01)
     assert measured["leaves-after"] == 50
     assert measured["loss-not-monotone"] == 100  # ten rises per unit of flow time, ten steps
-    assert set(judge(held[held["seed"] < 5])["verdict"]) == FEW
     free = pd.concat([course(0.1, seed, held=False) for seed in range(6)])
     verdicts = judge(free).set_index("claim")
     assert verdicts.loc["descent-is-held", "verdict"] in AGAINST

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import Tensor
-from verdicts import AGAINST, FEW, FOR, drawn
+from verdicts import AGAINST, FOR, drawn
 
 from eosflow.analysis import claims
 from eosflow.analysis.claims import NOT_RUN
@@ -45,7 +45,7 @@ def test_the_preconditioned_sharpness_is_that_of_the_dense_matrix() -> None:
     for step in range(81):
         here = variable.detach().clone()
         oracle.zero_grad()
-        loss(variable).backward()  # type: ignore[no-untyped-call]
+        loss(variable).backward()
         oracle.step()
         if step in (2, 40, 80):
             divisor = oracle.state[variable]["square_avg"].sqrt() + 1e-8
@@ -101,7 +101,6 @@ def test_an_optimizer_is_held_to_its_own_edge_and_no_other() -> None:
         assert line.get_ydata()[0] == edge and len(curves) == 6
         # λ₁(P⁻¹𝓗)η itself: 0.2 of the edge at first.
         assert curves[0].get_ydata()[0] == pytest.approx(0.2 * edge)
-    assert set(STUDIES["optimizer-edges"].judge(frame[frame["seed"] < 5])["verdict"]) == FEW
 
 
 def schedule_course(seed: int, follows: bool) -> pd.DataFrame:

@@ -30,7 +30,7 @@ def linear(examples: int = 30, features: int = 12, rank: int = 12) -> ModuleObje
 
 def count(objective: ModuleObjective, **settings: float) -> dict[str, float]:
     theta = objective.network.initialize(0)
-    return EffectiveParameters(**settings).measure(objective, theta, 0, 0)  # type: ignore[arg-type]
+    return EffectiveParameters(**settings).measure(objective, theta, 0, 0)
 
 
 def test_equals_the_trace_of_the_hat_matrix_and_mackays_gamma() -> None:

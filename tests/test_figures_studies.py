@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pandas as pd
-import pytest
 from matplotlib.figure import Figure
 from verdicts import drawn
 
 from eosflow.analysis import seeds
-from eosflow.studies.transient.figure import LOOKS, QUANTITIES
 from eosflow.studies.work_precision.figure import MARKERS
 
 
@@ -41,24 +39,6 @@ def test_the_median_of_seeds_that_are_known_elsewhere_is_between_their_lines() -
     *each, median = (line.get_xydata().tolist() for line in axes.lines)
     assert each == [[[0, 0], [2, 2], [4, 4]], [[0, 6], [3, 6]]]
     assert median == [[0, 3], [2, 4], [3, 4.5]]  # as far as both go
-
-
-def test_the_transient_is_drawn_from_the_left_edge_on_with_the_first_iterations_shaded() -> None:
-    rows = [
-        {"scheme": scheme, "iteration": step, "flow_time": time}
-        | {name: 1.0 + step + number for number, name in enumerate(QUANTITIES)}
-        for scheme in LOOKS
-        for step, time in ((0, 0.0), (10, 0.1), (40, 1.0))
-    ]
-    figure = drawn("transient", pd.DataFrame(rows))
-    assert len(figure.axes) == len(QUANTITIES)
-    for number, axes in enumerate(figure.axes):
-        assert {line.get_label() for line in axes.lines} == set(LOOKS)
-        expected = [(0.05, 1.0 + number), (0.1, 11.0 + number), (1.0, 41.0 + number)]
-        for line in axes.lines:
-            assert [tuple(point) for point in line.get_xydata()] == expected
-        (shade,) = axes.patches
-        assert (shade.get_x(), shade.get_x() + shade.get_width()) == pytest.approx((0.05, 0.1))
 
 
 def test_spectra_are_drawn_as_counts_above_each_value() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 from torch import Tensor, nn
-from verdicts import AGAINST, FOR, drawn, judged
+from verdicts import AGAINST, FOR, judged
 
 from eosflow.analysis import claims
 from eosflow.networks.module import ModuleNetwork, glorot_uniform
@@ -229,23 +229,3 @@ def test_the_bulk_of_a_wishart_sample_is_found_without_its_outliers() -> None:
     assert law.variance == pytest.approx(1, rel=0.03)
     assert (spiked > law.edges[1]).sum() <= 5
     assert spectra_study.bulk(-spiked, 0.5) is None
-
-
-def test_drawings_show_what_the_tables_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generalized_prediction_error, "PAIRS", 2)
-    figure = drawn("effective-parameters", pd.concat([counted(0, 4.0), counted(1, 6.0)]))
-    lines = {line.get_label(): line.get_xydata().tolist() for line in figure.axes[1].lines}
-    assert lines["η = 0.1"] == lines["η = 0.4"] == [[0.0, 2.0], [9.0, 5.0]]
-    points = [line.get_ydata().tolist() for line in figure.axes[4].lines]
-    assert points == [[5.0, 5.0], [5.0], [4.0, 6.0], [5.0]]  # each seed, then the median
-
-    rows = [{"part": "ridge", "seed": 0, **row} for row in ridge(0)]
-    rows += [{"part": "evidence", "seed": 0, **row} for row in evidence(0)]
-    objective, least = linear()
-    rows += [{"part": "noise", "seed": 0, **row} for row in noise(objective, least, 0)]
-    errors, proofs, added = drawn("generalized-prediction-error", pd.DataFrame(rows)).axes
-    gaps = [row["gap"] for row in rows if row["part"] == "ridge"]
-    assert errors.lines[1].get_ydata().tolist() == pytest.approx(gaps)
-    assert len(proofs.lines) == 3
-    assert max(max(line.get_ydata()) for line in proofs.lines) == 0
-    assert len(added.lines) == 4

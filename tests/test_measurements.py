@@ -75,7 +75,7 @@ def test_online_and_from_a_snapshot_the_numbers_are_the_same(
 def test_top_eigenvalues_equal_those_of_dense_matrices(matrix: str) -> None:
     objective, theta = small_problem("cross_entropy")
     evaluation = objective.evaluate(theta)
-    dense = evaluation.product(matrix, torch.eye(len(theta), dtype=torch.float64))  # type: ignore[arg-type]
+    dense = evaluation.product(matrix, torch.eye(len(theta), dtype=torch.float64))
     if matrix == "hessian":
         torch.testing.assert_close(dense, dense_hessian(objective, "cross_entropy", theta))
     expected = torch.linalg.eigvalsh(dense).flip(0)[:4]
@@ -96,7 +96,7 @@ def test_top_eigenvalues_of_few_examples_are_those_beyond_their_span_too(matrix:
     whole, theta = small_problem("cross_entropy")
     objective = whole.batch(torch.arange(3))
     assert objective.inputs.shape[1] > 3
-    dense = objective.evaluate(theta).product(matrix, torch.eye(len(theta)).to(theta))  # type: ignore[arg-type]
+    dense = objective.evaluate(theta).product(matrix, torch.eye(len(theta)).to(theta))
     all_of_them = torch.linalg.eigvalsh(dense).flip(0)
     count = int((all_of_them > 1e-6).sum())
     for k in (2, count + 2):

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 from project import ROOT
 from scipy import stats
-from test_columns import entry, hold
 from verdicts import AGAINST, FEW, drawn, judged
 
 from eosflow.analysis import claims
@@ -197,10 +196,6 @@ def test_adam_stands_beside_adam_tracer_with_as_many_gradients() -> None:
             assert getattr(parts, part) == getattr(other, part)
         for key in ("dataset", "criterion", "n"):
             assert loaded["experiments"][name][key] == demo["experiments"]["ends-sam"][key]
-
-
-def test_every_column_is_described() -> None:
-    hold(entry("studies/optimizer-ends/table.csv"), made().columns)
 
 
 def verdicts(frame: pd.DataFrame) -> dict[str, Any]:

@@ -52,8 +52,6 @@ def test_verdicts() -> None:
     free = judge(pd.concat([made(seed, 3.0) for seed in range(6)]))
     assert [v in FOR for v in free["verdict"]] == [True, False, False]
     assert set(free["verdict"][1:]) <= AGAINST
-    few = judge(pd.concat([made(seed, 1.0) for seed in range(5)]))
-    assert set(few["verdict"]) == FEW
     # A run that diverged has no end to compare.
     gone = pd.concat([made(seed, 1.0) for seed in range(6)])
     gone = gone[(gone["rho"] == 0) | (gone["seed"] > 0) | (gone["iteration"] < 100)]

@@ -83,21 +83,6 @@ def test_a_peak_at_the_end_is_censored_and_eta_over_b_is_compared_at_equal_time(
     assert verdicts(frame)["same-temperature"]["measured"] == pytest.approx(1, rel=1e-3)
 
 
-def test_the_grid_is_drawn_with_every_run_and_its_median() -> None:
-    rates, batches, quotient = drawn("sgd-grid", grid(0.5)).axes
-    for axes, symbol in ((rates, r"$\eta$ = "), (batches, "$B$ = ")):
-        assert len(axes.lines) == 3 * (6 + 2)
-        assert len(axes.texts) == 3
-        for text in axes.texts:  # each at the end of the line that it names
-            assert text.get_text().startswith(symbol)
-            ends = [(line.get_xdata()[-1], line.get_ydata()[-1]) for line in axes.lines]
-            assert text.xy in ends
-        assert min(min(line.get_xdata()) for line in axes.lines) == 20
-    points = sorted({round(x, 6) for line in quotient.lines for x in line.get_xdata()})
-    assert points == [0.0002, 0.0005, 0.002, 0.005]
-    assert sum(len(line.get_xdata()) for line in quotient.lines) == 30
-
-
 def edge_run(rate: float | None, losses: list[float], seed: int = 0) -> StudyRun:
     """λ₁ is 3/4 of 2/0.1 until iteration 2 and a little above it from there on."""
     optimizer: dict[str, Any] = {"name": "gradient-descent" if rate else "exponential-rosenbrock"}

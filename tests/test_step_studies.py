@@ -16,7 +16,7 @@ from test_columns import entry, hold
 from test_sgd_studies import edge_run
 from test_training import assert_same_run, kill_at
 from torch import nn
-from verdicts import AGAINST, FOR, drawn, judged
+from verdicts import AGAINST, FOR, judged
 
 import eosflow
 from eosflow.analysis import claims
@@ -118,19 +118,6 @@ def test_nudged_sgd_is_judged_against_sgd_of_the_same_seed() -> None:
     assert "pushed-flatter" not in judged("nudged-sgd", frame[frame["gamma"] < 5]).index
 
 
-def test_nudged_sgd_is_drawn_with_every_run_and_its_median() -> None:
-    losses = {0.1: 0.5, 1.0: 1.0, 5.0: math.nan, DOMINANT: 2.0}
-    table = nudged_table(losses, dict.fromkeys(losses, 20.0))
-    loss, accuracy, sharpness, distance = drawn("nudged-sgd", table).axes
-    labels = [label.get_text() for label in loss.get_xticklabels()]
-    assert labels == ["γ = 0.1", "γ = 1", "γ = 5\n(6 diverged)", "Dominant"]
-    first, bar = loss.lines[:2]
-    assert first.get_ydata() == pytest.approx([0.5 * s for s in range(1, 7)])
-    assert bar.get_ydata().tolist() == [1.75, 1.75]
-    assert [len(axes.lines) for axes in (loss, distance)] == [4 * 2] * 2
-    assert [len(axes.lines) for axes in (accuracy, sharpness)] == [4 * 2 * 2 + 2, 4 * 3 * 2 + 3]
-
-
 def minibatch_table(crosses: bool, seeds: int = 6) -> pd.DataFrame:
     """Parabolas with their least at α = 0.5 or 3, random changes of nothing, at two looks."""
     rows = []
@@ -163,14 +150,6 @@ def test_minibatches_are_judged_per_look_after_the_start() -> None:
     other = judged("minibatches", minibatch_table(crosses=False))
     assert set(other["verdict"]) <= AGAINST
     assert other.loc["step-fails-to-minimize", "measured"] == -2.5
-
-
-def test_minibatches_are_drawn() -> None:
-    cosines, changes, sharpness = drawn("minibatches", minibatch_table(crosses=True)).axes
-    assert [line.get_ydata().tolist() for line in cosines.lines[:2]] == [[0.4, 0.2]] * 2
-    assert len(changes.lines) == 3 * (6 + 1) + 2
-    assert changes.lines[6].get_ydata() == pytest.approx([-0.1875, -0.25, 0, 2, 6])
-    assert set(sharpness.lines[0].get_ydata()) == {15.0}
 
 
 def test_a_table_by_snapshot_joins_measurements_that_share_columns() -> None:

@@ -136,13 +136,13 @@ def test_what_does_not_go_together_is_refused(changes: dict[str, Any], words: st
     ],
 )
 def test_an_experiment_of_a_study_is_checked(change: dict[str, Any], words: str) -> None:
-    experiments = SMALL["experiments"] | {"sgd": STUDY | change}  # type: ignore[operator]
+    experiments = SMALL["experiments"] | {"sgd": STUDY | change}
     assert words in refusal(experiments=experiments)
 
 
 def test_other_experiments_need_a_target_and_share_what_is_measured() -> None:
     plain = {name: value for name, value in STUDY.items() if name not in ("study", "grid")}
-    message = refusal(experiments=SMALL["experiments"] | {"sgd": plain})  # type: ignore[operator]
+    message = refusal(experiments=SMALL["experiments"] | {"sgd": plain})
     assert "experiments.sgd: target_loss is missing" in message
     assert "experiments.sgd.measure: only experiments of a study have their own" in message
 

@@ -75,13 +75,27 @@ def test_its_recorded_table_has_its_columns_and_can_be_judged(study: Study) -> N
         assert not verdicts.loc[ours, "verdict"].isin([claims.HOLDS, claims.CONTRADICTED]).any()
 
 
-def test_what_draws_and_judges_needs_no_torch() -> None:
+def test_what_plans_costs_little_and_what_draws_and_judges_no_torch() -> None:
+    """Planning reads the registries at every start of Snakemake and in each of its jobs."""
     modules = [
         f"eosflow.studies.{study._home(name)}.{name}"
         for study in STUDIES.values()
         for name, there in (("claims", study.judged), ("figure", study.drawn))
         if there
     ]
-    code = f"import sys, {', '.join(modules)}; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    code = f"""
+import socket, sys
+kept, socket.socket = socket.socket, None
+import eosflow.workflow.plan, eosflow.optimizers.batches
+from eosflow import datasets, networks, optimizers
+for registry in (datasets.DATASETS, networks.NETWORKS, optimizers.OPTIMIZERS):
+    for kind in registry.values():
+        kind.example()
+heavy = "numpy torch transformers nltk cairocffi pandas pyarrow requests matplotlib".split()
+print([name for name in heavy if name in sys.modules])
+socket.socket = kept
+import {", ".join(modules)}
+print("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["[]", "False"], done.stdout + done.stderr

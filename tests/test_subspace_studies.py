@@ -6,7 +6,7 @@ from functools import partial
 
 import pandas as pd
 import pytest
-from verdicts import AGAINST, FEW, FOR, drawn, judged
+from verdicts import AGAINST, FOR, drawn, judged
 from walks import quadratic
 
 from eosflow.studies.escaping import INITIALISATION, ONLY, REMOVED, WHOLE
@@ -101,7 +101,6 @@ def test_verdicts_on_escaping() -> None:
     assert [v in FOR for v in verdicts["verdict"]] == [True, False]
     assert verdicts["measured"].tolist() == [3, 2]
     assert verdicts["settings"].iloc[0] == "cheb-4, η = 0.1, 300 steps from the initialisation"
-    assert set(judge(ends(5, whole=2.0, removed=6.0, only=1.0))["verdict"]) == FEW
     sharpness, loss = drawn("escaping", frame).axes
     assert len(sharpness.lines) == len(loss.lines) == 3 * 7
     thick = [line.get_ydata()[-1] for line in sharpness.lines if line.get_linewidth() > 1]
@@ -145,7 +144,6 @@ def test_verdicts_on_subspaces() -> None:
     )
     verdicts = judge(other)
     assert set(verdicts["verdict"].drop("gradient-is-dominant")) <= AGAINST
-    assert set(judge(frame[frame["seed"] < 5])["verdict"]) == FEW
     # A loss that is not there any more is no lower one.
     runs["bulk"] = (0.0, 0.0, True)
     gone = switched(

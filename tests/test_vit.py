@@ -107,15 +107,10 @@ def test_examples_are_kept_apart() -> None:
     close(diagonal_fisher(objective, theta), each.square().mean(0), 1e-12)
 
 
-def test_its_start_is_that_of_its_source_and_of_the_seed_alone() -> None:
+def test_its_start_is_that_of_its_source() -> None:
     settings = ViTSettings()
-    starts = []
-    for unrelated in (0, 99):
-        torch.manual_seed(unrelated)
-        network = settings.build((3, 32, 32), 10)
-        starts.append(network.initialize(1))
-    assert torch.equal(*starts)
-    named = network.named(starts[0])
+    network = settings.build((3, 32, 32), 10)
+    named = network.named(network.initialize(1))
     norms = {name for name in named if "layernorm" in name}
     assert len(norms) == 2 * (2 * settings.depth + 1)
     for name, value in named.items():

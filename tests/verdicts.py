@@ -23,4 +23,4 @@ def judged(study: str, frame: pd.DataFrame) -> pd.DataFrame:
 
 def drawn(study: str, frame: pd.DataFrame) -> Any:
     """The figure of a table, as it is read from its CSV."""
-    return STUDIES[study].draw(io.StringIO(frame.to_csv(index=False)))  # type: ignore[arg-type]
+    return STUDIES[study].draw(io.StringIO(frame.to_csv(index=False)))
