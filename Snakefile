@@ -18,8 +18,8 @@ include: "rules/runs.smk"
 include: "rules/results.smk"
 
 
-# Each by name, not the manifest alone: what is missing is then made again even if the manifest,
-# which comes last, is there.
+# Each by name, not the report alone: what is missing is then made again even if the report, which
+# comes last, is there.
 rule all:
     default_target: True
     input:
@@ -36,5 +36,3 @@ localrules:
     study_claims,
     figure,
     report,
-    studies_page,
-    manifest,

@@ -102,7 +102,7 @@ rule figure:
 # With all figures, in one process: its libraries take longer to load than most figures to draw.
 rule report:
     input:
-        exit_on_user_error(lambda _: ASK.before("report")),
+        exit_on_user_error(lambda _: ASK.before_report()),
     output:
         html=report(f"{RESULTS}/report.html", category="The whole on one page"),
         record=f"{RESULTS}/provenance/report.json",
@@ -115,41 +115,6 @@ rule report:
     threads: 4
     shell:
         job("report", "--threads {threads}")
-
-
-# The studies and their figures on a separate page; the report has them beside the experiments.
-rule studies_page:
-    input:
-        exit_on_user_error(lambda _: ASK.before("studies")),
-    output:
-        html=report(f"{RESULTS}/studies.html", category="The studies on one page"),
-        record=f"{RESULTS}/provenance/studies.json",
-    log:
-        f"{RESULTS}/logs/studies-page.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/studies-page.tsv"
-    conda:
-        "../envs/eosflow.yaml"
-    threads: 4
-    shell:
-        job("studies_page", "--threads {threads}")
-
-
-rule manifest:
-    input:
-        exit_on_user_error(lambda _: ASK.before("manifest")),
-        PLAN.discarded(PLAN.runs),
-    output:
-        f"{RESULTS}/manifest.json",
-        f"{RESULTS}/provenance/manifest.json",
-    log:
-        f"{RESULTS}/logs/manifest.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/manifest.tsv"
-    conda:
-        "../envs/eosflow.yaml"
-    shell:
-        job("manifest")
 
 
 # Alone: `snakemake studies --configfile config/studies-demo.yaml`

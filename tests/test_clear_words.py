@@ -30,7 +30,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         ),
         (["power_log.png"], "results/figures/power-law.png"),
         (["results/dice-ce/n7/init0-subset0/manifest.json"], "has no run dice-ce/n7/init0-"),
-        (["results/manifest.jsn"], "Did you mean results/manifest.json"),
+        (["results/report.htm"], "Did you mean results/report.html"),
         (["--config", "device=cuda"], "device: cuda was given, but no GPU was found"),
         (["--config", "device=gpu"], "device: 'gpu' was given; allowed: auto, cpu, cuda"),
         (["--config", "results_dir=Snakefile/r"], "Snakefile is there and is no folder"),

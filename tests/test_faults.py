@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -261,58 +261,31 @@ def test_full_disk(project: Project, undisturbed: Project) -> None:
         subprocess.run(["umount", str(run)], check=True)
 
 
-def finds_and_remakes(
-    project: Project, undisturbed: Project, damages: dict[Path, Callable[[Path], None]], starts: int
-) -> None:
-    """Each damaged file is named, and after so many plain starts all is as it was."""
+def test_damaged_files_are_named_and_made_again(trained: Project, undisturbed: Project) -> None:
+    """Each damaged file is named, and after a few plain starts all is as it was."""
+    first, second, long = map(trained.home, (*SHORT, LONG))
+    steps = {home: next(home.glob("decomposition-*")) for home in (first, second, long)}
+    shutil.rmtree(steps[second])  # so that its snapshots are read
+    damages = {
+        first / "trajectory.parquet": flip,
+        steps[first] / "step000050.json": flip,
+        second / "run.json": truncate,
+        second / "snapshots/step000050.safetensors": flip,
+        second / "snapshots/step000100.safetensors": truncate,
+        long / "manifest.json": flip,
+        steps[long] / "step000050.json": truncate,
+        steps[long] / "index.json": truncate,
+    }
     for file, damage in damages.items():
         damage(file)
     said = ""
-    for _ in range(starts - 1):
-        said += project.make(*TABLES, status=1)
-    said += project.make(*TABLES)
-    said += "".join(path.read_text() for path in (project.results / "logs").rglob("*.log"))
-    assert [file for file in damages if str(file.relative_to(project.root)) not in said] == []
+    for _ in range(3):
+        said += trained.make(*TABLES, status=None)
+    trained.make(*TABLES)
+    said += "".join(path.read_text() for path in (trained.results / "logs").rglob("*.log"))
+    assert [file for file in damages if str(file.relative_to(trained.root)) not in said] == []
     assert "Traceback" not in said
-    same_as(project, undisturbed)
-
-
-def steps_of(project: Project, run: str) -> Path:
-    """Where the decomposition of a run lies."""
-    (folder,) = project.home(run).glob("decomposition-*")
-    return folder
-
-
-def test_damaged_snapshots(trained: Project, undisturbed: Project) -> None:
-    for run in SHORT:
-        shutil.rmtree(steps_of(trained, run))
-    intact = times(trained, f"{LONG}/*.json")
-    first, second = map(trained.home, SHORT)
-    damages = {
-        first / "snapshots/step000050.safetensors": flip,
-        second / "snapshots/step000050.safetensors": truncate,
-    }
-    finds_and_remakes(trained, undisturbed, damages, starts=2)
-    assert intact == times(trained, f"{LONG}/*.json")
-
-
-def test_damaged_trajectories_and_decompositions(trained: Project, undisturbed: Project) -> None:
-    damages = {
-        trained.home(SHORT[0]) / "trajectory.parquet": flip,
-        trained.home(SHORT[1]) / "trajectory.parquet": truncate,
-        steps_of(trained, SHORT[0]) / "step000050.json": flip,
-        steps_of(trained, LONG) / "step000050.json": truncate,
-    }
-    finds_and_remakes(trained, undisturbed, damages, starts=2)
-
-
-def test_damaged_records(trained: Project, undisturbed: Project) -> None:
-    damages = {
-        trained.home(SHORT[0]) / "manifest.json": flip,
-        trained.home(SHORT[1]) / "run.json": truncate,
-        steps_of(trained, LONG) / "index.json": truncate,
-    }
-    finds_and_remakes(trained, undisturbed, damages, starts=1)
+    same_as(trained, undisturbed)
 
 
 def test_one_failing_run_of_many(project: Project, undisturbed: Project) -> None:

@@ -181,9 +181,9 @@ def test_equal_numbers_in_two_jobs_of_a_scheduler_are_two_devices(
         (r"printf '0, GPU-aaaa\n1, GPU-../../x\n'", "GPU-../../x"),
         (r"printf '0, GPU-aaaa, 1\n'", "GPU-aaaa, 1"),
         (r"printf '\377\376\n'", "an index and a UUID"),
-        ("exec sleep 60", "did not answer"),
+        ("exec sleep 60", "answered ''"),
         ("while :; do echo 0, GPU-aaaa, 1; done", "GPU-aaaa, 1"),  # for ever
-        ("", "did not answer"),  # no program at all
+        ("", "Exec format error"),  # no program at all
     ],
 )
 def test_garbage_instead_of_devices_is_shown(

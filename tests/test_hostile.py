@@ -74,7 +74,6 @@ GIVEN = {
     "dataset": "dice",
     "folder": RUN,
     "names": "figure05",
-    "product": "manifest",
     "step": "000020",
     "study": STUDY,
     "view": "decomposition",

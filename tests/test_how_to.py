@@ -22,7 +22,6 @@ pytestmark = pytest.mark.slow
 
 PAGE = (ROOT / "docs" / "how-to.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-RUN = "results/dice-ce/n6/init0-subset0"
 
 
 def recipe(title: str) -> str:
@@ -95,64 +94,51 @@ def test_after_all_recipes_every_test_of_what_is_registered_passes(tmp_path: Pat
         assert name in (tree / f"docs/{page}.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
+MINE = """
+select: [stripes, linear, signs]
+measure: [decomposition, weight-norm]
+stop: {max_iterations: 40}
+datasets: {stripes: {}}
+experiments:
+  stripes: {dataset: stripes, criterion: cross_entropy, n: [10], target_loss: 0.3,
+    stop: {max_iterations: 2000}}
+  linear: {dataset: dice, criterion: cross_entropy, n: [6], target_loss: 0.01, network: linear}
+  signs: {dataset: dice, criterion: cross_entropy, n: [6], target_loss: 0.01,
+    optimizer: sign-descent, optimizers: {sign-descent: {learning_rate: 0.01}}}
+"""
+
+
+def test_what_the_recipes_add_runs_in_the_workflow(tmp_path: Path) -> None:
     project = Project(tmp_path / "tree")
     project.code = project.root
-    return project
-
-
-def test_add_an_optimizer(project: Project) -> None:
-    follow(project.root, "Add an optimizer")
-    settings = "optimizers={sign-descent: {learning_rate: 0.01}}"
-    options = ("--config", "optimizer=sign-descent", settings, "stop={max_iterations: 30}")
-    project.run(f"{RUN}/manifest.json", *options)
-    rows = pd.read_parquet(project.root / RUN / "trajectory.parquet")
+    for title in RECIPES:
+        follow(project.root, title)
+    (project.root / "my-study.yaml").write_text(
+        re.search(r"```yaml\n(# my-study.yaml.*?)```", recipe("Add a study"), re.DOTALL)[1]
+    )
+    jobs = project.jobs("studies", "--configfile", "my-study.yaml", tiny=False)
+    assert jobs == {"subset": 2, "train": 2, "study": 1, "studies": 1, "report": 1}
+    (project.root / "mine.yaml").write_text(MINE)
+    project.configs = ("tiny.yaml", "mine.yaml")
+    project.run("results/measurements/weight-norm.parquet", "results/figures/final-loss.png")
+    frame = pd.read_parquet(project.results / "measurements/weight-norm.parquet")
+    assert set(frame["experiment"]) == {"stripes", "linear", "signs"}
+    later = frame[(frame["experiment"] != "linear") | (frame["iteration"] > 0)]
+    assert (later["weight_norm"] > 0).all()  # the linear network begins at 0
+    folder = "n10/init0-subset0", "n6/init0-subset0"
+    stripes = project.results / "stripes" / folder[0]
+    assert json.loads((stripes / "run.json").read_text())["stopped"] == "target_loss"
+    rows = pd.read_parquet(project.results / "signs" / folder[1] / "trajectory.parquet")
     assert (rows["learning_rate"] == 0.01).all()
     assert rows["loss"].iloc[-1] < rows["loss"].iloc[0]
-
-
-def test_add_a_network(project: Project) -> None:
-    follow(project.root, "Add a network")
-    project.run(f"{RUN}/measured.json", "--config", "network=linear",
-                "stop={max_iterations: 40}")  # fmt: skip
-    record = json.loads((project.root / RUN / "run.json").read_text())
+    linear = project.results / "linear" / folder[1]
+    record = json.loads((linear / "run.json").read_text())
     assert record["spec"]["network"] == {"name": "linear"}
     assert record["parameters"] == 6 * (64 + 1)
-    first = json.loads((project.root / RUN / "decomposition/step000000.json").read_text())
+    first = json.loads((linear / "decomposition/step000000.json").read_text())
     # Softmax regression from 0: R = 0, and E‖M‖² is that of its one layer.
     assert first["sharpness_residual"] == pytest.approx(0, abs=1e-12)
     assert first["m_norm2"] == pytest.approx(first["layer_norm2_1"])
-
-
-def test_add_a_measurement(project: Project) -> None:
-    for wide, narrow in (("[dice-ce, mse]", "[dice-ce]"), ("[6, 12, 24]", "[6]")):
-        project.edit("tiny.yaml", wide, narrow)  # one run is enough
-    project.run(f"{RUN}/measured.json")
-    follow(project.root, "Add a measurement")
-    measured = ("--config", "measure=[decomposition, weight-norm]")
-    target = f"{RUN}/measured.json"
-    assert project.jobs(target, *measured) == {"measure": 1}  # nothing is trained anew
-    project.run(target, *measured)
-    record = json.loads(
-        (project.root / RUN / "measurements/weight-norm/step000000.json").read_text()
-    )
-    assert record["weight_norm"] > 0
-    project.run("results/measurements/weight-norm.parquet", *measured)
-    frame = pd.read_parquet(project.results / "measurements/weight-norm.parquet")
-    assert (frame["experiment"] == "dice-ce").all() and (frame["weight_norm"] > 0).all()
-
-
-def test_add_a_dataset(project: Project) -> None:
-    follow(project.root, "Add a dataset")
-    (project.root / "mine.yaml").write_text(
-        "select: [mine]\ndatasets: {stripes: {}}\nexperiments: {mine: {dataset: stripes, "
-        "criterion: cross_entropy, n: [10], target_loss: 0.3}}\n"
-    )
-    project.configs = ("tiny.yaml", "mine.yaml")
-    project.run("results/mine/n10/init0-subset0/manifest.json")
-    record = json.loads((project.results / "mine/n10/init0-subset0/run.json").read_text())
-    assert record["stopped"] == "target_loss"
 
 
 def test_use_your_own_data(tmp_path: Path, nursery: Nursery) -> None:
@@ -174,13 +160,3 @@ def test_use_your_own_data(tmp_path: Path, nursery: Nursery) -> None:
     assert "My data" in page
     record = json.loads((project.results / "data/subsets/my-data-subset0.json").read_text())
     assert record["licence"] == "CC BY 4.0"
-
-
-def test_add_a_study(project: Project) -> None:
-    follow(project.root, "Add a study")
-    text = recipe("Add a study")
-    (project.root / "my-study.yaml").write_text(
-        re.search(r"```yaml\n(# my-study.yaml.*?)```", text, re.DOTALL)[1]
-    )
-    jobs = project.jobs("studies", "--configfile", "my-study.yaml", tiny=False)
-    assert jobs == {"subset": 2, "train": 2, "study": 1, "studies": 1, "studies_page": 1}

@@ -127,10 +127,11 @@ def test_steps_that_grow_are_judged_by_the_last_iterations(
 
 
 def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
+    clock, saved = [0.0], []
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     log = io.StringIO()
-    shown = LossProgress("dice-ce/n468/init0-subset0", 0.01, log)
+    name = "dice-ce/n468/init0-subset0"
+    shown = LossProgress(name, 0.01, log, save=lambda *values: saved.append(values))
     for iteration in range(100, 161):
         clock[0] += 1
         shown.update(iteration, 100 / iteration, 100 / (iteration // 2), 12.3456)
@@ -141,3 +142,5 @@ def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None
         "0.97 iterations/s  7 min to 2.8 h left"
     )
     assert second.split("iteration ")[1].startswith("159 ")
+    assert [values[:3] for values in saved] == [(i, 100 / i, 12.3456) for i in (129, 159)]
+    assert saved[0][3] == pytest.approx(2.8 * 3600, rel=0.02)

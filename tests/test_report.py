@@ -10,7 +10,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import synthetic
@@ -19,7 +18,6 @@ from project import HANGS
 from eosflow.analysis import style
 from eosflow.results import (
     claims,
-    collect,
     explorer,
     figures,
     paper,
@@ -27,7 +25,6 @@ from eosflow.results import (
     report_chain,
     report_provenance,
     run_summaries,
-    studies_page,
     tables,
 )
 from eosflow.storage.errors import UserError
@@ -96,7 +93,7 @@ def write_results(folder, decomposition, runs, studies=STUDIES):
     for name in figures.entries(runs["experiment"], studies):
         for path in drawn:
             shutil.copy(path, folder / "figures" / f"{name}{path.suffix}")
-    report.render(folder, folder / "report.html")
+    report.render(folder, folder / "report.html", studies=studies)
     return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
@@ -195,7 +192,7 @@ def test_content(page, results):
 
 
 def test_the_same_files_give_the_same_page(page, results, tmp_path):
-    report.render(results, tmp_path / "again.html")
+    report.render(results, tmp_path / "again.html", studies=STUDIES)
     assert (tmp_path / "again.html").read_text(encoding="utf-8") == page.source
 
 
@@ -250,33 +247,16 @@ def test_the_chart_shows_every_run_from_the_end_of_its_transient_on():
     decomposition.loc[decomposition["iteration"] == 300, "sharpness_residual"] = -1.0
     later = decomposition[decomposition["iteration"] >= 10]
     data = explorer.data(decomposition, runs)
-    assert data["snapshots"] == len(later)
     by_name = dict(list(later.groupby(run_summaries.run_names(later))))
     assert {run["run"] for run in data["runs"]} == by_name.keys()
     for run in data["runs"]:
-        whole = by_name[run["run"]].set_index("iteration").loc[run["points"]["iteration"]]
+        whole = by_name[run["run"]].set_index("iteration")
+        assert run["points"]["iteration"] == whole.index.tolist()
         for name, column in (("sharpness_hessian",) * 2, ("alignment", "alignment_product")):
             assert run["points"][name] == pytest.approx(whole[column].to_numpy(), rel=1e-3)
         # What has no logarithm stays a gap.
         place = run["points"]["iteration"].index(300)
         assert run["points"]["sharpness_residual"][place] == -1.0
-
-
-def test_what_is_left_out_of_the_chart_cannot_be_seen():
-    iteration = np.arange(10, 3000)
-    wave = np.exp(np.sin(np.log(iteration)))
-    run = pd.DataFrame({"iteration": iteration, "flow_time": iteration / 100, "wave": wave})
-    run["loss"] = 1 / run["flow_time"]
-    linear, logarithmic = np.ptp(wave), np.ptp(np.log(wave))
-    keep = explorer.visible(run, {"wave": (linear, logarithmic)})
-    assert 10 < keep.sum() < 150
-    for time in ("iteration", "loss"):
-        for along, height in ((np.log, np.log), (np.asarray, np.asarray)):
-            order = np.argsort(run[time].to_numpy())
-            at, kept = along(run[time].to_numpy()[order]), keep[order]
-            values = height(wave[order])
-            away = np.abs(np.interp(at, at[kept], values[kept]) - values).max()
-            assert away <= explorer.INVISIBLE * np.ptp(values) * (1 + 1e-9)
 
 
 def test_the_papers_sizes_are_those_of_the_paper() -> None:
@@ -303,12 +283,6 @@ def test_the_headline_says_of_what_runs_the_results_are(results):
     assert "Not the paper's settings" in html.unescape(head)
 
 
-def test_a_report_without_runs_says_so(tmp_path):
-    page = write_results(tmp_path, *collect.collect([], None), studies={})
-    assert not page.all("img")
-    assert "0 of 0" in page.text and "No runs have finished." in page.text
-
-
 @pytest.mark.slow
 def test_other_experiments_have_rows_figures_and_a_section(tmp_path):
     page = write_results(tmp_path, *synthetic.mixed(seeds=1))
@@ -323,12 +297,14 @@ def test_other_experiments_have_rows_figures_and_a_section(tmp_path):
     assert len(ids) == len(set(ids)) and {"#others"} <= {a["href"] for a in page.all("a")}
 
 
-@pytest.mark.parametrize("name", ["claims.csv", "figures/figure06.png", "runs.parquet"])
+@pytest.mark.parametrize(
+    "name", ["claims.csv", "figures/figure06.png", "figures/transient.png", "runs.parquet"]
+)
 def test_a_missing_file_is_named_with_the_command_that_makes_it(results, tmp_path, name):
     shutil.copytree(results, tmp_path / "copy")
     (tmp_path / "copy" / name).unlink()
     with pytest.raises(UserError, match=f"{name} is missing.*snakemake .*{name}"):
-        report.render(tmp_path / "copy", tmp_path / "report.html")
+        report.render(tmp_path / "copy", tmp_path / "report.html", studies=STUDIES)
     assert not (tmp_path / "report.html").exists()
 
 
@@ -448,11 +424,9 @@ def test_in_a_browser(measured, width, page):
     assert len(sizes) == 16
 
 
-def test_the_page_of_the_studies_has_them_alone_and_says_of_what_they_are(results, tmp_path):
-    studies_page.render(results, list(STUDIES), {}, tmp_path / "studies.html")
-    text = (tmp_path / "studies.html").read_text(encoding="utf-8")
-    words = "3 studies: 3 with fixed problems, whatever the configuration."
-    assert f"<strong>{words}</strong>" in text
+def test_studies_alone_are_a_report_too(results, tmp_path):
+    report.render(results, tmp_path / "report.html", studies=STUDIES, experiments=False)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert re.findall(r'<h3 id="study-([^"]+)"', text) == [n for n in known_studies if n in STUDIES]
     assert len(re.findall("<figure id=", text)) == 3
     made = pd.read_csv(results / "studies" / "edge-of-stability" / "claims.csv")
@@ -463,5 +437,3 @@ def test_the_page_of_the_studies_has_them_alone_and_says_of_what_they_are(result
     assert "Its problem is fixed; seed 0." in text
     for other in ("table2", "every-run", "power-law", 'id="spectra"'):
         assert other not in text
-    with pytest.raises(UserError, match=r"figures/sam-edge\.png is missing.*snakemake "):
-        studies_page.render(tmp_path, ["sam-edge"], {}, tmp_path / "studies.html")

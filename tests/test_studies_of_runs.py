@@ -212,7 +212,7 @@ class Study(Project):
 def test_a_study_from_start_to_end(tmp_path: Path, nursery: Nursery) -> None:
     project = Study(tmp_path / "tree").hurry(nursery)
     per_run = {"train": 2, "discard": 2}
-    whole = per_run | {"subset": 2, "study": 1, "study_claims": 1, "studies_page": 1}
+    whole = per_run | {"subset": 2, "study": 1, "study_claims": 1, "report": 1}
     made = project.make("studies")
     assert dict(re.findall(r"^(\w+) +(\d+)$", made.split("total", 1)[0], re.MULTILINE)) == {
         "studies": "1", **{rule: str(count) for rule, count in whole.items()}
@@ -228,8 +228,8 @@ def test_a_study_from_start_to_end(tmp_path: Path, nursery: Nursery) -> None:
     assert record["held_out"]["file"] == "dice-held-out.npz"
     origin = read_json(project.results / "data/subsets/dice-held-out.json")
     assert (origin["size"], origin["pool"], origin["subset_seed"]) == (30, 120, None)
-    page = (project.results / "studies.html").read_text(encoding="utf-8")
-    assert "1 study: 1 made of 2 runs of this configuration: dice, N = 12; " in page
+    page = (project.results / "report.html").read_text(encoding="utf-8")
+    assert "Made of runs of this configuration; seed 0." in page
     assert 'id="run-sgd-learning-rate-1000-n12-init0-subset0"' in page
     # The run that was cut off could go on from its snapshots; the one that diverged could not.
     left = [

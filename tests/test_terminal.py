@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import re
 import subprocess
 import sys
@@ -20,16 +19,15 @@ from project import ROOT, wait_until
 import eosflow.results
 from eosflow.measurements.decomposition import Decomposition
 from eosflow.runs import train as training
+from eosflow.runs.folder import RunFolder
 from eosflow.runs.measure import measure_run
 from eosflow.runs.names import measured_folder, run_folder
-from eosflow.runs.progress import LossProgress, read_line, seconds_of, time_left
-from eosflow.runs.spec import RunSpec
+from eosflow.runs.progress import LossProgress
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, write_json
 from eosflow.storage.locks import alone_in, is_held
 from eosflow.workflow import check, resources, terminal
 from eosflow.workflow.plan import Plan
-from eosflow.workflow.sizes import size_in_words
 from eosflow.workflow.status import CONFIGURATION, Status, run_status
 
 DONE, CUT, WAITING = small_spec(), small_spec(init_seed=1), small_spec(init_seed=2)
@@ -72,12 +70,6 @@ def results(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "results"))
 
 
-def log_of(results: Path, folder: str) -> Path:
-    path = results / "logs" / "train" / f"{folder}.log"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
 @pytest.fixture
 def job(results: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Another process that trains the run which was cut off: it holds the run's lock."""
@@ -96,27 +88,6 @@ def job(results: Path) -> Iterator[subprocess.Popen[bytes]]:
 # status
 
 
-def test_what_a_training_job_logs_is_read_back(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = LossProgress("dice-ce/n6/init0-subset0", 0.01)
-    progress._next_line = -math.inf
-    progress.update(0, 2.0, 2.0, None)
-    for sharpness in (12.5, None):
-        progress._next_line = -math.inf
-        progress.update(100, 0.125, 0.5, sharpness)
-        seen = read_line(capsys.readouterr().err.splitlines()[-1])
-        assert seen is not None
-        assert (seen.iteration, seen.loss, seen.sharpness) == (100, 0.125, sharpness)
-        assert seconds_of(seen.left) is not None
-    assert read_line("error: the disk is full") is None
-
-
-@pytest.mark.parametrize("seconds", [5, 45, 119, 500, 8000, 300000])
-def test_a_time_in_words_is_read_back(seconds: float) -> None:
-    assert seconds_of(f"about {time_left(seconds)} left") == pytest.approx(seconds, rel=0.1)
-    assert seconds_of(f"1 s to {time_left(seconds)} left") == pytest.approx(seconds, rel=0.1)
-    assert seconds_of("time unknown") is None
-
-
 def test_status_tells_done_from_cut_off_from_waiting(results: Path) -> None:
     done, cut, waiting = Status.of(results).runs
     record = read_json(HOMES[0](results) / "run.json")
@@ -133,8 +104,7 @@ def test_status_tells_done_from_cut_off_from_waiting(results: Path) -> None:
 def test_a_run_trains_only_as_long_as_its_job_lives(
     results: Path, job: subprocess.Popen[bytes]
 ) -> None:
-    seen = "iteration 40  loss 0.5 (target 0.1)  sharpness 9.5  4.00 iterations/s"
-    log_of(results, FOLDERS[1]).write_text(f"mine: {seen}  about 3 min left\n")
+    RunFolder(HOMES[1](results), CUT).save_progress(40, 0.5, 9.5, 180.0)
     run = Status.of(results).runs[1]
     assert (run.state, run.iteration, run.loss, run.sharpness) == ("training", 40, 0.5, 9.5)
     assert run.seconds_left == 180
@@ -160,15 +130,13 @@ def test_a_job_that_measures_is_told_from_one_that_trains(results: Path) -> None
     [
         ("error: the disk is full\n", "failed", "the disk is full"),
         ("Traceback (most recent call last):\n  x\nKeyError: 1\n", "failed", "KeyError: 1"),
-        (
-            "error: old\nEXP continues from iteration 5\n",
-            "interrupted",
-            "continues from its checkpoint",
-        ),
+        ("EXP continues from iteration 5\n", "interrupted", "continues from its checkpoint"),
     ],
 )
 def test_a_failed_run_says_why(results: Path, log: str, state: str, note: str) -> None:
-    log_of(results, FOLDERS[1]).write_text(log)
+    path = results / "logs" / "train" / f"{FOLDERS[1]}.log"
+    path.parent.mkdir(parents=True)
+    path.write_text(log)
     run = run_status(results, FOLDERS[1], CUT.key)
     assert (run.state, run.note) == (state, note)
 
@@ -214,14 +182,6 @@ def test_status_of_nothing_is_refused(tmp_path: Path) -> None:
 # check
 
 
-def test_the_disk_is_that_of_the_snapshots(tmp_path: Path) -> None:
-    spec: RunSpec = small_spec()
-    longest = spec.optimizer.max_step_size
-    iterations = 10 + resources.SEEN_FLOW_TIME_PER_EXAMPLE * spec.n / longest
-    snapshots = iterations / spec.snapshots.every + len(spec.snapshots.also) + 1
-    assert resources.disk(spec) == pytest.approx(8 * spec.parameters * snapshots)
-
-
 def test_check_says_whether_a_configuration_can_be_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -235,7 +195,7 @@ def test_check_says_whether_a_configuration_can_be_run(
     monkeypatch.setattr(check.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1})())
     with pytest.raises(UserError, match="cannot be run here"):
         terminal.main(["check", *options])
-    assert re.search(r"^missing +disk +\d+ MB .*; 1 bytes are free", capsys.readouterr().out, re.M)
+    assert re.search(r"^missing +disk +[\d.]+MB .*; 1\.00B are free", capsys.readouterr().out, re.M)
 
 
 def test_snapshots_that_are_deleted_need_the_disk_of_the_runs_under_way(
@@ -254,12 +214,12 @@ def test_snapshots_that_are_deleted_need_the_disk_of_the_runs_under_way(
 
     plan, words = disk()
     every = [resources.disk(run) for run in plan.runs.values()]
-    assert words.startswith(f"{size_in_words(sum(every))} for the snapshots of {len(every)} of")
+    assert words.startswith(f"{check._size(sum(every))} for the snapshots of {len(every)} of")
     plan, words = disk("keep_snapshots=false")
     passing = sorted(resources.disk(run) for run in plan.runs.values() if run.target_loss)
     ending = [resources.disk(run) for run in plan.runs.values() if run.target_loss is None]
     assert len(ending) == 4 < len(passing)
-    needed = size_in_words(sum(passing[-2:]) + sum(ending))
+    needed = check._size(sum(passing[-2:]) + sum(ending))
     assert words.startswith(f"{needed} for the snapshots of 6 of {len(every)} runs")
 
 
@@ -278,11 +238,6 @@ def test_check_looks_for_the_package_of_the_vision_transformer(
     monkeypatch.setattr(check.importlib.util, "find_spec", lambda name: None)
     absent = (check.BAD, "not installed: pip install 'eosflow[sst]'")
     assert found(Path("config/tables-vit.yaml")) == [absent]
-    # Of SST's encoders the model alone wants it.
-    files[:] = [Path("config/sst-random.yaml")]
-    assert found() == []
-    files[:], values[2:] = [], ["select=[sst-ce]"]
-    assert found() == [absent]
 
 
 def test_check_looks_for_the_archives_in_a_mirror(tmp_path: Path) -> None:
@@ -324,13 +279,6 @@ def test_check_looks_for_pretrained_weights(
         line = f"{verdict:8}model        model.safetensors {words} in the folder {folder}"
         assert found(str(folder)) == [line]
         (folder / "model.safetensors").touch()
-
-
-@pytest.mark.parametrize(
-    ("number", "words"), [(0, "0 bytes"), (1234, "1.2 kB"), (999.6e3, "1 MB"), (2.17e12, "2.2 TB")]
-)
-def test_sizes_in_words(number: float, words: str) -> None:
-    assert size_in_words(number) == words
 
 
 # explain, evidence, and what all share

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from harm import flip, truncate
 from oracles import reference_loss
 from problems import small_spec, write_noise_subset
 from safetensors.torch import load_file
@@ -30,7 +30,6 @@ from eosflow.optimizers.preconditioned import Adam, RMSprop
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs import train as training
 from eosflow.runs.data import make_objective
-from eosflow.runs.folder import RunFolder
 from eosflow.runs.measure import measure_run, measure_snapshot
 from eosflow.runs.names import measured_folder
 from eosflow.runs.spec import RunSpec
@@ -248,23 +247,6 @@ def checkpoint_iteration(folder: Path) -> int:
         return -1
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip a bit"])
-def test_a_damaged_checkpoint_is_named_and_not_used(
-    finished: Path, subset: Path, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    train(small_spec(max_iterations=15), subset, tmp_path, threads=1)
-    path = tmp_path / "checkpoint.safetensors"
-    content = bytearray(path.read_bytes())
-    if damage == "truncate":
-        del content[len(content) // 2 :]
-    else:
-        content[-100] ^= 4
-    path.write_bytes(content)
-    train(small_spec(), subset, tmp_path, threads=1)
-    assert str(path) in caplog.text
-    assert_same_run(finished, tmp_path)
-
-
 def test_a_larger_bound_on_iterations_continues(
     finished: Path, subset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,9 +285,9 @@ def test_a_damaged_snapshot_is_named_and_made_again(
     assert measure_run(tmp_path, subset, Decomposition())[0].snapshots
 
 
-@pytest.mark.parametrize("what", ["weights", "rows", "snapshots", "data"])
-def test_a_checkpoint_with_a_seal_that_does_not_fit_is_not_believed(
-    what: str, finished: Path, subset: Path, tmp_path: Path
+@pytest.mark.parametrize("what", ["weights", "rows", "snapshots", "data", "truncated", "flipped"])
+def test_a_checkpoint_that_is_damaged_or_does_not_fit_is_not_believed(
+    what: str, finished: Path, subset: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     train(small_spec(max_iterations=15), subset, tmp_path, threads=1)
     path = tmp_path / "checkpoint.safetensors"
@@ -317,7 +299,10 @@ def test_a_checkpoint_with_a_seal_that_does_not_fit_is_not_believed(
     else:
         metadata[what] = [] if what == "snapshots" else 5
     save_tensors(path, tensors, metadata)
+    if what in ("truncated", "flipped"):
+        (truncate if what == "truncated" else flip)(path)
     train(small_spec(), subset, tmp_path, threads=1)
+    assert path.name in caplog.text
     assert_same_run(finished, tmp_path)
 
 
@@ -407,28 +392,6 @@ def test_decomposition_files(finished: Path, subset: Path) -> None:
     times = path.stat().st_mtime_ns
     measure_run(finished, subset, Decomposition())
     assert path.stat().st_mtime_ns == times
-
-
-def test_a_snapshot_that_does_not_exist_is_refused_by_name(finished: Path, subset: Path) -> None:
-    with pytest.raises(UserError, match=r"no snapshot of iteration 301.*0, 10, 20"):
-        measure_snapshot(finished, 301, subset, Decomposition())
-
-
-def test_a_full_disk_leaves_no_half_file(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = RunFolder(tmp_path, small_spec())
-    files.save_snapshot({"layer1.weight": torch.zeros(3)}, 0, 0.0, 1.0)
-    before = sha256(tmp_path / "snapshots" / "step000000.safetensors")
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        files.save_snapshot({"layer1.weight": torch.ones(3)}, 0, 0.0, 1.0)
-    assert [path.name for path in (tmp_path / "snapshots").iterdir()] == ["step000000.safetensors"]
-    assert sha256(tmp_path / "snapshots" / "step000000.safetensors") == before
 
 
 def test_batches_are_looked_at_as_a_whole_once_an_epoch(subset: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from eosflow.results.evidence import (
     PARAMETERS,
     TABLES,
     TRAJECTORY,
-    checked,
+    Contents,
     read_frame,
     refuse_others,
     verified,
@@ -46,7 +46,6 @@ from eosflow.storage.records import Listed
 
 log = logging.getLogger(__name__)
 
-ANEW = "Delete it and start the workflow again."
 LARGE = 5_000_000  # bytes; more does not belong in a repository
 
 
@@ -173,19 +172,20 @@ def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _read(folder: Path) -> Kept:
     """What is kept in `folder`; its tables may be those of another program."""
-    kept = verified(folder, [name for name in NEEDED if name not in OWN_TABLES])
-    record = read_json(folder / MANIFEST)
+    contents = verified(folder, [name for name in NEEDED if name not in OWN_TABLES])
     examples = None
-    if kept.issuperset(DICE_EXAMPLES):
+    if contents.names.issuperset(DICE_EXAMPLES):
         with np.load(folder / DICE_EXAMPLES[0], allow_pickle=False) as arrays:
             examples = dict(arrays), read_json(folder / DICE_EXAMPLES[1])
     return Kept(
         frames={name: read_frame(folder / f"{name}.parquet") for name in FRAMES},
         parameters=read_frame(folder / DICE_PARAMETERS),
         examples=examples,
-        studies={name: (folder / name).read_bytes() for name in kept.intersection(TABLES)},
-        sources={entry["file"]: entry["sha256"] for entry in record["sources"]},
-        made={name: by for name, by in record["made"].items() if name not in report.TABLES},
+        studies={
+            name: (folder / name).read_bytes() for name in contents.names.intersection(TABLES)
+        },
+        sources={entry["file"]: entry["sha256"] for entry in contents.sources},
+        made={name: by for name, by in contents.made.items() if name not in report.TABLES},
     )
 
 
@@ -218,11 +218,13 @@ def _dice_examples(
         return None
     path = subset.with_suffix(".json")
     record = SubsetRecord.readable(path)
-    if record is None or record.sha256 is None:
+    checksum = sha256(subset)
+    if record is None or record.sha256 != checksum:
         raise UserError(
-            f"{path} is missing or damaged. Make it again by its name: snakemake {path}"
+            f"{subset} or its record {path.name} is damaged. Delete both, and make them again by "
+            f"name: snakemake {subset}"
         )
-    sources[subset.relative_to(results).as_posix()] = checked(subset, record.sha256, ANEW)
+    sources[subset.relative_to(results).as_posix()] = checksum
     with np.load(subset, allow_pickle=False) as arrays:
         labels = arrays["labels"]
         firsts = [np.flatnonzero(labels == label)[:COLUMNS] for label in np.unique(labels)]
@@ -250,22 +252,21 @@ def _write_frame(frame: pd.DataFrame, path: Path) -> None:
 
 def _write_manifest(folder: Path, names: Iterable[str], kept: Kept) -> None:
     """Write evidence.json: the files kept, the programs that made them, the runs they are from."""
-    files = [Listed.of(folder, name).model_dump() for name in sorted(names)]
+    files = tuple(Listed.of(folder, name) for name in sorted(names))
     runs = kept.frames["runs"]
     versions = [f"version_{name}" for name in collect.VERSIONED]
     facts = ["device", "threads", *versions, "commit"]
-    content = {
-        "files": files,
-        "runs": {
+    Contents(
+        files=files,
+        runs={
             "runs": len(runs),
             "specification": digest(sorted(runs["key"])),
             **{name: sorted(runs[name].dropna().unique().tolist()) for name in facts},
         },
-        "made": kept.made | {"tables": provenance.program("pandas", "statsmodels")},
-        "sources": [{"file": name, "sha256": kept.sources[name]} for name in sorted(kept.sources)],
-    }
-    write_json(folder / MANIFEST, content)
-    log.info("%.1f MB in %s", sum(entry["bytes"] for entry in files) / 1e6, folder)
+        made=kept.made | {"tables": provenance.program("pandas", "statsmodels")},
+        sources=tuple({"file": n, "sha256": kept.sources[n]} for n in sorted(kept.sources)),
+    ).write(folder / MANIFEST)
+    log.info("%.1f MB in %s", sum(entry.bytes for entry in files) / 1e6, folder)
     for entry in files:
-        if entry["bytes"] > LARGE:
-            log.warning("%s is large: %.1f MB", folder / entry["file"], entry["bytes"] / 1e6)
+        if entry.bytes > LARGE:
+            log.warning("%s is large: %.1f MB", folder / entry.file, entry.bytes / 1e6)

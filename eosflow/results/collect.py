@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from eosflow.analysis import TRANSIENT
-from eosflow.results.manifest import changed
 from eosflow.results.run_summaries import IDENTITY
+from eosflow.results.sittings import changed
 from eosflow.runs import whole
 from eosflow.runs.records import Index, RunRecord, StepRecord
 from eosflow.storage.errors import UserError

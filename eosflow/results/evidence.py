@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from pyarrow import parquet
@@ -14,9 +15,8 @@ from eosflow.results import claims, paper, report, tables
 from eosflow.results.collect import RUN_COLUMNS
 from eosflow.results.run_summaries import IDENTITY
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json, sha256
 from eosflow.storage.foreign import foreign
-from eosflow.storage.paths import inside
+from eosflow.storage.records import Listed, Record
 from eosflow.studies import STUDIES
 
 MANIFEST = "evidence.json"
@@ -56,31 +56,39 @@ REMEDY = (
 )
 
 
-def verified(folder: Path, needed: Iterable[str] = NEEDED) -> set[str]:
-    """The names of the kept files, after a comparison of each with its checksum.
+class Contents(Record):
+    """evidence.json: the files kept, the programs that made them, the runs they are from."""
+
+    files: tuple[Listed, ...]
+    runs: dict[str, Any]
+    made: dict[str, Any]
+    sources: tuple[dict[str, str], ...]
+
+    @property
+    def names(self) -> set[str]:
+        """The kept files."""
+        return {entry.file for entry in self.files}
+
+
+def verified(folder: Path, needed: Iterable[str] = NEEDED) -> Contents:
+    """What is kept, after a comparison of each file with its checksum.
 
     Raises: UserError naming a file that is missing or damaged.
     """
     try:
-        expected = {e["file"]: e["sha256"] for e in read_json(folder / MANIFEST)["files"]}
-        paths = {name: inside(folder, name) for name in (*needed, *expected)}
+        contents = Contents.read(folder / MANIFEST)
     except FileNotFoundError:
         raise UserError(f"{folder / MANIFEST} is missing: no evidence is kept there.") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{folder / MANIFEST} is damaged. {REMEDY}") from None
+    except ValueError as error:
+        raise UserError(f"{folder / MANIFEST} is damaged: {error}. {REMEDY}") from None
+    if missing := set(needed) - contents.names:
+        raise UserError(f"{folder / min(missing)} is missing. {REMEDY}")
     tables_apart = set(OWN_TABLES).difference(needed)
-    for name in dict.fromkeys((*needed, *(expected.keys() - tables_apart))):
-        checked(paths[name], expected.get(name, ""), REMEDY)
-    return set(expected)
-
-
-def checked(path: Path, expected: str, remedy: str) -> str:
-    """The checksum of a file, if it is the expected one. Raises: UserError if it is not."""
-    if not path.is_file():
-        raise UserError(f"{path} is missing. {remedy}")
-    if sha256(path) != expected:
-        raise UserError(f"{path} is damaged: it does not match its checksum. {remedy}")
-    return expected
+    for entry in contents.files:
+        if entry.file not in tables_apart and (why := entry.wrong(folder, deep=True)):
+            how = why if why == "missing" else f"damaged ({why})"
+            raise UserError(f"{folder / entry.file} is {how}. {REMEDY}")
+    return contents
 
 
 def read_frame(path: Path) -> pd.DataFrame:

@@ -11,19 +11,14 @@ from functools import cache
 from typing import Any
 
 import altair as alt
-import numpy as np
 import pandas as pd
 import vl_convert
-from numpy.typing import NDArray
 
 from eosflow.analysis import style
 from eosflow.results import run_summaries
 from eosflow.results.figures import title_of
 from eosflow.results.run_summaries import FACTORS, IDENTITY, transient
 
-# A point is left out if the line between its neighbours passes this near to it, on whatever
-# axes it is drawn: as a share of the height of the chart, under a pixel.
-INVISIBLE = 1 / 500
 DIGITS = 4  # significant digits of what is drawn
 TIMES = {
     "iteration": "iteration",
@@ -70,11 +65,10 @@ def values(decomposition: pd.DataFrame) -> pd.DataFrame:
 
 
 def data(decomposition: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
-    """The trajectories of all runs from the end of their transient on, thinned and rounded.
+    """The trajectories of all runs from the end of their transient on, rounded.
 
-    Returns: `quantities` and `times` (pairs of name and words), `snapshots` and `kept` (how many
-    there were and are), and `runs`: name, experiment, title, n, seeds, stopped, colour, and
-    `points`, a list per time and quantity.
+    Returns: `quantities` and `times` (pairs of name and words), and `runs`: name, experiment,
+    title, n, seeds, stopped, colour, and `points`, a list per time and quantity.
     """
     named = quantities(decomposition)
     frame = values(decomposition[decomposition["iteration"] >= transient(decomposition)])
@@ -82,13 +76,11 @@ def data(decomposition: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
     found: list[dict[str, Any]] = []
     for experiment, rows in frame.groupby("experiment", sort=False):
         colors = style.size_colors(rows["n"])
-        spans = {name: _span(rows[name].to_numpy(dtype=float)) for name in named}
         for _, run in rows.sort_values("iteration").groupby(IDENTITY, sort=True):
-            kept = run[visible(run, spans)]
-            first = kept.iloc[0]
+            first = run.iloc[0]
             found.append(
                 {
-                    "run": run_summaries.run_names(kept).iloc[0],
+                    "run": run_summaries.run_names(run).iloc[0],
                     "experiment": experiment,
                     "title": title_of(str(experiment)),
                     "n": int(first["n"]),
@@ -96,73 +88,10 @@ def data(decomposition: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
                     "subset": int(first["subset_seed"]),
                     "stopped": first["stopped"],
                     "color": colors[int(first["n"])],
-                    "points": {name: _rounded(kept[name]) for name in (*TIMES, *named)},
+                    "points": {name: _rounded(run[name]) for name in (*TIMES, *named)},
                 }
             )
-    kept_points = sum(len(run["points"]["iteration"]) for run in found)
-    return {
-        "quantities": list(named.items()),
-        "times": list(TIMES.items()),
-        "snapshots": len(frame),
-        "kept": kept_points,
-        "runs": found,
-    }
-
-
-def visible(run: pd.DataFrame, spans: dict[str, tuple[float, float]]) -> NDArray[np.bool_]:
-    """Which snapshots of a run change its drawing, after Douglas and Peucker (1973).
-
-    Every quantity is drawn against every time, on linear and on logarithmic axes. `spans` are
-    the heights of the two vertical axes of each quantity.
-
-    Returns: (snapshots,), true for those to keep; the first and the last always are.
-    """
-    heights = np.column_stack(
-        [
-            scaled / span
-            for name, both in spans.items()
-            for scaled, span in zip(_scaled(run[name].to_numpy(dtype=float)), both, strict=True)
-            if span > 0
-        ]
-        or [np.zeros(len(run))]
-    )
-    times = [axis for name in TIMES for axis in _scaled(run[name].to_numpy(dtype=float))]
-    keep = np.zeros(len(run), dtype=bool)
-    keep[[0, -1]] = True
-    todo = [(0, len(run) - 1)]
-    while todo:
-        start, end = todo.pop()
-        if end - start < 2:
-            continue
-        inner = slice(start + 1, end)
-        away = np.zeros(end - start - 1)
-        for time in times:
-            width = time[end] - time[start]
-            share = (time[inner] - time[start]) / width if width else np.zeros(len(away))
-            line = heights[start] + share[:, None] * (heights[end] - heights[start])
-            # What has no logarithm leaves a gap, whose edges have to stay.
-            off = np.nan_to_num(np.abs(heights[inner] - line), nan=np.inf).max(axis=1)
-            away = np.maximum(away, off)
-        if away.max() > INVISIBLE:
-            farthest = start + 1 + int(away.argmax())
-            keep[farthest] = True
-            todo += [(start, farthest), (farthest, end)]
-    return keep
-
-
-def _scaled(column: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """On a linear axis and on a logarithmic one, where what has no logarithm is missing."""
-    positive = np.where(column > 0, column, np.nan)
-    return column, np.log(positive)
-
-
-def _span(column: NDArray[np.float64]) -> tuple[float, float]:
-    """How much of a linear and of a logarithmic axis a quantity takes; 0 if it has no values."""
-    linear, logarithmic = (axis[np.isfinite(axis)] for axis in _scaled(column))
-    return (
-        float(np.ptp(linear)) if len(linear) else 0.0,
-        float(np.ptp(logarithmic)) if len(logarithmic) else 0.0,
-    )
+    return {"quantities": list(named.items()), "times": list(TIMES.items()), "runs": found}
 
 
 def _rounded(column: pd.Series) -> list[float | int | None]:

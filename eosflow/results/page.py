@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -66,37 +66,32 @@ def load(path: Path) -> pd.DataFrame:
 
 
 def studied(
-    results: Path, pictures: Mapping[str, Picture], asked: Collection[str] = ()
+    results: Path, pictures: Mapping[str, Picture], names: Iterable[str]
 ) -> list[dict[str, Any]]:
-    """Each study with its figures and verdicts; one without either only if it is asked for."""
+    """Each of these studies with its figure and verdicts, in the order of the registry."""
     found = []
-    for name, study in STUDIES.items():
-        path = results / study.claims
-        judged = pd.read_csv(path) if study.judged and path.exists() else pd.DataFrame()
-        own = [picture for picture in pictures.values() if picture.entry == study]
-        if own or len(judged) or name in asked:
-            table = results / study.data
-            found.append(
-                {
-                    "name": name,
-                    "heading": study.words["heading"],
-                    "about": _about(study, table),
-                    "pictures": own,
-                    "verdicts": records(judged),
-                    "statements": verdicts.of_study(judged) if len(judged) else [],
-                    "table": study.data if table.exists() else None,
-                }
-            )
+    for name, study in ((n, STUDIES[n]) for n in STUDIES if n in set(names)):
+        judged = load(results / study.claims) if study.judged else pd.DataFrame()
+        found.append(
+            {
+                "name": name,
+                "heading": study.words["heading"],
+                "about": _about(study, load(results / study.data)),
+                "picture": pictures.get(name),
+                "verdicts": records(judged),
+                "statements": verdicts.of_study(judged) if study.judged else [],
+                "table": study.data,
+            }
+        )
     return found
 
 
-def _about(study: Study, table: Path) -> str:
+def _about(study: Study, table: pd.DataFrame) -> str:
     """What a study is made of, in a sentence, with its seeds if its table has any."""
     words = "Made of runs of this configuration" if study.of_runs else "Its problem is fixed"
-    seeds = pd.read_csv(table).get("seed") if table.exists() else None
     # Rows over several seeds, and those of a source, have none.
-    seeds = None if seeds is None else seeds.dropna()
-    if seeds is None or seeds.empty:
+    seeds = table.get("seed", pd.Series(dtype=float)).dropna()
+    if seeds.empty:
         return f"{words}."
     return f"{words}; seed{'s' * (seeds.nunique() > 1)} {numbers(seeds)}."
 

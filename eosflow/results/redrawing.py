@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +14,6 @@ from eosflow.results.evidence import (
     DICE_EXAMPLES,
     MANIFEST,
     OWN_TABLES,
-    TABLES,
     read_frame,
     refuse_others,
     verified,
@@ -23,14 +21,9 @@ from eosflow.results.evidence import (
 )
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import replacing
-from eosflow.storage.paths import inside
 from eosflow.studies import STUDIES
 
 log = logging.getLogger(__name__)
-
-# The verdicts that are made of a study's table.
-JUDGES = {study.data: study for study in STUDIES.values() if study.judged}
-VERDICTS = {table: study.claims for table, study in JUDGES.items()}
 
 
 def redraw(folder: Path | str, output: Path | str) -> None:
@@ -42,35 +35,37 @@ def redraw(folder: Path | str, output: Path | str) -> None:
     else and, after all is written, where a table differs from the kept one in any byte.
     """
     folder, output = Path(folder), Path(output)
-    kept = verified(folder)
+    kept = verified(folder).names
     decomposition, runs, parameters = (
         read_frame(folder / f"{name}.parquet")
         for name in ("decomposition", "runs", "dice-parameters")
     )
-    listed = figures.entries([*figures.EXPERIMENTS, *runs["experiment"]])
-    drawn = {f"figures/{name}{end}" for name in listed for end in (".pdf", ".png")}
-    made = {*OWN_TABLES, "report.html"}
-    frames = ("decomposition.parquet", "runs.parquet")
-    refuse_others(output, {*drawn, *made, *frames, *TABLES, *VERDICTS.values()})
-    # Those of an earlier redraw; the report looks at what is there.
-    for name in (*drawn, *TABLES, *VERDICTS.values()):
+    studies = [study for study in STUDIES.values() if study.data in kept]
+    listed = figures.entries(runs["experiment"], [study.name for study in studies])
+    sources = {study.data: folder / study.data for study in studies}
+    if kept.issuperset(DICE_EXAMPLES):
+        sources["dice"] = folder / DICE_EXAMPLES[0]
+    drawn = [name for name, entry in listed.items() if entry.data in (None, *sources)]
+    own = {f"figures/{name}{end}" for name in figures.NAMES | listed for end in (".pdf", ".png")}
+    own |= {*OWN_TABLES, "report.html", "decomposition.parquet", "runs.parquet"}
+    own |= {file for study in STUDIES.values() for file in (study.data, study.claims)}
+    refuse_others(output, own)
+    for name in own:  # of an earlier redraw; the report looks at what is there
         (output / name).unlink(missing_ok=True)
-    for name in (*frames, *kept.intersection(TABLES)):
+    for name in ("decomposition.parquet", "runs.parquet", *(study.data for study in studies)):
         with replacing(output / name) as temporary:
             shutil.copyfile(folder / name, temporary)
-    for name in kept.intersection(VERDICTS):
-        table = JUDGES[name].judge(pd.read_csv(folder / name))
-        tables.write_csv(table, output / VERDICTS[name])
+    for study in studies:
+        if study.judged:
+            verdicts = study.judge(pd.read_csv(folder / study.data))
+            tables.write_csv(verdicts, output / study.claims)
     write_tables(output, decomposition, runs, parameters)
-    data: dict[str | None, Path | None] = {name: folder / name for name in kept}
-    data |= {None: None, "dice": data.get(DICE_EXAMPLES[0])}
-    sources = {name: data.get(entry.data) for name, entry in listed.items()}
-    absent = [name for name in sources if listed[name].data and sources[name] is None]
-    # The report shows every figure that is there, so those with nothing to show come after it.
-    _draw(sources.keys() - absent, decomposition, runs, sources, output / "figures")
-    report.render(output, output / "report.html")
-    _draw(absent, decomposition, runs, sources, output / "figures")
-    log.info("%d figures, 4 tables, the claims and report.html: %s", len(listed), output)
+    for name in tqdm(drawn, unit="figure", disable=None):
+        source = sources.get(str(listed[name].data))
+        figure = figures.draw(name, decomposition, runs, source)
+        figures.save(figure, *(output / "figures" / f"{name}{end}" for end in (".pdf", ".png")))
+    report.render(output, output / "report.html", studies=[study.name for study in studies])
+    log.info("%d figures, %d tables and report.html: %s", len(drawn), len(OWN_TABLES), output)
     different = [n for n in OWN_TABLES if (output / n).read_bytes() != (folder / n).read_bytes()]
     if different:
         raise UserError(
@@ -78,15 +73,3 @@ def redraw(folder: Path | str, output: Path | str) -> None:
             f"Other versions may be the reason: compare the installed ones with those in "
             f"{MANIFEST}, or make the kept tables again with eosflow evidence keep."
         )
-
-
-def _draw(
-    names: Iterable[str],
-    decomposition: pd.DataFrame,
-    runs: pd.DataFrame,
-    sources: Mapping[str, Path | None],
-    folder: Path,
-) -> None:
-    for name in tqdm(sorted(names), unit="figure", disable=None):
-        figure = figures.draw(name, decomposition, runs, sources[name])
-        figures.save(figure, inside(folder, f"{name}.pdf"), inside(folder, f"{name}.png"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from eosflow.results import (
     run_summaries,
     verdicts,
 )
+from eosflow.results.collect import collect
 from eosflow.results.figures import (
     EXPERIMENTS,
     EXTRAS,
@@ -32,6 +33,7 @@ from eosflow.results.figures import (
 )
 from eosflow.results.tables import given_titles, readable
 from eosflow.storage.files import write_text
+from eosflow.studies import Study
 
 TABLES = ("table1", "table2", "alignment", "table3", "claims")
 # Table 1 of Lowell & Kastner 2024, to say how far from it runs are.
@@ -40,20 +42,52 @@ FULL_BATCH = "all examples"  # what a run's `batch` says if nothing is drawn
 
 
 def render(
-    results: Path | str, output: Path | str, configuration: Mapping[str, Any] | None = None
+    results: Path | str,
+    output: Path | str,
+    configuration: Mapping[str, Any] | None = None,
+    studies: Iterable[str] = (),
+    homes: Mapping[Path, str] | None = None,
+    experiments: bool = True,
 ) -> None:
     """Write the report of a results folder.
 
     Reads runs.parquet, decomposition.parquet, the tables, claims.csv and figures/*.png below
-    `results`. `configuration` is the complete one that the results are made by; kept evidence has
-    none. The same files give the same page, byte by byte.
-    Figures of the paper's experiments without runs are left out; links to files are relative, so
-    they work if the page lies in the results folder.
+    `results` if there are `experiments` beside the `studies`, whose tables, verdicts and figures
+    are shown too; `homes` are the folders of runs that studies are made of, each with its study.
+    `configuration` is the complete one that the results are made by; kept evidence has none. The
+    same files give the same page, byte by byte. Links to files are relative, so they work if the
+    page lies in the results folder.
 
-    Raises: UserError if one of these files is missing.
+    Raises: UserError if one of these files is missing or damaged.
     """
-    results = Path(results)
-    runs = page.load(results / "runs.parquet")
+    results, homes = Path(results), homes or {}
+    of_studies = collect(homes, measurement=None)[1].assign(study=list(homes.values()))
+    runs = page.load(results / "runs.parquet") if experiments else of_studies.iloc[:0]
+    listed = {
+        name: entry
+        for name, entry in entries(runs["experiment"], studies).items()
+        if (experiments or isinstance(entry, Study)) and _is_there(results, name, entry)
+    }
+    pictures = {name: page.picture(results, name, entry, runs) for name, entry in listed.items()}
+    every = pd.concat([runs, of_studies]) if homes else runs
+    studied = page.studied(results, pictures, studies)
+    text = page.template("report.html.jinja").render(
+        summary=_summary(runs) if experiments else None,
+        configuration=report_provenance.configuration(configuration) if configuration else None,
+        studied=studied,
+        counts=verdicts.counts(row["verdict"] for study in studied for row in study["verdicts"]),
+        study_runs=report_provenance.of_studies(of_studies),
+        runs=every,
+        report_provenance=report_provenance,
+        **(_of_experiments(results, runs, pictures) if experiments else {}),
+    )
+    write_text(output, text)
+
+
+def _of_experiments(
+    results: Path, runs: pd.DataFrame, pictures: Mapping[str, page.Picture]
+) -> dict[str, Any]:
+    """What the page has of the experiments: claims, tables, figures, and the chart."""
     decomposition = page.load(results / "decomposition.parquet")
     titles = given_titles(runs)
     dice = "dice-ce" in set(runs["experiment"])
@@ -63,50 +97,36 @@ def render(
         if "experiment" in table:
             table["experiment"] = table["experiment"].map(title_of)
     found, settings = verdicts.of_paper(tables["claims"], EXPERIMENTS)
-    listed = entries([*EXPERIMENTS, *runs["experiment"]])
-    shown = {n: entry for n, entry in listed.items() if _has_content(results, n, entry, runs)}
-    pictures = {name: page.picture(results, name, entry, runs) for name, entry in shown.items()}
-    text = page.template("report.html.jinja").render(
-        runs=runs,
-        summary=_summary(runs),
-        configuration=report_provenance.configuration(configuration) if configuration else None,
-        verdicts=verdicts.counts(tables["claims"]["verdict"]),
-        found=found,
-        settings=settings,
-        factors=[
+    return {
+        "verdicts": verdicts.counts(tables["claims"]["verdict"]),
+        "found": found,
+        "settings": settings,
+        "factors": [
             {name: Markup(text) for name, text in factor._asdict().items()}
             for factor in report_chain.FACTORS
         ],
-        growth=report_chain.growth(decomposition, runs) if len(runs) else [],
-        explorer=_explorer(decomposition, runs),
-        report_provenance=report_provenance,
-        tables={name: page.records(table) for name, table in tables.items()},
-        laws=_laws(tables["table2"]),
-        studied=page.studied(results, pictures),
-        headline=pictures.get("power-law"),
-        extras=[pictures[name] for name in EXTRAS if name in pictures and name != "power-law"],
-        numbered=[pictures[name] for name in map(file_name, FIGURES) if name in pictures],
-        others=[p for name, p in pictures.items() if name not in NAMES],
-        fewest=claims.FEWEST_SEEDS,
-        shown=report_chain.SHOWN,
-        seen_in=_seen_in(pictures),
-        run_names=set(run_summaries.run_names(runs)) if len(runs) else set(),
-    )
-    write_text(output, text)
-
-
-def _explorer(decomposition: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any] | None:
-    """What the chart of the page is made of; None if there are no runs."""
-    data = explorer.data(decomposition, runs) if len(runs) else {"runs": []}
-    if not data["runs"]:
-        return None
-    return {
-        "data": Markup(explorer.embedded(data)),
-        "chart": Markup(explorer.embedded(explorer.chart())),
-        "library": Markup(explorer.library()),
-        "snapshots": data["snapshots"],
-        "kept": data["kept"],
+        "growth": report_chain.growth(decomposition, runs),
+        "explorer": {
+            "data": Markup(explorer.embedded(explorer.data(decomposition, runs))),
+            "chart": Markup(explorer.embedded(explorer.chart())),
+            "library": Markup(explorer.library()),
+        },
+        "tables": {name: page.records(table) for name, table in tables.items()},
+        "laws": _laws(tables["table2"]),
+        "headline": pictures.get("power-law"),
+        "extras": [pictures[n] for n in EXTRAS if n in pictures and n != "power-law"],
+        "numbered": [pictures[name] for name in map(file_name, FIGURES) if name in pictures],
+        "others": [p for name, p in pictures.items() if name not in NAMES],
+        "fewest": claims.FEWEST_SEEDS,
+        "shown": report_chain.SHOWN,
+        "seen_in": _seen_in(pictures),
+        "run_names": set(run_summaries.run_names(runs)),
     }
+
+
+def _is_there(results: Path, name: str, entry: Drawn) -> bool:
+    """The images of Dice may not have been kept; all else is there, or is missed."""
+    return entry.data != "dice" or (results / "figures" / f"{name}.png").exists()
 
 
 def _seen_in(pictures: Mapping[str, page.Picture]) -> dict[str, list[page.Picture]]:
@@ -117,14 +137,6 @@ def _seen_in(pictures: Mapping[str, page.Picture]) -> dict[str, list[page.Pictur
     }
 
 
-def _has_content(results: Path, name: str, entry: Drawn, runs: pd.DataFrame) -> bool:
-    if entry.experiment is not None and entry.experiment not in set(runs["experiment"]):
-        return False
-    if entry.data is not None:  # it needs no runs
-        return (results / "figures" / f"{name}.png").exists()
-    return not runs.empty
-
-
 def _summary(runs: pd.DataFrame) -> dict[str, Any]:
     return {
         "runs": len(runs),
@@ -132,7 +144,7 @@ def _summary(runs: pd.DataFrame) -> dict[str, Any]:
         "reached": int((runs["stopped"] == "target_loss").sum()),
         "experiments": [title_of(name) for name in runs["experiment"].unique()],
         "others": [name for name in runs["experiment"].unique() if name not in EXPERIMENTS],
-        "alone": not runs.empty and not set(runs["experiment"]) & EXPERIMENTS.keys(),
+        "alone": not set(runs["experiment"]) & EXPERIMENTS.keys(),
         "networks": sorted(runs["network"].unique()),
         "solvers": sorted(set(map(_solver, runs["optimizer"], runs["batch"]))),
     }
@@ -140,8 +152,6 @@ def _summary(runs: pd.DataFrame) -> dict[str, Any]:
 
 def scale(runs: pd.DataFrame) -> str:
     """Of what the results are, in a sentence: the paper's own settings, or how they differ."""
-    if runs.empty:
-        return "No runs yet."
     networks = sorted(runs["network"].unique())
     sizes, beyond = [], networks != [PAPER_NETWORK]
     for experiment, rows in runs.groupby("experiment", sort=False):

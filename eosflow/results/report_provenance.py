@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from eosflow.results import run_summaries
+from eosflow.results import page, run_summaries
 from eosflow.results.collect import VERSIONED
 
 
@@ -25,6 +26,27 @@ def cost(runs: pd.DataFrame) -> list[dict[str, Any]]:
         slowest=("seconds", "max"),
     )
     return _records(table.reset_index())
+
+
+def of_studies(runs: pd.DataFrame) -> list[dict[str, Any]]:
+    """One row per experiment of the studies: what was run, with which seeds, and how it ended."""
+    rows = []
+    for name, group in runs.groupby("experiment", sort=False):
+        first = group.iloc[0]
+        ends = Counter(group["stopped"]).items()
+        rows.append(
+            {
+                "experiment": str(name),
+                **{key: first[key] for key in ("study", "dataset", "network", "optimizer")},
+                "batch": first["batch"],
+                "n": page.numbers(group["n"]),
+                "runs": len(group),
+                "seeds": page.numbers(group["init_seed"]),
+                "subsets": page.numbers(group["subset_seed"]),
+                "stopped": ", ".join(f"{end} ({count})" for end, count in ends),
+            }
+        )
+    return rows
 
 
 def machine(runs: pd.DataFrame) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from eosflow.runs import whole
 from eosflow.runs.names import step_name
-from eosflow.runs.records import Manifest, RunRecord, Sitting, Snapshot
+from eosflow.runs.records import Manifest, Progress, RunRecord, Sitting, Snapshot
 from eosflow.runs.spec import RunSpec
 from eosflow.storage.files import readable, replacing, set_aside, write_json
 from eosflow.storage.records import Listed, Record
@@ -24,7 +25,7 @@ from eosflow.storage.tensors import DamagedFile, load_tensors, save_tensors
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT, PROGRESS = "checkpoint.safetensors", "progress.json"
 
 
 class Checkpoint(Record):
@@ -77,6 +78,14 @@ class RunFolder:
         name = f"snapshots/{step_name(iteration)}.safetensors"
         save_tensors(self.path / name, tensors, {**facts, "key": self.spec.trajectory_key})
         return Snapshot.of(self.path, name, **facts)
+
+    def save_progress(
+        self, iteration: int, loss: float, sharpness: float | None, seconds_left: float
+    ) -> None:
+        """Note how far the run is, for `eosflow status`."""
+        values = {"loss": loss, "sharpness": sharpness, "seconds_left": seconds_left}
+        known = {n: v if v is not None and math.isfinite(v) else None for n, v in values.items()}
+        Progress(iteration=iteration, **known).write(self.path / PROGRESS)
 
     def save_checkpoint(self, tensors: Mapping[str, Tensor], metadata: Checkpoint) -> None:
         """Write the checkpoint over the last one."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from tqdm import tqdm
@@ -65,10 +63,12 @@ class LossProgress:
         file: TextIO | None = None,
         last: int = sys.maxsize,
         steps_grow: bool = False,
+        save: Callable[[int, float, float | None, float], None] | None = None,
     ) -> None:
         """`last` is the iteration at which a run without a target loss ends.
 
-        `steps_grow` is true of an optimizer that chooses its steps by their error.
+        `steps_grow` is true of an optimizer that chooses its steps by their error. `save` is called
+        now and then with the iteration, the loss, the sharpness and the seconds left at most.
         """
         # The last three losses, of such a run.
         self._losses: deque[float] | None = deque(maxlen=3) if steps_grow else None
@@ -83,7 +83,8 @@ class LossProgress:
             disable=not terminal,
             bar_format="{l_bar}{bar}| {elapsed} {postfix}",
         )
-        self._next_line = math.inf if terminal else time.monotonic() + LOG_SECONDS
+        self._save = save
+        self._next_line = time.monotonic() + LOG_SECONDS
         self._name = name
         self._start = time.monotonic()
         self._first_iteration: int | None = None
@@ -99,8 +100,8 @@ class LossProgress:
             self._losses.append(loss)
         if self._first_iteration is None:
             self._first_iteration = iteration
-        shown = not self._bar.disable
-        if not shown and time.monotonic() < self._next_line:
+        shown, due = not self._bar.disable, time.monotonic() >= self._next_line
+        if not (shown or due):
             return
         elapsed = time.monotonic() - self._start
         rate = (iteration - self._first_iteration) / elapsed if elapsed > 0 else 0.0
@@ -109,18 +110,21 @@ class LossProgress:
         else:
             needed = self._needed(iteration, loss, loss_at_half, self._target)
             goal = f"target {self._target:g}"
-        left = _left([(end - iteration) / rate for end in needed]) if rate > 0 else "time unknown"
+        left = [(end - iteration) / rate if rate > 0 else math.inf for end in needed]
         seen = f"sharpness {sharpness:.4g}  " if sharpness is not None else ""
         text = (
             f"iteration {iteration}  loss {loss:.4g} ({goal})  "
-            f"{seen}{rate:.2f} iterations/s  {left}"
+            f"{seen}{rate:.2f} iterations/s  {_left(*left)}"
         )
         if shown:
             self._bar.n = 100 * iteration / max(needed[1], 1)
             self._bar.set_postfix_str(text)
         else:
-            self._next_line = time.monotonic() + LOG_SECONDS
             print(f"{self._name}: {text}", file=self._file, flush=True)
+        if due:
+            self._next_line = time.monotonic() + LOG_SECONDS
+            if self._save:
+                self._save(iteration, loss, sharpness, left[1])
 
     def _needed(
         self, iteration: int, loss: float, loss_at_half: float, target: float
@@ -136,33 +140,8 @@ class LossProgress:
         self._bar.close()
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What a line of a training job's log says; `left` is the time left in words."""
-
-    iteration: int
-    loss: float
-    sharpness: float | None
-    left: str
-
-
-_LINE = re.compile(
-    r": iteration (\d+)  loss (\S+) \(target \S+\)  (?:sharpness (\S+)  )?\S+ iterations/s  (.+)$"
-)
-
-
-def read_line(line: str) -> Seen | None:
-    """What a line that `LossProgress` wrote says; None for any other."""
-    match = _LINE.search(line)
-    if match is None:
-        return None
-    iteration, loss, sharpness, left = match.groups()
-    return Seen(int(iteration), float(loss), float(sharpness) if sharpness else None, left)
-
-
-def _left(seconds: Sequence[float]) -> str:
-    """Both ends of the range, or its later end if they are near each other."""
-    low, high = seconds
+def _left(low: float, high: float) -> str:
+    """Both ends of a range in seconds, or its later end if they are near each other."""
     if not math.isfinite(high) or high > TELLING * low:
         return "time unknown"
     if high <= 2.5 * low:
@@ -171,15 +150,6 @@ def _left(seconds: Sequence[float]) -> str:
 
 
 _UNITS = ((86400, "days"), (3600, "h"), (60, "min"))
-
-
-def seconds_of(left: str) -> float | None:
-    """The later end of a time left in words; None if it is unknown."""
-    times = re.findall(r"([\d.e+]+) (days|h|min|s)\b", left)
-    if not times:
-        return None
-    number, unit = times[-1]
-    return float(number) * {name: size for size, name in (*_UNITS, (1, "s"))}[unit]
 
 
 def time_left(seconds: float) -> str:

@@ -94,6 +94,15 @@ class RunRecord(Record):
         return run
 
 
+class Progress(Record):
+    """progress.json: how far a run in training is, and what it may still take."""
+
+    iteration: int
+    loss: float | None  # None: not finite, as of all others
+    sharpness: float | None
+    seconds_left: float | None
+
+
 class Measured(Listed):
     """The record of one measured snapshot."""
 

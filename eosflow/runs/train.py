@@ -15,7 +15,7 @@ from torch import Tensor
 from eosflow.objectives.input_span import input_span
 from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.runs.data import load_data
-from eosflow.runs.folder import CHECKPOINT, Checkpoint, RunFolder
+from eosflow.runs.folder import CHECKPOINT, PROGRESS, Checkpoint, RunFolder
 from eosflow.runs.progress import LossProgress
 from eosflow.runs.records import Manifest, RunRecord, Sitting, Snapshot
 from eosflow.runs.session import NAMES, session
@@ -56,7 +56,8 @@ def train(
     manifest = files.finished()
     if manifest is None:
         manifest = _Recorder(spec, files, subset_path, torch.device(device)).run(checkpoint_seconds)
-        (folder / CLEANED).unlink(missing_ok=True)
+        for note in (CLEANED, PROGRESS):
+            (folder / note).unlink(missing_ok=True)
     else:
         log.info("%s is finished already", spec.folder)
     return manifest
@@ -102,6 +103,7 @@ class _Recorder:
             self.spec.target_loss,
             last=self.spec.stop.max_iterations,
             steps_grow=self.spec.optimizer.lands_on_target,
+            save=self.files.save_progress,
         )
         started, last_checkpoint = time.monotonic() - self._seconds, time.monotonic()
 

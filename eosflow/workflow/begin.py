@@ -19,9 +19,8 @@ from eosflow.workflow import resources
 from eosflow.workflow.command_line import exit_on_user_error
 from eosflow.workflow.locks import hold_results
 from eosflow.workflow.plan import Plan
-from eosflow.workflow.status import CONFIGURATION, Status, run_status
+from eosflow.workflow.status import CONFIGURATION, Status
 
-LOOK_SECONDS = 5.0
 STATUS_SECONDS = 30.0
 SHOWN = 4  # runs in training
 _HELD: list[FileLock] = []  # they last as long as this process
@@ -44,33 +43,17 @@ def begin(plan: Plan, local: bool = True, quiet: bool = False) -> None:
         return
     plan.write(Path(plan.results, CONFIGURATION))
     if not quiet:
-        threading.Thread(target=_tell, args=(plan,), daemon=True).start()
+        threading.Thread(target=_tell, args=(Path(plan.results),), daemon=True).start()
 
 
-def _tell(plan: Plan) -> None:
-    """A line for each run that ends from now on, and now and then one for those that train."""
-    results = Path(plan.results)
-
-    def trained() -> set[str]:
-        return {folder for folder in plan.runs if (results / folder / "manifest.json").exists()}
-
-    known, told = trained(), time.monotonic()
+def _tell(results: Path) -> None:
+    """Now and then a line for some of the runs in training, and how many there are."""
     while True:
-        time.sleep(LOOK_SECONDS)
-        now = trained()
-        new = sorted(now - known)
-        lines = [run_status(results, folder, plan.run(folder).key).line() for folder in new]
-        known = now
-        if time.monotonic() - told >= STATUS_SECONDS:
-            told = time.monotonic()
-            with contextlib.suppress(UserError):  # someone has taken the folder away
-                lines += _under_way(Status.of(results))
-        for line in lines:
-            print(f"eosflow: {line}", file=sys.stderr, flush=True)
-
-
-def _under_way(status: Status) -> list[str]:
-    training = [run for run in status.runs if run.state == "training"]
-    trained = sum(run.seconds is not None for run in status.runs)
-    count = f"{trained} of {len(status.runs)} runs are trained, {len(training)} in training"
-    return [*(run.line() for run in training[:SHOWN]), count] if training else []
+        time.sleep(STATUS_SECONDS)
+        with contextlib.suppress(UserError):  # someone has taken the folder away
+            runs = Status.of(results).runs
+            training = [run for run in runs if run.state == "training"]
+            trained = sum(run.seconds is not None for run in runs)
+            count = f"{trained} of {len(runs)} runs are trained, {len(training)} in training"
+            for line in [*(run.line() for run in training[:SHOWN]), count] if training else ():
+                print(f"eosflow: {line}", file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import os
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from eosflow.datasets import ARCHIVES
 from eosflow.datasets.links import is_url
 from eosflow.storage.errors import UserError
@@ -19,10 +22,10 @@ from eosflow.studies import STUDIES
 from eosflow.workflow import config as configuration
 from eosflow.workflow import gpu, resources
 from eosflow.workflow.plan import Plan
-from eosflow.workflow.sizes import size_in_words
 
 SECONDS_TO_ANSWER = 10.0
 GOOD, NOTE, BAD = "ok", "note", "missing"
+_size = functools.partial(tqdm.format_sizeof, suffix="B")
 
 
 @dataclass(frozen=True)
@@ -158,8 +161,8 @@ def _disk(plan: Plan) -> Finding:
     there = next(path for path in (results, *results.parents) if path.exists())
     free = shutil.disk_usage(there).free
     words = (
-        f"{size_in_words(needed)} for the snapshots of {len(counted)} of {len(plan.runs)} runs"
-        f"{which}, if each takes as long as the longest seen so far; {size_in_words(free)} are free"
+        f"{_size(needed)} for the snapshots of {len(counted)} of {len(plan.runs)} runs"
+        f"{which}, if each takes as long as the longest seen so far; {_size(free)} are free"
     )
     return Finding(GOOD, "disk", words) if needed <= free else Finding(BAD, "disk", words + remedy)
 
@@ -168,8 +171,8 @@ def _memory(plan: Plan) -> Finding:
     needed, folder = max((resources.memory(run), folder) for folder, run in plan.runs.items())
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
     words = (
-        f"{size_in_words(needed * 1e6)} for one job of the largest run ({folder}); "
-        f"{size_in_words(there * 1e6)} are here"
+        f"{_size(needed * 1e6)} for one job of the largest run ({folder}); "
+        f"{_size(there * 1e6)} are here"
     )
     return Finding(GOOD if needed <= there else BAD, "memory", words)
 

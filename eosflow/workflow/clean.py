@@ -8,15 +8,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tqdm import tqdm
+
 from eosflow.runs import whole
 from eosflow.runs.names import RUNS, run_folders
 from eosflow.runs.records import Cleaned, Manifest, Snapshot
 from eosflow.storage.errors import UserError
 from eosflow.storage.locks import alone_in, is_held
 from eosflow.workflow.locks import alone_at
-from eosflow.workflow.plan import Plan, Recorded
-from eosflow.workflow.result_jobs import write_manifest
-from eosflow.workflow.sizes import size_in_words
+from eosflow.workflow.plan import Recorded
 from eosflow.workflow.status import CONFIGURATION
 
 CUT_OFF = "it stopped at stop.max_iterations and could continue with a larger limit"
@@ -41,7 +41,7 @@ class Freeable:
         count = sum(map(len, self.files.values()))
         lines = [
             f"{self.results}: {count} weight snapshots of {len(self.files)} runs, "
-            f"{size_in_words(self.bytes)}, can be deleted."
+            f"{tqdm.format_sizeof(self.bytes, 'B')}, can be deleted."
         ]
         for reason, number in Counter(self.kept.values()).items():
             such = next(run for run, why in self.kept.items() if why == reason)
@@ -117,7 +117,7 @@ def _there(home: Path) -> list[Snapshot]:
 
 
 def clean(results: Path) -> Freeable:
-    """Delete what `freeable` finds, note it in each run's folder, and list the results anew.
+    """Delete what `freeable` finds, and note it in each run's folder.
 
     Raises: UserError if a Snakemake or one of its jobs is at work there.
     """
@@ -133,9 +133,7 @@ def clean(results: Path) -> Freeable:
         for run in free.files:
             with alone_in(results / run):
                 _delete(results / run)
-        if (results / "manifest.json").exists():
-            write_manifest(Plan.read(results / CONFIGURATION))
-    print(f"{size_in_words(size)} were freed in {results}.")
+    print(f"{tqdm.format_sizeof(size, 'B')} were freed in {results}.")
     return free
 
 

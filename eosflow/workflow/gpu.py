@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
@@ -59,47 +59,27 @@ def _full_name(name: str, installed: Mapping[str, str]) -> str:
 
 
 def _installed() -> dict[str, str]:
-    """Index -> UUID of each GPU that nvidia-smi lists; empty if it does not answer."""
+    """Index -> UUID of each GPU that nvidia-smi lists; empty if it says something else."""
+    pipes = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdout": subprocess.PIPE}
     try:
-        answer = _output(COMMAND)
-    except (FileNotFoundError, subprocess.CalledProcessError):  # no driver, or no GPU
+        with subprocess.Popen(COMMAND, **pipes) as process:  # type: ignore[call-overload]
+            stop = threading.Timer(SMI_SECONDS, process.kill)
+            stop.start()
+            answer: bytes = process.stdout.read(SMI_BYTES)  # it may go on for ever
+            stop.cancel()
+            process.kill()
+    except FileNotFoundError:  # no driver
         return {}
-    except (OSError, subprocess.TimeoutExpired) as error:
-        log.warning("nvidia-smi did not answer (%s): no GPU is used", error)
-        return {}
+    except OSError as error:
+        answer = str(error).encode()
     text = answer.decode("utf-8", "replace")
     rows = [[part.strip() for part in line.split(",")] for line in text.splitlines() if line]
-    if all(len(row) == 2 and all(map(NAME.fullmatch, row)) for row in rows):
+    if rows and all(len(row) == 2 and all(map(NAME.fullmatch, row)) for row in rows):
         return dict(rows)
     log.warning(
         "nvidia-smi answered %r, not an index and a UUID a line: no GPU is used", text[:200]
     )
     return {}
-
-
-def _output(command: Sequence[str]) -> bytes:
-    """The first `SMI_BYTES` of what a program prints; one that goes on is stopped.
-
-    Raises: subprocess.CalledProcessError, subprocess.TimeoutExpired, OSError.
-    """
-    pipes = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes) as process:  # type: ignore[call-overload]
-        stop = threading.Timer(SMI_SECONDS, process.kill)
-        stop.start()
-        try:
-            answer: bytes = process.stdout.read(SMI_BYTES)
-            if len(answer) == SMI_BYTES:
-                process.kill()
-                return answer
-            status = process.wait()
-        finally:
-            late = not stop.is_alive()
-            stop.cancel()
-    if late:
-        raise subprocess.TimeoutExpired(command, SMI_SECONDS)
-    if status:
-        raise subprocess.CalledProcessError(status, command)
-    return answer
 
 
 @contextlib.contextmanager

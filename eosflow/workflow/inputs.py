@@ -16,8 +16,6 @@ from eosflow.workflow.again import State
 from eosflow.workflow.data import Data, seed_of
 from eosflow.workflow.plan import Plan
 
-_FIGURES = "provenance/figures/"
-
 
 class Inputs:
     """The inputs of jobs; all paths are as Snakemake has them, with the results folder."""
@@ -113,29 +111,23 @@ class Inputs:
                 needed += [data, STUDIES[name].record]
         return self._below(*dict.fromkeys(needed))
 
-    def before(self, product: str) -> list[str]:
-        """The records of what a page, or the manifest, is made of; it draws figures itself.
-
-        Raises: UserError if the configuration has no such page.
-        """
-        if product not in self.products:
-            what = "no studies" if product == "studies" else "no experiment in `select`"
-            raise UserError(f"There is no {product} to make: the configuration has {what}.")
-        sources = [s for s in self.products[product].sources if not s.startswith(_FIGURES)]
-        names = products.figures_of(self._plan, product) if product in products.PAGES else []
-        return [*self._below(*sources), *self.before_figures(*names)]
+    def before_report(self) -> list[str]:
+        """The records of what the report is made of; it draws figures itself."""
+        sources = self.products["report"].sources
+        others = [each for each in sources if not each.startswith("provenance/figures/")]
+        return [*self._below(*others), *self.before_figures(*self._plan.figures)]
 
     @property
     def of_studies(self) -> list[str]:
         """What `snakemake studies` makes."""
         made = [name for name in self.products if name.startswith("studies")]
+        made += [] if self._plan.selected else ["report"]
         return self._made(made, [f for of in self._plan.study_runs.values() for f in of])
 
     @property
     def everything(self) -> list[str]:
         """What is made without a target, each by name."""
-        left_out = {"dice-parameters"} if not self._plan.shows_dice else set()
-        left_out |= {"studies"} if "report" in self.products else set()
+        left_out = set() if self._plan.shows_dice else {"dice-parameters"}
         measured = self._below(*(f"{folder}/measured.json" for folder in self._plan.runs))
         names = self.products.keys() - left_out
         return [*measured, *self._made(names, self._plan.runs)]

@@ -28,8 +28,6 @@ JOBS: dict[str, Callable[[Job], None]] = {
         result_jobs.study_claims,
         result_jobs.figure,
         result_jobs.report,
-        result_jobs.studies_page,
-        result_jobs.manifest,
     )
 }
 

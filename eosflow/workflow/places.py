@@ -24,8 +24,6 @@ TAKEN = (
     "runs",
     "studies",
 )
-LONGEST_NAME = 255  # bytes of one name, on all usual file systems
-LONGEST_PATH = 2000  # bytes; systems allow twice as much, and the files below have names too
 
 
 def check_tree(folder: str) -> None:
@@ -43,15 +41,6 @@ def results_problems(given: str) -> Iterator[str]:
         yield f"{start} it must not begin with a hyphen, which begins an option. Write it in full."
     elif home := at_home(given):
         yield f"{start} {home}"
-    elif len(os.fsencode(given)) > LONGEST_PATH or any(
-        len(os.fsencode(part)) > LONGEST_NAME for part in Path(given).parts
-    ):
-        yield (
-            f"{start} no name in it may be longer than {LONGEST_NAME} bytes, and the whole no "
-            f"longer than {LONGEST_PATH}. Choose a shorter one."
-        )
-    elif blocked := next(filter(_is_no_folder, (Path(given), *Path(given).parents)), None):
-        yield f"{start} {blocked} is there and is no folder. Choose another one, or move it away."
 
 
 def strange(given: str) -> str:
@@ -74,10 +63,6 @@ def at_home(given: str) -> str:
         "~ stands for the home folder in a shell only, and there only at the start of a word. "
         f"Write {whole}, or ./{given} for a folder of that name."
     )
-
-
-def _is_no_folder(path: Path) -> bool:
-    return os.path.lexists(path) and not os.path.isdir(path)  # noqa: PTH112  (never raises)
 
 
 class NearTargets(logging.Handler):

@@ -1,4 +1,4 @@
-"""The products of runs: frames, tables, studies, figures, report and manifest.
+"""The products of runs: frames, tables, studies, figures and report.
 
 Each has a record that says of which specifications and versions it is made (`made_of`), and of what
 it was read from; by it planning knows whether it can stand.
@@ -25,7 +25,6 @@ from eosflow.workflow.plan import Plan
 FRAMES = ("decomposition.parquet", "runs.parquet")
 TABLES = ("table1", "table2", "alignment", "claims")
 LATEX = TABLES[:-1]
-PAGES = {"report": "report.html", "studies": "studies.html"}
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def products(plan: Plan) -> dict[str, Product]:
     images = [settings.key_fields(expand.dataset(plan.config, "dice")), SUBSET_VERSION]
     made = ["data/dice-parameters.parquet", "table3.csv", "table3.tex"]
     add("dice-parameters", made, [results.TABLES_VERSION, images])
-    selected, studied = plan.selected, []
+    selected, shown = plan.selected, []
     if selected:
         made = [*FRAMES, *(f"{n}.csv" for n in TABLES), *(f"{n}.tex" for n in LATEX)]
         add("tables", made, results.TABLES_VERSION, (), selected, ["decomposition"])
@@ -100,18 +99,13 @@ def products(plan: Plan) -> dict[str, Product]:
             add(f"figures/{name}", [f"figures/{name}.pdf", f"figures/{name}.png"], version, of)
     for name in plan.studies:
         of_study = *_products_of(STUDIES[name]), f"figures/{name}"
-        studied += [each for each in of_study if each in known]
-    everything = list(studied)
+        shown += [each for each in of_study if each in known]
     if selected:
         frames = [f"measurements/{n}" for n in plan.measurements if n != "decomposition"]
         of_figures = [f"figures/{n}" for n in plan.figures if n not in STUDIES]
         dice = ["dice-parameters"] if plan.shows_dice else []
-        everything = ["tables", *dice, *frames, *of_figures, *studied]
-        add("report", [PAGES["report"]], results.TABLES_VERSION, everything)
-    if studied:
-        add("studies", [PAGES["studies"]], results.TABLES_VERSION, studied)
-    page = "report" if selected else "studies"
-    add("manifest", ["manifest.json"], "", [*everything, *([page] if page in known else [])])
+        shown = ["tables", *dice, *frames, *of_figures, *shown]
+    add("report", ["report.html"], results.TABLES_VERSION, shown)
     return known
 
 
@@ -124,11 +118,6 @@ def drawable(plan: Plan) -> dict[str, figures.Drawn]:
     """All figures, also of experiments that are not selected; a study's have none."""
     experiments = plan.config["experiments"].items()
     return figures.entries(name for name, each in experiments if "study" not in each)
-
-
-def figures_of(plan: Plan, page: str) -> list[str]:
-    """The figures that a page shows: all of the plan, or those of its studies."""
-    return [name for name in plan.figures if page == "report" or name in STUDIES]
 
 
 def dice_subset(plan: Plan) -> str:

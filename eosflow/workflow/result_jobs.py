@@ -17,8 +17,7 @@ from eosflow.storage.files import sha256
 from eosflow.studies import OF_RUNS, STUDIES
 from eosflow.workflow.command_line import exit_on_user_error
 from eosflow.workflow.job import Job
-from eosflow.workflow.plan import Plan
-from eosflow.workflow.products import FRAMES, PAGES, dice_subset, drawable, figures_of, why_not
+from eosflow.workflow.products import FRAMES, dice_subset, drawable, why_not
 
 
 def collect(job: Job) -> None:
@@ -40,9 +39,9 @@ def _homes(job: Job) -> list[Path]:
 
 def _facts(homes: Iterable[Path]) -> dict[str, Any]:
     """What a record says of the runs behind a product."""
-    from eosflow.results import manifest
+    from eosflow.results import sittings
 
-    return manifest.of_runs(RunRecord.read(home / "run.json").model_dump() for home in homes)
+    return sittings.of_runs(RunRecord.read(home / "run.json").model_dump() for home in homes)
 
 
 def dice_parameters(job: Job) -> None:
@@ -163,33 +162,30 @@ def report(job: Job) -> None:
     """Draw the figures that cannot stand, and put all tables and figures on one page."""
     from eosflow.results import report
 
-    _verify_and_draw(job, "report")
-    report.render(job.root, job.root / PAGES["report"], job.plan.config)
+    _draw_missing(job)
+    for record in job.products["report"].sources:
+        provenance.verify(job.root, record)
+    made_of = {job.plan.home(f): name for name, of in job.plan.study_runs.items() for f in of}
+    report.render(
+        job.root,
+        job.root / "report.html",
+        job.plan.config,
+        job.plan.studies,
+        made_of,
+        experiments=bool(job.plan.selected),
+    )
     job.seal("report", "pandas", "jinja2", "altair", "vl-convert-python")
 
 
-def studies_page(job: Job) -> None:
-    """Draw the studies' figures that cannot stand, and put the studies on one page."""
-    from eosflow.results import studies_page
-
-    _verify_and_draw(job, "studies")
-    runs = {
-        study: {folder: job.plan.home(folder) for folder in folders}
-        for study, folders in job.plan.study_runs.items()
-    }
-    studies_page.render(job.root, job.plan.studies, runs, job.root / PAGES["studies"])
-    job.seal("studies", "pandas", "jinja2")
-
-
-def _verify_and_draw(job: Job, page: str) -> None:
-    """Compare all that a page shows with its records, after drawing what cannot stand."""
+def _draw_missing(job: Job) -> None:
+    """Draw the figures of the report that are not there or cannot stand, in several processes."""
     from eosflow.results.figures import drawing  # noqa: F401  (for all processes that draw)
 
     @functools.cache
     def checksum(file: str) -> str | None:
         return sha256(job.root / file) if (job.root / file).is_file() else None
 
-    every = {name: job.products[f"figures/{name}"] for name in figures_of(job.plan, page)}
+    every = {name: job.products[f"figures/{name}"] for name in job.plan.figures}
     names = [name for name, each in every.items() if why_not(job.root, each, checksum)]
     draw, parts = exit_on_user_error(_draw, "error: "), range(job.threads)
     fork = multiprocessing.get_context("fork")
@@ -199,23 +195,4 @@ def _verify_and_draw(job: Job, page: str) -> None:
     for copy in copies:
         copy.join()
     if any(copy.exitcode for copy in copies):
-        raise UserError(f"The figures of the page {page} cannot all be drawn: see above.")
-    for record in job.products[page].sources:
-        provenance.verify(job.root, record)
-
-
-def manifest(job: Job) -> None:
-    """List all results with their checksums and origins."""
-    write_manifest(job.plan)
-
-
-def write_manifest(plan: Plan) -> None:
-    """Make manifest.json of the results, and its record."""
-    from eosflow.results import manifest
-
-    job = Job(plan, (), 0, 1)
-    known = [each for name, each in job.products.items() if name != "manifest"]
-    records = [each.record for each in known if (job.root / each.record).exists()]
-    homes = [plan.home(folder) for folder in plan.runs]
-    manifest.results_manifest(job.root, records, homes, job.root / "manifest.json")
-    job.seal("manifest")
+        raise UserError("The figures of the report cannot all be drawn: see above.")

@@ -12,8 +12,8 @@ from statistics import mean
 from typing import Any
 
 from eosflow.runs.names import RUNS, run_folder
-from eosflow.runs.progress import read_line, seconds_of, time_left
-from eosflow.runs.records import Index, RunRecord, StepRecord
+from eosflow.runs.progress import time_left
+from eosflow.runs.records import Index, Progress, RunRecord, StepRecord
 from eosflow.runs.whole import deleted
 from eosflow.storage.errors import UserError
 from eosflow.storage.locks import is_held
@@ -185,40 +185,29 @@ def run_status(
 def _unfinished(
     results: Path, folder: str, home: Path, work: str | None, target: float | None
 ) -> RunStatus:
-    lines = _tail(results / "logs" / "train" / f"{folder}.log")
-    seen = next((seen for line in reversed(lines) if (seen := read_line(line))), None)
-    failure = None if work else _failure(lines)
-    state = work or ("failed" if failure else "interrupted")
+    failure = None if work else _failure(results / "logs" / "train" / f"{folder}.log")
     goes_on = (home / "checkpoint.safetensors").exists()
-    note = (
-        "" if work else failure or ("continues from its checkpoint" if goes_on else "starts again")
-    )
-    if seen is None:
-        return RunStatus(folder, state, target_loss=target, note=note)
-    left = seconds_of(seen.left) if work else None
-    return RunStatus(
-        folder, state, seen.iteration, seen.loss, target, seen.sharpness, None, left, note=note
-    )
+    note = failure or ("continues from its checkpoint" if goes_on else "starts again")
+    known: dict[str, Any] = {"target_loss": target, "note": "" if work else note}
+    if seen := Progress.readable(home / "progress.json"):
+        known |= {"iteration": seen.iteration, "loss": seen.loss, "sharpness": seen.sharpness}
+        known |= {"seconds_left": seen.seconds_left} if work else {}
+    return RunStatus(folder, work or ("failed" if failure else "interrupted"), **known)
 
 
-def _tail(path: Path) -> list[str]:
+def _failure(log: Path) -> str | None:
+    """The message that a job's log ends with, which begins anew with each job; None without one."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-            return file.read().decode("utf-8", "replace").splitlines()
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+            lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
-        return []
-
-
-def _failure(lines: list[str]) -> str | None:
-    """The message that the last attempt in a log ended with; None if it was cut off."""
-    for number in range(len(lines) - 1, -1, -1):
-        if lines[number].startswith("error: "):
-            return lines[number].removeprefix("error: ")
-        if lines[number].startswith("Traceback (most recent call last)"):
+        return None
+    for number, line in enumerate(lines):
+        if line.startswith("error: "):
+            return line.removeprefix("error: ")
+        if line.startswith("Traceback (most recent call last)"):
             return next(line for line in reversed(lines[number:]) if line.strip())
-        if read_line(lines[number]) or " continues from iteration " in lines[number]:
-            return None
     return None
 
 

@@ -32,7 +32,7 @@ LOADED = (
     *("snakemake.cli", "snakemake.workflow", "snakemake.executors.local"),
     *("eosflow.workflow.jobs", "eosflow.workflow.terminal", "eosflow.workflow.check"),
     *("eosflow.runs.train", "eosflow.runs.measure", "eosflow.results.figures"),
-    *("eosflow.results.archive", "eosflow.results.redrawing", "eosflow.results.studies_page"),
+    *("eosflow.results.archive", "eosflow.results.redrawing"),
     *("eosflow.results.report", "eosflow.datasets.dice", "eosflow.workflow.again"),
 )
 # What takes the place of scripts/job.py: it lets the nursery run the job, and waits for it.

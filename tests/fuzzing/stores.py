@@ -157,7 +157,7 @@ class Store:
         """What is asked of a configuration."""
         files = [TABLES[0], "table3.csv", FIGURES[0]]
         if self.config != "second":
-            files += [FRAMES[2], FIGURES[1], "studies.html", STUDY[0]]
+            files += [FRAMES[2], FIGURES[1], *STUDY]
         if self.config == "passing":
             files += [f"{run}/cleaned.json" for run in VIEWS]
         return [f"{results}/{file}" for file in files]
