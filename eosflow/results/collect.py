@@ -52,22 +52,6 @@ RUN_COLUMNS = [
     "changed",
 ]
 
-_LEAST_COLUMNS = [
-    "flow_time",
-    "loss",
-    "sharpness_hessian",
-    "sharpness_gauss_newton",
-    "sharpness_residual",
-    "smallest_eigenvalue_residual",
-    "m_norm2",
-    "overlap",
-    "layer_norm2_1",
-    "criterion_norm2",
-    "activation_norm2_1",
-    "activation_ratio_1",
-    "alignment_product",
-]
-
 
 def describe(record: RunRecord) -> tuple[str, str, str]:
     """Network, optimizer and batch of a run in words. Raises: UserError if it is not known."""
@@ -107,7 +91,7 @@ def collect(folders: Iterable[Path], measurement: str | None) -> tuple[pd.DataFr
             if (transient := _transient(record)) != TRANSIENT:
                 identity["transient"] = transient
             snapshots.extend({**identity, **row} for row in measured(folder / measurement))
-    return _decomposition_frame(snapshots), pd.DataFrame(runs, columns=RUN_COLUMNS)
+    return pd.DataFrame(snapshots), pd.DataFrame(runs, columns=RUN_COLUMNS)
 
 
 def collect_measurement(folders: Iterable[Path], measurement: str) -> pd.DataFrame:
@@ -218,15 +202,6 @@ def _count(steps: pd.DataFrame, column: str) -> int:
 
 def _largest(steps: pd.DataFrame, column: str) -> float:
     return float(steps[column].max()) if column in steps else np.nan
-
-
-def _decomposition_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    if rows:
-        return pd.DataFrame(rows)
-    # Without snapshots: the columns that every MLP has, for what reads the frame.
-    columns = {name: pd.Series(dtype=object) for name in IDENTITY}
-    columns["iteration"] = pd.Series(dtype=int)
-    return pd.DataFrame(columns | {name: pd.Series(dtype=float) for name in _LEAST_COLUMNS})
 
 
 def study_run(folder: Path, measurements: Mapping[str, str]) -> StudyRun:

@@ -189,7 +189,7 @@ def fits(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     peaks = run_summaries.alignment_peaks(finished)
     rows = []
     present = _present(runs)
-    papers = OF_EXPERIMENT if runs.empty or present.keys() & OF_EXPERIMENT.keys() else {}
+    papers = OF_EXPERIMENT if present.keys() & OF_EXPERIMENT.keys() else {}
     for experiment, (dataset, criterion) in (papers | present).items():
         chosen = peaks[peaks["experiment"] == experiment]
         every = runs[runs["experiment"] == experiment]

@@ -43,8 +43,6 @@ def draw(
         if entry.data is not None:
             return function(data)
         if entry.experiment is None:
-            if runs.empty:
-                return style.notice(entry.title, "No runs have finished.")
             return function(decomposition, runs, entry.title)
         frame = _of_experiment(decomposition, runs, entry.experiment)
         if reason := _nothing_to_show(entry, entry.experiment, frame, runs):
