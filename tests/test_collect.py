@@ -124,35 +124,22 @@ def unsealed(**changes):
         ("manifest.json", unsealed(stopped="max_iterations"), "record"),
         ("run.json", lambda f: f.unlink(), "missing"),
         ("run.json", lambda f: f.write_text("{"), "record"),
-        ("run.json", lambda f: f.write_text("[" * 10**6), "record"),
-        ("run.json", lambda f: f.write_text('{"key": 1}'), "record"),
         ("run.json", lambda f: write_json(f, read_json(f) | {"versions": 5}), "record"),
         ("run.json", lambda f: write_json(f, read_json(f) | {"status": "running"}), "unfinished"),
-        ("run.json", lambda f: f.write_text(f.read_text().replace("ished", "ishes")), "record"),
-        ("manifest.json", lambda f: write_json(f, {"key": "0" * 16}), "record"),
         ("trajectory.parquet", lambda f: f.write_bytes(f.read_bytes()[:-20]), "size"),
         ("decomposition/index.json", lambda f: f.write_text("{}"), "record"),
         ("decomposition/step000100.json", lambda f: f.unlink(), "missing"),
-        ("decomposition/step000100.json", lambda f: f.write_text("{}"), "size"),
         ("decomposition/step000100.json", flip, "checksum"),
     ],
 )
-def test_what_is_missing_or_damaged_is_named_and_moved_aside(folders, file, spoil, why):
-    path = folders[1] / file
+def test_what_is_missing_or_damaged_is_named_at_once_and_moved_aside(folders, file, spoil, why):
+    path, other = folders[1] / file, folders[0] / "trajectory.parquet"
     spoil(path)
+    other.write_text("{}")
     with pytest.raises(UserError, match=r"Start the workflow again") as caught:
         collect.collect(folders, "decomposition")
-    assert f"{path} ({why})" in str(caught.value)
+    assert f"{path} ({why})" in str(caught.value) and f"{other} (size)" in str(caught.value)
     damaged = why not in ("missing", "unfinished")
     assert path.exists() == (why == "unfinished")
     assert len(list(folders[1].rglob("*.damaged-*"))) == damaged
-    assert not list(folders[0].rglob("*.damaged-*"))
-
-
-def test_all_that_is_damaged_is_named_at_once(folders):
-    names = ["trajectory.parquet", "decomposition/step000000.json", "decomposition/step000100.json"]
-    for name in names:
-        (folders[0] / name).write_text("{}")
-    with pytest.raises(UserError) as caught:
-        collect.collect(folders, "decomposition")
-    assert all(str(folders[0] / name) in str(caught.value) for name in names)
+    assert len(list(folders[0].rglob("*.damaged-*"))) == 1

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from project import ROOT, TINY
+from project import ROOT
 
 from eosflow.storage import settings
 from eosflow.storage.errors import UserError
@@ -80,22 +80,16 @@ def test_each_config_of_the_project_makes_what_it_selects(path: Path) -> None:
         ({"solver": {"max_step_size": 1}}, ["solver: there is no such key", "allowed here"]),
         ({"network": "mpl"}, ["network: 'mpl' was given; allowed: mlp, ", "Did you mean mlp?"]),
         ({"max_iterations": 3}, ["max_iterations: there is", "belongs to stop.max_iterations"]),
-        ({"speed": 1}, ["speed: there is no such key; allowed here: network, networks"]),
         ({"batches": {"full": {"size": 3}}}, ["batches.full.size: ", "take it out"]),
         ({"datasets": {"dise": {}}}, ["datasets.dise: there is no such key", "Did you mean dice?"]),
         (euler(max_step_size=-1), ["euler.max_step_size: -1 was given; ", "than 0"]),
-        (euler(max_step_size=0), ["euler.max_step_size: 0 was given; "]),
         (euler(max_step_size=float("inf")), ["max_step_size: inf", "a finite number"]),
         (euler(max_step_size="fast"), ["'fast' was given; it must be a number"]),
         (
             euler(eigen_tolerance=1e-6),
             ["euler: eigen_tolerance: 1e-06 was given", "least 1e-05", "eigen_dtype: float64"],
         ),
-        (euler(eigen_dtype="half"), ["euler.eigen_dtype: 'half'", "float32, float64"]),
-        (euler(eigen_tolerance=1.5), ["eigen_tolerance: 1.5 was given; ", "less than 1"]),
-        ({"optimizer": "rk4"}, ["'rk4' was given; allowed: exponential-euler"]),
         ({"optimizer": "adam"}, ["optimizers.adam: learning_rate is missing"]),
-        ({"batch": "shuffled"}, ["batches.shuffled: size is missing"]),
         (
             {"batch": "shuffled", "batches": {"shuffled": {"size": 8}}},
             ["exponential-euler follows the flow of the whole loss", "set batch: full"],
@@ -114,7 +108,6 @@ def test_each_config_of_the_project_makes_what_it_selects(path: Path) -> None:
         ({"select": "dice-ce"}, ["select: 'dice-ce' was given; it must be a list"]),
         ({"device": "gpu"}, ["device: 'gpu' was given; allowed: auto, cpu, cuda"]),
         ({"mirror": "/no/such"}, ["mirror: '/no/such' was given; it must be the URL", "no folder"]),
-        ({"threads": 0}, ["threads: 0 was given; it must be at least 1"]),
         ({"results_dir": None}, ["results_dir: None was given; it must be text"]),
         ({"checksums": {"AtrialFibrillation.zip": "abc"}}, ["'abc' was given; it must match"]),
         ({"checksums": {"AtrialFibrillation.zip": "0" * 64 + "\n"}}, ["it must match"]),
@@ -131,18 +124,9 @@ def test_each_config_of_the_project_makes_what_it_selects(path: Path) -> None:
         ({"experiments": {"mse\n": TITLED}}, ["'mse\\n' was given", "small letters"]),
         ({"experiments": {5: TITLED}}, ["5 was given; it must be text"]),
         ({"datasets": {"../x": OWN}}, ["datasets: '../x' was given", "up to 80 letters"]),
-        ({"datasets": {"d" * 300: OWN}}, ["datasets: 'ddd", "up to 80 letters"]),
         (
             {"experiments": {"dice-ce": {"dataset": "dices"}}},
             ["experiments.dice-ce.dataset: 'dices' was given", "Did you mean dice?"],
-        ),
-        (
-            {"experiments": {"dice-ce": {"criterion": "mse"}}},
-            ["criterion: 'mse' was given; allowed: cross_entropy, squared_error, mean_squared_"],
-        ),
-        (
-            {"experiments": {"dice-ce": {"target_loss": 0}}},
-            ["experiments.dice-ce.target_loss: 0 was given; it must be greater than 0"],
         ),
         (
             {"experiments": {"cifar10-ce": {"n": [390, 50_001]}}},
@@ -152,12 +136,7 @@ def test_each_config_of_the_project_makes_what_it_selects(path: Path) -> None:
             {"experiments": {"dice-ce": {"n": [9]}}, "datasets": {"dice": {"images_per_class": 2}}},
             ["experiments.dice-ce.n: 9 was given; the training split of dice has 6 examples"],
         ),
-        (
-            {"experiments": {"atrialfibrillation-ce": {"n": [7681]}}},
-            ["the training split of atrialfibrillation has 7680 examples"],
-        ),
         ({"experiments": {"mine": {}}}, ["experiments.mine: dataset, criterion and n are missing"]),
-        ({"experiments": {"My One": {}}}, ["experiments: 'My One' was given", "small letters"]),
     ],
 )  # fmt: skip
 def test_refusals(overrides: dict[str, Any], words: list[str]) -> None:
@@ -181,14 +160,11 @@ def test_the_config_given_is_left_as_it_is() -> None:
     assert given == before
 
 
-@pytest.mark.parametrize(("text", "value"), [("1e-2", 0.01), ("0.5", 0.5), ("3", 3)])
-def test_numbers_that_come_as_text_are_numbers(text: str, value: float) -> None:
-    read = config.load([PAPER], euler(max_step_size=text))
+@pytest.mark.parametrize(("text", "value"), [("1e-2", 0.01), ("3", 3)])
+def test_numbers_and_null_that_come_as_text(text: str, value: float) -> None:
+    read = config.load([PAPER], euler(max_step_size=text) | {"mirror": "null"})
+    assert read["mirror"] is None
     assert read["optimizers"]["exponential-euler"]["max_step_size"] == value
-
-
-def test_mirror_null_is_none() -> None:
-    assert config.load([PAPER], {"mirror": "null"})["mirror"] is None
 
 
 def test_an_unreadable_config_is_named(tmp_path: Path) -> None:
@@ -234,12 +210,6 @@ def test_every_group_of_keys_refuses_an_unknown_one() -> None:
         assert f"{path}.quite_unknown: there".removeprefix(".").replace("NAME", "dice-ce") in (
             refusal(unknown)
         )
-
-
-def test_the_tiny_config_of_the_tests_is_legal(tmp_path: Path) -> None:
-    tiny = tmp_path / "tiny.yaml"
-    tiny.write_text(TINY)
-    assert len(expand.expand(config.load([PAPER, tiny]))) == 4
 
 
 @pytest.mark.parametrize("name", ["a{b}.npz", "a\nb.npz"])

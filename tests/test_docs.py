@@ -41,43 +41,28 @@ def test_every_equation_names_a_function_that_exists_and_says_so() -> None:
 
 @pytest.mark.registry
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_to_files(page: Path) -> None:
+def test_what_a_page_names_is_there(page: Path) -> None:
+    """Files that it links to or names by their path, headings, and targets of make."""
     text = page.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
-        if not target.startswith(("http://", "https://")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_make_targets_exist(page: Path) -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-    named = set(re.findall(r"(?:`|^)make ([a-z][a-z-]+)", page.read_text(encoding="utf-8"), re.M))
-    assert named <= targets, f"{page.name} names {named - targets}"
-
-
-@pytest.mark.registry
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_anchors_are_headings(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    for target, anchor in re.findall(r"\]\((?!http)([^)#\s]*)#([^)\s]+)\)", text):
-        named = page.parent / target if target else page
-        headings = re.findall(r"^#+ (.*)$", named.read_text(encoding="utf-8"), re.MULTILINE)
-        slugs = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in headings}
-        assert anchor in slugs, f"{page.name} links to {target}#{anchor}"
-
-
-@pytest.mark.registry
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_files_named_by_their_path_exist(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
+    for target, _, anchor in (
+        link.partition("#") for link in re.findall(r"\]\((?!https?://)([^)\s]+)[^)]*\)", text)
+    ):
+        linked = page.parent / target if target else page
+        assert linked.exists(), f"{page.name} links to {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in headings}
+            assert anchor in slugs, f"{page.name} links to {target}#{anchor}"
     gone = {"scripts/decompose.py"} if page.name == "CHANGELOG.md" else set()
     if page.name == "how-to.md":  # those that a recipe makes
         gone = set(re.findall(r"`(eosflow/[^`]+)`[^`]*(?:`[^`/]+`[^`]*)*?\n```\w+\n", text))
     folders = "eosflow|rules|scripts|tests|config|profiles|benchmarks"
-    paths = re.findall(rf"`((?:{folders})/[^` *]+)`", text)
-    for path in set(paths) - gone:
+    for path in set(re.findall(rf"`((?:{folders})/[^` *]+)`", text)) - gone:
         assert (ROOT / path).exists(), f"{page.name} names {path}"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    named = set(re.findall(r"(?:`|^)make ([a-z][a-z-]+)", text, re.MULTILINE))
+    assert named <= targets, f"{page.name} names {named - targets}"
 
 
 def test_the_readme_example_prints_what_the_readme_says() -> None:

@@ -196,23 +196,17 @@ def test_a_second_invocation_is_refused_or_makes_what_is_finished(
     assert "Nothing to be done" in project.make(*TABLES)
 
 
-def test_a_run_that_was_deleted_is_made_again(trained: Project, undisturbed: Project) -> None:
+def test_what_was_deleted_is_made_again(trained: Project, undisturbed: Project) -> None:
     trained.make(*TABLES)
-    shutil.rmtree(trained.home(SHORT[0]))
-    again = {"train": 1, "tables": 1}
-    assert trained.jobs(*TABLES) == again
-    trained.make(*TABLES)
-    assert trained.jobs(*TABLES) == {}
-    same_as(trained, undisturbed)
-    for name in ("manifest.json", "trajectory.parquet", "snapshots/step000050.safetensors"):
-        (trained.home(SHORT[0]) / name).unlink()
-    step = next(trained.home(SHORT[1]).glob("decomposition-*/step000050.json"))
+    first, second = map(trained.home, SHORT)
+    shutil.rmtree(first)
+    step = next(second.glob("decomposition-*/step000050.json"))
     step.unlink()
-    assert trained.jobs(f"results/{SHORT[0]}/measured.json")["train"] == 1
-    assert trained.jobs(*TABLES) == again | {"measure": 1}
-    trained.make(*TABLES, f"results/{SHORT[0]}/measured.json")
-    assert step.exists()
+    for name in ("manifest.json", "trajectory.parquet", "snapshots/step000050.safetensors"):
+        (trained.home(LONG) / name).unlink()
+    assert trained.jobs(*TABLES) == {"train": 2, "measure": 1, "tables": 1}
     trained.make(*TABLES)
+    assert step.exists() and trained.jobs(*TABLES) == {}
     same_as(trained, undisturbed)
 
 
@@ -274,29 +268,29 @@ def test_damaged_files_are_named_and_made_again(trained: Project, undisturbed: P
         second / "snapshots/step000100.safetensors": truncate,
         long / "manifest.json": flip,
         steps[long] / "step000050.json": truncate,
-        steps[long] / "index.json": truncate,
+        steps[first] / "index.json": truncate,
     }
     for file, damage in damages.items():
         damage(file)
     said = ""
-    for _ in range(3):
-        said += trained.make(*TABLES, status=None)
-    trained.make(*TABLES)
-    said += "".join(path.read_text() for path in (trained.results / "logs").rglob("*.log"))
+    for status in (None, None, 0):
+        said += trained.make(*TABLES, status=status)
+        said += "".join(path.read_text() for path in (trained.results / "logs").rglob("*.log"))
     assert [file for file in damages if str(file.relative_to(trained.root)) not in said] == []
     assert "Traceback" not in said
     same_as(trained, undisturbed)
 
 
-def test_one_failing_run_of_many(project: Project, undisturbed: Project) -> None:
-    shutil.rmtree(project.home(SHORT[1]))
-    blocked = project.home(LONG) / "snapshots"
+def test_one_failing_run_of_many(trained: Project, undisturbed: Project) -> None:
+    for run in SHORT:
+        shutil.rmtree(trained.home(run))
+    blocked = trained.home(SHORT[0]) / "snapshots"
     blocked.parent.mkdir(parents=True)
     blocked.touch()  # a file where a folder should be: the job cannot go on
-    project.make(*TABLES, status=1)
-    finished = times(project, "dice-ce/*/*/decomposition/index.json")
+    trained.make(*TABLES, status=1)
+    finished = times(trained, "dice-ce/*/*/decomposition/index.json")
     assert len(finished) == 2
     blocked.unlink()
-    project.make(*TABLES)
-    same_as(project, undisturbed)
-    assert finished.items() <= times(project, "dice-ce/*/*/decomposition/index.json").items()
+    trained.make(*TABLES)
+    same_as(trained, undisturbed)
+    assert finished.items() <= times(trained, "dice-ce/*/*/decomposition/index.json").items()

@@ -144,6 +144,7 @@ def test_what_the_recipes_add_runs_in_the_workflow(tmp_path: Path) -> None:
 def test_use_your_own_data(tmp_path: Path, nursery: Nursery) -> None:
     """The README's promise: curves, power law and report of one file and one entry."""
     project = Project(tmp_path / "tree").hurry(nursery)
+    project.edit("tiny.yaml", "studies: [edge-of-stability]", "studies: []")
     stream = np.random.default_rng(0)
     labels = stream.integers(0, 3, 64)
     inputs = stream.normal(size=(64, 5)) + labels[:, None]

@@ -12,7 +12,6 @@ from fuzzing.nursery import Nursery
 from project import ROOT, Project
 
 from eosflow.runs.names import RUNS
-from eosflow.storage.files import sha256
 from eosflow.workflow.places import TAKEN
 
 pytestmark = pytest.mark.slow
@@ -67,21 +66,6 @@ def test_a_tree_in_a_folder_with_braces_is_refused(tmp_path: Path) -> None:
     output = project.run("--dry-run", status=1)
     assert f"The workflow lies in {project.root}; it must not hold '{{', '}}'." in output
     assert "Traceback" not in output
-
-
-def test_model_names_are_text(tmp_path: Path, real_data: Path, nursery: Nursery) -> None:
-    project = Project(tmp_path / "tree").hurry(nursery)
-    archive = real_data / "trainDevTestTrees_PTB.zip"
-    config = {
-        "mirror": str(real_data),
-        "checksums": {archive.name: sha256(archive)},  # copies are packed in other ways
-        "datasets": {"sst": {"model": EVIL + SECOND, "revision": EVIL + SECOND}},
-    }
-    (project.root / "evil.yaml").write_text(yaml.safe_dump(config))
-    project.configs = (*project.configs, "evil.yaml")
-    output = project.make("results/data/subsets/sst-subset0.npz", status=1)
-    unharmed(project)
-    assert EVIL in output
 
 
 def test_no_command_holds_a_value() -> None:

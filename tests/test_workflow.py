@@ -28,9 +28,16 @@ DICE = "results/dice-ce/n6/init0-subset0"
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with everything made, by jobs that are processes of their own."""
-    return made_once(tmp_path_factory, "finished", lambda root: Project(root).make())
+def finished(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery) -> Project:
+    """A project with everything made."""
+
+    def make(root: Path) -> None:
+        project, job = Project(root), root / "scripts" / "job.py"
+        own = job.read_text()
+        project.hurry(nursery).make()
+        job.write_text(own)
+
+    return made_once(tmp_path_factory, "finished", make)
 
 
 @pytest.fixture

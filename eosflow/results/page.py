@@ -13,6 +13,7 @@ import pandas as pd
 
 from eosflow.results import verdicts
 from eosflow.results.figures import FIGURES, Drawn, file_name
+from eosflow.runs.progress import time_left
 from eosflow.storage.errors import UserError
 from eosflow.studies import STUDIES, Study
 
@@ -47,7 +48,7 @@ def template(name: str) -> jinja2.Template:
     )
     environment.filters |= {
         "number": number,
-        "duration": duration,
+        "duration": time_left,
         "symbols": verdicts.symbols,
         "mark": verdicts.mark,
         "look": verdicts.look,
@@ -141,14 +142,6 @@ def number(value: Any, digits: int = 3) -> str:
     if float(value).is_integer():
         return f"{int(value):,}"
     return f"{value:.{digits}g}" if abs(value) < 1e4 else f"{value:,.0f}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit that people would use."""
-    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172800, "h", 3600)):
-        if seconds < limit:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 86400:.3g} days"
 
 
 def span(sizes: Iterable[int]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,6 @@ PAPER_RUNS = {each.key: each.runs for each in paper.EXPERIMENTS.values()}
 
 FEWEST_SIZES = 3  # two determine the line and leave nothing to judge it by
 CONFIDENCE = 0.95
-COLUMNS = [
-    *("a", "b", "r_squared", "a_low", "a_high", "b_low", "b_high"),
-    *("b_low_initialisations", "b_high_initialisations"),
-    *("bend", "bend_low", "bend_high", "r_squared_low", "r_squared_high"),
-]
 PAPER_COLUMNS = ("paper_a", "paper_b", "paper_r_squared", "paper_b_low", "paper_b_high")
 
 
@@ -66,6 +61,10 @@ class PowerLaw:
         half = half_widths(self.lines @ design.T)
         ends = {"fit": fitted, "low": fitted - half, "high": fitted + half}
         return pd.DataFrame(ends).apply(np.exp)
+
+
+# The numbers of a fit in Table 2.
+COLUMNS = [each.name for each in fields(PowerLaw) if each.type == "float"]
 
 
 def half_widths(values: np.ndarray) -> np.ndarray:

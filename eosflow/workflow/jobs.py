@@ -6,6 +6,7 @@ PLAN is the file in which the workflow has written its plan, and the words are t
 from __future__ import annotations
 
 import argparse
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,21 +15,10 @@ from eosflow.workflow.job import Job
 from eosflow.workflow.plan import Plan
 
 JOBS: dict[str, Callable[[Job], None]] = {
-    job.__name__: job
-    for job in (
-        run_jobs.fetch,
-        run_jobs.subset,
-        run_jobs.train,
-        run_jobs.measure,
-        run_jobs.discard,
-        result_jobs.dice_parameters,
-        result_jobs.collect,
-        result_jobs.tables,
-        result_jobs.study,
-        result_jobs.study_claims,
-        result_jobs.figure,
-        result_jobs.report,
-    )
+    name: each
+    for module in (run_jobs, result_jobs)
+    for name, each in vars(module).items()
+    if inspect.isfunction(each) and each.__module__ == module.__name__ and name[0] != "_"
 }
 
 
