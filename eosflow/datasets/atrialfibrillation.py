@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from eosflow.datasets.archives import UnfitArchive, read_members
-from eosflow.datasets.base import Archive, DatasetSettings, Facts, Preview, Waveforms
+from eosflow.datasets.base import Archive, DatasetSettings, Facts
 from eosflow.datasets.pool import Pool, Resources
 
 if TYPE_CHECKING:
@@ -99,9 +99,6 @@ class AtrialFibrillation(DatasetSettings):
     def size(self, held_out: bool = False) -> int:
         """The windows of all series of a split; both have as many."""
         return SERIES * len(range(0, STEPS - self.window, self.stride))
-
-    def preview(self, shape: tuple[int, ...]) -> Preview:
-        return Waveforms((CHANNELS, self.window), RATE)
 
     def open(self, resources: Resources, held_out: bool = False) -> Pool:
         """Every window of every series of a split, in order of series and then start; raw values.

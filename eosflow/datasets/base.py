@@ -42,33 +42,6 @@ class Facts:
     citation: str
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """Examples look like pictures: `shape` is (1 or 3, height, width), grey or red, green, blue.
-
-    `limits` are the values drawn as black and as white; None: the least and the largest shown.
-    """
-
-    shape: tuple[int, int, int]
-    limits: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True)
-class Waveforms:
-    """Examples look like curves: `shape` is (channels, samples), `rate` in samples per second."""
-
-    shape: tuple[int, int]
-    rate: float
-
-
-@dataclass(frozen=True)
-class Phrases:
-    """Examples are texts, which stand in the subset's record."""
-
-
-Preview = Pictures | Waveforms | Phrases
-
-
 class DatasetSettings(Plugin, ABC):
     """A dataset with its settings, and a line in `DATASETS`.
 
@@ -117,7 +90,3 @@ class DatasetSettings(Plugin, ABC):
     def sources(self) -> tuple[str, ...]:
         """Paths of the user's own files that the data are read from."""
         return ()
-
-    def preview(self, shape: tuple[int, ...]) -> Preview:
-        """How a contact sheet draws inputs of this shape: by default as one row of grey pixels."""
-        return Pictures((1, 1, math.prod(shape)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from eosflow.datasets.archives import UnfitArchive, read_members
-from eosflow.datasets.base import Archive, DatasetSettings, Facts, Pictures, Preview
+from eosflow.datasets.base import Archive, DatasetSettings, Facts
 from eosflow.datasets.pool import Pool, Resources
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32
 BLOCK = 10_000  # images that are squared at a time
-# What the numbers of an input are, and which of them a contact sheet draws as black and as white.
-Scaling = Literal["unit", "standardised"]
-SCALINGS: dict[Scaling, tuple[float, float] | None] = {"unit": (0.0, 1.0), "standardised": None}
+Scaling = Literal["unit", "standardised"]  # what the numbers of an input are
 NOISE_STREAM = 0x6C6162656C73  # "labels": the second half of the key of the random numbers
 
 
@@ -107,9 +105,6 @@ class CIFAR(DatasetSettings):
 
     def size(self, held_out: bool = False) -> int:
         return sum((self.test if held_out else self.training).values())
-
-    def preview(self, shape: tuple[int, ...]) -> Preview:
-        return Pictures(SHAPE, SCALINGS[self.scaling])
 
     def open(self, resources: Resources, held_out: bool = False) -> Pool:
         """The images of a split in the order of its files. Inputs: D = 3072.

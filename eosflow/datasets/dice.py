@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from eosflow.datasets.base import DatasetSettings, Facts, Pictures, Preview
+from eosflow.datasets.base import DatasetSettings, Facts
 from eosflow.datasets.dice_drawing import (
     LINE_ENDS,
     PARAMETERS,
@@ -51,7 +51,7 @@ RANGES: dict[int, dict[str, tuple[float, float]]] = {
     6: {"x": (-0.9, 0.9), "y": (-0.9, 0.9), "lwd": (0.1, 2.5), "dx": (0.1, 0.8), "dy": (0.1, 0.8)},
 }
 
-# What the numbers of an input are, and which of them a contact sheet draws as black and as white.
+# What the numbers of an input are, and which of them are drawn as black and as white.
 Scaling = Literal["unit", "inverted", "signed", "standardised"]
 SCALINGS: dict[Scaling, tuple[float, float] | None] = {
     "unit": (0.0, 1.0),
@@ -189,10 +189,6 @@ class Dice(DatasetSettings):
         """Half of all images."""
         training = len(CLASSES) * self.images_per_class // 2
         return len(CLASSES) * self.images_per_class - training if held_out else training
-
-    def preview(self, shape: tuple[int, ...]) -> Preview:
-        """Pictures on white paper, whatever its number is."""
-        return Pictures((self.channels, self.image_size, self.image_size), SCALINGS[self.scaling])
 
     def open(self, resources: Resources, held_out: bool = False) -> Pool:
         """Either half of the Dice images, in order of class and index; drawn when asked for.

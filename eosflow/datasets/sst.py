@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from eosflow.datasets.archives import UnfitArchive, read_members
-from eosflow.datasets.base import Archive, DatasetSettings, Facts, Phrases, Preview
+from eosflow.datasets.base import Archive, DatasetSettings, Facts
 from eosflow.datasets.pool import Pool, Resources
 from eosflow.datasets.token_ids import ROWS, hashed_ids
 from eosflow.storage.errors import UserError, needs
@@ -220,9 +220,6 @@ class SST(DatasetSettings):
 
     def size(self, held_out: bool = False) -> int:
         return (HELD_OUT if held_out else DISTINCT)[self.classes]
-
-    def preview(self, shape: tuple[int, ...]) -> Preview:
-        return Phrases()
 
     def open(self, resources: Resources, held_out: bool = False) -> Pool:
         """Every distinct phrase of the training trees, or of the test trees beyond those.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from eosflow.datasets.archives import UnfitArchive, read_members
-from eosflow.datasets.base import Archive, DatasetSettings, Facts, Phrases, Preview
+from eosflow.datasets.base import Archive, DatasetSettings, Facts
 from eosflow.datasets.pool import Pool, Resources
 from eosflow.datasets.token_ids import ROWS, pair_ids
 from eosflow.storage.settings import HubFile
@@ -82,9 +82,6 @@ class SuperGLUE(DatasetSettings):
 
     def size(self, held_out: bool = False) -> int:
         return self.held_out if held_out else self.training
-
-    def preview(self, shape: tuple[int, ...]) -> Preview:
-        return Phrases()
 
     def open(self, resources: Resources, held_out: bool = False) -> Pool:
         """The pairs of a split, in the order of its file; only those asked for become token ids."""

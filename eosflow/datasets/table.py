@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from eosflow.datasets.base import DatasetSettings, Facts, Pictures, Preview
+from eosflow.datasets.base import DatasetSettings, Facts
 from eosflow.datasets.pool import Pool, Resources
 from eosflow.datasets.table_files import COUNTED, MEASURED, Form, opened, unfit
 from eosflow.storage.settings import UNIQUE
@@ -167,14 +167,6 @@ class Table(DatasetSettings):
 
     def sources(self) -> tuple[str, ...]:
         return (self.path,)
-
-    def preview(self, shape: tuple[Annotated[int, Field(ge=1)], ...]) -> Preview:
-        match shape:
-            case (1 | 3 as colours, height, width):
-                return Pictures((colours, height, width))
-            case (height, width):
-                return Pictures((1, height, width))
-        return super().preview(shape)
 
     def open(self, resources: Resources, held_out: bool = False) -> Pool:
         """Every row of the file, in its order. Inputs: as stored, flattened, the last axis fastest.
