@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ from eosflow.optimizers import OPTIMIZERS
 from eosflow.runs.names import view_of
 from eosflow.storage.columns import Column, Columns
 from eosflow.storage.errors import UserError
-from eosflow.studies import STUDIES
+from eosflow.studies import STUDIES, Study
 
 # Some numbers of parameters and outputs: what a column means does not depend on them.
 SOME_PARAMETERS, SOME_OUTPUTS = 1000, 3
+BY_SNAPSHOT = "One row per run and snapshot. Further measurements add the columns of their frames."
 HEAD = """# Columns
 
 *Made by `make generate` of what optimizers, measurements and studies say of their columns, and of
@@ -57,7 +58,6 @@ def files() -> tuple[File, ...]:
     text = Path(__file__).with_name("columns.yaml").read_text(encoding="utf-8")
     content = yaml.safe_load(text)
     groups = content["groups"]
-    studied = [study.words["table"] | {"file": study.data} for study in STUDIES.values()]
     of_runs, of_tables = (
         [_file(entry, groups) for entry in content["files"] if ("/nN/" in entry["file"]) == part]
         for part in (True, False)
@@ -69,7 +69,7 @@ def files() -> tuple[File, ...]:
         *_trajectories(of_runs[0].path),
         *(_measured(each, content["frames"], added) for each in measured),
         *of_tables,
-        *(_file(entry, groups) for entry in studied),
+        *(_studied(study, groups) for study in STUDIES.values()),
     )
 
 
@@ -95,6 +95,19 @@ def _measured(
     own = [_columns(group) for group in (*added, frames.get(path, {}))]
     columns = (*(each for group in own for each in group), *measurement.columns(SOME_OUTPUTS))
     return File(path, also, rows, (), path, columns)
+
+
+def _studied(study: Study, groups: dict[str, Any]) -> File:
+    """The table of a study, see `eosflow.studies.runs.by_snapshot` for one of snapshots."""
+    if not study.by_snapshot:
+        return _file(study.words["table"] | {"file": study.data}, groups)
+    settings = {column.name: column for column in _columns(groups["of_study"])}
+    columns = dict(settings)
+    measured = (MEASUREMENTS[name].example().columns(SOME_OUTPUTS) for name in study.measurements)
+    for column in (*_columns(groups["snapshot"]), *(each for group in measured for each in group)):
+        name = f"{column.name}_measured" if column.name in settings else column.name
+        columns.setdefault(name, replace(column, name=name))
+    return File(study.data, "", BY_SNAPSHOT, (), study.data, tuple(columns.values()))
 
 
 def _columns(named: dict[str, list[str]]) -> Columns:

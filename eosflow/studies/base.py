@@ -37,8 +37,8 @@ class Study:
     `options`. There may be `claims.py`, whose `samples(frame)` yields the numbers that its claims
     are judged by, one per seed, each with the claim's name and the settings in words, and
     `figure.py`, whose `draw(frame, title)` draws it. Neither of these two imports torch. Modules
-    that the folder lacks are taken from the folder `like`. Raise `version` when the table's numbers
-    or columns, or the figure, change: only this study is then made again.
+    and words that the folder lacks are taken from the folder `like`. Raise `version` when the
+    table's numbers or columns, or the figure, change: only this study is then made again.
     """
 
     package: str
@@ -58,6 +58,11 @@ class Study:
     def of_runs(self) -> bool:
         """Whether it is made of trained and measured runs."""
         return bool(self.measurements)
+
+    @property
+    def by_snapshot(self) -> bool:
+        """Whether its table has a row for each measured snapshot, with all that was measured."""
+        return self.of_runs and not self._home("table")
 
     @property
     def judged(self) -> bool:
@@ -86,15 +91,16 @@ class Study:
 
     @functools.cached_property
     def words(self) -> dict[str, Any]:
-        """Its title, caption, text and columns, of `words.yaml`."""
-        return _words(self.package.rsplit(".", 1)[-1])
+        """Its title, caption, text, claims and columns, of `words.yaml`."""
+        own = _words(self.package.rsplit(".", 1)[-1])
+        return _words(self.like) | own if self.like else own
 
     @functools.cached_property
     def statements(self) -> dict[str, Claim]:
         """What is said of it, by name, of `words.yaml`."""
         from eosflow.analysis import claims
 
-        return claims.read(_words(self._home("claims"))["claims"])
+        return claims.read(self.words["claims"])
 
     @property
     def title(self) -> str:
@@ -123,12 +129,12 @@ class Study:
         for run in runs:
             for name in self.measurements:
                 run.measurement(name)
-        if self._home("table"):
-            table: pd.DataFrame = self._module("table").table(runs)
-            return table
-        from eosflow.studies.runs import by_snapshot
+        if self.by_snapshot:
+            from eosflow.studies.runs import by_snapshot
 
-        return by_snapshot(runs)
+            return by_snapshot(runs)
+        table: pd.DataFrame = self._module("table").table(runs)
+        return table
 
     def judge(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The verdicts on what its sources say, from its table."""
