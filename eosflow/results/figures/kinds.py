@@ -55,10 +55,8 @@ KINDS: dict[str, Kind] = {
     "dice_examples": Kind(
         "eosflow.results.figures.examples:dice_examples",
         "Dice: examples of the six classes",
-        "One row per class: one point, two points, a line for three, an outline for four, an "
-        "outline with a point at its centre for five, two parallel lines for six. Place, size and "
-        "line width are random. If points are discs, those smaller than a pixel may vanish, so "
-        "some fives show none.",
+        "One row per class. Place, size and line width are random. If points are discs, those "
+        "smaller than a pixel may vanish: some fives, which have a point at the centre, show none.",
         data="dice",
     ),
     "layers": Kind(
@@ -102,8 +100,8 @@ KINDS: dict[str, Kind] = {
         "Peak alignment against the number of examples",
         "One point per run that reached its target loss. The line is the least-squares power law "
         "with its 95 % band over subsets; the orange band contains all laws that round to the "
-        "paper's a and b. On these logarithmic axes a power law is a straight line with the "
-        "exponent b as its slope; the bend, the coefficient of (log N)², is 0.",
+        "paper's a and b. On these logarithmic axes a power law is a straight line with slope b; "
+        "its bend, the coefficient of (log N)², is 0.",
     ),
     "stable_step": Kind(
         "eosflow.results.figures.summaries:stable_step",
