@@ -21,7 +21,7 @@ from eosflow.results import (
     figures,
     report,
     run_summaries,
-    sittings,
+    sessions,
     tables,
 )
 from eosflow.results.archive import keep
@@ -84,7 +84,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     records = [read_json(folder / name / "run.json") for name in names]
     for name, files in origins.items():
         record = f"provenance/{name}.json"
-        provenance.seal(folder, record, files, runs=sittings.of_runs(records))
+        provenance.seal(folder, record, files, runs=sessions.of_runs(records))
     return folder
 
 

@@ -20,7 +20,7 @@ from project import HANGS
 
 from eosflow.measurements.decomposition import Decomposition
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
-from eosflow.results import collect, sittings
+from eosflow.results import collect, sessions
 from eosflow.runs import train as training
 from eosflow.runs import whole
 from eosflow.runs.measure import measure_run
@@ -252,7 +252,7 @@ def test_a_run_says_what_changed_between_its_sittings(
     assert "continues with other threads" in caplog.text
     record = read_json(tmp_path / RUN / "run.json")
     assert [(s["from_iteration"], s["threads"]) for s in record["sittings"]] == [(0, 1), (30, 2)]
-    facts = sittings.of_runs([record])
+    facts = sessions.of_runs([record])
     assert facts["threads"] == [1, 2]
     assert facts["changed"] == [{"run": RUN, "from": [30], "threads": [1, 2]}]
     measure_run(tmp_path / RUN, subset, Decomposition())

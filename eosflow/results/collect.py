@@ -12,7 +12,7 @@ import pandas as pd
 
 from eosflow.analysis import TRANSIENT
 from eosflow.results.run_summaries import IDENTITY
-from eosflow.results.sittings import changed
+from eosflow.results.sessions import changed
 from eosflow.runs import whole
 from eosflow.runs.records import Index, RunRecord, StepRecord
 from eosflow.storage.errors import UserError
@@ -191,8 +191,8 @@ def _in_words(changes: Mapping[str, Any]) -> str | None:
     """What changed between a run's sittings, such as `torch: 2.12.0, 2.13.0 from iteration 300`."""
     if not changes:
         return None
-    values = {name: found for name, found in changes.items() if name not in ("run", "from")}
-    parts = [f"{name}: {', '.join(map(str, found))}" for name, found in values.items()]
+    values = {name: several for name, several in changes.items() if name not in ("run", "from")}
+    parts = [f"{name}: {', '.join(map(str, several))}" for name, several in values.items()]
     return f"{'; '.join(parts)} from iteration {', '.join(map(str, changes['from']))}"
 
 

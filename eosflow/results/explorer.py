@@ -73,12 +73,12 @@ def data(decomposition: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
     named = quantities(decomposition)
     frame = values(decomposition[decomposition["iteration"] >= transient(decomposition)])
     frame = frame.merge(runs[[*IDENTITY, "stopped"]], on=IDENTITY, how="inner")
-    found: list[dict[str, Any]] = []
+    drawn: list[dict[str, Any]] = []
     for experiment, rows in frame.groupby("experiment", sort=False):
         colors = style.size_colors(rows["n"])
         for _, run in rows.sort_values("iteration").groupby(IDENTITY, sort=True):
             first = run.iloc[0]
-            found.append(
+            drawn.append(
                 {
                     "run": run_summaries.run_names(run).iloc[0],
                     "experiment": experiment,
@@ -91,7 +91,7 @@ def data(decomposition: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
                     "points": {name: _rounded(run[name]) for name in (*TIMES, *named)},
                 }
             )
-    return {"quantities": list(named.items()), "times": list(TIMES.items()), "runs": found}
+    return {"quantities": list(named.items()), "times": list(TIMES.items()), "runs": drawn}
 
 
 def _rounded(column: pd.Series) -> list[float | int | None]:

@@ -70,10 +70,10 @@ def studied(
     results: Path, pictures: Mapping[str, Picture], names: Iterable[str]
 ) -> list[dict[str, Any]]:
     """Each of these studies with its figure and verdicts, in the order of the registry."""
-    found = []
+    shown = []
     for name, study in ((n, STUDIES[n]) for n in STUDIES if n in set(names)):
         judged = load(results / study.claims) if study.judged else pd.DataFrame()
-        found.append(
+        shown.append(
             {
                 "name": name,
                 "heading": study.words["heading"],
@@ -84,7 +84,7 @@ def studied(
                 "table": study.data,
             }
         )
-    return found
+    return shown
 
 
 def _about(study: Study, table: pd.DataFrame) -> str:

@@ -96,10 +96,10 @@ def _of_experiments(
     for table in tables.values():
         if "experiment" in table:
             table["experiment"] = table["experiment"].map(title_of)
-    found, settings = verdicts.of_paper(tables["claims"], EXPERIMENTS)
+    judged, settings = verdicts.of_paper(tables["claims"], EXPERIMENTS)
     return {
         "verdicts": verdicts.counts(tables["claims"]["verdict"]),
-        "found": found,
+        "judged": judged,
         "settings": settings,
         "factors": [
             {name: Markup(text) for name, text in factor._asdict().items()}
@@ -155,12 +155,12 @@ def scale(runs: pd.DataFrame) -> str:
     networks = sorted(runs["network"].unique())
     sizes, beyond = [], networks != [PAPER_NETWORK]
     for experiment, rows in runs.groupby("experiment", sort=False):
-        found = set(rows["n"])
+        own = set(rows["n"])
         known = paper.EXPERIMENTS.get(str(experiment))
-        beyond |= known is not None and not found <= set(known.sizes)
+        beyond |= known is not None and not own <= set(known.sizes)
         of_paper = f" of the paper's {page.span(known.sizes)}" if known else ""
         count = f"{len(rows)} run{'s' * (len(rows) > 1)}"
-        sizes.append(f"{title_of(str(experiment))}, N = {page.span(found)}{of_paper} ({count})")
+        sizes.append(f"{title_of(str(experiment))}, N = {page.span(own)}{of_paper} ({count})")
     if not set(runs["experiment"]) & EXPERIMENTS.keys():
         kind, network = "None of the paper's experiments", " and ".join(networks)
     else:

@@ -164,8 +164,8 @@ def alignment_at_loss(decomposition: pd.DataFrame, level: float) -> pd.DataFrame
             continue
         beside = run.iloc[[below[0], below[0] - 1]]  # by rising loss
         loss, alignment = np.log(beside["loss"]), np.log(beside["alignment"])
-        found = np.exp(np.interp(np.log(level), loss, alignment))
-        rows.append((*identity, float(found)))
+        alignment_there = np.exp(np.interp(np.log(level), loss, alignment))
+        rows.append((*identity, float(alignment_there)))
     return pd.DataFrame(rows, columns=[*IDENTITY, "alignment"])
 
 

@@ -92,8 +92,8 @@ def alignment(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         peaks_at_end=("at_end", "sum"),
     ).reset_index()
     for loss in EQUAL_LOSSES:
-        found = run_summaries.alignment_at_loss(finished, loss).groupby(keys)["alignment"]
-        means = found.agg(_geometric_mean).rename(f"at_loss_{loss:g}").reset_index()
+        at_loss = run_summaries.alignment_at_loss(finished, loss).groupby(keys)["alignment"]
+        means = at_loss.agg(_geometric_mean).rename(f"at_loss_{loss:g}").reset_index()
         table = table.merge(means, on=keys, how="left")
     table = _paper_first(table)
     laws = [power_laws.paper_fit(*row) for row in table[keys[:3]].itertuples(index=False)]

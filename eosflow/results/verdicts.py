@@ -54,8 +54,8 @@ def symbols(text: str) -> Markup:
 
 def counts(verdicts: Iterable[str]) -> dict[str, int]:
     """How many there are of each verdict, of those that occur."""
-    found = Counter(verdicts)
-    return {verdict: found[verdict] for verdict in (*VERDICTS, NOT_JUDGED) if found[verdict]}
+    counted = Counter(verdicts)
+    return {verdict: counted[verdict] for verdict in (*VERDICTS, NOT_JUDGED) if counted[verdict]}
 
 
 def of_paper(

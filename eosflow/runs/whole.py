@@ -68,15 +68,15 @@ def of_run(
     return manifest, wrong
 
 
-def of_measurement(place: Path, manifest: Manifest, deep: bool = False) -> Iterator[Damage]:
+def of_measurement(folder: Path, manifest: Manifest, deep: bool = False) -> Iterator[Damage]:
     """What is wrong with the records of a measurement of a run with this manifest."""
-    index = _read(Index, place / "index.json")
+    index = _read(Index, folder / "index.json")
     if isinstance(index, Damage):
         yield index
     elif (index.run, index.of) != (manifest.key, manifest.digest):
-        yield Damage(place / "index.json", "other-snapshots")
+        yield Damage(folder / "index.json", "other-snapshots")
     else:
-        yield from of_files(place, index.snapshots, deep)
+        yield from of_files(folder, index.snapshots, deep)
 
 
 def of_files(folder: Path, entries: Collection[Listed], deep: bool = False) -> Iterator[Damage]:

@@ -31,8 +31,8 @@ class Record(BaseModel):
             return cls.model_validate(read_json(path))
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise ValueError(f"its {place} cannot be used: {first['msg']}") from error
+            location = ".".join(map(str, first["loc"]))
+            raise ValueError(f"its {location} cannot be used: {first['msg']}") from error
 
     @classmethod
     def readable(cls, path: Path | str) -> Self | None:

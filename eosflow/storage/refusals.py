@@ -52,17 +52,17 @@ def refusals(
             lines.append(_unknown(model, each["loc"], path))
         else:
             lines.append(_refused(model, dict(each), path))
-    for place, names in missing.items() if not partial else ():
+    for location, names in missing.items() if not partial else ():
         verb = "is" if len(names) == 1 else "are"
-        lines.append(f"{joined_path(path, place)}: {joined(names)} {verb} missing.")
+        lines.append(f"{joined_path(path, location)}: {joined(names)} {verb} missing.")
     return list(dict.fromkeys(lines))
 
 
 def _refused(model: type[BaseModel], error: dict[str, Any], path: str) -> str:
-    place = [part for part in error["loc"] if part != "[key]"]
-    is_key = len(place) < len(error["loc"])
-    field = located(model, place[:-1] if is_key else place)[0]
-    where = joined_path(path, place[:-1] if is_key else place)
+    location = [part for part in error["loc"] if part != "[key]"]
+    is_key = len(location) < len(error["loc"])
+    field = located(model, location[:-1] if is_key else location)[0]
+    where = joined_path(path, location[:-1] if is_key else location)
     if error["type"] == "value_error" and field is None:  # of several settings together
         return f"{where}: {error['ctx']['error']}"
     meaning = _of_keys(field) if is_key else field and field.description
@@ -98,24 +98,24 @@ def _allowed(error: Mapping[str, Any], field: FieldInfo | None) -> str:
     return f"it must be {words}{' or null' if optional else ''}"
 
 
-def _unknown(model: type[BaseModel], place: tuple[Any, ...], path: str) -> str:
-    legal, name = keys(located(model, place[:-1])[1]), str(place[-1])
+def _unknown(model: type[BaseModel], location: tuple[Any, ...], path: str) -> str:
+    legal, name = keys(located(model, location[:-1])[1]), str(location[-1])
     hint = did_you_mean(name, legal)
     if not hint:
         elsewhere = [known for known in all_keys(model) if known.rpartition(".")[2] == name]
         hint = f" It belongs to {joined(elsewhere, 'or')}." if elsewhere else ""
     allowed = f"allowed here: {', '.join(legal)}" if legal else "take it out"
-    return f"{joined_path(path, place)}: there is no such key; {allowed}.{hint}"
+    return f"{joined_path(path, location)}: there is no such key; {allowed}.{hint}"
 
 
-def located(model: type[BaseModel], place: Iterable[Any]) -> tuple[FieldInfo | None, Any]:
+def located(model: type[BaseModel], location: Iterable[Any]) -> tuple[FieldInfo | None, Any]:
     """What a location leads to: the nearest field, None at the top, and what lies below it.
 
     Below lies a model, a mapping of names to models, or None.
     """
     field: FieldInfo | None = None
     below: Any = model
-    for part in place:
+    for part in location:
         if _is_model(below):
             known = below.model_fields.get(part)
             if known is None:
@@ -185,6 +185,6 @@ def joined(names: Iterable[Any], last: str = "and") -> str:
     return f"{', '.join(most)} {last} {final}" if most else final
 
 
-def joined_path(path: str, place: Iterable[Any]) -> str:
+def joined_path(path: str, location: Iterable[Any]) -> str:
     """Such as `optimizers.adam.beta1`."""
-    return ".".join([*([path] if path else []), *map(str, place)]) or "the configuration"
+    return ".".join([*([path] if path else []), *map(str, location)]) or "the configuration"

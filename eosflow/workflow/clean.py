@@ -93,21 +93,21 @@ def _wanted(results: Path) -> dict[str, set[str]]:
     return wanted
 
 
-def why_not(home: Path, places: Collection[str]) -> str:
+def why_not(home: Path, folders: Collection[str]) -> str:
     """Why the snapshots of a run must stay; empty if they need not.
 
-    Every byte of its records, its trajectory and of what is measured in `places` is read.
+    Every byte of its records, its trajectory and of what is measured in `folders` is read.
     """
     manifest, damages = whole.of_run(home, home.name, deep=True, weights=False)
     if damages or manifest is None:
         return f"it is not finished, or damaged: {damages[0].path.name} ({damages[0].why})"
     if manifest.stopped == "max_iterations":
         return CUT_OFF
-    if not places:
+    if not folders:
         return "its measurements are not known"
-    for place in places:
-        for damage in whole.of_measurement(home / place, manifest, deep=True):
-            return f"{place} is not whole: {damage.path.name} ({damage.why})"
+    for folder in folders:
+        for damage in whole.of_measurement(home / folder, manifest, deep=True):
+            return f"{folder} is not whole: {damage.path.name} ({damage.why})"
     return ""
 
 
@@ -137,7 +137,7 @@ def clean(results: Path) -> Freeable:
     return free
 
 
-def discard(home: Path, places: Sequence[str]) -> None:
+def discard(home: Path, folders: Sequence[str]) -> None:
     """Delete the snapshots of one run of which all is measured, as `keep_snapshots: false` asks.
 
     Killed at any moment, it is done again from the start. A run that was cut off keeps its
@@ -146,7 +146,7 @@ def discard(home: Path, places: Sequence[str]) -> None:
     Raises: UserError, before anything is deleted, if a measurement is missing or damaged.
     """
     with alone_in(home):
-        reason = why_not(home, places)
+        reason = why_not(home, folders)
         if reason not in ("", CUT_OFF):
             raise UserError(
                 f"The snapshots of {home} cannot be deleted yet: {reason}. Nothing was deleted. "

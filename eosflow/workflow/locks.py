@@ -18,7 +18,7 @@ PATIENCE = 0.5
 # Seconds after which a temporary file of a table is nobody's any more, and where such files lie.
 LEFT_OVER = 3600.0
 _STUDIES = tuple(f"studies/{name}" for name in STUDIES)
-_PLACES = (".", "figures", "measurements", "data", "data/subsets", *_STUDIES)
+_FOLDERS = (".", "figures", "measurements", "data", "data/subsets", *_STUDIES)
 
 
 def hold_results(results: str, finished_only: bool) -> FileLock:
@@ -41,8 +41,8 @@ def hold_results(results: str, finished_only: bool) -> FileLock:
             "another folder with --config results_dir=FOLDER."
         ) from None
     # Jobs that outlived a killed Snakemake may be writing here; those of runs clean up alone.
-    for place in (*_PLACES, "provenance", *(f"provenance/{place}" for place in _PLACES)):
-        remove_leftovers(Path(results, place), older_than=LEFT_OVER)
+    for folder in (*_FOLDERS, "provenance", *(f"provenance/{folder}" for folder in _FOLDERS)):
+        remove_leftovers(Path(results, folder), older_than=LEFT_OVER)
     return lock
 
 

@@ -60,10 +60,10 @@ def products(plan: Plan) -> dict[str, Product]:
         versions: dict[str, list[str]] = {}
         for folder in runs:
             of_run = plan.measured_of(folder)
-            places = [measured_folder(of_run[each]) for each in measured or of_run]
-            versions[folder] = [plan.run(folder).key, *places]
+            folders = [measured_folder(of_run[each]) for each in measured or of_run]
+            versions[folder] = [plan.run(folder).key, *folders]
             home = plan.home(folder).relative_to(plan.results)
-            sources += [f"{home}/{place}/index.json" for place in places]
+            sources += [f"{home}/{each}/index.json" for each in folders]
         known[name] = Product(
             tuple(made),
             f"provenance/{name}.json",

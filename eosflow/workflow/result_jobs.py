@@ -39,9 +39,9 @@ def _homes(job: Job) -> list[Path]:
 
 def _facts(homes: Iterable[Path]) -> dict[str, Any]:
     """What a record says of the runs behind a product."""
-    from eosflow.results import sittings
+    from eosflow.results import sessions
 
-    return sittings.of_runs(RunRecord.read(home / "run.json").model_dump() for home in homes)
+    return sessions.of_runs(RunRecord.read(home / "run.json").model_dump() for home in homes)
 
 
 def dice_parameters(job: Job) -> None:
@@ -103,8 +103,8 @@ def study(job: Job) -> None:
         for folder in job.plan.study_runs[name]:
             measured = job.plan.measured_of(folder)
             homes.append(job.plan.home(folder))
-            places = {each: measured_folder(measured[each]) for each in measured}
-            runs.append(study_run(homes[-1], places))
+            folders = {each: measured_folder(measured[each]) for each in measured}
+            runs.append(study_run(homes[-1], folders))
         table, facts = STUDIES[name].table(runs), _facts(homes)
     else:
         import torch

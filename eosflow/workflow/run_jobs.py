@@ -99,6 +99,6 @@ def discard(job: Job) -> None:
     from eosflow.workflow.clean import discard
 
     (folder,) = job.words
-    places = [measured_folder(each) for each in job.plan.measured_of(folder).values()]
-    discard(job.plan.home(folder), places)
+    folders = [measured_folder(each) for each in job.plan.measured_of(folder).values()]
+    discard(job.plan.home(folder), folders)
     views.update(job.plan, folder, trained=True, measured=True)

@@ -127,8 +127,8 @@ def _below(name: str, error: dict[str, Any]) -> InitErrorDetails:
     if kind == "refused":
         kind = PydanticCustomError("refused", "{line}", error["ctx"])
         return InitErrorDetails(type=kind, loc=(), input=None)
-    place = (name, *error["loc"])
-    return InitErrorDetails(type=kind, loc=place, input=error["input"], ctx=error.get("ctx", {}))
+    location = (name, *error["loc"])
+    return InitErrorDetails(type=kind, loc=location, input=error["input"], ctx=error.get("ctx", {}))
 
 
 def as_json(model: Settings) -> dict[str, Any]:

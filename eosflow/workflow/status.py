@@ -168,7 +168,7 @@ def run_status(
     target = record.spec.get("target_loss")
     if record.status != "finished" or not (home / "manifest.json").exists():
         return _unfinished(results, folder, home, "training" if busy else None, target)
-    whole = all((home / place / "index.json").exists() for place in (measured or {}).values())
+    whole = all((home / inner / "index.json").exists() for inner in (measured or {}).values())
     return RunStatus(
         folder,
         state="measuring" if busy else "done" if whole else "trained",
@@ -211,12 +211,12 @@ def _failure(log: Path) -> str | None:
     return None
 
 
-def _last_sharpness(home: Path, place: str | None) -> float | None:
+def _last_sharpness(home: Path, inner: str | None) -> float | None:
     """λ₁(𝓗) at the last snapshot that was decomposed."""
-    index = Index.readable(home / place / "index.json") if place else None
-    if place is None or index is None or not index.snapshots:
+    index = Index.readable(home / inner / "index.json") if inner else None
+    if inner is None or index is None or not index.snapshots:
         return None
-    record = StepRecord.readable(home / place / index.snapshots[-1].file)
+    record = StepRecord.readable(home / inner / index.snapshots[-1].file)
     value = record.numbers().get("sharpness_hessian") if record else None
     return None if value is None else float(value)
 

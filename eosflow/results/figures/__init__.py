@@ -135,7 +135,7 @@ def entries(experiments: Iterable[str], studies: Iterable[str] = STUDIES) -> dic
     """
     chosen, studies = list(dict.fromkeys(experiments)), set(studies)
     shown = {None, *chosen}
-    found = {
+    listed = {
         name: entry
         for name, entry in NAMES.items()
         if (name in studies if isinstance(entry, Study) else entry.experiment in shown)
@@ -145,12 +145,12 @@ def entries(experiments: Iterable[str], studies: Iterable[str] = STUDIES) -> dic
             continue
         for kind in (kind for kind in KINDS if kind in SUFFIXES.values()):
             name = f"{experiment}-{kind.replace('_', '-')}"
-            if name in NAMES or name in found or entry_of(name) != Entry(kind, experiment):
+            if name in NAMES or name in listed or entry_of(name) != Entry(kind, experiment):
                 raise UserError(
                     f"The figure {name} could be of two experiments: rename {experiment}."
                 )
-            found[name] = Entry(kind, experiment)
-    return found
+            listed[name] = Entry(kind, experiment)
+    return listed
 
 
 def entry_of(name: str) -> Drawn:
