@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -35,7 +36,15 @@ class Stop(Plugin):
     max_iterations: int = Field(200000, description="largest number of iterations of a run", ge=1)
 
 
-# Parts that a specification need not name.
+# The plug-ins that parts of a specification, but the dataset, are.
+PARTS: dict[str, Mapping[str, type[Any]]] = {
+    "network": NETWORKS,
+    "optimizer": OPTIMIZERS,
+    "batch": BATCHES,
+    "stop": {"stop": Stop},
+    "snapshots": SNAPSHOTS,
+}
+# Those that a specification need not name.
 DEFAULTS: dict[str, Any] = {"batch": FullBatch(), "stop": Stop(), "snapshots": EveryIterations()}
 
 
@@ -121,24 +130,15 @@ class RunSpec:
 
     def _written(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         """The specification as a JSON object, each part as `write` puts it."""
-        data = write(self.data)
+        data, stop = write(self.data), write(self.stop)
         kind = data.pop("name")
+        del stop["name"]
         # A dataset goes by its own name; `kind` says what it is where the name does not.
         named = {"name": self.dataset} | ({"kind": kind} if kind != self.dataset else {})
-        return {
-            "experiment": self.experiment,
-            "dataset": {**named, **data},
-            "criterion": self.criterion,
-            "n": self.n,
-            "init_seed": self.init_seed,
-            "subset_seed": self.subset_seed,
-            "network": write(self.network),
-            "optimizer": write(self.optimizer),
-            "batch": write(self.batch),
-            "target_loss": self.target_loss,
-            "stop": _nameless(write(self.stop)),
-            "snapshots": write(self.snapshots),
-        }
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del values["data"]
+        written = {n: write(v) if isinstance(v, Plugin) else v for n, v in values.items()}
+        return written | {"dataset": {**named, **data}, "stop": stop}
 
     def to_record(self) -> dict[str, Any]:
         """The specification as a JSON object, defaults and all; `from_record` reads it back."""
@@ -153,16 +153,9 @@ class RunSpec:
         values = dict(record)
         data = dict(values.pop("dataset"))
         name = data.pop("name")
-        parts: dict[str, Callable[[Any], Any]] = {
-            "network": lambda part: settings.from_record(NETWORKS, part),
-            "optimizer": lambda part: settings.from_record(OPTIMIZERS, part),
-            "batch": lambda part: settings.from_record(BATCHES, part),
-            "stop": lambda part: settings.make({"stop": Stop}, "stop", part),
-            "snapshots": lambda part: settings.from_record(SNAPSHOTS, part),
+        made = {
+            part: settings.from_record(kinds, {"name": part, **values[part]})
+            for part, kinds in PARTS.items()
+            if part in values
         }
-        made = {part: read(values[part]) for part, read in parts.items() if part in values}
         return cls(**{**values, **made, "dataset": name, "data": configured(name, data)})
-
-
-def _nameless(written: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in written.items() if key != "name"}
