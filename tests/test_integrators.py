@@ -104,14 +104,14 @@ def exact_flow(objective: MLPObjective, theta: Tensor, end: float) -> np.ndarray
 
 
 @pytest.mark.parametrize(
-    ("end", "order", "within", "left"), [(0.4, 1, 0.1, 0.04), (0.1, 2, 0.3, 1e-3)]
+    ("end", "order", "within", "left"), [(0.4, 1, 0.1, 0.08), (0.1, 2, 0.3, 4e-3)]
 )
 def test_the_error_at_a_flow_time_falls_with_the_order_of_the_scheme(
     end: float, order: int, within: float, left: float
 ) -> None:
     objective, theta = small_problem("cross_entropy")
     exact = exact_flow(objective, theta, end)
-    start, counts, errors = random_start(len(theta), 5, theta), (10, 20, 40), []
+    start, counts, errors = random_start(len(theta), 5, theta), (10, 20), []
 
     def gradient(theta: Tensor) -> Tensor:
         return objective.evaluate(theta).gradient
@@ -207,7 +207,7 @@ def test_agrees_step_by_step_with_the_authors_solver(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(stable_solvers.solvers, "loss_hessian_eigenvector", solve)
     solver.eigvecs = random_start(len(theta), 5, theta)
     state, step_sizes = theta, []
-    for _ in range(12):
+    for _ in range(8):
         evaluation = objective.evaluate(state)
         pairs = pairs_of(objective, state, 5)
         # Both find the same pairs only while no negative eigenvalue dominates the fifth.

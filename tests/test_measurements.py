@@ -22,11 +22,20 @@ from eosflow.runs.names import measured_folder
 from eosflow.runs.train import train
 from eosflow.storage.columns import names_of
 from eosflow.storage.files import read_json
+from eosflow.storage.tensors import load_tensors
 
 
 @pytest.fixture(scope="module")
 def subset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_noise_subset(tmp_path_factory.mktemp("data") / "dice-subset0.npz", seed=0)
+
+
+@pytest.fixture(scope="module")
+def trained(subset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of thirty steps, whose snapshots each measurement reads."""
+    folder = tmp_path_factory.mktemp("run")
+    train(small_spec(max_iterations=30), subset, folder, threads=1)
+    return folder
 
 
 # One with held-out examples takes a file more: tests/test_studies_of_runs.py.
@@ -35,13 +44,12 @@ def subset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "name", [n for n, k in MEASUREMENTS.items() if not k.example().held_out_examples]
 )
 def test_online_and_from_a_snapshot_the_numbers_are_the_same(
-    name: str, subset: Path, tmp_path: Path
+    name: str, subset: Path, trained: Path
 ) -> None:
     spec = small_spec(max_iterations=30)
     # Along the flow a learning rate must be given.
     measurement = MEASUREMENTS[name].example().during(GradientDescent.example(), 0)
-    train(spec, subset, tmp_path, threads=1)
-    measure_run(tmp_path, subset, measurement)
+    measure_run(trained, subset, measurement)
     objective = make_objective(spec, subset, torch.device("cpu"))
     online: dict[int, dict[str, Any]] = {}
 
@@ -53,22 +61,17 @@ def test_online_and_from_a_snapshot_the_numbers_are_the_same(
                 objective, theta, train_state.iteration, seed
             )
 
-    train_state = begin(
-        objective,
-        spec.optimizer,
-        spec.batch,
-        objective.network.initialize(spec.init_seed),
-        spec.init_seed,
-    )
-    follow(objective, spec.optimizer, spec.batch, train_state, StopCriteria(iterations=30), observe)
-    folder = tmp_path / measured_folder(measurement)
+    start, until = objective.network.initialize(spec.init_seed), StopCriteria(iterations=30)
+    train_state = begin(objective, spec.optimizer, spec.batch, start, spec.init_seed)
+    follow(objective, spec.optimizer, spec.batch, train_state, until, observe)
+    folder = trained / measured_folder(measurement)
     for iteration, numbers in online.items():
         stored = read_json(folder / f"step{iteration:06d}.json")
         assert {key: stored[key] for key in numbers} == numbers
         assert set(names_of(measurement.columns(spec.outputs))) <= set(numbers)
     # To be looked at changes nothing.
-    theta = train(spec, subset, tmp_path / "unseen", threads=1).snapshots[-1].sha256
-    assert theta == read_json(tmp_path / "manifest.json")["snapshots"][-1]["sha256"]
+    unseen, _ = load_tensors(trained / "snapshots" / "step000030.safetensors")
+    assert torch.equal(train_state.theta, objective.network.flatten(unseen))
 
 
 @pytest.mark.parametrize("matrix", ["hessian", "gauss_newton", "residual"])
