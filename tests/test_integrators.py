@@ -17,7 +17,13 @@ from torch import Tensor
 
 from eosflow.objectives.mlp import MLPObjective
 from eosflow.optimizers.batches import FullBatch
-from eosflow.optimizers.flow import ExplicitEuler, ExponentialEuler, ExponentialHeun, RungeKutta4
+from eosflow.optimizers.flow import (
+    ExplicitEuler,
+    ExponentialEuler,
+    ExponentialHeun,
+    RungeKutta4,
+    downhill,
+)
 from eosflow.optimizers.integrators import (
     exponential_euler,
     exponential_heun,
@@ -178,6 +184,22 @@ def test_explicit_steps_are_set_by_the_sharpness(kind: type[ExplicitEuler]) -> N
     along = theta - 1e-3 * evaluation.gradient
     torch.testing.assert_close(short.theta, along, rtol=0, atol=1e-3 if kind is RungeKutta4 else 0)
     assert optimizer.step(evaluation, state) is not None  # nothing was used up
+
+
+def test_a_step_that_raises_the_loss_is_taken_again_at_half_the_size() -> None:
+    objective, theta = small_problem("cross_entropy")
+    evaluation = objective.evaluate(theta)
+    found = downhill(evaluation, lambda size: theta - size * evaluation.gradient, 1000.0)
+    assert found is not None
+    following, step_size, rejected = found
+    assert following.loss <= evaluation.loss
+    assert rejected > 0 and step_size == 1000.0 / 2**rejected
+    # The next step begins at twice the size that was left, and at no more.
+    optimizer = ExponentialEuler(max_step_size=1000.0)
+    state = {**optimizer.init(objective, theta, 0), "step_limit": 1e-3}
+    step = optimizer.step(evaluation, state)
+    assert step is not None and step.step_size == 1e-3
+    assert step.state["step_limit"] == 2e-3
 
 
 def authors_solver(

@@ -20,9 +20,9 @@ from safetensors.torch import load_file
 
 from eosflow.measurements.decomposition import Decomposition
 from eosflow.objectives.mlp import MLPEvaluation
-from eosflow.optimizers.base import Optimizer, Step
+from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.batches import Batches, FullBatch, Shuffled, WithReplacement
-from eosflow.optimizers.flow import RungeKutta4, downhill
+from eosflow.optimizers.flow import RungeKutta4
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.integrators import exponential_euler, stable_step_size
 from eosflow.optimizers.loop import TrainState
@@ -319,29 +319,6 @@ def test_another_target_loss_is_another_run_that_goes_on_from_nothing(
 
 def manifest_of(folder: Path) -> list[dict[str, Any]]:
     return list(read_json(folder / "manifest.json")["snapshots"])
-
-
-def test_a_step_that_raises_the_loss_is_taken_again_at_half_the_size(subset: Path) -> None:
-    spec = small_spec()
-    objective = make_objective(spec, subset, torch.device("cpu"))
-    evaluation = objective.evaluate(objective.network.initialize(spec.init_seed))
-
-    def straight(step_size: float) -> torch.Tensor:
-        return evaluation.theta - step_size * evaluation.gradient
-
-    found = downhill(evaluation, straight, 1000.0)
-    assert found is not None
-    following, step_size, rejected = found
-    assert following.loss <= evaluation.loss
-    assert rejected > 0
-    assert step_size == 1000.0 / 2**rejected
-    # The next step begins at twice the size that was left, and at no more.
-    optimizer = small_spec(max_step_size=1000.0).optimizer
-    state = {**optimizer.init(objective, evaluation.theta, 0), "step_limit": 1e-3}
-    step = optimizer.step(evaluation, state)
-    assert isinstance(step, Step)
-    assert step.step_size == 1e-3
-    assert step.state["step_limit"] == 2e-3
 
 
 def test_a_run_that_cannot_lower_its_loss_is_reported_as_diverged(
