@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,11 +31,10 @@ class Pool:
     labels: int64 (n,), 0 … C−1, or the numbers to fit, float64 (n,) or (n, C). inputs: row numbers
     (k,) -> stored values (k, D); only the rows asked for are ever made. The run's input is the
     stored value times `scale`. preprocessing: what was done, in words and numbers that JSON can
-    hold. texts: what each row says, where it is text.
+    hold.
     """
 
     labels: Targets
     inputs: Callable[[Integers], NDArray[Any]]
     scale: float
     preprocessing: dict[str, Any]
-    texts: Sequence[str] | None = None

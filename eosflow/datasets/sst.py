@@ -261,5 +261,4 @@ class SST(DatasetSettings):
                 if self.tokens == "word"
                 else "a sub-word piece",
             },
-            texts=phrases,
         )

@@ -33,10 +33,6 @@ class SubsetRecord(Record):
     size: Annotated[int, Field(ge=1)]
     sha256: str | None = None
     subset_version: int | None = None
-    shape: tuple[int, ...] | None = None
-    class_counts: dict[str, int] | None = None
-    targets: dict[str, Any] | None = None
-    texts: tuple[dict[str, Any], ...] = ()
 
     @classmethod
     def beside(cls, subset: Path) -> Self | None:

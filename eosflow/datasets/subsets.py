@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SHOWN = 200  # texts kept in the record, for people to look at
 DRAW = (
     "the first `size` entries of numpy.random.Generator(PCG64(SeedSequence([seed, h])))"
     ".permutation(pool), h the first 8 bytes (big-endian) of SHA-256 of the dataset's name"
@@ -119,11 +118,6 @@ def write_subset(
         "numpy": np.__version__,
         "subset_version": SUBSET_VERSION,
     }
-    if pool.texts is not None:
-        record["texts"] = [
-            {"label": int(pool.labels[row]), "text": pool.texts[row]}
-            for row in rows[:SHOWN].tolist()
-        ]
     write_json(output.with_suffix(".json"), record)
     return record
 

@@ -105,7 +105,6 @@ class SuperGLUE(DatasetSettings):
                 f"{self.positions}, the longer text first",
                 "input": "token ids, attention mask, token types",
             },
-            texts=[" [SEP] ".join(pair) for pair in pairs],
         )
 
     def _read(self, archive: Path, member: str) -> tuple[list[tuple[str, str]], list[int]]:
