@@ -76,7 +76,7 @@ def studied(
         shown.append(
             {
                 "name": name,
-                "heading": study.words["heading"],
+                "title": study.title,
                 "about": _about(study, load(results / study.data)),
                 "picture": pictures.get(name),
                 "verdicts": records(judged),

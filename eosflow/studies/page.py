@@ -23,14 +23,14 @@ def page() -> str:
 
 
 def section(study: Study) -> str:
-    """One study: its heading, its picture, its text, and the verdicts on its recorded table."""
+    """One study: its title, its picture, its text, and the verdicts on its recorded table."""
     import pandas as pd
 
-    parts = [f"## {study.words['heading']}: `{study.name}`"]
+    parts = [f"## {study.title} (`{study.name}`)"]
     picture, table = f"images/{study.name}.png", RECORDED / f"{study.name}.csv"
     drawn = (DOCS / picture).exists()
     if drawn:
-        parts.append(f"![{study.title}]({picture})")
+        parts.append(f"![{study.name}]({picture})")
     parts.append(study.words["text"].strip())
     if not study.judged:
         return "\n\n".join(parts)
