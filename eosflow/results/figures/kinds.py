@@ -41,7 +41,7 @@ KINDS: dict[str, Kind] = {
         "eosflow.results.figures.curves:layers_three",
         "Mean squared norm of M, by layer (1, 3 and 5)",
         "E‖M_l‖² for the parameters of one layer, on one logarithmic scale. In the paper layer 1 "
-        "is usually the largest, so its factors matter most.",
+        "is usually the largest.",
         needs=("layer_norm2_1",),
     ),
     "factors": Kind(
@@ -107,9 +107,8 @@ KINDS: dict[str, Kind] = {
         "eosflow.results.figures.summaries:stable_step",
         "The largest stable step of gradient descent, with and without alignment",
         "Blue: 2 / max λ₁(𝓗), the largest step that is stable throughout training. Orange: a "
-        "lower bound of it if every alignment kept its value after the transient. One point per "
-        "run, a bar at the median. The gap is what alignment costs; if the orange mark is lower, "
-        "the bound says nothing.",
+        "lower bound of it if every alignment kept its value after the transient; if the orange "
+        "mark is lower, the bound says nothing. One point per run, a bar at the median.",
     ),
     "growth": Kind(
         "eosflow.results.figures.summaries:growth",
