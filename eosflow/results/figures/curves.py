@@ -24,6 +24,7 @@ CRUSHED = 4
 # Of the width of a panel: a narrower band cannot be seen.
 NARROWEST_BAND = 0.02
 QUARTILES = (0.25, 0.5, 0.75)
+NORM_OF_LAYER = r"$\mathrm{E}\,\Vert M_{%d}\Vert^2$"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def sharpness(frame: pd.DataFrame, title: str, against: str) -> Figure:
         Panel(r"$\lambda_1(R)$, residual", frame["sharpness_residual"]),
         Panel(r"ratio $\lambda_1(\mathcal{H})\,/\,\lambda_1(G)$", ratio),
     ]
-    return _grid(frame, title, against, panels, columns=2, shared=True, groups=(3,))
+    return _grid(frame, title, against, panels, columns=2, groups=(3,))
 
 
 def overlap(frame: pd.DataFrame, title: str, against: str) -> Figure:
@@ -62,14 +63,14 @@ def overlap(frame: pd.DataFrame, title: str, against: str) -> Figure:
 def layers_three(frame: pd.DataFrame, title: str, against: str) -> Figure:
     """E‖M_l‖² (E7) for the first, a middle and the last hidden layer: l = 1, 3, 5 of 6."""
     last = run_summaries.layer_count(frame) - 1
+    panels = _by_layer(frame, NORM_OF_LAYER, "layer_norm2")
     shown = sorted({1, (last + 1) // 2, last} - {0})
-    return _grid(frame, title, against, _layer_panels(frame, shown), columns=3, shared=True)
+    return _grid(frame, title, against, [panels[layer - 1] for layer in shown])
 
 
 def layers(frame: pd.DataFrame, title: str, against: str) -> Figure:
     """E‖M_l‖² (E7) of every layer."""
-    shown = range(1, run_summaries.layer_count(frame) + 1)
-    return _grid(frame, title, against, _layer_panels(frame, shown), columns=3, shared=True)
+    return _grid(frame, title, against, _by_layer(frame, NORM_OF_LAYER, "layer_norm2"))
 
 
 def factors(frame: pd.DataFrame, title: str, against: str) -> Figure:
@@ -84,58 +85,44 @@ def factors(frame: pd.DataFrame, title: str, against: str) -> Figure:
     }
     panels = [Panel(titles[name], values[name]) for name in run_summaries.FACTORS]
     panels.append(Panel(r"product: $\mathrm{E}\,\Vert M_1\Vert^2$", frame["layer_norm2_1"]))
-    return _grid(frame, title, against, panels, columns=3, shared=False)
+    return _grid(frame, title, against, panels, shared=False)
 
 
 def activation_ratios(frame: pd.DataFrame, title: str, against: str) -> Figure:
     """ρ_l of every layer and the activation growth γ_l (E11)."""
-    depth = run_summaries.layer_count(frame)
-    panels = [
-        Panel(rf"activation ratio $\rho_{{{layer}}}$", frame[f"activation_ratio_{layer}"])
-        for layer in range(1, depth + 1)
-    ]
-    panels += [
-        Panel(rf"activation growth $\gamma_{{{layer}}}$", frame[f"activation_growth_{layer}"])
-        for layer in range(1, depth)
-    ]
-    return _grid(frame, title, against, panels, columns=3, shared=False, groups=(depth,))
+    ratios = _by_layer(frame, r"activation ratio $\rho_{%d}$", "activation_ratio")
+    growths = _by_layer(frame, r"activation growth $\gamma_{%d}$", "activation_growth", above=1)
+    groups = (len(ratios),)
+    return _grid(frame, title, against, [*ratios, *growths], shared=False, groups=groups)
 
 
 def alignment(frame: pd.DataFrame, title: str, against: str) -> Figure:
     """The alignment ratio α_l (E10) of every pair of layers."""
-    panels = [
-        Panel(rf"alignment ratio $\alpha_{{{layer}}}$", frame[f"alignment_{layer}"])
-        for layer in range(1, run_summaries.layer_count(frame))
-    ]
-    return _grid(frame, title, against, panels, columns=3, shared=True)
+    panels = _by_layer(frame, r"alignment ratio $\alpha_{%d}$", "alignment", above=1)
+    return _grid(frame, title, against, panels)
 
 
 def jacobian_norms(frame: pd.DataFrame, title: str, against: str) -> Figure:
     """E‖D_l‖² of every layerwise Jacobian."""
-    panels = [
-        Panel(rf"$\mathrm{{E}}\,\Vert D_{{{layer}}}\Vert^2$", frame[f"jacobian_norm2_{layer}"])
-        for layer in range(1, run_summaries.layer_count(frame))
-    ]
-    return _grid(frame, title, against, panels, columns=3, shared=True)
+    words = r"$\mathrm{E}\,\Vert D_{%d}\Vert^2$"
+    return _grid(frame, title, against, _by_layer(frame, words, "jacobian_norm2", above=1))
 
 
 def cumulative_alignment(frame: pd.DataFrame, title: str, against: str) -> Figure:
     """A_l = Π_{j≥l} α_j (E10) from every layer to the output."""
-    panels = [
-        Panel(
-            rf"cumulative alignment $A_{{{layer}}}$",
-            run_summaries.cumulative_alignment(frame, layer),
-        )
-        for layer in range(1, run_summaries.layer_count(frame))
-    ]
-    return _grid(frame, title, against, panels, columns=3, shared=True)
+    last = run_summaries.layer_count(frame) - 1
+    values = {
+        f"product_{layer}": run_summaries.cumulative_alignment(frame, layer)
+        for layer in range(1, last + 1)
+    }
+    words = r"cumulative alignment $A_{%d}$"
+    return _grid(frame, title, against, _by_layer(frame.assign(**values), words, "product", 1))
 
 
-def _layer_panels(frame: pd.DataFrame, shown: Sequence[int] | range) -> list[Panel]:
-    return [
-        Panel(rf"$\mathrm{{E}}\,\Vert M_{{{layer}}}\Vert^2$", frame[f"layer_norm2_{layer}"])
-        for layer in shown
-    ]
+def _by_layer(frame: pd.DataFrame, words: str, column: str, above: int = 0) -> list[Panel]:
+    """A panel for each layer, but for so many above the last."""
+    layers = range(1, run_summaries.layer_count(frame) - above + 1)
+    return [Panel(words % layer, frame[f"{column}_{layer}"]) for layer in layers]
 
 
 def _grid(
@@ -143,8 +130,8 @@ def _grid(
     title: str,
     against: str,
     contents: Sequence[Panel],
-    columns: int,
-    shared: bool,
+    columns: int = 3,
+    shared: bool = True,
     groups: Sequence[int] = (),
 ) -> Figure:
     """Draw the panels, which share their vertical limits, or else only the number of decades.
