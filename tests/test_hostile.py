@@ -66,7 +66,7 @@ WORDS = {
     "EXP/nN/RUN": RUN,
     "MEASUREMENT": "top-eigenvalues",
     "STUDY": STUDY,
-    "FIGURE": "figure05",
+    "FIGURE": "power-law",
 }
 # What input functions and commands are given, by the names of their arguments.
 GIVEN = {
@@ -101,7 +101,7 @@ def do(plan: Plan, name: str, *words: str) -> None:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Results with two runs and of every kind of file, and the evidence of them."""
     root = tmp_path_factory.mktemp("hostile")
-    few = {name: figures.NAMES[name] for name in ("figure05", "figure19", STUDY)}
+    few = {name: figures.NAMES[name] for name in ("figure05", "power-law", STUDY)}
     before = signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "NAMES", few)
