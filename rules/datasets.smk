@@ -44,7 +44,6 @@ rule dice_parameters:
         table=report(
             f"{RESULTS}/table3.csv", caption="captions/table.rst", category="Tables"
         ),
-        latex=f"{RESULTS}/table3.tex",
         record=f"{RESULTS}/provenance/dice-parameters.json",
     log:
         f"{RESULTS}/logs/dice-parameters.log",

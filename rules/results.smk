@@ -29,7 +29,6 @@ rule tables:
             caption="captions/table.rst",
             category="Tables",
         ),
-        latex=expand(f"{RESULTS}/{{table}}.tex", table=ASK.latex),
         record=f"{RESULTS}/provenance/tables.json",
     log:
         f"{RESULTS}/logs/tables.log",

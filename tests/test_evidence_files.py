@@ -66,7 +66,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subset.parent.mkdir()
     write_subset("dice", DICE, 0, 250, Resources(None, folder), subset)
     parameters = pd.read_parquet(folder / "data" / "dice-parameters.parquet")
-    evidence.write_tables(folder, decomposition, runs, parameters)
+    tables.write_all(folder, decomposition, runs)
+    tables.write_csv(tables.table3(parameters), folder / "table3.csv")
     study = {
         "scheme": ["exponential Euler", "exponential Euler"],
         "step": [0.02, 0.01],

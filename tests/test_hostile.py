@@ -355,7 +355,7 @@ def full(main: Callable[[], object], size: int, output: pytest.CaptureFixture[st
 
 def checksums(root: Path) -> dict[str, str]:
     """Of all tables, arrays and figures."""
-    ends = {".parquet", ".csv", ".tex", ".npz", ".safetensors", ".pdf", ".png"}
+    ends = {".parquet", ".csv", ".npz", ".safetensors", ".pdf", ".png"}
     files = (path for path in root.rglob("*") if path.suffix in ends and path.is_file())
     return {path.relative_to(root).as_posix(): sha256(path) for path in files}
 

@@ -73,13 +73,8 @@ def write_results(folder, decomposition, runs, studies=STUDIES):
     """Frames, tables, figures and report of some runs."""
     tables.write_parquet(decomposition, folder / "decomposition.parquet")
     tables.write_parquet(runs, folder / "runs.parquet")
-    made = {
-        "table1": tables.table1(runs),
-        "table2": tables.table2(decomposition, runs),
-        "alignment": tables.alignment(decomposition, runs),
-        "table3": tables.table3(NO_IMAGES),
-        "claims": claims.check(decomposition, runs),
-    }
+    tables.write_all(folder, decomposition, runs)
+    made = {"table3": tables.table3(NO_IMAGES)}
     for name, table in studies.items():
         made[f"studies/{name}/table"] = table
         if known_studies[name].judged:

@@ -101,10 +101,6 @@ def test_files(tmp_path):
     back = pd.read_csv(tmp_path / "t.csv")
     assert list(back.columns) == list(table.columns)
     assert back["b"][0] == pytest.approx(0.23, rel=1e-5) and np.isnan(back["b"][1])
-    tables.write_latex(table, tmp_path / "t.tex", "table2")
-    text = (tmp_path / "t.tex").read_text()
-    assert r"\caption{Power law of the peak" in text and r"\toprule" in text
-    assert "AtrialFibrillation" in text and "CE" in text and "cross_entropy" not in text
     tables.write_parquet(table, tmp_path / "t.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), table)
 

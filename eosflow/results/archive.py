@@ -18,7 +18,7 @@ from pandas.api.types import infer_dtype
 
 from eosflow.datasets.subset_record import SubsetRecord
 from eosflow.datasets.subsets import write_arrays
-from eosflow.results import collect, figures, report
+from eosflow.results import collect, figures, report, tables
 from eosflow.results.evidence import (
     DICE_EXAMPLES,
     DICE_PARAMETERS,
@@ -33,7 +33,6 @@ from eosflow.results.evidence import (
     read_frame,
     refuse_others,
     verified,
-    write_tables,
 )
 from eosflow.results.figures.examples import COLUMNS
 from eosflow.results.run_summaries import IDENTITY, run_names
@@ -197,7 +196,8 @@ def _write(kept: Kept, folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     for name, frame in (kept.frames | {Path(DICE_PARAMETERS).stem: kept.parameters}).items():
         _write_frame(frame, folder / f"{name}.parquet")
-    write_tables(folder, kept.frames["decomposition"], kept.frames["runs"], kept.parameters)
+    tables.write_all(folder, kept.frames["decomposition"], kept.frames["runs"])
+    tables.write_csv(tables.table3(kept.parameters), folder / "table3.csv")
     for name, content in kept.studies.items():
         with replacing(folder / name) as temporary:
             temporary.write_bytes(content)

@@ -11,7 +11,7 @@ import pandas as pd
 from pyarrow import parquet
 
 from eosflow.datasets.table_files import MOST_BYTES
-from eosflow.results import claims, paper, report, tables
+from eosflow.results import paper, report
 from eosflow.results.collect import RUN_COLUMNS
 from eosflow.results.run_summaries import IDENTITY
 from eosflow.storage.errors import UserError
@@ -120,18 +120,3 @@ def refuse_others(folder: Path, own: set[str]) -> None:
                 f"{folder} holds other files, such as {path.relative_to(folder)}. Nothing was "
                 "written: name an empty folder, or one that does not exist yet."
             )
-
-
-def write_tables(
-    folder: Path, decomposition: pd.DataFrame, runs: pd.DataFrame, parameters: pd.DataFrame
-) -> None:
-    """The tables and claims that this program makes of the frames."""
-    made = {
-        "table1": tables.table1(runs),
-        "table2": tables.table2(decomposition, runs),
-        "alignment": tables.alignment(decomposition, runs),
-        "table3": tables.table3(parameters),
-        "claims": claims.check(decomposition, runs),
-    }
-    for name, table in made.items():
-        tables.write_csv(table, folder / f"{name}.csv")

@@ -17,7 +17,6 @@ from eosflow.results.evidence import (
     read_frame,
     refuse_others,
     verified,
-    write_tables,
 )
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import replacing
@@ -59,7 +58,8 @@ def redraw(folder: Path | str, output: Path | str) -> None:
         if study.judged:
             verdicts = study.judge(pd.read_csv(folder / study.data))
             tables.write_csv(verdicts, output / study.claims)
-    write_tables(output, decomposition, runs, parameters)
+    tables.write_all(output, decomposition, runs)
+    tables.write_csv(tables.table3(parameters), output / "table3.csv")
     for name in tqdm(drawn, unit="figure", disable=None):
         source = sources.get(str(listed[name].data))
         figure = figures.draw(name, decomposition, runs, source)

@@ -10,21 +10,13 @@ import pandas as pd
 
 from eosflow.datasets import DATASETS
 from eosflow.objectives import CRITERIA
-from eosflow.results import paper, power_laws, run_summaries
+from eosflow.results import claims, paper, power_laws, run_summaries
 from eosflow.storage.files import replacing, write_text
 
 # Training losses at which runs of all sizes are compared.
 EQUAL_LOSSES = (0.3, 0.1, 0.03)
 PAPER_LAW = ["paper_law", "paper_law_low", "paper_law_high"]
 LINE_ENDS = {"round": 0, "butt": 1, "square": 2}
-
-# Of the tables that are also written as LaTeX.
-CAPTIONS = {
-    "table1": "The experiments and what they cost.",
-    "table2": "Power law of the peak alignment, beside the paper's.",
-    "alignment": "Alignment from one N to the next, at its peak and at equal training loss.",
-    "table3": "Parameters of the Dice images.",
-}
 
 
 def table1(runs: pd.DataFrame) -> pd.DataFrame:
@@ -190,25 +182,13 @@ def write_csv(table: pd.DataFrame, path: Path | str) -> None:
     write_text(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
-def write_latex(
-    table: pd.DataFrame,
-    path: Path | str,
-    name: str,
-    given: Mapping[str, str] | None = None,
-) -> None:
-    """Write a table as a LaTeX float (needs the booktabs package) with three significant digits.
-
-    `name` is one of `CAPTIONS`; `given` are titles of further datasets, see `readable`.
-    """
-    named = readable(table, given)
-    named.columns = [str(name).replace("_", " ") for name in named.columns]
-    text = named.to_latex(
-        index=False,
-        escape=True,
-        na_rep="--",
-        float_format=lambda value: f"{value:.3g}",
-        caption=CAPTIONS[name],
-        label=f"tab:{name}",
-        position="htbp",
-    )
-    write_text(path, text)
+def write_all(folder: Path, decomposition: pd.DataFrame, runs: pd.DataFrame) -> None:
+    """Write the tables and claims that are made of the frames."""
+    made = {
+        "table1": table1(runs),
+        "table2": table2(decomposition, runs),
+        "alignment": alignment(decomposition, runs),
+        "claims": claims.check(decomposition, runs),
+    }
+    for name, table in made.items():
+        write_csv(table, folder / f"{name}.csv")

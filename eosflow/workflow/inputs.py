@@ -20,7 +20,7 @@ from eosflow.workflow.plan import Plan
 class Inputs:
     """The inputs of jobs; all paths are as Snakemake has them, with the results folder."""
 
-    tables, latex = products.TABLES, products.LATEX
+    tables = products.TABLES
     every_study = tuple(STUDIES)
     judged = JUDGED
 

@@ -24,7 +24,6 @@ from eosflow.workflow.plan import Plan
 
 FRAMES = ("decomposition.parquet", "runs.parquet")
 TABLES = ("table1", "table2", "alignment", "claims")
-LATEX = TABLES[:-1]
 
 
 @dataclass(frozen=True)
@@ -74,11 +73,11 @@ def products(plan: Plan) -> dict[str, Product]:
 
     # What identifies the images of Dice.
     images = [settings.key_fields(expand.dataset(plan.config, "dice")), SUBSET_VERSION]
-    made = ["data/dice-parameters.parquet", "table3.csv", "table3.tex"]
+    made = ["data/dice-parameters.parquet", "table3.csv"]
     add("dice-parameters", made, [results.TABLES_VERSION, images])
     selected, shown = plan.selected, []
     if selected:
-        made = [*FRAMES, *(f"{n}.csv" for n in TABLES), *(f"{n}.tex" for n in LATEX)]
+        made = [*FRAMES, *(f"{n}.csv" for n in TABLES)]
         add("tables", made, results.TABLES_VERSION, (), selected, ["decomposition"])
     for name in plan.measurements:
         if name != "decomposition":

@@ -53,12 +53,11 @@ def dice_parameters(job: Job) -> None:
     from eosflow.workflow import expand
 
     product = job.products["dice-parameters"]
-    parquet, csv, latex = (job.root / file for file in product.made)
+    parquet, csv = (job.root / file for file in product.made)
     settings: Any = expand.dataset(job.plan.config, "dice")
     dice.write_parameters(settings, parquet)
     table = tables.table3(pd.read_parquet(parquet))
     tables.write_csv(table, csv)
-    tables.write_latex(table, latex, "table3")
     job.seal("dice-parameters", "pyarrow", "pandas")
 
 
@@ -66,7 +65,7 @@ def tables(job: Job) -> None:
     """Gather all runs into tidy frames, and make the tables and the verdicts on claims of them."""
     import pandas as pd
 
-    from eosflow.results import claims, tables
+    from eosflow.results import tables
     from eosflow.results.collect import collect
 
     homes = _homes(job)
@@ -75,17 +74,7 @@ def tables(job: Job) -> None:
         tables.write_parquet(frame, job.root / file)
     # Tables are made of what is written, so that they can be made of the kept frames too.
     decomposition, runs = (pd.read_parquet(job.root / name) for name in FRAMES)
-    made = {
-        "table1": tables.table1(runs),
-        "table2": tables.table2(decomposition, runs),
-        "alignment": tables.alignment(decomposition, runs),
-        "claims": claims.check(decomposition, runs),
-    }
-    titles = tables.given_titles(runs)
-    for name, table in made.items():
-        tables.write_csv(table, job.root / f"{name}.csv")
-        if name in tables.CAPTIONS:
-            tables.write_latex(table, job.root / f"{name}.tex", name, titles)
+    tables.write_all(job.root, decomposition, runs)
     job.seal("tables", "pandas", "pyarrow", "statsmodels", runs=_facts(homes))
 
 
