@@ -13,7 +13,6 @@ from problems import small_problem, small_spec, write_noise_subset
 from project import ROOT
 from torch import Tensor, nn
 from torch.func import grad
-from walks import quadratic
 
 from eosflow.measurements.alpha_scan import AlphaScan
 from eosflow.measurements.gradient_alignment import GradientAlignment
@@ -28,6 +27,7 @@ from eosflow.spectra.randomness import generator
 from eosflow.storage.columns import names_of
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json
+from eosflow.studies.testbeds import quadratic
 from eosflow.workflow import config
 
 

@@ -16,8 +16,7 @@ from eosflow.studies import STUDIES
 from eosflow.studies.base import DESCENT, FLOW
 from eosflow.studies.edge_of_stability import rows as edge_of_stability
 from eosflow.studies.edge_of_stability.rows import Problem, study
-from eosflow.studies.instabilities.rows import quadratic
-from eosflow.studies.testbeds import cheb
+from eosflow.studies.testbeds import cheb, quadratic
 
 judge = STUDIES["edge-of-stability"].judge
 
@@ -27,7 +26,7 @@ def test_on_a_quadratic_of_20_and_1_descent_diverges_beyond_a_tenth(
     rate: float, stable: bool
 ) -> None:
     problem = Problem("quadratic", seeds=(0,), end=100 * rate, every=10 * rate, steps=(10,))
-    frame = pd.DataFrame(study(problem, quadratic()))
+    frame = pd.DataFrame(study(problem, quadratic((20.0, 1.0))))
     assert frame["sharpness"].to_numpy() == pytest.approx(20, rel=1e-3)
     descent = frame[frame["method"] == DESCENT]
     assert descent["iteration"].tolist() == list(range(0, 101, 10))

@@ -18,7 +18,7 @@ from eosflow.studies import STUDIES
 from eosflow.studies.instabilities import rows as instabilities
 from eosflow.studies.optimizer_edges import rows as optimizer_edges
 from eosflow.studies.schedules import rows as schedules
-from eosflow.studies.testbeds import Tracker, cheb
+from eosflow.studies.testbeds import Tracker, cheb, quadratic
 
 OBJECTIVE = cheb()
 
@@ -192,7 +192,7 @@ def test_an_instability_that_does_not_end_is_none(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(instabilities, "LEARNING_RATE", 0.11)
     monkeypatch.setattr(instabilities, "PAIRS", 2)
     monkeypatch.setattr(instabilities, "MOST", 30)
-    assert not list(instabilities.study(instabilities.quadratic(), 0))
+    assert not list(instabilities.study(quadratic(instabilities.EIGENVALUES), 0))
 
 
 def instability(seed: int, wobbles: bool) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor, nn
 from torch.func import hessian, jacrev
 from torch.optim.swa_utils import AveragedModel
-from walks import quadratic, walked
+from walks import walked
 
 import eosflow
 from eosflow.networks.module import ModuleNetwork, glorot_uniform
@@ -24,6 +24,7 @@ from eosflow.optimizers.noise import SharpestNoise
 from eosflow.optimizers.penalties import trace_and_gradient
 from eosflow.optimizers.sharpness import TracePenalty
 from eosflow.storage.errors import UserError
+from eosflow.studies.testbeds import quadratic
 
 SHARED = {"momentum": 0.5, "weight_decay": 0.02, "clip_norm": 0.3}
 

@@ -8,7 +8,7 @@ from oracles import dense_hessian
 from problems import small_problem
 from test_optimizers import CASES
 from torch import Tensor, nn
-from walks import quadratic, walked
+from walks import walked
 
 from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.base import Objective
@@ -21,6 +21,7 @@ from eosflow.optimizers.subspace import BulkSGD, DominantSGD, NudgedSGD, Subspac
 from eosflow.spectra.randomness import generator
 from eosflow.storage.columns import types_of
 from eosflow.storage.errors import UserError
+from eosflow.studies.testbeds import quadratic
 
 
 def start() -> tuple[Objective, Tensor]:

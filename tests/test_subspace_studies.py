@@ -7,12 +7,12 @@ from functools import partial
 import pandas as pd
 import pytest
 from verdicts import AGAINST, FOR, drawn, judged
-from walks import quadratic
 
 from eosflow.studies.escaping import INITIALISATION, ONLY, REMOVED, WHOLE
 from eosflow.studies.escaping import rows as escaping
 from eosflow.studies.subspaces import BEFORE, BULK, DESCENT, DOMINANT, NUDGED, PUSHED, STALE
 from eosflow.studies.subspaces import rows as subspaces
+from eosflow.studies.testbeds import quadratic
 
 # 𝓗 has these eigenvalues; the batches of `escaping` are single inputs, each along one of them.
 EIGENVALUES = (4.0, 2.0, 1.0)

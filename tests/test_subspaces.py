@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.linalg import null_space, subspace_angles
 
-from eosflow.measurements.scans import update_scan
 from eosflow.spectra.subspaces import block_norms, subspace_overlap
-from eosflow.studies.instabilities.rows import quadratic
-from eosflow.studies.testbeds import cheb
+from eosflow.studies.instabilities.rows import scan
+from eosflow.studies.testbeds import cheb, quadratic
 
 
 def orthonormal(size: int, k: int, seed: int) -> torch.Tensor:
@@ -56,27 +56,21 @@ def test_along_a_step_on_a_quadratic_the_loss_is_known(rate: float) -> None:
     theta = torch.tensor([0.3, 0.0], dtype=torch.float64)
     update = torch.tensor([-rate * 20 * 0.3, 0.0], dtype=torch.float64)
     alphas = [-1.0, 0.0, 0.5, 1.0, 2.0]
-    scan = update_scan(quadratic(), theta, update, alphas)
     square = (20 * 0.3) ** 2
     expected = [10 * 0.3**2 - rate * square * (a - a * a * rate * 20 / 2) for a in alphas]
-    assert scan.losses == pytest.approx(expected)
-    assert scan.quadratic == pytest.approx(expected)
-    assert scan.curvature == pytest.approx(20)
-    assert (scan.losses[3] - scan.losses[1]) == pytest.approx(
-        rate * square * (10 * rate - 1), abs=1e-14
-    )
+    found = pd.DataFrame(scan(quadratic((20.0, 1.0)), theta, update, alphas))
+    assert found["loss"].tolist() == pytest.approx(expected)
+    assert found["quadratic_loss"].tolist() == pytest.approx(expected)
+    assert found["curvature"].tolist() == pytest.approx([20] * 5)
 
 
 def test_beyond_a_quadratic_the_scan_is_of_the_loss_itself() -> None:
     objective = cheb()
     theta = objective.network.initialize(0)
     update = -0.4 * objective.evaluate(theta).gradient
-    scan = update_scan(objective, theta, update, [0.0, 1.0, 8.0])
-    losses = [objective.evaluate(theta + a * update).loss for a in (0.0, 1.0, 8.0)]
-    assert scan.losses == pytest.approx(losses)
-    small = update_scan(objective, theta, update, [1e-3])
-    # Third order in the step: by finite differences along the line.
-    assert small.losses[0] == pytest.approx(small.quadratic[0], abs=1e-9)
-    assert abs(scan.losses[2] - scan.quadratic[2]) > 1e-3
-    with pytest.raises(ValueError, match="update is 0"):
-        update_scan(objective, theta, 0 * update, [1.0])
+    alphas = [0.0, 1e-3, 1.0, 8.0]
+    found = pd.DataFrame(scan(objective, theta, update, alphas))
+    losses = [objective.evaluate(theta + a * update).loss for a in alphas]
+    assert found["loss"].tolist() == pytest.approx(losses)
+    apart = (found["loss"] - found["quadratic_loss"]).abs()
+    assert apart[1] < 1e-9 and apart[3] > 1e-3  # third order in the step

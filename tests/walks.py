@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
 
 import torch
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import Tensor
 
-from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.base import Objective
-from eosflow.objectives.module import ModuleObjective
 from eosflow.optimizers.base import Optimizer, State, Step
 from eosflow.optimizers.batches import Batches, FullBatch
 from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
-
-
-def quadratic(eigenvalues: Sequence[float]) -> ModuleObjective:
-    """½ Σ λ_i θ_i², from ones: a linear map of orthogonal inputs."""
-
-    def ones(module: nn.Module, _: torch.Generator) -> None:
-        for parameter in module.parameters():
-            parameter.fill_(1.0)
-
-    size = len(eigenvalues)
-    values = torch.tensor(eigenvalues, dtype=torch.float64)
-    inputs = torch.diag((size * values).sqrt())
-    network = ModuleNetwork(nn.Linear(size, 1, bias=False), (size,), ones)
-    return ModuleObjective(network, "half_squared_error", inputs, inputs.new_zeros(size, 1))
 
 
 def walked(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -82,6 +82,19 @@ def _initialize(module: nn.Module, stream: torch.Generator) -> None:
             nn.init.xavier_normal_(parameter, next(gains), generator=stream)
         else:
             parameter.zero_()
+
+
+def quadratic(eigenvalues: Sequence[float]) -> ModuleObjective:
+    """½ Σ λ_i θ_i², from ones: a linear map of orthogonal inputs."""
+
+    def ones(module: nn.Module, _: torch.Generator) -> None:
+        for parameter in module.parameters():
+            parameter.fill_(1.0)
+
+    size = len(eigenvalues)
+    inputs = torch.diag((size * torch.tensor(eigenvalues, dtype=torch.float64)).sqrt())
+    network = ModuleNetwork(nn.Linear(size, 1, bias=False), (size,), ones)
+    return ModuleObjective(network, "half_squared_error", inputs, inputs.new_zeros(size, 1))
 
 
 class Tracker:

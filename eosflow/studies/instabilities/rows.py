@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from eosflow.measurements.scans import update_scan
-from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.base import Objective
-from eosflow.objectives.module import ModuleObjective
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.spectra.eigenpairs import EigenPairs
 from eosflow.spectra.subspaces import block_norms, subspace_overlap
-from eosflow.studies.testbeds import SEEDS, Tracker, cheb, dense, initial, of_matrix, trajectory
+from eosflow.studies.testbeds import (
+    SEEDS,
+    Tracker,
+    cheb,
+    dense,
+    initial,
+    of_matrix,
+    quadratic,
+    trajectory,
+)
 
 QUADRATIC, COURSE, SCAN = "quadratic", "course", "scan"  # what a row is of
 EIGENVALUES = (20.0, 1.0)
@@ -40,21 +46,9 @@ def rows() -> Iterator[dict[str, Any]]:
         yield from study(objective, seed)
 
 
-def quadratic() -> Objective:
-    """½(20 θ₁² + θ₂²): a linear map of two orthogonal inputs, whose 𝓗 has eigenvalues 20 and 1."""
-
-    def ones(module: nn.Module, _: torch.Generator) -> None:
-        for parameter in module.parameters():
-            parameter.fill_(1.0)
-
-    network = ModuleNetwork(nn.Linear(2, 1, bias=False), (2,), ones)
-    inputs = torch.diag((2 * torch.tensor(EIGENVALUES, dtype=torch.float64)).sqrt())
-    return ModuleObjective(network, "half_squared_error", inputs, inputs.new_zeros(2, 1))
-
-
 def quadratic_rows() -> Iterator[dict[str, Any]]:
     """One row per learning rate: the loss after `QUADRATIC_STEPS` over that at the start."""
-    objective = quadratic()
+    objective = quadratic(EIGENVALUES)
     start = objective.network.initialize(0)
     first = objective.evaluate(start).loss
     for rate in RATES:
@@ -174,8 +168,26 @@ def scan_rows(objective: Objective, path: Path) -> Iterator[dict[str, Any]]:
     for place, mark in marks.items():
         step = mark - EVERY
         theta, update = path.thetas[step], path.thetas[step + 1] - path.thetas[step]
-        scan = update_scan(objective, theta, update, ALPHAS)
-        for alpha, loss, quadratic in zip(ALPHAS, scan.losses, scan.quadratic, strict=True):
-            row = {"part": SCAN, "place": place, "iteration": step - path.begins, "step": step}
-            row |= {"sharpness": path.pairs[step].values[0].item(), "curvature": scan.curvature}
-            yield row | {"alpha": alpha, "loss": loss, "quadratic_loss": quadratic}
+        row = {"part": SCAN, "place": place, "iteration": step - path.begins, "step": step}
+        row["sharpness"] = path.pairs[step].values[0].item()
+        yield from ({**row, **numbers} for numbers in scan(objective, theta, update, ALPHAS))
+
+
+def scan(
+    objective: Objective, theta: Tensor, update: Tensor, alphas: Iterable[float]
+) -> Iterator[dict[str, float]]:
+    """𝓛(θ + αΔθ) and 𝓛(θ) + α∇𝓛·Δθ + ½α²Δθᵀ𝓗Δθ; `curvature` is Δθᵀ𝓗Δθ/‖Δθ‖².
+
+    Along −ηg on a quadratic, with g an eigenvector of λ, 𝓛 changes by η‖g‖²(½α²ηλ − α): at
+    ηλ = 2 the step ends as high as it began.
+    """
+    here, length = objective.evaluate(theta), update.norm().item()
+    loss, slope = here.loss, (here.gradient @ update).item()
+    curvature = (update @ here.hessian(update[:, None])[:, 0]).item()
+    for alpha in alphas:
+        yield {
+            "curvature": curvature / length**2,
+            "alpha": alpha,
+            "loss": objective.evaluate(theta + alpha * update).loss,
+            "quadratic_loss": loss + alpha * slope + alpha**2 * curvature / 2,
+        }
