@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -17,7 +16,6 @@ from verdicts import AGAINST, FEW, drawn, judged
 from eosflow.analysis import claims
 from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.results.page import studied
 from eosflow.storage.settings import record
 from eosflow.studies import STUDIES
 from eosflow.studies.optimizer_ends.table import EARLY, EQUAL_EPOCHS, QUARTILES, gradients, table
@@ -273,14 +271,6 @@ def test_a_method_of_two_gradients_is_compared_at_equal_epochs_too() -> None:
     rows = STUDIES["optimizer-ends"].judge(pd.concat([frame, same]))
     named = rows.loc[rows["claim"] == "sam-better", "settings"].str.contains(EQUAL_EPOCHS)
     assert named.tolist() == [False, True]
-
-
-def test_the_page_tells_the_seeds_of_the_runs(tmp_path: Path) -> None:
-    path = tmp_path / STUDIES["optimizer-ends"].data
-    path.parent.mkdir(parents=True)
-    made().to_csv(path, index=False)
-    (study,) = studied(tmp_path, {}, ["optimizer-ends"])
-    assert study["about"] == "Made of runs of this configuration; seeds 0 to 5."
 
 
 def test_each_optimizer_has_its_marks_beside_its_name_and_each_problem_its_row() -> None:
