@@ -30,7 +30,8 @@ import eosflow
 from eosflow.library import problem, spectrum
 from eosflow.objectives.mlp import MLPObjective
 from eosflow.objectives.reverse import ReverseEvaluation, ReverseObjective
-from eosflow.spectra.search import WHICH, Which, search
+from eosflow.spectra.ends import WHICH, Which
+from eosflow.spectra.search import search
 
 
 def dense_hessian(module: nn.Module, loss: Callable[[], Tensor]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args, overload
 
 import pandas as pd
@@ -16,7 +16,8 @@ from eosflow.library.problem import Problem
 from eosflow.library.shown import Shown, announce
 from eosflow.objectives.base import Evaluation, Matrix
 from eosflow.spectra.eigenpairs import random_start
-from eosflow.spectra.search import BEYOND, WHICH, Found, RowOperator, Which, search
+from eosflow.spectra.ends import WHICH, Found, RowOperator, Which, checked
+from eosflow.spectra.search import BEYOND, search
 from eosflow.storage.errors import UserError
 
 MAX_PRODUCTS = 2500  # with single vectors
@@ -155,31 +156,44 @@ class _Request:
         )
         with Shown(title, self.tolerance, self.progress) as shown:
             apply, observe = self._apply(group), shown.seen
-            room = self._capacity(size, k, fast), self._capacity(size, k, exact)
             target = self.tolerance / (2 if fast != exact else 1)
             found = search(
                 apply, random_start(size, 1, problem.theta).T.to(fast), k, self.which, target,
-                MAX_PRODUCTS, capacity=room[0], observe=observe,
+                MAX_PRODUCTS, capacity=self._capacity(size, k, fast), observe=observe,
             )  # fmt: skip
-            taken = found.products
-            if not found.interrupted:
-                found = search(
-                    apply, found.rows.to(exact), k, self.which, self.tolerance, MAX_PRODUCTS,
-                    trusted=True, capacity=room[1], observe=observe,
+            found = self._checked(apply, found)
+            if not found.interrupted and not (found.converged.all() and len(found.values) == k):
+                more = search(
+                    apply, found.rows, k, self.which, self.tolerance, MAX_PRODUCTS,
+                    capacity=self._capacity(size, k, exact), observe=observe,
                 )  # fmt: skip
-                taken += found.products
-        return self._result(found, taken)
+                more = self._checked(apply, more)
+                found = replace(more, products=more.products + found.products)
+        return self._result(found)
 
-    def _result(self, found: Found, taken: int) -> EigenPairs:
+    def _checked(self, apply: RowOperator, found: Found) -> Found:
+        """The pairs by products in the problem's precision; if interrupted as they were found."""
+        if found.interrupted:
+            return found
+        rows = found.rows.to(self.problem.theta.dtype, copy=True)
+        # What rounding is in float32 is none in float64.
+        scale = found.scale if found.rows.dtype == rows.dtype else 0.0
+        try:
+            exact = checked(apply, rows, self.which, self.tolerance, scale)
+        except KeyboardInterrupt:
+            return replace(found, interrupted=True)
+        return replace(exact, products=exact.products + found.products)
+
+    def _result(self, found: Found) -> EigenPairs:
         done = found.converged
         if found.interrupted:
             warnings.warn(
-                f"The search was interrupted after {taken} products: these are the best pairs so "
-                "far, with nothing certified.",
+                f"The search was interrupted after {found.products} products: these are the best "
+                "pairs so far, with nothing certified.",
                 stacklevel=4,
             )
             done = torch.zeros_like(done)
-        return EigenPairs(found.values, found.rows.T, found.residuals, done, taken)
+        return EigenPairs(found.values, found.rows.T, found.residuals, done, found.products)
 
     def _apply(self, group: slice) -> RowOperator:
         size = len(self.problem.theta)

@@ -2,49 +2,29 @@
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from eosflow.spectra.eigenpairs import inner, orthonormalize, parts, transform
+from eosflow.spectra.eigenpairs import inner, orthonormalize, transform
+from eosflow.spectra.ends import Found, RowOperator, Which, converged, rank, rounding
 from eosflow.spectra.randomness import generator
+from eosflow.spectra.second_look import Complement, overlooked, without
 
-Which = Literal["largest", "smallest", "magnitude"]
-WHICH = get_args(Which)
-# apply(X, out): A x for each row x of X (m, P), written into the rows of out.
-RowOperator = Callable[[Tensor, Tensor], object]
 # seen(values (k,), residuals (k,), products): what is found so far.
 Observer = Callable[[Tensor, Tensor, int], None]
 
 # Vectors held beyond the pairs, and how few products a second look may take at least.
 BEYOND = 20
 SECOND_LOOK = 8
-# How likely a second look may overlook an eigenvalue that the first did.
-CHANCE = 0.01
-# How much of its eigenvector may lie in what the second look leaves out.
-SETTLED = 0.01
+# Vectors that it needs beside those it holds, F and one for each of F.
+SPARE = 3
 # A vector that is shorter than this share of what it was is made orthogonal once more.
 CANCELLED = 0.5
-
-
-@dataclass(frozen=True)
-class Found:
-    """k pairs in the order wanted: values (k,), rows (k, P) orthonormal, residuals ‖Av − λv‖ (k,).
-
-    `converged` (k,) by the search's own tolerance; `products` with single vectors were taken;
-    `interrupted` if someone stopped it.
-    """
-
-    values: Tensor
-    rows: Tensor
-    residuals: Tensor
-    converged: Tensor
-    products: int
-    interrupted: bool = False
+# How much of its eigenvector may lie in what the second look leaves out.
+SETTLED = 0.01
 
 
 def search(
@@ -55,7 +35,6 @@ def search(
     tolerance: float,
     max_products: int,
     *,
-    trusted: bool = False,
     capacity: int | None = None,
     observe: Observer = lambda *_: None,
 ) -> Found:
@@ -65,25 +44,22 @@ def search(
     Anal. 2000. A search from one vector sees one eigenvector of a multiple eigenvalue, and may end
     at a neighbour of the one that is wanted where the start has little of it. So when all have
     converged there is a second look, see `_Basis.overlooked`, for up to half as many products as
-    were taken, and the search goes on if that finds something. `trusted` pairs to start from, of
-    which one product shows that they have converged, need none. Residuals after a search that went
-    on leave out what was dropped for it: follow with a search from what was found.
+    were taken, and the search goes on if that finds something. Residuals are those of the
+    recurrence, and leave out what was dropped for a search that went on: follow with `checked`.
     """
-    basis, given = _Basis(apply, start, k, which, capacity), len(start)
+    basis = _Basis(apply, start, k, which, capacity)
     del start  # a vector may be half a gigabyte
     until = 0
     try:
         while True:
             basis.grow()
             values, residuals = basis.ritz()
-            done = basis.converged(values[:k], residuals[:k], tolerance)
+            done = converged(values[:k], residuals[:k], tolerance, basis.rounding)
             observe(values[:k], residuals[:k], basis.products)
             if basis.products >= max_products or (basis.complete and len(values) >= k):
                 break
             if done.all() and len(values) >= k and basis.products >= until:
                 before = basis.products
-                if trusted and before <= given:
-                    break
                 most = max(SECOND_LOOK, before // 2)
                 if not basis.overlooked(k, tolerance, most, observe):
                     break
@@ -109,10 +85,10 @@ class _Basis:
         self._capacity = min(size, capacity or 2 * k + BEYOND)
         self._room = min(size, self._capacity + len(start))
         # Q, then F, in whose place the images are taken.
-        self._rows = start.new_empty(max(self._room + len(start), k + 3), size)
+        self._rows = start.new_empty(max(self._room + len(start), k + 2 * len(start) + SPARE), size)
         self._used, self._ahead = 0, orthonormalize(start, out=self._rows)
         self._small = torch.zeros(0, 0, dtype=torch.float64, device=start.device)  # T
-        self._beyond = self._small  # C
+        self._beyond = self._small.new_zeros(self._ahead, 0)  # C
         self._vectors, self._residuals = self._small, self._small.diagonal()
         self.values = self._residuals
         self._stream = generator(0, "second look")
@@ -125,9 +101,9 @@ class _Basis:
         return self._used == self._rows.shape[1]
 
     @property
-    def _rounding(self) -> float:
+    def rounding(self) -> float:
         """What is 0 but for rounding."""
-        return 10 * torch.finfo(self._rows.dtype).eps * self.scale
+        return rounding(self._rows, self.scale)
 
     @property
     def _next(self) -> Tensor:
@@ -140,8 +116,7 @@ class _Basis:
             self._take_fresh()
         old, new = self._used, self._used + self._ahead
         rows, images = self._rows[:new], self._rows[new : new + self._ahead]
-        self._apply(rows[old:], images)
-        self.products += len(images)
+        self._product(rows[old:], images)
         across = inner(images, rows)  # [b, m]
         small = across.new_zeros(new, new)
         small[:old, :old] = self._small
@@ -149,21 +124,25 @@ class _Basis:
         small[:old, old:] = across[:, :old].T
         self._small, self._used = (small + small.T) / 2, new
         self.scale = max(self.scale, self._small.abs().max().item())
-        lengths = _without(images, across, rows)
+        lengths = without(images, across, rows)
         # Once is enough unless much of it has cancelled (Daniel et al., Math. Comp. 1976).
         if (lengths < CANCELLED * (lengths.square() + across.square().sum(1)).sqrt()).any():
-            lengths = _without(images, inner(images, rows), rows)
+            lengths = without(images, inner(images, rows), rows)
         self._go_beyond(images, lengths)
+
+    def _product(self, rows: Tensor, out: Tensor) -> None:
+        self._apply(rows, out)
+        self.products += len(rows)
 
     def _go_beyond(self, images: Tensor, lengths: Tensor) -> None:
         """F and C from what the images of Q's last rows have beyond Q; those of others have none.
 
         The images are of these lengths, and F takes their place.
         """
-        dropped = lengths[lengths <= self._rounding]
+        dropped = lengths[lengths <= self.rounding]
         self._floor = max(self._floor, dropped.max().item() if len(dropped) else 0.0)
         left = images.shape[1] - self._used  # dimensions
-        beyond = images[lengths > self._rounding] if left else images[:0]
+        beyond = images[lengths > self.rounding] if left else images[:0]
         if len(images) == 1 == len(beyond):
             self._ahead, along = 1, lengths[:, None]
             images.div_(lengths.item())
@@ -177,60 +156,39 @@ class _Basis:
     def ritz(self) -> tuple[Tensor, Tensor]:
         """All Ritz values in the order wanted, and their residuals."""
         values, vectors = torch.linalg.eigh(self._small)
-        order = (-self._rank(values)).argsort(stable=True)
+        order = (-rank(self._which, values)).argsort(stable=True)
         self.values, self._vectors = values[order], vectors[:, order]
         self._residuals = (self._beyond @ self._vectors).norm(dim=0).clamp(min=self._floor)
         return self.values, self._residuals
 
-    def converged(self, values: Tensor, residuals: Tensor, tolerance: float) -> Tensor:
-        """Which residuals are below the tolerance, relative to their own values, or rounding."""
-        return residuals <= (tolerance * values.abs()).clamp(min=10 * self._rounding)
-
     def overlooked(self, k: int, tolerance: float, products: int, observe: Observer) -> bool:
         """Whether A has an eigenvalue beyond the k-th that Q has no part of, as of a multiple one.
 
-        Q is cut to the pairs and to what has so small residuals that it has next to no part of a
-        larger one. By Lanczos from a random vector, orthogonal to Q, until the largest of m steps
-        is so far below that it hides a larger one with a probability of at most `CHANCE`, by
-        1.648 √P exp(−√ε (2m − 1)) for one that is larger by the share ε of the range. Source:
-        Kuczyński & Woźniakowski, SIAM J. Matrix Anal. 1992. F is lost.
+        Q keeps what leaves room for it, and F is lost.
         """
-        wanted = self._rank(self.values)[k - 1].item()
-        lowest = -wanted if self._which == "magnitude" else self._rank(self.values).min().item()
-        apart = wanted - self._rank(self.values[k:])
-        shares = torch.where(apart > 0, self._residuals[k:] / apart, torch.inf).square().cumsum(0)
-        settled = k + int((shares <= SETTLED).sum())
-        self._ahead, self._beyond = 0, self._beyond[:0]
-        self._cut(min(settled, len(self._rows) - 3))
-        held, (before, vector, image) = self._rows[: self._used], self._rows[self._used :][:3]
-        self._draw(vector)
-        diagonal: list[float] = []
-        beside: list[float] = []
-        for step in range(1, products + 1):
-            self._apply(vector[None], image[None])
-            self.products += 1
-            observe(self.values[:k], self._residuals[:k], self.products)
-            diagonal.append(inner(image[None], vector[None]).item())
-            image.add_(vector, alpha=-diagonal[-1])
-            if beside:
-                image.add_(before, alpha=-beside[-1])
-            length = _without(image[None], inner(image[None], held), held).item()
-            ranks = self._rank(_tridiagonal(diagonal, beside))
-            best = ranks.max().item()
-            if best > wanted + tolerance * abs(wanted):
-                return True
-            span = wanted - min(lowest, ranks.min().item())
-            exponent = math.sqrt(max(wanted - best, 0.0) / (span or 1.0)) * (2 * step - 1)
-            hidden = 1.648 * math.sqrt(len(image)) * math.exp(-exponent)
-            if hidden <= CHANCE or length <= self._rounding:
-                return False
-            beside.append(length)
-            before, vector, image = vector, image.div_(length), before
-        return False
+        ranks, spare = rank(self._which, self.values), 2 * self._ahead + SPARE
+        wanted = ranks[k - 1].item()
+        edge = wanted + max(tolerance * abs(wanted), 10 * self.rounding)
+        keep = min(self._used, len(self._rows) - spare)
+        if self._which == "magnitude":  # either end has another complement, unless F hardly counts
+            apart = wanted - ranks[k:]
+            shares = torch.where(apart > 0, self._residuals[k:] / apart, torch.inf).square()
+            keep = min(keep, k + int((shares.cumsum(0) <= SETTLED).sum()))
+        self._cut(keep)
+        held, ahead = self._rows[:keep], self._next
+        left = Complement(held, self.values, ahead, self._beyond)
+        memory = self._rows[keep + len(ahead) :][:SPARE]
+        self._draw(memory[0])
 
-    def _rank(self, values: Tensor) -> Tensor:
-        """What is larger the sooner a value is wanted."""
-        return {"largest": values, "smallest": -values, "magnitude": values.abs()}[self._which]
+        def apply(rows: Tensor, out: Tensor) -> None:
+            self._product(rows, out)
+            observe(self.values[:k], self._residuals[:k], self.products)
+
+        edges = {"largest": [edge], "smallest": [-edge], "magnitude": [edge, -edge]}[self._which]
+        rank_of = functools.partial(rank, self._which)
+        found = overlooked(apply, left, memory, rank_of, edges, self.rounding, products)
+        self._ahead, self._beyond = 0, self._beyond[:0]
+        return found
 
     def restart(self, k: int) -> None:
         """Cut Q back to its best Ritz vectors where it is full."""
@@ -242,7 +200,6 @@ class _Basis:
         self._ahead, self._beyond = 0, self._beyond[:0]
         self._cut(k)
         self._take_fresh()
-        self._beyond = self._small.new_zeros(1, k)
 
     def _cut(self, keep: int) -> None:
         turn, ahead = self._vectors[:, :keep], self._next.clone()
@@ -257,6 +214,7 @@ class _Basis:
     def _take_fresh(self) -> None:
         """Make F of a random row."""
         self._ahead = 1
+        self._beyond = self._small.new_zeros(1, self._used)
         self._draw(self._next[0])
 
     def _draw(self, out: Tensor) -> None:
@@ -273,25 +231,5 @@ class _Basis:
         values, residuals = self.values[:k], self._residuals[:k]
         held = self._rows[: len(self._vectors)]
         rows = self._vectors[:, :k].T.to(held) @ held
-        done = self.converged(values, residuals, tolerance)
-        return Found(values, rows, residuals, done, self.products, interrupted)
-
-
-def _without(rows: Tensor, along: Tensor, basis: Tensor) -> Tensor:
-    """Subtract `along` (b, m) · basis (m, P) from the rows (b, P), in place; their lengths (b,)."""
-    squares = rows.new_zeros(len(rows), dtype=torch.float64)
-    for part in parts(basis):
-        piece = rows[:, part]
-        piece -= along.to(rows) @ basis[:, part]
-        squares += piece.square().sum(1)
-    return squares.sqrt()
-
-
-def _tridiagonal(diagonal: list[float], beside: list[float]) -> Tensor:
-    """The eigenvalues of a symmetric tridiagonal matrix."""
-    matrix = torch.diag(torch.tensor(diagonal, dtype=torch.float64))
-    if beside:
-        off = torch.tensor(beside, dtype=torch.float64)
-        matrix += torch.diag(off, 1) + torch.diag(off, -1)
-    values: Tensor = torch.linalg.eigvalsh(matrix)
-    return values
+        done = converged(values, residuals, tolerance, self.rounding)
+        return Found(values, rows, residuals, done, self.products, self.scale, interrupted)
