@@ -172,13 +172,6 @@ def test_a_run_that_the_configuration_does_not_ask_for_is_named(results: Path) -
     assert Status.of(results).others == (DONE.key,)
 
 
-def test_status_of_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="There is no folder"):
-        terminal.main(["status", str(tmp_path / "none")])
-    with pytest.raises(UserError, match="holds no runs"):
-        terminal.main(["status", str(tmp_path)])
-
-
 # check
 
 

@@ -180,14 +180,6 @@ def test_a_measurement_more_is_taken_by_one_job_and_nothing_anew(again: Project)
     assert again.jobs(*target) == {}
 
 
-def test_snapshots_that_are_not_kept_go_when_all_is_measured(again: Project) -> None:
-    less = ("--config", "keep_snapshots=false")
-    assert again.jobs(*less) == {"discard": 4}
-    again.run("--cores", "2", *less)
-    assert not list(again.results.glob("runs/*/snapshots/*"))
-    assert again.jobs(*less) == {}
-
-
 def test_other_images_are_shown_and_deleted_ones_are_not_missed(again: Project) -> None:
     figure = "results/figures/figure05.pdf"
     subset = again.results / "data" / "subsets" / "dice-subset0.npz"
