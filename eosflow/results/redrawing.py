@@ -62,7 +62,7 @@ def redraw(folder: Path | str, output: Path | str) -> None:
     tables.write_csv(tables.table3(parameters), output / "table3.csv")
     for name in tqdm(drawn, unit="figure", disable=None):
         source = sources.get(str(listed[name].data))
-        figure = figures.draw(name, decomposition, runs, source)
+        figure = figures.draw(listed[name], decomposition, runs, source)
         figures.save(figure, *(output / "figures" / f"{name}{end}" for end in (".pdf", ".png")))
     report.render(output, output / "report.html", studies=[study.name for study in studies])
     log.info("%d figures, %d tables and report.html: %s", len(drawn), len(OWN_TABLES), output)

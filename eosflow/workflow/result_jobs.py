@@ -136,12 +136,12 @@ def _draw(job: Job, names: Iterable[str]) -> None:
     for name in names:
         data = entries[name].data
         if data is None:
-            drawing = figures.draw(name, *frames(), None, against)
+            drawing = figures.draw(entries[name], *frames(), None, against)
         else:
             if data != "dice":
                 job.verified(data.removesuffix(".csv"))
             source = job.root / (dice_subset(job.plan) if data == "dice" else data)
-            drawing = figures.draw(name, pd.DataFrame(), pd.DataFrame(), source, against)
+            drawing = figures.draw(entries[name], pd.DataFrame(), pd.DataFrame(), source, against)
         pdf, png = (job.root / file for file in job.products[f"figures/{name}"].made)
         figures.save(drawing, pdf, png)
         job.seal(f"figures/{name}", "pandas", "matplotlib", "seaborn")

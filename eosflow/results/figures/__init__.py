@@ -96,19 +96,11 @@ for _module in _ADDED:
     KINDS[_module] = importlib.import_module(f"{__name__}.{_module}").KIND
     EXTRAS[_module.replace("_", "-")] = Entry(_module, None)
 
-# What is drawn of an experiment that is not the paper's: the last word or words of the name, and
-# the kind. The longest come first, since names are taken apart from their end.
-SUFFIXES: dict[str, str] = {
-    f"-{kind.replace('_', '-')}": kind
-    for kind in sorted(
-        (
-            *("sharpness", "overlap", "layers", "factors", "activation_ratios", "alignment"),
-            *("jacobian_norms", "cumulative_alignment"),
-        ),
-        key=len,
-        reverse=True,
-    )
-}
+# The kinds that are drawn of an experiment that is not the paper's.
+OWN_KINDS = (
+    *("sharpness", "overlap", "factors", "layers", "activation_ratios", "alignment"),
+    *("jacobian_norms", "cumulative_alignment"),
+)
 
 
 def file_name(figure: int | str) -> str:
@@ -143,9 +135,9 @@ def entries(experiments: Iterable[str], studies: Iterable[str] = STUDIES) -> dic
     for experiment in chosen:
         if experiment in EXPERIMENTS:
             continue
-        for kind in (kind for kind in KINDS if kind in SUFFIXES.values()):
+        for kind in OWN_KINDS:
             name = f"{experiment}-{kind.replace('_', '-')}"
-            if name in NAMES or name in listed or entry_of(name) != Entry(kind, experiment):
+            if name in NAMES or name in listed:
                 raise UserError(
                     f"The figure {name} could be of two experiments: rename {experiment}."
                 )
@@ -153,25 +145,8 @@ def entries(experiments: Iterable[str], studies: Iterable[str] = STUDIES) -> dic
     return listed
 
 
-def entry_of(name: str) -> Drawn:
-    """The figure of a name, of the paper, beyond it, or of an experiment that is not the paper's.
-
-    Raises: UserError for a name that is none of these.
-    """
-    if name in NAMES:
-        return NAMES[name]
-    for suffix, kind in SUFFIXES.items():
-        if name.endswith(suffix) and name != suffix:
-            return Entry(kind, name.removesuffix(suffix))
-    raise UserError(
-        f"There is no figure {name!r}. There are figure01 to figure42, {', '.join(EXTRAS)}, the "
-        f"studies' {', '.join(STUDIES)} and, of an experiment EXP that is not the paper's, "
-        f"EXP{', EXP'.join(SUFFIXES)}."
-    )
-
-
 def draw(
-    name: str,
+    figure: str | Drawn,
     decomposition: pd.DataFrame,
     runs: pd.DataFrame,
     data: Path | str | None = None,
@@ -179,15 +154,19 @@ def draw(
 ) -> Figure:
     """Draw one figure: a pure function of the tidy frames, or of the file `data` alone.
 
-    `name` is one of `entries`, such as `figure04`, `power-law` or `my-experiment-sharpness`; `data`
-    is what its entry says, a Dice subset or a study's table; `against`, the horizontal axis of the
-    curves, is `iteration` or `flow_time`. A figure with nothing to show says why.
+    `figure` is a name such as `figure04` or `power-law`, or one of `entries`; `data` is what its
+    entry says, a Dice subset or a study's table; `against`, the horizontal axis of the curves, is
+    `iteration` or `flow_time`. A figure with nothing to show says why.
 
     Raises: UserError for a name or an axis that does not exist.
     """
     from eosflow.results.figures import drawing
 
-    return drawing.draw(name, decomposition, runs, data, against)
+    if isinstance(figure, str):
+        if figure not in NAMES:
+            raise UserError(f"There is no figure {figure!r}; there are {', '.join(NAMES)}.")
+        figure = NAMES[figure]
+    return drawing.draw(figure, decomposition, runs, data, against)
 
 
 def save(figure: Figure, pdf: Path | str, png: Path | str) -> None:

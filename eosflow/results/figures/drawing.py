@@ -1,4 +1,4 @@
-"""From a figure's name to a drawing and its files; everything behind `figures.draw` and `save`."""
+"""From the entry of a figure to a drawing and its files: behind `figures.draw` and `save`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from eosflow.analysis import style
-from eosflow.results.figures import KINDS, Entry, entry_of, title_of
+from eosflow.results.figures import KINDS, Drawn, Entry, title_of
 from eosflow.results.figures.curves import AXES_OF_TIME
 from eosflow.results.run_summaries import IDENTITY, transient
 from eosflow.storage.errors import UserError
@@ -22,14 +22,13 @@ PNG_DPI = 180
 
 
 def draw(
-    name: str,
+    entry: Drawn,
     decomposition: pd.DataFrame,
     runs: pd.DataFrame,
     data: Path | str | None,
     against: str,
 ) -> Figure:
     """See `eosflow.results.figures.draw`."""
-    entry = entry_of(name)
     if against not in AXES_OF_TIME:
         raise UserError(
             f"Curves cannot be drawn against {against!r}; choose one of {', '.join(AXES_OF_TIME)}."

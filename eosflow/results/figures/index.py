@@ -15,7 +15,7 @@ from eosflow.results.figures import (
     FIGURES,
     KINDS,
     NAMES,
-    SUFFIXES,
+    OWN_KINDS,
 )
 from eosflow.storage.files import replacing
 
@@ -60,7 +60,7 @@ If its network has no such numbers (only an MLP has alignments), the figure says
 
 def page() -> str:
     """The page: the figures by number and by name, and what each kind shows."""
-    own = ", ".join(f"`EXP{suffix}`" for suffix in sorted(SUFFIXES))
+    own = ", ".join(f"`EXP-{kind.replace('_', '-')}`" for kind in sorted(OWN_KINDS))
     head = _HEAD.replace("{own}", own)
     lines = [head, "## By number", "", *_numbers()]
     lines += ["", "## By name", "", "Those of the [studies](studies.md) have the study's name."]
