@@ -22,7 +22,7 @@ from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import readable, write_json
 from eosflow.storage.records import Digest, FileName, Record
-from eosflow.studies import JUDGED, OF_RUNS, STUDIES
+from eosflow.studies import OF_RUNS, STUDIES
 from eosflow.workflow import config as configuration
 from eosflow.workflow import expand
 
@@ -41,8 +41,8 @@ class Plan:
     `runs` are all runs by the folders in which people find them, `EXP/nN/RUN`; `selected` those of
     them that tables, figures and report are made of, `study_runs` those of each study.
     `shows_dice`: the images of Dice have a table and a figure among them.
-    `measurements` is what is measured of the selected, by name. `studies` are those to make,
-    `judged` those of them with verdicts. `left_out` says what was asked for and is not made.
+    `measurements` is what is measured of the selected, by name, `studies` are those to make.
+    `left_out` says what was asked for and is not made.
     """
 
     def __init__(self, config: Mapping[str, Any], among: Collection[str] | None = None) -> None:
@@ -64,7 +64,6 @@ class Plan:
         # A study that is made of runs, of which none has finished, is left out.
         self.studies = [name for name, runs in by_study.items() if runs or name not in OF_RUNS]
         self.study_runs = {name: by_study[name] for name in self.studies if name in OF_RUNS}
-        self.judged = [name for name in self.studies if name in JUDGED]
         chosen = set(self.config["select"])
         self.selected = [folder for folder, run in self.runs.items() if run.experiment in chosen]
         self.shows_dice = bool(self.selected) and "dice-ce" in chosen
