@@ -118,7 +118,6 @@ def test_the_paper_is_planned_in_seconds_at_every_stage(
 
     add_training(paper)
     assert planned() == {"measure": runs, "dice_parameters": 1} | summary
-    assert planned("results/figures/work-precision.pdf") == {"study": 1, "figure": 1}
     snapshot = f"results/{ONE}/decomposition/step000300.json"
     assert planned(snapshot) == {"measure_snapshot": 1}
 
