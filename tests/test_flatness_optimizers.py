@@ -15,7 +15,6 @@ from walks import walked
 
 import eosflow
 from eosflow.networks.module import ModuleNetwork, glorot_uniform
-from eosflow.objectives.base import Objective
 from eosflow.objectives.module import ModuleObjective
 from eosflow.optimizers.averaging import SWA
 from eosflow.optimizers.batches import FullBatch, Shuffled
@@ -29,11 +28,6 @@ from eosflow.studies.testbeds import quadratic
 SHARED = {"momentum": 0.5, "weight_decay": 0.02, "clip_norm": 0.3}
 
 
-def start() -> tuple[Objective, Tensor]:
-    objective, theta = small_problem("cross_entropy")
-    return objective, theta
-
-
 # SWA
 
 
@@ -42,7 +36,7 @@ def start() -> tuple[Objective, Tensor]:
 def test_swa_is_gradient_descent_and_then_the_mean_of_its_weights(
     batches: FullBatch | Shuffled, shared: dict[str, float]
 ) -> None:
-    objective, theta = start()
+    objective, theta = small_problem("cross_entropy")
     plain, _ = walked(objective, GradientDescent(learning_rate=0.2, **shared), theta, 12, batches)
     swa = SWA(learning_rate=0.2, average_after=5, **shared)
     found, _ = walked(objective, swa, theta, 12, batches)
@@ -118,7 +112,7 @@ def test_over_the_axes_the_estimate_is_the_dense_trace_and_its_gradient() -> Non
 
 
 def test_the_estimate_of_an_mlp_is_that_of_its_hessian_products() -> None:
-    objective, theta = start()
+    objective, theta = small_problem("cross_entropy")
     stream = torch.Generator().manual_seed(3)
     probes = torch.randint(0, 2, (3, len(theta)), generator=stream).double() * 2 - 1
     found, gradient = trace_and_gradient(objective, theta, probes)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from walks import walked
 
 from eosflow.networks.module import ModuleNetwork
-from eosflow.objectives.base import Objective
 from eosflow.objectives.module import ModuleObjective
 from eosflow.optimizers.augmentation import crop_and_flip
 from eosflow.optimizers.batches import Batches, FullBatch, Shuffled
@@ -22,11 +21,6 @@ from eosflow.spectra.randomness import generator
 from eosflow.storage.columns import types_of
 from eosflow.storage.errors import UserError
 from eosflow.studies.testbeds import quadratic
-
-
-def start() -> tuple[Objective, Tensor]:
-    objective, theta = small_problem("cross_entropy")
-    return objective, theta
 
 
 @pytest.mark.parametrize("batches", [FullBatch(), Shuffled(size=4)], ids=lambda item: item.name)
@@ -43,7 +37,7 @@ def start() -> tuple[Objective, Tensor]:
 def test_gamma_of_1_is_gradient_descent_step_for_step(
     batches: Batches, shared: dict[str, float]
 ) -> None:
-    objective, theta = start()
+    objective, theta = small_problem("cross_entropy")
     plain, _ = walked(objective, GradientDescent(learning_rate=0.1, **shared), theta, 12, batches)
     nudged = NudgedSGD(learning_rate=0.1, gamma=1.0, k=3, **shared)
     for ours, theirs in zip(walked(objective, nudged, theta, 12, batches)[0], plain, strict=True):
@@ -52,7 +46,7 @@ def test_gamma_of_1_is_gradient_descent_step_for_step(
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_steps_of_dominant_and_bulk_add_up_to_the_plain_one(momentum: float) -> None:
-    objective, theta = start()
+    objective, theta = small_problem("cross_entropy")
     settings = {"learning_rate": 0.1, "momentum": momentum, "k": 3, "every": 4}
     courses, _ = walked(objective, NudgedSGD(gamma=1.0, **settings), theta, 6)
     plain = GradientDescent(learning_rate=0.1)
@@ -190,7 +184,7 @@ def test_fresh_augmented_examples_are_cropped_and_flipped_and_need_images() -> N
 
 
 def test_a_search_cut_short_says_so() -> None:
-    objective, theta = start()
+    objective, theta = small_problem("cross_entropy")
     optimizer = BulkSGD(learning_rate=0.1, eigen_tolerance=1e-9, max_block_products=2)
     _, sights = walked(objective, optimizer, theta, 1)
     assert sights[0].step is not None
@@ -232,7 +226,7 @@ def test_on_a_quadratic_a_step_is_stable_where_its_factors_are_below_1(
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
 def test_where_the_curvature_is_not_finite_there_is_no_step(value: float) -> None:
-    objective, theta = start()
+    objective, theta = small_problem("cross_entropy")
     optimizer = BulkSGD(learning_rate=0.1)
     evaluation = objective.evaluate(theta)
 
@@ -259,7 +253,7 @@ def test_a_run_that_leaves_all_bounds_has_diverged() -> None:
     ids=lambda item: item.describe(),
 )
 def test_the_costs_cover_a_search(optimizer: SubspaceOptimizer) -> None:
-    objective, theta = start()
+    objective, theta = small_problem("cross_entropy")
     _, sights = walked(objective, optimizer, theta, 40)
     vectors = [current.step.facts["power_iterations"] for current in sights if current.step]
     products = (optimizer.k + 1) * sum(vectors[1:]) / len(vectors[1:])
