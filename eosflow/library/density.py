@@ -22,9 +22,11 @@ from eosflow.storage.progress import count_progress
 # A product in float32 that is further than this from the float64 one is not used.
 SAME_PRODUCT = 1e-3
 # Examples that this is tried on, at least.
-TRIED = 16
-# Probes that are multiplied at once: more are no faster, and each is a vector like θ.
+TRIED = 8
+# Probes that are multiplied at once, at least: each is a vector like θ, and each block may need a
+# graph of its own.
 TOGETHER = 10
+BLOCK_BYTES = 32 * 2**20
 POINTS = 500
 # Width of the normal law that each node stands for, as a share of the spectrum's range.
 WIDTH = 0.01
@@ -126,7 +128,8 @@ def _spectrum(
     if count < 2:
         raise UserError(f"probes: {count} was given; it must be at least 2, for an error.")
     theta, dtype = problem.theta, problem.search_dtype
-    size, together = len(theta), min(count, TOGETHER)
+    size = len(theta)
+    together = min(count, max(TOGETHER, BLOCK_BYTES // (size * dtype.itemsize)))
     refuse_beyond(
         4 * together * size * dtype.itemsize,
         f"{count} probes of {size} parameters",
@@ -167,7 +170,7 @@ def _good_enough(problem: Problem, matrix: Matrix, row: Tensor, dtype: torch.dty
     Of a part of the examples, evenly spaced: rounding is that of single examples.
     """
     objective = problem.objective
-    count = min(objective.examples, max(TRIED, objective.examples // 8))
+    count = min(objective.examples, max(TRIED, objective.examples // 16))
     part = torch.linspace(0, objective.examples - 1, count).long()
     evaluation = objective.batch(part).evaluate(problem.theta)
     exact = evaluation.product(matrix, row.T)

@@ -27,6 +27,8 @@ LEAST_BEYOND = 2
 # Fewer vectors cost a product or two; more cost passes over them at each product, and memory.
 CHEAP_BYTES = 128 * 2**20
 FEW_BEYOND = 8
+# What a search in float32 leaves of the tolerance to rounding.
+OF_TOLERANCE = 0.8
 # Products that a search takes, and for each pair, as seen on networks of 40,000 to 124 million.
 USUAL, USUAL_EACH = 20, 10
 
@@ -156,7 +158,7 @@ class _Request:
         )
         with Shown(title, self.tolerance, self.progress) as shown:
             apply, observe = self._apply(group), shown.seen
-            target = self.tolerance / (2 if fast != exact else 1)
+            target = self.tolerance * (OF_TOLERANCE if fast != exact else 1)
             found = search(
                 apply, random_start(size, 1, problem.theta).T.to(fast), k, self.which, target,
                 MAX_PRODUCTS, capacity=self._capacity(size, k, fast), observe=observe,

@@ -31,12 +31,14 @@ class ReverseObjective(ModuleObjective):
     def evaluate(self, theta: Tensor) -> ReverseEvaluation:  # type: ignore[override]
         return ReverseEvaluation(self, theta)
 
-    def graph_chunks(self, theta: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def graph_chunks(self, theta: Tensor, keep: bool) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs and targets of so many examples as are differentiated twice at once.
 
-        Each such chunk costs some passes over θ, so that it may take as much memory as θ.
+        Each such chunk costs some passes over θ, so that it may take as much memory as θ. Chunks
+        that are not kept are smaller, for they are there one at a time.
         """
-        parts = self._workspace_bytes // max(CHUNK_BYTES, theta.nbytes)
+        size = CHUNK_BYTES if keep else CHUNK_BYTES // 2
+        parts = self._workspace_bytes // max(size, theta.nbytes)
         return self.chunks(theta, max(1, parts) if theta.device.type == "cpu" else 1)
 
     def _jacobians(self, theta: Tensor, inputs: Tensor) -> Tensor:
@@ -123,7 +125,7 @@ class ReverseEvaluation(Evaluation):
         fits = self.objective.examples <= KEPT_WORKSPACES * self.objective.examples_at_once(theta)
         keep = again and fits
         kept: list[Product] = []
-        for inputs, targets in self.objective.graph_chunks(theta):
+        for inputs, targets in self.objective.graph_chunks(theta, keep):
             product = self._product(matrix, theta, inputs, targets)
             if keep:
                 kept.append(product)
