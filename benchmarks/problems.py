@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import load_subset, write_subset
 from eosflow.networks.mlp import MLPSettings
 from eosflow.objectives.mlp import MLPObjective
@@ -78,7 +79,8 @@ def _real(spec: RunSpec) -> tuple[Tensor, Tensor] | None:
             return None  # embedding SST takes a language model
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "subset.npz"
-        write_subset(spec.dataset, spec.data, spec.subset_seed, spec.n, archive, path)
+        resources = Resources(archive=archive, cache=Path(temporary), device="cpu")
+        write_subset(spec.dataset, spec.data, spec.subset_seed, spec.n, resources, path)
         inputs, labels = load_subset(path, spec.n)
     return torch.from_numpy(inputs), torch.from_numpy(labels)
 

@@ -15,6 +15,7 @@ from test_central_flow import cubic
 
 from eosflow.analysis.claims import AS_EXPECTED, CANNOT_TELL, CONTRADICTED, HOLDS, UNEXPECTED
 from eosflow.datasets.cifar import CIFAR10
+from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import draw_rows
 from eosflow.networks.mlp import MLPSettings
 from eosflow.objectives import make
@@ -81,7 +82,7 @@ def test_photographs_are_those_of_the_archive(
     frame = pd.DataFrame(STUDIES["central-flow-cifar10"].rows(archive))
     assert list(frame["method"]) == [DESCENT, CENTRAL, FLOW] * 2
     # A step of descent from the same start, on the photographs as the data set reads them.
-    pool = CIFAR10(scaling="standardised").open(archive)
+    pool = CIFAR10(scaling="standardised").open(Resources(archive, tmp_path))
     rows = draw_rows(spec.dataset, 0, 100, 30)
     inputs = torch.from_numpy(pool.inputs(rows)).double()
     network = spec.network.build((3, 32, 32), 10)

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import re
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from small_archives import atrial_series, atrial_zip, ts_text
 
 from eosflow.datasets.atrialfibrillation import AtrialFibrillation, parse_ts
+from eosflow.datasets.pool import Resources
 from eosflow.storage.errors import UserError
 
 CLASSES = ("n", "s", "t")
 
 
+def resources(archive: Path) -> Resources:
+    return Resources(archive=archive, cache=Path("unused"))
+
+
 def test_windows_are_cut_as_described(tmp_path):
     values, labels = atrial_series()
-    pool = AtrialFibrillation().open(atrial_zip(tmp_path / "a.zip"))
+    pool = AtrialFibrillation().open(resources(atrial_zip(tmp_path / "a.zip")))
     assert len(pool.labels) == 15 * 512 == 7680
     inputs = pool.inputs(np.arange(7680))
     assert inputs.dtype == np.float64
@@ -35,7 +41,7 @@ def test_windows_are_cut_as_described(tmp_path):
 
 def test_chosen_windows_and_another_stride(tmp_path):
     values, _ = atrial_series()
-    pool = AtrialFibrillation(window=100, stride=7).open(atrial_zip(tmp_path / "a.zip"))
+    pool = AtrialFibrillation(window=100, stride=7).open(resources(atrial_zip(tmp_path / "a.zip")))
     starts = list(range(0, 540, 7))
     assert len(pool.labels) == 15 * len(starts)
     row = 3 * len(starts) + 5
@@ -83,7 +89,7 @@ def test_bytes_that_are_no_text(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("AtrialFibrillation_TRAIN.ts", b"\xff\xfe\x00")
     with pytest.raises(UserError, match="is not text"):
-        AtrialFibrillation().open(path)
+        AtrialFibrillation().open(resources(path))
 
 
 def test_text_round_trip_is_exact():
@@ -96,7 +102,7 @@ def test_text_round_trip_is_exact():
 def test_the_real_archive(real_data):
     """Counts, classes, known values; all values against NumPy's own reader of numbers."""
     archive = real_data / "AtrialFibrillation.zip"
-    pool = AtrialFibrillation().open(archive)
+    pool = AtrialFibrillation().open(resources(archive))
     assert len(pool.labels) == 7680
     assert np.bincount(pool.labels).tolist() == [5 * 512] * 3
     inputs = pool.inputs(np.arange(7680))

@@ -12,6 +12,7 @@ from scipy import stats
 from small_archives import cifar100_members, cifar_members, tar_of
 
 from eosflow.datasets.cifar import CIFAR, CIFAR10, CIFAR100, noisy_labels
+from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import load_subset, write_subset
 from eosflow.storage.errors import UserError
 
@@ -34,13 +35,13 @@ def members_of(kind: type[CIFAR]) -> dict[str, Any]:
     return cifar_members(BATCH) if kind is CIFAR10 else cifar100_members(TRAIN, TEST)
 
 
-def archive_of(folder: Path, kind: type[CIFAR], **changes: bytes) -> Path:
+def resources(folder: Path, kind: type[CIFAR], **changes: bytes) -> Resources:
     """An archive, some of whose members, by the stem of their names, have another content."""
     members = members_of(kind)
     for stem, content in changes.items():
         (name,) = (name for name in members if f"/{stem}." in name)
         members[name] = content
-    return tar_of(folder / "archive.tar.gz", members)
+    return Resources(tar_of(folder / "archive.tar.gz", members), folder / "cache")
 
 
 def random_records(kind: type[CIFAR]) -> dict[str, bytes]:
@@ -56,7 +57,7 @@ def random_records(kind: type[CIFAR]) -> dict[str, bytes]:
 
 @each
 def test_records_are_read_in_the_order_of_the_files(kind: type[CIFAR], tmp_path: Path) -> None:
-    files, dataset = archive_of(tmp_path, kind), kind()
+    files, dataset = resources(tmp_path, kind), kind()
     for held_out in (False, True):
         pool = dataset.open(files, held_out)
         assert len(pool.labels) == dataset.size(held_out)
@@ -75,7 +76,7 @@ def test_records_are_read_in_the_order_of_the_files(kind: type[CIFAR], tmp_path:
 def test_standardised_by_the_training_images(kind: type[CIFAR], tmp_path: Path) -> None:
     """Against NumPy's mean and deviation of all training images."""
     contents = random_records(kind)
-    files, dataset = archive_of(tmp_path, kind, **contents), kind(scaling="standardised")
+    files, dataset = resources(tmp_path, kind, **contents), kind(scaling="standardised")
 
     def pixels(names: dict[str, int]) -> np.ndarray:
         parts = [np.frombuffer(contents[name.removesuffix(".bin")], np.uint8) for name in names]
@@ -94,7 +95,7 @@ def test_standardised_by_the_training_images(kind: type[CIFAR], tmp_path: Path) 
 def test_a_value_without_deviation_is_refused(tmp_path: Path) -> None:
     records = np.frombuffer(random_records(CIFAR100)["train"], np.uint8).reshape(TRAIN, -1).copy()
     records[:, 9] = 3
-    files = archive_of(tmp_path, CIFAR100, train=records.tobytes())
+    files = resources(tmp_path, CIFAR100, train=records.tobytes())
     with pytest.raises(UserError, match="value 7 of 3072 is the same in all training images"):
         CIFAR100(scaling="standardised").open(files)
 
@@ -113,7 +114,7 @@ def test_another_archive_is_refused_in_a_few_words(
     tmp_path: Path, kind: type[CIFAR], stem: str, content: bytes, message: str
 ) -> None:
     with pytest.raises(UserError, match=message) as refusal:
-        kind().open(archive_of(tmp_path, kind, **{stem: content}))
+        kind().open(resources(tmp_path, kind, **{stem: content}))
     assert len(str(refusal.value)) < 3000 and "\x1b" not in str(refusal.value)
 
 
@@ -143,7 +144,7 @@ def test_the_noise_of_a_row_depends_on_the_seed_and_the_row_alone() -> None:
 
 @each
 def test_subsets_stay_nested_and_held_out_labels_clean(tmp_path: Path, kind: type[CIFAR]) -> None:
-    files = archive_of(tmp_path, kind)
+    files = resources(tmp_path, kind)
     clean, noisy = kind(), kind(label_noise=0.5)
 
     def drawn(dataset: CIFAR, seed: int | None, size: int) -> tuple[Any, dict[str, Any]]:
@@ -165,7 +166,7 @@ def test_subsets_stay_nested_and_held_out_labels_clean(tmp_path: Path, kind: typ
 def test_the_real_archive(real_data: Path) -> None:
     """Counts, classes, the well-known channel means, and records against the raw bytes."""
     archive = real_data / "cifar-10-binary.tar.gz"
-    pool = CIFAR10().open(archive)
+    pool = CIFAR10().open(Resources(archive, Path("unused")))
     assert np.bincount(pool.labels).tolist() == [5000] * 10
     total = np.zeros(3)
     for start in range(0, 50_000, 10_000):

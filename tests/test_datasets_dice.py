@@ -10,10 +10,11 @@ import pyarrow.parquet
 import pytest
 
 from eosflow.datasets import dice, dice_drawing
+from eosflow.datasets.pool import Resources
 
 DATA = Path(__file__).parent / "data"
 DICE = dice.Dice(images_per_class=2000)
-NOTHING = None
+NOTHING = Resources(archive=None, cache=Path("unused"))
 
 
 def r_references(point: int = 16) -> list[tuple[int, dict[str, list[float]], np.ndarray]]:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
+import multiprocessing
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from small_archives import TREES, small_roberta, sst_zip
 
 from eosflow.datasets import embedding, sst
 from eosflow.datasets.embedding import embed_phrases
+from eosflow.datasets.pool import Resources
 from eosflow.datasets.sst import SST
 from eosflow.storage.errors import UserError
 
@@ -116,7 +121,9 @@ def test_held_out_phrases_are_those_of_the_test_trees_that_no_training_tree_has(
     assert dict(zip(phrases, labels.tolist(), strict=True)) == expected
     two, _ = sst.read_phrases(archive, 2, held_out=True)
     assert two == ["The great", "One awful film", "awful film"]
-    pool = SST(encoder="random", words=3).open(archive, held_out=True)
+    pool = SST(encoder="random", words=3).open(
+        Resources(archive, tmp_path / "cache"), held_out=True
+    )
     assert (pool.inputs(np.array([1])) == sst.random_vectors(["One awful film"], 3)).all()
     assert pool.preprocessing["phrases"].startswith("all nodes of the test trees that no training")
 
@@ -130,7 +137,7 @@ def test_the_pool_embeds_what_is_asked_for(tmp_path, settings, monkeypatch):
         return encode(tokenizer, model, phrases, settings)
 
     monkeypatch.setattr(embedding, "encode", spy)
-    pool = settings.open(sst_zip(tmp_path / "s.zip"))
+    pool = settings.open(Resources(sst_zip(tmp_path / "s.zip"), tmp_path / "cache"))
     inputs = pool.inputs(np.array([1, 0, 2]))
     assert sorted(asked) == ["The", "The Rock", "The Rock is destined great ."]
     assert inputs.dtype == np.float32
@@ -171,11 +178,12 @@ def test_random_vectors_are_of_the_word_alone(tmp_path):
     assert abs(cosines).max() < 5 / 768**0.5 and words.std() == pytest.approx(1, rel=0.02)
 
     settings = SST(encoder="random", words=5)
-    pool = settings.open(sst_zip(tmp_path / "s.zip"))
+    pool = settings.open(Resources(sst_zip(tmp_path / "s.zip"), tmp_path / "cache"))
     inputs = pool.inputs(np.array([1]))
     assert inputs.shape == (1, 5 * 768)
     assert (inputs.reshape(5, 768)[:2] == sst.random_vectors(["The Rock"], 2).reshape(2, 768)).all()
     assert pool.preprocessing["embedding"].startswith("a standard normal vector of 768 numbers")
+    assert not (tmp_path / "cache").exists()
     with pytest.raises(UserError, match="take tokens: word, or encoder: roberta"):
         SST(encoder="random", tokens="piece")
 
@@ -186,7 +194,7 @@ def test_random_vectors_are_of_the_word_alone(tmp_path):
 @pytest.mark.parametrize("tokens", ["word", "piece"])
 def test_equal_to_a_direct_call(tmp_path, settings, tokens):
     settings = settings.model_copy(update={"tokens": tokens})
-    inputs = embed_phrases(PHRASES, settings).reshape(len(PHRASES), 32, HIDDEN)
+    inputs = embed_phrases(PHRASES, settings, tmp_path, "cpu").reshape(len(PHRASES), 32, HIDDEN)
     for phrase, vectors in zip(PHRASES, inputs, strict=True):
         np.testing.assert_allclose(vectors, directly(settings, phrase), atol=1e-5)
     assert np.abs(inputs[0, 0]).max() > 0.1  # the small model does not map everything to zero
@@ -196,22 +204,85 @@ def test_equal_to_a_direct_call(tmp_path, settings, tokens):
 
 def test_batching_and_padding_change_nothing(tmp_path, settings, monkeypatch):
     phrases = [*PHRASES, *(numbered(count) for count in (1, 5, 20, 40))]
-    together = embed_phrases(phrases, settings)
+    together = embed_phrases(phrases, settings, tmp_path / "together", "cpu")
     monkeypatch.setattr(embedding, "BATCH", 1)
-    alone = embed_phrases(phrases, settings)
+    alone = embed_phrases(phrases, settings, tmp_path / "alone", "cpu")
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [31, 32, 33])
 def test_crop_and_pad(tmp_path, settings, count):
     phrase = numbered(count)
-    vectors = embed_phrases([phrase], settings).reshape(32, HIDDEN)
+    vectors = embed_phrases([phrase], settings, tmp_path, "cpu").reshape(32, HIDDEN)
     filled = (vectors != 0).any(axis=1)
     assert filled.tolist() == [position < count for position in range(32)]
     np.testing.assert_allclose(vectors, directly(settings, phrase), atol=1e-5)
     if count == 33:  # cropped before the model sees it, so the 33rd word leaves no trace
-        cropped = embed_phrases([numbered(32)], settings).reshape(32, HIDDEN)
+        cropped = embed_phrases([numbered(32)], settings, tmp_path, "cpu").reshape(32, HIDDEN)
         np.testing.assert_allclose(vectors, cropped, atol=1e-5)
+
+
+def test_the_cache_spares_the_model(tmp_path, settings, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    first = embed_phrases(PHRASES, settings, tmp_path, "cpu")
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the model was loaded though every phrase is in the cache")
+
+    monkeypatch.setattr(embedding, "load_model", refuse)
+    again = embed_phrases(PHRASES[::-1], settings, tmp_path, "cpu")
+    np.testing.assert_array_equal(again, first[::-1])
+    assert "5 phrases: 5 in" in caplog.text
+    with pytest.raises(AssertionError, match="was loaded"):
+        embed_phrases(["new"], settings, tmp_path, "cpu")
+    for change in ({"tokens": "piece"}, {"words": 31}):
+        with pytest.raises(AssertionError, match="was loaded"):
+            embed_phrases(PHRASES, settings.model_copy(update=change), tmp_path, "cpu")
+
+
+def test_another_model_in_the_same_folder_is_noticed(tmp_path, settings):
+    folder = tmp_path / "model"
+    shutil.copytree(settings.model, folder)
+    settings = settings.model_copy(update={"model": str(folder)})
+    before = embedding._cache_key(settings)
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    assert embedding._cache_key(settings) != before
+
+
+@pytest.fixture
+def one_thread():
+    """A copy of a process that has used several would wait for the others for ever."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_kill_costs_the_shard_at_work_and_changes_no_vector(tmp_path, settings, monkeypatch):
+    monkeypatch.setattr(embedding, "BATCH", 1)
+    monkeypatch.setattr(embedding, "SHARD", 2)
+    encode, calls, last = embedding.encode, [], 4
+
+    def killed_at_the_last(*arguments):
+        calls.append(1)
+        if len(calls) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return encode(*arguments)
+
+    monkeypatch.setattr(embedding, "encode", killed_at_the_last)
+    given = (PHRASES, settings, tmp_path / "killed", "cpu")
+    process = multiprocessing.get_context("fork").Process(target=embed_phrases, args=given)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    last = 0
+    again = embed_phrases(*given)
+    assert len(calls) == 3  # two of five were kept
+    whole = embed_phrases(PHRASES, settings, tmp_path / "whole", "cpu")
+    np.testing.assert_array_equal(again, whole)
 
 
 @pytest.mark.parametrize("weights", ["none", "pickled"])
@@ -223,5 +294,5 @@ def test_a_model_without_safetensors_is_refused(tmp_path, settings, weights):
         torch.save({}, folder / "pytorch_model.bin")
     settings = settings.model_copy(update={"model": str(folder)})
     with pytest.raises(UserError, match=r"datasets\.sst\.model") as failure:
-        embed_phrases(PHRASES, settings)
+        embed_phrases(PHRASES, settings, tmp_path / "cache", "cpu")
     assert str(folder) in str(failure.value)

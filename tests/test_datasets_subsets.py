@@ -11,7 +11,7 @@ import yaml
 from project import ROOT, run_job
 from small_archives import atrial_series, atrial_zip, ts_text
 
-from eosflow.datasets import ARCHIVES, DATASETS, Pool, configured
+from eosflow.datasets import ARCHIVES, DATASETS, Pool, Resources, configured
 from eosflow.datasets.atrialfibrillation import AtrialFibrillation
 from eosflow.datasets.cifar import CIFAR10
 from eosflow.datasets.dice import Dice
@@ -30,7 +30,7 @@ from eosflow.workflow import command_line
 DICE = Dice(image_size=16, images_per_class=100)
 GOLDEN_ROWS = [30612, 23871, 9319, 24686, 12057]  # first rows of CIFAR-10, subset 1
 GOLDEN_DIGEST = "fa56ac4b9472ae91d6d6dc8c30537042763279b18d00c7416ded824e65b90df2"
-NOTHING = None
+NOTHING = Resources(archive=None, cache=Path("unused"))
 
 
 def write_dice(output: Path, seed: int = 0, size: int = 200) -> dict:
@@ -211,7 +211,9 @@ def test_another_archive_than_the_published_one(tmp_path, count, renamed, messag
     labels = ["n" if label == renamed else label for label in labels]
     archive = atrial_zip(tmp_path / "a.zip", ts_text(values[:count], labels[:count]))
     with pytest.raises(UserError, match=message):
-        write_subset("af", AtrialFibrillation(), 0, 60, archive, tmp_path / "x.npz")
+        write_subset(
+            "af", AtrialFibrillation(), 0, 60, Resources(archive, tmp_path), tmp_path / "x.npz"
+        )
 
 
 @pytest.mark.parametrize(
@@ -224,7 +226,7 @@ def test_another_archive_than_the_published_one(tmp_path, count, renamed, messag
 )
 def test_a_pool_that_no_network_can_learn_from(tmp_path, labels, values, width, message):
     class Strange(Dice):
-        def open(self, archive, held_out=False):
+        def open(self, resources, held_out=False):
             known = np.resize(np.arange(6), 300)
             known[[0, 1]] = labels
             inputs = np.zeros((300, width))

@@ -16,6 +16,7 @@ from test_lstm import assert_learns_phrases
 from eosflow.datasets import sst
 from eosflow.datasets.archives import UnfitArchive
 from eosflow.datasets.embedding import load_model
+from eosflow.datasets.pool import Resources
 from eosflow.datasets.sst import SST
 from eosflow.datasets.superglue import RTE, BoolQ, SuperGLUE, WiC
 from eosflow.datasets.token_ids import hashed_ids, load_tokenizer
@@ -63,14 +64,14 @@ def small_tokenizer(folder: Path) -> Path:
     return folder
 
 
-def archive_of(path: Path, kind: type[SuperGLUE], rows: list[dict[str, Any]]) -> Path:
+def archive_of(path: Path, kind: type[SuperGLUE], rows: list[dict[str, Any]]) -> Resources:
     title = kind.facts.title
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     unlabelled = "".join(json.dumps({**row, "label": None}) + "\n" for row in rows)
     held_out = json.dumps(rows[-1]) + "\n"
     members = {"train.jsonl": lines, "val.jsonl": held_out, "test.jsonl": unlabelled}
     named: dict[str, bytes | str] = {f"{title}/{name}": text for name, text in members.items()}
-    return zip_of(path, named)
+    return Resources(zip_of(path, named), path.parent / "cache")
 
 
 @pytest.mark.parametrize("kind", ROWS)
@@ -143,7 +144,7 @@ def test_a_hostile_line_is_refused_in_a_few_words(kind: type[SuperGLUE], tmp_pat
     for line in HOSTILE:
         archive = zip_of(tmp_path / "a.zip", {"train.jsonl": line + "\n", "val.jsonl": ""})
         with pytest.raises(UnfitArchive, match="line 1") as refusal:
-            kind().open(archive)
+            kind().open(Resources(archive, tmp_path))
         assert len(str(refusal.value)) < 1000
         assert "\x1b" not in str(refusal.value)
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from eosflow.datasets import configured, table_files
+from eosflow.datasets import Resources, configured, table_files
 from eosflow.datasets.subsets import draw_rows, load_subset, write_subset
 from eosflow.datasets.table import Table
 from eosflow.storage.errors import UserError
@@ -26,7 +26,7 @@ ROWS = 60
 RANDOM = np.random.default_rng(0)
 INPUTS = RANDOM.normal(size=(ROWS, 12)).astype(np.float32)
 CLASSES = np.arange(ROWS) % 3
-NOTHING = None
+NOTHING = Resources(None, Path("unused"))
 
 
 def npz(path: Path, **arrays: Any) -> Path:

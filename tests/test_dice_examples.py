@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eosflow.datasets import Resources
 from eosflow.datasets.dice import Dice
 from eosflow.datasets.subsets import load_subset, write_arrays, write_subset
 from eosflow.results.figures import examples
@@ -19,7 +20,7 @@ DICE = Dice(image_size=16, images_per_class=100)
 @pytest.fixture
 def dice_subset(tmp_path: Path) -> Path:
     path = tmp_path / "dice-subset0.npz"
-    write_subset("dice", DICE, 0, 200, None, path)
+    write_subset("dice", DICE, 0, 200, Resources(None, tmp_path), path)
     return path
 
 

@@ -12,6 +12,7 @@ import synthetic
 from harm import flip
 
 from eosflow.datasets import dice
+from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import write_subset
 from eosflow.results import (
     archive,
@@ -63,7 +64,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dice.write_parameters(DICE, folder / "data" / "dice-parameters.parquet")
     subset = folder / "data" / "subsets" / "dice-subset0.npz"
     subset.parent.mkdir()
-    write_subset("dice", DICE, 0, 250, None, subset)
+    write_subset("dice", DICE, 0, 250, Resources(None, folder), subset)
     parameters = pd.read_parquet(folder / "data" / "dice-parameters.parquet")
     tables.write_all(folder, decomposition, runs)
     tables.write_csv(tables.table3(parameters), folder / "table3.csv")

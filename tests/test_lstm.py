@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from eosflow import objectives
 from eosflow.datasets import sst
+from eosflow.datasets.pool import Resources
 from eosflow.datasets.sst import SST
 from eosflow.datasets.subsets import load_subset, write_subset
 from eosflow.measurements.accuracy import Accuracy
@@ -119,10 +120,10 @@ def assert_learns_phrases(
     """Six phrases of two classes are learnt, and three others measured as the weights have them."""
     monkeypatch.setattr(sst, "DISTINCT", {2: 7})
     monkeypatch.setattr(sst, "HELD_OUT", {2: 3})
-    archive = sst_zip(folder / "s.zip")
+    resources = Resources(sst_zip(folder / "s.zip"), folder / "cache")
     subset = folder / "sst-subset0.npz"
-    write_subset("sst", data, 0, 6, archive, subset)
-    write_subset("sst", data, None, 3, archive, folder / "sst-held-out.npz")
+    write_subset("sst", data, 0, 6, resources, subset)
+    write_subset("sst", data, None, 3, resources, folder / "sst-held-out.npz")
     spec = small_spec(
         dataset="sst",
         data=data,

@@ -14,7 +14,7 @@ from eosflow.datasets.atrialfibrillation import AtrialFibrillation
 from eosflow.datasets.base import SUBSET_VERSION, Archive, DatasetSettings, Facts
 from eosflow.datasets.cifar import CIFAR10, CIFAR100
 from eosflow.datasets.dice import Dice
-from eosflow.datasets.pool import Pool
+from eosflow.datasets.pool import Pool, Resources
 from eosflow.datasets.sst import SST
 from eosflow.datasets.superglue import RTE, BoolQ, WiC
 from eosflow.datasets.table import Table
@@ -48,6 +48,7 @@ __all__ = [
     "DatasetSettings",
     "Facts",
     "Pool",
+    "Resources",
     "configured",
 ]
 

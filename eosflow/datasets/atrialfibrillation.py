@@ -9,11 +9,9 @@ from pydantic import Field
 
 from eosflow.datasets.archives import UnfitArchive, read_members
 from eosflow.datasets.base import Archive, DatasetSettings, Facts
-from eosflow.datasets.pool import Pool
+from eosflow.datasets.pool import Pool, Resources
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -102,7 +100,7 @@ class AtrialFibrillation(DatasetSettings):
         """The windows of all series of a split; both have as many."""
         return SERIES * len(range(0, STEPS - self.window, self.stride))
 
-    def open(self, archive: Path | None, held_out: bool = False) -> Pool:
+    def open(self, resources: Resources, held_out: bool = False) -> Pool:
         """Every window of every series of a split, in order of series and then start; raw values.
 
         Window k of a series starts at step k · stride, for starts in range(640 − window). Inputs:
@@ -112,10 +110,10 @@ class AtrialFibrillation(DatasetSettings):
         """
         import numpy as np
 
-        assert archive is not None  # FACTS lists one archive
+        assert resources.archive is not None  # FACTS lists one archive
         file = TEST_MEMBER if held_out else TRAINING_MEMBER
-        member = read_members(archive, [file])[file]
-        name = f"{archive}: {file}"
+        member = read_members(resources.archive, [file])[file]
+        name = f"{resources.archive}: {file}"
         try:
             text = member.decode("utf-8")
         except UnicodeDecodeError as error:

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from eosflow.storage.settings import Plugin
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from eosflow.datasets.pool import Pool
+    from eosflow.datasets.pool import Pool, Resources
 
 # Raise this when the rows of a subset change, or a part of its record that others read, and
 # TRAINING_VERSION of `eosflow.runs.spec` with it: runs do not look at this one.
@@ -68,11 +66,10 @@ class DatasetSettings(Plugin, ABC):
         """
 
     @abstractmethod
-    def open(self, archive: Path | None, held_out: bool = False) -> Pool:
-        """The training or the test split, of the last of its archives if it has any.
+    def open(self, resources: Resources, held_out: bool = False) -> Pool:
+        """The training or the test split. Raises: UserError if its source is not as it should be.
 
-        Both are prepared alike, by numbers of the training split alone. Raises: UserError if its
-        source is not as it should be.
+        Both are prepared alike, by numbers of the training split alone.
         """
 
     def outputs(self) -> int:

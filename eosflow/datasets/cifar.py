@@ -10,7 +10,7 @@ from pydantic import Field
 
 from eosflow.datasets.archives import UnfitArchive, read_members
 from eosflow.datasets.base import Archive, DatasetSettings, Facts
-from eosflow.datasets.pool import Pool
+from eosflow.datasets.pool import Pool, Resources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,7 +106,7 @@ class CIFAR(DatasetSettings):
     def size(self, held_out: bool = False) -> int:
         return sum((self.test if held_out else self.training).values())
 
-    def open(self, archive: Path | None, held_out: bool = False) -> Pool:
+    def open(self, resources: Resources, held_out: bool = False) -> Pool:
         """The images of a split in the order of its files. Inputs: D = 3072.
 
         An input is the red, then the green, then the blue plane, uint8; the run sees values in
@@ -114,7 +114,7 @@ class CIFAR(DatasetSettings):
         """
         import numpy as np
 
-        pool = self._published(archive, self.test if held_out else self.training)
+        pool = self._published(resources, self.test if held_out else self.training)
         if held_out or not self.label_noise:
             return pool
         count = len(self.classes)
@@ -128,18 +128,18 @@ class CIFAR(DatasetSettings):
         }
         return Pool(labels, pool.inputs, pool.scale, pool.preprocessing | noise)
 
-    def _published(self, archive: Path | None, files: Mapping[str, int]) -> Pool:
+    def _published(self, resources: Resources, files: Mapping[str, int]) -> Pool:
         import numpy as np
 
-        assert archive is not None  # the facts list one archive
+        assert resources.archive is not None  # the facts list one archive
         standardised = self.scaling == "standardised"
         wanted = {**files, **self.training} if standardised else files
-        members = read_members(archive, [*wanted, self.names_file])
-        self._check_names(members[self.names_file], archive)
+        members = read_members(resources.archive, [*wanted, self.names_file])
+        self._check_names(members[self.names_file], resources.archive)
         parsed = {
             name: parse_records(
                 members[name],
-                f"{archive}: {name}",
+                f"{resources.archive}: {name}",
                 *(records, self.label_bytes, len(self.classes)),
             )
             for name, records in wanted.items()

@@ -22,7 +22,7 @@ from eosflow.datasets.dice_drawing import (
     cairo_library,
     draw,
 )
-from eosflow.datasets.pool import Pool
+from eosflow.datasets.pool import Pool, Resources
 from eosflow.storage.files import replacing
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class Dice(DatasetSettings):
         training = len(CLASSES) * self.images_per_class // 2
         return len(CLASSES) * self.images_per_class - training if held_out else training
 
-    def open(self, archive: Path | None, held_out: bool = False) -> Pool:
+    def open(self, resources: Resources, held_out: bool = False) -> Pool:
         """Either half of the Dice images, in order of class and index; drawn when asked for.
 
         Source: Lowell & Kastner 2024, section 7.3. Inputs: plane by plane, the image's rows from

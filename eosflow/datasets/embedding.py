@@ -1,48 +1,112 @@
-"""Phrases to word vectors by a pretrained RoBERTa."""
+"""Phrases to word vectors by a pretrained RoBERTa, with a cache on disk."""
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from eosflow.storage.digests import digest
 from eosflow.storage.errors import needs
+from eosflow.storage.files import set_aside, sha256
 from eosflow.storage.hub import cached_or_fetched
 from eosflow.storage.progress import count_progress
+from eosflow.storage.tensors import DamagedFile, load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from eosflow.datasets.sst import SST
 
+log = logging.getLogger(__name__)
+
 BATCH = 64  # phrases that go through the model together
+SHARD = 16  # batches between two writes to the cache
+# Raise it when the numbers or the files change: older caches are then left alone.
+EMBEDDING_VERSION = 2
+
+Vectors = dict[str, NDArray[np.float32]]  # phrase -> (positions, hidden)
 
 
-def embed_phrases(phrases: Sequence[str], settings: SST) -> NDArray[np.float32]:
-    """Word vectors of each phrase, flattened: float32 (n, words · hidden); on the CPU.
+def embed_phrases(
+    phrases: Sequence[str], settings: SST, cache: Path, device: str = "auto"
+) -> NDArray[np.float32]:
+    """Word vectors of each phrase, flattened: float32 (n, words · hidden).
 
     Of a phrase, the first `words` words go through the model; a position is a word (the mean of its
     sub-word pieces) or, with tokens: piece, one of the first `words` pieces. Positions after the
-    last are zero. Source: Liu et al. 2019, arXiv:1907.11692.
+    last are zero. Source: Liu et al. 2019, arXiv:1907.11692. Only phrases that are not in `cache`
+    are computed, and the model is loaded only for them. A damaged file there is moved aside.
 
     Raises: UserError if the model can neither be found nor fetched.
     """
     words = settings.words
-    tokenizer, model = load_model(settings.model, settings.revision)
-    distinct = sorted(set(phrases), key=lambda phrase: (len(phrase), phrase))
-    vectors: dict[str, NDArray[np.float32]] = {}  # phrase -> (positions, hidden)
-    progress = count_progress("embedding", len(distinct), " phrases")
-    for start in range(0, len(distinct), BATCH):
-        batch = distinct[start : start + BATCH]
-        vectors.update(zip(batch, encode(tokenizer, model, batch, settings), strict=True))
-        progress.update(len(batch))
-    progress.close()
-    hidden = vectors[distinct[0]].shape[1]
+    folder = cache / _cache_key(settings)
+    vectors = _cached(folder, phrases)
+    missing = sorted(set(phrases) - set(vectors), key=lambda phrase: (len(phrase), phrase))
+    log.info("%d phrases: %d in %s, %d to embed", len(phrases), len(vectors), folder, len(missing))
+    if missing:
+        vectors.update(_embed(missing, settings, folder, device))
+    hidden = next(iter(vectors.values())).shape[1]
     inputs = np.zeros((len(phrases), words, hidden), dtype=np.float32)
     for row, phrase in zip(inputs, phrases, strict=True):
         row[: len(vectors[phrase])] = vectors[phrase]
     return inputs.reshape(len(phrases), words * hidden)
+
+
+def _cache_key(settings: SST) -> str:
+    """A name for what the vectors depend on: the model's files or revision, and the treatment."""
+    model = Path(settings.model)
+    if model.is_dir():
+        files = sorted(path for path in model.iterdir() if path.suffix in (".json", ".safetensors"))
+        identity: Any = {path.name: sha256(path) for path in [*files, *model.glob("merges.txt")]}
+    else:
+        identity = [settings.model, settings.revision]
+    return digest([EMBEDDING_VERSION, identity, settings.words, settings.tokens])
+
+
+def _name(phrase: str) -> str:
+    return hashlib.sha256(phrase.encode()).hexdigest()[:32]
+
+
+def _cached(folder: Path, phrases: Sequence[str]) -> Vectors:
+    wanted = {_name(phrase): phrase for phrase in phrases}
+    vectors: Vectors = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            shard, _ = load_tensors(path)
+        except DamagedFile as error:
+            log.warning("%s: its phrases are embedded again", error)
+            set_aside(path, "checksum")
+            continue
+        for name in shard.keys() & wanted.keys():
+            vectors[wanted[name]] = shard[name].numpy()
+    return vectors
+
+
+def _embed(phrases: Sequence[str], settings: SST, folder: Path, device: str) -> Vectors:
+    """Embed `phrases`, writing to the cache every SHARD batches, so that a stop loses little."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    tokenizer, model = load_model(settings.model, settings.revision)
+    model.to(device)
+    vectors: Vectors = {}
+    progress = count_progress(f"embedding on {device}", len(phrases), " phrases")
+    for start in range(0, len(phrases), BATCH * SHARD):
+        shard: Vectors = {}
+        for first in range(start, min(start + BATCH * SHARD, len(phrases)), BATCH):
+            batch = phrases[first : min(first + BATCH, start + BATCH * SHARD)]
+            shard.update(zip(batch, encode(tokenizer, model, batch, settings), strict=True))
+            progress.update(len(batch))
+        named = {_name(phrase): torch.from_numpy(value) for phrase, value in shard.items()}
+        save_tensors(folder / f"{digest(sorted(named))}.safetensors", named, {})
+        vectors.update(shard)
+    progress.close()
+    return vectors
 
 
 def load_model(model: str, revision: str | None) -> tuple[Any, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,15 @@ if TYPE_CHECKING:
 
     Integers = NDArray[np.int64]
     Targets = NDArray[np.int64] | NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a dataset may use besides its settings: its archive, a cache folder, a device."""
+
+    archive: Path | None
+    cache: Path
+    device: str = "auto"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from eosflow.datasets.archives import UnfitArchive, read_members
 from eosflow.datasets.base import Archive, DatasetSettings, Facts
-from eosflow.datasets.pool import Pool
+from eosflow.datasets.pool import Pool, Resources
 from eosflow.datasets.token_ids import ROWS, hashed_ids
 from eosflow.storage.errors import UserError, needs
 from eosflow.storage.settings import HubFile
@@ -221,14 +221,14 @@ class SST(DatasetSettings):
     def size(self, held_out: bool = False) -> int:
         return (HELD_OUT if held_out else DISTINCT)[self.classes]
 
-    def open(self, archive: Path | None, held_out: bool = False) -> Pool:
+    def open(self, resources: Resources, held_out: bool = False) -> Pool:
         """Every distinct phrase of the training trees, or of the test trees beyond those.
 
         Only those asked for are embedded. Inputs: float32, D = words · 768, word by word, zeros
         after the last word; token ids as `token_ids.hashed_ids` says.
         """
-        assert archive is not None  # FACTS lists one archive
-        phrases, labels = read_phrases(archive, self.classes, held_out)
+        assert resources.archive is not None  # FACTS lists one archive
+        phrases, labels = read_phrases(resources.archive, self.classes, held_out)
 
         def inputs(rows: Integers) -> NDArray[np.float32] | NDArray[np.int32]:
             chosen = [phrases[row] for row in rows.tolist()]
@@ -236,9 +236,11 @@ class SST(DatasetSettings):
                 return hashed_ids(chosen, self.words, self.vocabulary)
             if self.encoder == "random":
                 return random_vectors(chosen, self.words)
-            from eosflow.datasets.embedding import embed_phrases  # takes seconds to import
+            from eosflow.datasets.embedding import (
+                embed_phrases,
+            )  # costs seconds: torch, transformers
 
-            return embed_phrases(chosen, self)
+            return embed_phrases(chosen, self, resources.cache, resources.device)
 
         if self.encoder == "random":
             by = f"a standard normal vector of {HIDDEN} numbers for each word, always the same"

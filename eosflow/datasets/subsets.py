@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eosflow.datasets.base import SUBSET_VERSION, DatasetSettings
-from eosflow.datasets.pool import Pool
+from eosflow.datasets.pool import Pool, Resources
 from eosflow.datasets.subset_record import SubsetRecord, damaged
 from eosflow.storage import settings
 from eosflow.storage.errors import UserError
@@ -59,7 +59,7 @@ def write_subset(
     dataset: DatasetSettings,
     seed: int | None,
     size: int,
-    archive: Path | None,
+    resources: Resources,
     output: Path,
 ) -> dict[str, Any]:
     """Draw subset `seed` of `size` rows, write it to `output` (.npz) and its record beside it.
@@ -72,12 +72,12 @@ def write_subset(
     Raises: UserError if the dataset's content is not what its module says.
     """
     facts = dataset.described()
-    if facts.archives and archive is None:
+    if facts.archives and resources.archive is None:
         raise UserError(
             f"{name} is read from {facts.archives[0].name}, which is not there: fetch it first"
         )
     held_out = seed is None
-    pool = dataset.open(archive, held_out)
+    pool = dataset.open(resources, held_out)
     _check_pool(name, dataset, pool, dataset.size(held_out))
     stream = f"{name}, held out" if held_out else name
     rows = draw_rows(stream, seed or 0, len(pool.labels), size)
@@ -111,7 +111,7 @@ def write_subset(
         "shape": list(dataset.input_shape()),
         "inputs": {"dtype": str(inputs.dtype), "dimension": inputs.shape[1], "scale": pool.scale},
         "preprocessing": pool.preprocessing,
-        "source": _source(dataset, archive),
+        "source": _source(dataset, resources.archive),
         "licence": facts.licence,
         "citation": facts.citation,
         "sha256": sha256(output),

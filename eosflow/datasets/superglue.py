@@ -11,7 +11,7 @@ from pydantic import Field
 
 from eosflow.datasets.archives import UnfitArchive, read_members
 from eosflow.datasets.base import Archive, DatasetSettings, Facts
-from eosflow.datasets.pool import Pool
+from eosflow.datasets.pool import Pool, Resources
 from eosflow.datasets.token_ids import ROWS, pair_ids
 from eosflow.storage.settings import HubFile
 
@@ -83,13 +83,13 @@ class SuperGLUE(DatasetSettings):
     def size(self, held_out: bool = False) -> int:
         return self.held_out if held_out else self.training
 
-    def open(self, archive: Path | None, held_out: bool = False) -> Pool:
+    def open(self, resources: Resources, held_out: bool = False) -> Pool:
         """The pairs of a split, in the order of its file; only those asked for become token ids."""
         import numpy as np
 
-        assert archive is not None  # the facts list one archive
+        assert resources.archive is not None  # the facts list one archive
         member = HELD_OUT_MEMBER if held_out else TRAINING_MEMBER
-        pairs, labels = self._read(archive, member)
+        pairs, labels = self._read(resources.archive, member)
 
         def inputs(rows: Integers) -> NDArray[np.int32]:
             chosen = [pairs[row] for row in rows.tolist()]

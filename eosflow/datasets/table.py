@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from eosflow.datasets.base import DatasetSettings, Facts
-from eosflow.datasets.pool import Pool
+from eosflow.datasets.pool import Pool, Resources
 from eosflow.datasets.table_files import COUNTED, MEASURED, Form, opened, unfit
 from eosflow.storage.settings import UNIQUE
 
@@ -168,7 +168,7 @@ class Table(DatasetSettings):
     def sources(self) -> tuple[str, ...]:
         return (self.path,)
 
-    def open(self, archive: Path | None, held_out: bool = False) -> Pool:
+    def open(self, resources: Resources, held_out: bool = False) -> Pool:
         """Every row of the file, in its order. Inputs: as stored, flattened, the last axis fastest.
 
         Raises: UserError if the file is not as `table_files` says that it must be.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from eosflow.datasets.dice import Dice
+from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import write_subset
 from eosflow.measurements.gradient_alignment import GradientAlignment
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
@@ -67,8 +68,9 @@ def drawn(spec: RunSpec, archive: Path | None = None) -> Objective:
     """The loss of a problem, on examples drawn for it, of an archive if they are read from one."""
     with tempfile.TemporaryDirectory() as folder:
         subset = Path(folder) / "subset.npz"
+        resources = Resources(archive=archive, cache=Path(folder), device="cpu")
         name, seed, size = spec.dataset, spec.subset_seed, spec.n
-        write_subset(name, spec.data, seed, size, archive, subset)
+        write_subset(name, spec.data, seed, size, resources, subset)
         return make_objective(spec, subset, torch.device("cpu"))
 
 

@@ -24,6 +24,7 @@ def fetch(job: Job) -> None:
 
 def subset(job: Job) -> None:
     """DATASET WHICH: draw a subset of a dataset, `subset3`, or examples of its test split."""
+    from eosflow.datasets import Resources
     from eosflow.datasets.subsets import write_subset
     from eosflow.workflow.data import Data, seed_of
 
@@ -32,9 +33,13 @@ def subset(job: Job) -> None:
     data = Data(job.plan)
     settings = data.settings(dataset)
     with job.reading(archive.name for archive in settings.facts.archives) as archives:
-        archive = archives[-1] if archives else None
+        resources = Resources(
+            archive=archives[-1] if archives else None,
+            cache=job.root / "data" / "embeddings",
+            device="cpu",
+        )
         size, output = data.size(dataset, seed), Path(data.path(dataset, seed))
-        write_subset(dataset, settings, seed, size, archive, output)
+        write_subset(dataset, settings, seed, size, resources, output)
 
 
 def train(job: Job) -> None:
