@@ -282,5 +282,5 @@ def test_what_needs_more_memory_than_there_is_is_refused_before_it_starts(
     with pytest.raises(eosflow.UserError, match=r"9999 eigenpairs.* need .* GB.*Ask for fewer"):
         eosflow.eigenpairs(own, k=9999)
     monkeypatch.setattr(memory, "present", lambda: 1e7)
-    with pytest.raises(eosflow.UserError, match=r"30 probes .* need 0.06.* GB.*Take fewer"):
+    with pytest.raises(eosflow.UserError, match=r"30 probes .* need 0.13.* GB.*Take fewer"):
         eosflow.trace(own, probes=30)
