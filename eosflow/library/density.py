@@ -23,8 +23,7 @@ from eosflow.storage.progress import count_progress
 SAME_PRODUCT = 1e-3
 # Examples that this is tried on, at least.
 TRIED = 8
-# Probes that are multiplied at once, at least: each is a vector like θ, and each block may need a
-# graph of its own.
+# Probes that are multiplied at once, at least. A probe is as large as θ; a block may build a graph.
 TOGETHER = 10
 BLOCK_BYTES = 32 * 2**20
 POINTS = 500
