@@ -24,7 +24,7 @@ from eosflow.runs.measure import measure_run
 from eosflow.runs.names import measured_folder
 from eosflow.runs.train import train
 from eosflow.spectra.randomness import generator
-from eosflow.storage.columns import names_of
+from eosflow.storage.columns import types_of
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json
 from eosflow.studies.testbeds import quadratic
@@ -109,7 +109,7 @@ def test_on_a_quadratic_at_the_edge_the_profile_is_exact() -> None:
             first, second = slope @ slope, slope @ (values * slope)
             step = -alpha * 0.1 * first + (alpha * 0.1) ** 2 * second / 2
             assert record[f"step_{loss}_{alpha:g}"] == pytest.approx(step, rel=1e-9)
-    assert set(names_of(scan.columns(1))) == set(record)
+    assert set(types_of(scan.columns(1))) == set(record)
 
 
 def test_along_random_directions_the_mean_is_that_of_the_closed_form() -> None:
@@ -175,7 +175,7 @@ def test_batches_are_as_sharp_as_their_dense_hessians_say(examples: int, size: i
     objective, theta = small_problem("squared_error", examples=examples)
     measurement = MinibatchSharpness(batch_size=size, tolerance=1e-8)
     record = measurement.measure(objective, theta, 5, 0)
-    assert set(record) == set(names_of(measurement.columns(4)))
+    assert set(record) == set(types_of(measurement.columns(4)))
 
     def sharpness(rows: Tensor) -> float:
         dense = dense_hessian(objective.batch(rows), "squared_error", theta)

@@ -25,7 +25,7 @@ from eosflow.results.collect import RUN_COLUMNS
 from eosflow.results.run_summaries import IDENTITY
 from eosflow.runs.names import view_of
 from eosflow.runs.trajectory import COLUMNS
-from eosflow.storage.columns import names_of, types_of
+from eosflow.storage.columns import types_of
 from eosflow.storage.errors import UserError
 from eosflow.studies import STUDIES
 
@@ -126,7 +126,7 @@ def test_a_measurements_numbers_are_its_columns(name: str) -> None:
     held_out = [objective] if measurement.held_out_examples else []
     record = measurement.measure(objective, theta, 0, 0, *held_out)  # type: ignore[call-arg]
     # What is measured of fewer parameters, layers or outliers than there could be has fewer.
-    assert set(names_of(measurement.columns(3))) <= set(record)
+    assert set(types_of(measurement.columns(3))) <= set(record)
     frame = entry(f"{view_of(name)}.parquet")
     hold(frame, [*IDENTITY, "iteration", "flow_time", *record], whole=False)
 

@@ -15,7 +15,7 @@ from eosflow.measurements.spectral_density import SpectralDensity
 from eosflow.spectra.density import MarchenkoPastur, Spectrum, probes, spectrum
 from eosflow.spectra.eigenpairs import Operator
 from eosflow.spectra.randomness import generator
-from eosflow.storage.columns import names_of
+from eosflow.storage.columns import types_of
 
 
 def of(matrix: Tensor) -> Operator:
@@ -150,7 +150,7 @@ def test_a_measurement_equals_the_dense_matrix(matrix: str) -> None:
     dense = objective.evaluate(theta).product(matrix, identity)  # type: ignore[arg-type]
     values = torch.linalg.eigvalsh(dense)
     record = SpectralDensity(matrix=matrix, probes=60, steps=40).measure(objective, theta, 0, 0)
-    assert record.keys() == set(names_of(SpectralDensity().columns(4)))
+    assert record.keys() == set(types_of(SpectralDensity().columns(4)))
     trace, norm = dense.trace().item(), dense.norm().item()
     assert abs(record["trace"] - trace) < 4 * record["trace_error"]
     assert abs(record["frobenius_norm"] - norm) < 4 * record["frobenius_norm_error"]

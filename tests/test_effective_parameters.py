@@ -12,7 +12,7 @@ from eosflow.networks.module import ModuleNetwork, glorot_uniform
 from eosflow.networks.perceptron import MLP
 from eosflow.objectives.mlp import MLPObjective
 from eosflow.objectives.module import ModuleObjective
-from eosflow.storage.columns import names_of
+from eosflow.storage.columns import types_of
 
 RIDGE = 0.03
 
@@ -38,7 +38,7 @@ def test_equals_the_trace_of_the_hat_matrix_and_mackays_gamma() -> None:
     x = objective.inputs
     n, k = x.shape
     record = count(objective, alpha=RIDGE)
-    assert record.keys() == set(names_of(EffectiveParameters().columns(1)))
+    assert record.keys() == set(types_of(EffectiveParameters().columns(1)))
     gauss_newton = x.T @ x / n
     # min ½ E(y − w·x)² + ½ α‖w‖²: fitted values are Xw = Hy.
     hat = x @ torch.linalg.solve(x.T @ x + n * RIDGE * torch.eye(k, dtype=x.dtype), x.T)

@@ -20,7 +20,7 @@ from eosflow.runs.data import make_objective
 from eosflow.runs.measure import measure_run
 from eosflow.runs.names import measured_folder
 from eosflow.runs.train import train
-from eosflow.storage.columns import names_of
+from eosflow.storage.columns import types_of
 from eosflow.storage.files import read_json
 from eosflow.storage.tensors import load_tensors
 
@@ -68,7 +68,7 @@ def test_online_and_from_a_snapshot_the_numbers_are_the_same(
     for iteration, numbers in online.items():
         stored = read_json(folder / f"step{iteration:06d}.json")
         assert {key: stored[key] for key in numbers} == numbers
-        assert set(names_of(measurement.columns(spec.outputs))) <= set(numbers)
+        assert set(types_of(measurement.columns(spec.outputs))) <= set(numbers)
     # To be looked at changes nothing.
     unseen, _ = load_tensors(trained / "snapshots" / "step000030.safetensors")
     assert torch.equal(train_state.theta, objective.network.flatten(unseen))

@@ -16,7 +16,7 @@ from torch.nn import functional
 from eosflow import objectives
 from eosflow.measurements.accuracy import Accuracy
 from eosflow.networks.mlp import MLPSettings
-from eosflow.storage.columns import names_of
+from eosflow.storage.columns import types_of
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json
 from eosflow.studies.runs import StudyRun, by_snapshot
@@ -184,7 +184,7 @@ def test_accuracy_is_the_share_of_largest_outputs_on_both_sets() -> None:
     apart, rest = (sets[1].batch(rows) for rows in (torch.arange(4), torch.arange(4, 11)))
     split = Accuracy(held_out=11, validation=4)
     found = split.measure(*(sets[0], theta, 0, 0), sets[1])
-    assert tuple(found) == names_of(split.columns(3))
+    assert tuple(found) == tuple(types_of(split.columns(3)))
     for prefix, part in (("held_out_", rest), ("validation_", apart)):
         alone = Accuracy().measure(sets[0], theta, 0, 0, part)
         assert found[f"{prefix}loss"] == pytest.approx(alone["held_out_loss"], rel=1e-12)

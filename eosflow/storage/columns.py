@@ -59,11 +59,6 @@ def counted(count: int) -> tuple[str, ...]:
     return tuple(map(str, range(1, count + 1)))
 
 
-def names_of(columns: Iterable[Column]) -> tuple[str, ...]:
-    """The real names of columns, as far as they are known."""
-    return tuple(name for column in columns for name in column.names)
-
-
 def types_of(columns: Iterable[Column]) -> dict[str, str]:
     """The NumPy type of each real column, by its name."""
     return {name: column.dtype for column in columns for name in column.names}
