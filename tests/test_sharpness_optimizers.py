@@ -63,10 +63,12 @@ def test_without_a_radius_weight_or_noise_it_is_the_base_step_for_step(
     optimizer = plugin(learning_rate=0.05, **{weight: 0.0}, **settings)
     ours = steps_of(objective, optimizer, theta, 6)
     theirs = steps_of(objective, base(learning_rate=0.05, **settings), theta, 6)
+    # To the bit, but for the noise: an optimizer of subspaces adds its step up in another order.
+    rtol, atol = (1e-12, 1e-14) if plugin is SharpestNoise else (0, 0)
     for step, expected in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(step.theta, expected.theta, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(step.theta, expected.theta, rtol=rtol, atol=atol)
         known = {name: step.facts[name] for name in expected.facts}
-        assert known == pytest.approx(expected.facts, rel=1e-12)
+        assert known == pytest.approx(expected.facts, rel=rtol, abs=0)
 
 
 @pytest.mark.parametrize(
