@@ -15,7 +15,6 @@ from eosflow.datasets.base import Archive, DatasetSettings, Facts
 from eosflow.datasets.pool import Pool, Resources
 from eosflow.datasets.token_ids import ROWS, hashed_ids
 from eosflow.storage.errors import UserError, needs
-from eosflow.storage.settings import HubFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -200,10 +199,6 @@ class SST(DatasetSettings):
     def packages(self) -> Mapping[str, str]:
         model = {"transformers": "sst"} if self.encoder == "roberta" else {}
         return {"nltk": "sst", **model}
-
-    def hub_files(self) -> tuple[HubFile, ...]:
-        wanted = (HubFile(self.model, self.revision, "model.safetensors"),)
-        return wanted if self.encoder == "roberta" else ()
 
     def input_shape(self) -> tuple[int, ...]:
         """(words, hidden size of the model); (words, 768) if random; (3, words + 2) for token ids.

@@ -13,7 +13,6 @@ from eosflow.datasets.archives import UnfitArchive, read_members
 from eosflow.datasets.base import Archive, DatasetSettings, Facts
 from eosflow.datasets.pool import Pool, Resources
 from eosflow.datasets.token_ids import ROWS, pair_ids
-from eosflow.storage.settings import HubFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,9 +68,6 @@ class SuperGLUE(DatasetSettings):
 
     def packages(self) -> Mapping[str, str]:
         return {"transformers": "sst"}
-
-    def hub_files(self) -> tuple[HubFile, ...]:
-        return (HubFile(self.model, self.revision, "config.json"),)
 
     def input_shape(self) -> tuple[int, ...]:
         """(3, positions): token ids, attention mask, token types."""

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from eosflow.networks.base import NetworkSettings, Reads, Shape
 from eosflow.storage.errors import needs
-from eosflow.storage.settings import HubFile
 
 if TYPE_CHECKING:
     from eosflow.networks.module import ModuleNetwork
@@ -51,9 +50,6 @@ class BERTSettings(NetworkSettings):
 
     def packages(self) -> Mapping[str, str]:
         return {"transformers": "sst"}
-
-    def hub_files(self) -> tuple[HubFile, ...]:
-        return (HubFile(self.weights, self.revision, "model.safetensors"),) if self.weights else ()
 
     def why_not(self, shape: Shape) -> str:
         """Empty for token ids (3, positions), no more positions than there are."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -100,15 +99,6 @@ def _unique(values: Any) -> Any:
 UNIQUE = AfterValidator(_unique)
 
 
-@dataclass(frozen=True)
-class HubFile:
-    """A file of a model, by the model's name on the hub or its folder. None: the newest commit."""
-
-    model: str
-    revision: str | None
-    file: str
-
-
 class Plugin(Settings):
     """A name with settings: a dataset, network, optimizer, measurement, … of a registry.
 
@@ -128,10 +118,6 @@ class Plugin(Settings):
     def packages(self) -> Mapping[str, str]:
         """Packages that these settings need beyond eosflow's own, and the extra that has each."""
         return {}
-
-    def hub_files(self) -> Sequence[HubFile]:
-        """What these settings need of the Hugging Face Hub, or of a folder in its place."""
-        return ()
 
 
 def requires(plugin: type[Plugin]) -> list[str]:

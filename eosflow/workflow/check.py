@@ -7,7 +7,7 @@ import importlib.metadata
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,11 @@ from tqdm import tqdm
 from eosflow.datasets import ARCHIVES
 from eosflow.datasets.links import is_url
 from eosflow.storage.errors import UserError
-from eosflow.storage.settings import Plugin
 from eosflow.studies import STUDIES
 from eosflow.workflow import config as configuration
 from eosflow.workflow import gpu, resources
 from eosflow.workflow.plan import Plan
 
-SECONDS_TO_ANSWER = 10.0
 GOOD, NOTE, BAD = "ok", "note", "missing"
 _size = functools.partial(tqdm.format_sizeof, suffix="B")
 
@@ -46,7 +44,6 @@ def check(plan: Plan) -> Iterator[Finding]:
     yield from _packages(plan)
     yield _gpu(plan.config["device"])
     yield from _archives(plan)
-    yield from _weights(plan)
     if plan.runs:
         yield _disk(plan)
         yield _memory(plan)
@@ -56,8 +53,9 @@ def _packages(plan: Plan) -> Iterator[Finding]:
     """Those that only some configurations need."""
     needed = {"torch": "eosflow", "snakemake": "eosflow[workflow]"}
     needed |= dict.fromkeys(("matplotlib", "statsmodels"), "eosflow[report]")
-    for part in _plugins(plan):
-        needed |= {name: f"eosflow[{extra}]" for name, extra in part.packages().items()}
+    for run in plan.runs.values():
+        for part in (run.data, run.network, run.optimizer, run.batch, run.snapshots):
+            needed |= {name: f"eosflow[{extra}]" for name, extra in part.packages().items()}
     needed.pop("cairocffi", None)  # it is there or not with its C library, see below
     for name, source in needed.items():
         if importlib.util.find_spec(name) is None:
@@ -75,12 +73,6 @@ def _packages(plan: Plan) -> Iterator[Finding]:
         )
 
 
-def _plugins(plan: Plan) -> list[Plugin]:
-    """All that the runs are made of, each once."""
-    parts = ((r.data, r.network, r.optimizer, r.batch, r.snapshots) for r in plan.runs.values())
-    return list(dict.fromkeys(part for of_run in parts for part in of_run))
-
-
 def _gpu(device: str) -> Finding:
     gpus = gpu.devices()
     on_cpu = " trains on the CPU" if device == "auto" and not gpus else ""
@@ -89,57 +81,20 @@ def _gpu(device: str) -> Finding:
 
 
 def _archives(plan: Plan) -> Iterator[Finding]:
-    """Where the archives come from that are still to be fetched."""
+    """Where the archives come from; nothing is looked up in a network."""
     mirror, folder = plan.config["mirror"], Path(plan.results, "data", "archives")
     of_runs = (archive for run in plan.runs.values() for archive in run.data.facts.archives)
     of_studies = (ARCHIVES[name] for study in plan.studies for name in STUDIES[study].archives)
     for archive in dict.fromkeys((*of_runs, *of_studies)):
         if (folder / archive.name).exists():
             yield Finding(GOOD, "data", f"{archive.name} is available")
-        elif mirror is None:
-            yield _answer(archive.urls, archive.name)
-        elif is_url(mirror):
-            yield _answer((f"{mirror.rstrip('/')}/{archive.name}",), archive.name)
+        elif mirror is None or is_url(mirror):
+            words = f"is to be fetched from {mirror or archive.urls[0]}"
+            yield Finding(NOTE, "data", f"{archive.name} {words}")
         else:
-            yield _there(Path(mirror, archive.name), "data", f"in the mirror {mirror}")
-
-
-def _there(path: Path, about: str, where: str) -> Finding:
-    there = path.exists()
-    words = f"{path.name} {'is' if there else 'is not'} {where}"
-    return Finding(GOOD if there else BAD, about, words)
-
-
-def _answer(urls: Iterable[str], name: str) -> Finding:
-    """Whether one of the addresses of an archive answers; nothing is downloaded."""
-    import requests
-
-    why = ""
-    for url in urls:
-        try:
-            reply = requests.head(url, timeout=SECONDS_TO_ANSWER, allow_redirects=True)
-            reply.raise_for_status()
-        except requests.RequestException as error:
-            why = why or f"{url}: {type(error).__name__}"
-        else:
-            return Finding(GOOD, "data", f"{name} can be fetched from {url}")
-    remedy = "name a folder that holds it with --config mirror=FOLDER"
-    return Finding(BAD, "data", f"{name} cannot be fetched ({why}): {remedy}")
-
-
-def _weights(plan: Plan) -> Iterator[Finding]:
-    """Where pretrained weights come from, and the tokenizers of texts."""
-    files = dict.fromkeys(each for part in _plugins(plan) for each in part.hub_files())
-    for wanted in files:
-        model, revision, file = wanted.model, wanted.revision, wanted.file
-        if Path(model).is_dir():
-            yield _there(Path(model, file), "model", f"in the folder {model}")
-        elif importlib.util.find_spec("huggingface_hub"):
-            from huggingface_hub import try_to_load_from_cache
-
-            known = isinstance(try_to_load_from_cache(model, file, revision=revision), str)
-            words = "is available" if known else "is to be fetched from the Hugging Face Hub"
-            yield Finding(GOOD if known else NOTE, "model", f"{model} {words}")
+            there = Path(mirror, archive.name).exists()
+            words = f"{'is' if there else 'is not'} in the mirror {mirror}"
+            yield Finding(GOOD if there else BAD, "data", f"{archive.name} {words}")
 
 
 def _disk(plan: Plan) -> Finding:

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import json
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from eosflow import __version__
-from eosflow.storage.errors import UserError
+from eosflow.storage.errors import UserError, did_you_mean
 from eosflow.workflow import command_line
-from eosflow.workflow.arguments import Parser
 
-# Packages that only an extra brings.
-EXTRAS = {
-    "cairocffi": "workflow",
-    "jinja2": "report",
-    "matplotlib": "report",
-    "seaborn": "report",
-    "statsmodels": "report",
-}
 RESULTS = Path("results")
 
 
@@ -40,13 +34,32 @@ def main(arguments: Sequence[str]) -> None:
         given.run(given)
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
-        if package not in EXTRAS:
+        if package == "eosflow":
             raise
-        raise UserError(
-            f"{package} is not installed: pip install 'eosflow[{EXTRAS[package]}]'"
-        ) from None
+        install = "pip install 'eosflow[workflow,report]'"
+        raise UserError(f"{package} is not installed: {install}") from None
     except BrokenPipeError:  # of a reader such as `head`
         sys.stderr.close()
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises UserError for wrong arguments, as its commands do, in place of ending with 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises: UserError with what is wrong, names that are near, and the usage."""
+        wrong = re.search(r"invalid choice: '(.*?)'|unrecognized arguments: (\S+)", message)
+        meant = did_you_mean(wrong[1] or wrong[2], list(_names(self))) if wrong else ""
+        raise UserError(f"{message}.{meant}\n{self.format_usage().strip()}")
+
+
+def _names(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """The options of a parser, and the commands below it with theirs."""
+    for action in parser._actions:
+        yield from action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for name, below in action.choices.items():
+                yield name
+                yield from _names(below)
 
 
 def parser() -> Parser:
@@ -141,8 +154,8 @@ def _status(given: argparse.Namespace) -> None:
     from eosflow.workflow.status import Status
 
     status = Status.of(given.results)
-    words = json.dumps(status.record(), indent=1) if given.json else status.in_words(given.all)
-    print(words)
+    record = dataclasses.asdict(status)
+    print(json.dumps(record, indent=1) if given.json else status.in_words(given.all))
 
 
 def _explain(given: argparse.Namespace) -> None:
