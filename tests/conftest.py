@@ -29,6 +29,14 @@ def real_data() -> Path:
     return Path(given)
 
 
+@pytest.fixture(scope="module")
+def subset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random images and labels in the form of a subset file."""
+    from problems import write_noise_subset
+
+    return write_noise_subset(tmp_path_factory.mktemp("data") / "dice-subset0.npz", seed=0)
+
+
 @pytest.fixture(scope="session")
 def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
     """What runs jobs for projects, with checkpoints many times a second."""

@@ -6,6 +6,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
+import mpmath
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, hessian, jacrev, vmap
@@ -134,3 +135,9 @@ def dense_links(
 def norm2(matrix: Tensor) -> Tensor:
     """The squared operator norm, by SVD."""
     return torch.linalg.svdvals(matrix)[0] ** 2
+
+
+def exact_phi(order: int, argument: float) -> float:
+    """φ_k(z) = ₁F₁(1; k + 1; z)/k!, to 400 digits on the way."""
+    with mpmath.workdps(400):
+        return float(mpmath.hyp1f1(1, order + 1, argument) / mpmath.factorial(order))

@@ -14,9 +14,8 @@ from project import ROOT
 from torch import Tensor, nn
 from torch.func import grad
 
-from eosflow.measurements.alpha_scan import AlphaScan
-from eosflow.measurements.gradient_alignment import GradientAlignment
-from eosflow.measurements.minibatch_sharpness import MinibatchSharpness
+from eosflow.measurements.batch_sharpness import MinibatchSharpness
+from eosflow.measurements.minibatch_gradients import AlphaScan, GradientAlignment
 from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.module import ModuleObjective
 from eosflow.optimizers.gradient import GradientDescent

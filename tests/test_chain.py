@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import eosflow
 from eosflow.measurements import chain as chains
 from eosflow.measurements.chain import chain_factors, unfolded
-from eosflow.measurements.chain_factors import ChainFactors
+from eosflow.measurements.decomposition import ChainFactors
 from eosflow.measurements.factors import decompose
 from eosflow.networks import NETWORKS
 from eosflow.networks.activations import ACTIVATIONS

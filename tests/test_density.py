@@ -176,6 +176,7 @@ def test_a_negative_trace_leaves_the_law_without_an_edge() -> None:
         examples, inputs, network = objective.examples, objective.inputs, objective.network
 
         def evaluate(self, theta: Tensor) -> Turned:
+            self.theta = theta
             return self
 
         def product(self, matrix: str, block: Tensor, out: Tensor) -> Tensor:

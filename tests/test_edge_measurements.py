@@ -16,8 +16,8 @@ from torch.func import grad
 
 from eosflow.measurements.batch_sharpness import BatchSharpness
 from eosflow.measurements.critical_sharpness import CriticalSharpness, critical_sharpness
-from eosflow.measurements.layer_sharpness import LayerSharpness
-from eosflow.measurements.trace import Trace
+from eosflow.measurements.spectral_density import Trace
+from eosflow.measurements.top_eigenvalues import LayerSharpness
 from eosflow.networks.chain import as_module
 from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.base import Objective

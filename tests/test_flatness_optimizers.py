@@ -16,12 +16,10 @@ from walks import walked
 import eosflow
 from eosflow.networks.module import ModuleNetwork, glorot_uniform
 from eosflow.objectives.module import ModuleObjective
-from eosflow.optimizers.averaging import SWA
 from eosflow.optimizers.batches import FullBatch, Shuffled
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.noise import SharpestNoise
 from eosflow.optimizers.penalties import trace_and_gradient
-from eosflow.optimizers.sharpness import TracePenalty
+from eosflow.optimizers.sharpness import SWA, SharpestNoise, TracePenalty
 from eosflow.storage.errors import UserError
 from eosflow.studies.testbeds import quadratic
 
@@ -109,34 +107,6 @@ def test_over_the_axes_the_estimate_is_the_dense_trace_and_its_gradient() -> Non
     trace, slope = dense_trace(objective, theta)
     torch.testing.assert_close(found * size, trace, rtol=1e-11, atol=1e-12)
     torch.testing.assert_close(gradient * size, slope, rtol=1e-9, atol=1e-11)
-
-
-def test_the_estimate_of_an_mlp_is_that_of_its_hessian_products() -> None:
-    objective, theta = small_problem("cross_entropy")
-    stream = torch.Generator().manual_seed(3)
-    probes = torch.randint(0, 2, (3, len(theta)), generator=stream).double() * 2 - 1
-    found, gradient = trace_and_gradient(objective, theta, probes)
-
-    def estimate(parameters: Tensor) -> Tensor:
-        images = objective.evaluate(parameters).hessian(probes.T)
-        return (probes.T * images).sum() / len(probes)
-
-    torch.testing.assert_close(found, estimate(theta), rtol=1e-11, atol=1e-12)
-    for _ in range(3):
-        way = torch.randn(len(theta), generator=stream, dtype=torch.float64)
-        step = 1e-5
-        slope = (estimate(theta + step * way) - estimate(theta - step * way)) / (2 * step)
-        torch.testing.assert_close(gradient @ way, slope, rtol=1e-6, atol=1e-8)
-
-
-def test_over_all_signs_the_estimate_is_the_trace() -> None:
-    eigenvalues = (3.0, 1.0, 0.5, 0.2)
-    objective = quadratic(eigenvalues)
-    theta = torch.ones(4, dtype=torch.float64)
-    signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * 4)
-    found, gradient = trace_and_gradient(objective, theta, signs)
-    assert found.item() == pytest.approx(sum(eigenvalues), rel=1e-12)
-    assert gradient.abs().max() < 1e-12  # that of a quadratic is the same everywhere
 
 
 def test_a_step_of_the_penalty_and_the_trace_that_it_tells() -> None:

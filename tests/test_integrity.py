@@ -45,11 +45,6 @@ PLACE = f"{RUN}/{DECOMPOSED}"
 
 
 @pytest.fixture(scope="module")
-def subset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_noise_subset(tmp_path_factory.mktemp("data") / "dice-subset0.npz", seed=0)
-
-
-@pytest.fixture(scope="module")
 def other_subset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Other examples under the same name."""
     return write_noise_subset(tmp_path_factory.mktemp("other") / "dice-subset0.npz", seed=1)

@@ -22,7 +22,7 @@ from own_modules import (
     numbers,
     sampled,
 )
-from problems import small_spec, write_noise_subset
+from problems import small_spec
 from torch import nn
 
 import eosflow
@@ -37,11 +37,6 @@ from eosflow.runs.names import measured_folder
 from eosflow.runs.spec import RunSpec
 from eosflow.runs.train import train
 from eosflow.storage.files import read_json
-
-
-@pytest.fixture(scope="module")
-def subset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_noise_subset(tmp_path_factory.mktemp("data") / "dice-subset0.npz", seed=0)
 
 
 def spec_for(**changes: Any) -> RunSpec:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from oracles import dense_hessian
-from problems import small_problem, small_spec, write_noise_subset
+from problems import small_problem, small_spec
 
 from eosflow.measurements import MEASUREMENTS
 from eosflow.measurements.base import Measurement
@@ -23,11 +23,6 @@ from eosflow.runs.train import train
 from eosflow.storage.columns import types_of
 from eosflow.storage.files import read_json
 from eosflow.storage.tensors import load_tensors
-
-
-@pytest.fixture(scope="module")
-def subset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_noise_subset(tmp_path_factory.mktemp("data") / "dice-subset0.npz", seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -129,15 +124,3 @@ def test_other_settings_are_measured_into_another_folder(
     assert path.read_bytes() == known
     iterations = [entry.iteration for entry in index.snapshots]
     assert iterations == ([0, 20] if after.every else [0, 10, 20, 30])
-
-
-def test_what_is_damaged_is_moved_aside_and_measured_again(subset: Path, tmp_path: Path) -> None:
-    train(small_spec(max_iterations=30), subset, tmp_path, threads=1)
-    measure_run(tmp_path, subset, Decomposition())
-    path = tmp_path / measured_folder(Decomposition()) / "step000020.json"
-    whole = path.read_bytes()
-    path.write_bytes(whole.replace(b'"loss": ', b'"loss": 1'))  # its key is as it was
-    measure_run(tmp_path, subset, Decomposition())
-    assert path.read_bytes() == whole
-    (aside,) = path.parent.glob("*.damaged-*")
-    assert aside.name.startswith(path.name)

@@ -20,22 +20,16 @@ def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-12
 
 @every_criterion
 @every_workspace
-def test_loss_and_gradient_equal_autograd(criterion: str, workspace: str) -> None:
+@pytest.mark.parametrize("vectors", [1, 3])
+def test_loss_gradient_and_products_equal_dense_ones(
+    criterion: str, workspace: str, vectors: int
+) -> None:
     objective, theta = small_problem(criterion, workspace=workspace)
     evaluation = objective.evaluate(theta)
     variable = theta.clone().requires_grad_()
     loss = reference_loss(objective, criterion, variable)
-    (gradient,) = torch.autograd.grad(loss, variable)
     assert evaluation.loss == pytest.approx(loss.item(), rel=1e-14)
-    close(evaluation.gradient, gradient)
-
-
-@every_criterion
-@every_workspace
-@pytest.mark.parametrize("vectors", [1, 3])
-def test_products_equal_dense_matrices(criterion: str, workspace: str, vectors: int) -> None:
-    objective, theta = small_problem(criterion, workspace=workspace)
-    evaluation = objective.evaluate(theta)
+    close(evaluation.gradient, torch.autograd.grad(loss, variable)[0])
     hessian = dense_hessian(objective, criterion, theta)
     gauss_newton = dense_gauss_newton(objective, criterion, theta)
     block = torch.randn(len(theta), vectors, dtype=torch.float64)
@@ -49,28 +43,6 @@ def test_the_ragged_workspace_is_ragged() -> None:
     size = objective.chunk_size(5, torch.float64)
     assert objective.examples % size != 0
     assert 1 < size < objective.examples
-
-
-@every_criterion
-def test_hessian_product_equals_differences_of_gradients(criterion: str) -> None:
-    objective, theta = small_problem(criterion)
-    direction = torch.randn(len(theta), dtype=torch.float64)
-    direction /= direction.norm()
-    step = 1e-5
-    forward = objective.evaluate(theta + step * direction).gradient
-    backward = objective.evaluate(theta - step * direction).gradient
-    product = objective.evaluate(theta).hessian(direction[:, None])[:, 0]
-    close(product, (forward - backward) / (2 * step), tolerance=1e-8)
-
-
-def test_chunk_size_does_not_change_the_numbers() -> None:
-    results = []
-    for workspace in WORKSPACES:
-        objective, theta = small_problem("cross_entropy", workspace=workspace)
-        evaluation = objective.evaluate(theta)
-        results.append(evaluation.hessian(evaluation.gradient[:, None]))
-    for result in results[1:]:
-        close(result, results[0])
 
 
 @every_criterion

@@ -14,7 +14,8 @@ from eosflow import objectives
 from eosflow.measurements.factors import decompose
 from eosflow.networks import NETWORKS
 from eosflow.networks.activations import ACTIVATIONS
-from eosflow.networks.module import ACTIVATION_MODULES, ModuleNetwork, glorot_uniform
+from eosflow.networks.chain import as_module
+from eosflow.networks.module import ModuleNetwork, glorot_uniform
 from eosflow.networks.perceptron import MLP
 from eosflow.objectives.base import Objective
 from eosflow.objectives.criteria import LOSSES
@@ -28,20 +29,6 @@ EXAMPLES = 11
 WORKSPACES = {"whole": 2**28, "ragged": 3 * 8 * 6 * 40, "single": 1}
 
 
-def as_module(network: MLP, activation: str) -> ModuleNetwork:
-    """The same MLP of torch's own layers."""
-    layers: list[nn.Module] = []
-    for into, out in zip(network.dimensions[:-1], network.dimensions[1:], strict=True):
-        layers += [nn.Linear(into, out), ACTIVATION_MODULES[activation]()]
-    return ModuleNetwork(nn.Sequential(*layers[:-1]), (network.dimensions[0],), glorot_uniform)
-
-
-def targets_for(criterion: str, kind: str, stream: torch.Generator) -> Tensor:
-    if kind == "classes":
-        return torch.randint(0, WIDTHS[-1], (EXAMPLES,), generator=stream)
-    return torch.randn(EXAMPLES, WIDTHS[-1], generator=stream, dtype=torch.float64)
-
-
 def both(
     activation: str = "elu",
     criterion: str = "cross_entropy",
@@ -51,12 +38,12 @@ def both(
     stream = torch.Generator().manual_seed(0)
     network = MLP(WIDTHS, activation)
     inputs = torch.randn(EXAMPLES, WIDTHS[0], generator=stream, dtype=torch.float64)
-    targets = targets_for(criterion, kind, stream)
+    targets = torch.randn(EXAMPLES, WIDTHS[-1], generator=stream, dtype=torch.float64)
+    if kind == "classes":
+        targets = targets.argmax(1)
     workspace_bytes = WORKSPACES[workspace]
     closed = MLPObjective(network, criterion, inputs, targets, workspace_bytes)
-    module = as_module(network, activation)
-    module.initialize(0)  # float64
-    automatic = ModuleObjective(module, criterion, inputs, targets, workspace_bytes)
+    automatic = ModuleObjective(as_module(network), criterion, inputs, targets, workspace_bytes)
     noise = torch.randn(network.parameters, generator=stream, dtype=torch.float64)
     return closed, automatic, network.initialize(0) + 0.3 * noise
 
@@ -198,12 +185,6 @@ def test_a_decomposition_of_any_network(name: str) -> None:
         assert record[f"layer_norm2_{number}"] == pytest.approx(norm, rel=1e-6)
     assert record["overlap"] == pytest.approx(record["sharpness_gauss_newton"] / record["m_norm2"])
     assert record["converged"]
-
-
-def test_groups_are_the_layers() -> None:
-    closed, automatic, theta = both()
-    layers = [sum(part.numel() for part in layer) for layer in closed.network.layers(theta)]
-    assert [group.stop - group.start for group in automatic.network.groups] == layers
 
 
 @pytest.mark.parametrize("make", [objectives.make, MLPObjective])

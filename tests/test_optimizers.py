@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from pathlib import Path
 
 import pytest
 import torch
-from problems import small_problem, small_spec, write_noise_subset
-from test_training import assert_same_run
+from problems import small_problem
 from torch import Tensor
 from walks import copied, restored, same, walked
 
 from eosflow.optimizers import OPTIMIZERS
-from eosflow.optimizers.averaging import SWA
 from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.batches import FullBatch, Shuffled
 from eosflow.optimizers.gradient import GradientDescent, GradientOptimizer
-from eosflow.optimizers.noise import SharpestNoise
 from eosflow.optimizers.preconditioned import Adam, RMSprop
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
-from eosflow.optimizers.sharpness import TracePenalty
+from eosflow.optimizers.sharpness import SWA, SharpestNoise, TracePenalty
 from eosflow.optimizers.subspace import BulkSGD, NudgedSGD
-from eosflow.runs.train import train
 from eosflow.storage.columns import types_of
 from eosflow.storage.settings import from_record, record
 
@@ -104,18 +98,3 @@ def test_single_precision_stays_single(optimizer: GradientOptimizer) -> None:
     tensors = [state.theta, *(v for n, v in state.optimizer.items() if isinstance(v, Tensor)
                               and n != "eigenvalues")]  # fmt: skip
     assert {tensor.dtype for tensor in tensors} == {torch.float32}
-
-
-@pytest.mark.parametrize("optimizer", CASES[-7:-1], ids=lambda item: item.describe())
-def test_cut_off_and_taken_up_a_run_is_the_same(optimizer: Optimizer, tmp_path: Path) -> None:
-    subset = write_noise_subset(tmp_path / "dice-subset0.npz", seed=0)
-
-    def run(folder: Path, iterations: int) -> None:
-        spec = small_spec(optimizer=optimizer, batch=Shuffled(size=6), target_loss=1e-6)
-        stop = spec.stop.model_copy(update={"max_iterations": iterations})
-        train(dataclasses.replace(spec, stop=stop), subset, folder, threads=1)
-
-    run(tmp_path / "whole", 13)
-    for iterations in (6, 13):
-        run(tmp_path / "parts", iterations)
-    assert_same_run(tmp_path / "whole", tmp_path / "parts")

@@ -223,15 +223,6 @@ def test_the_run_is_as_near_to_the_flow_as_promised(name: str, tolerance: float)
     )
 
 
-def test_few_steps_are_taken_again() -> None:
-    _, steps, _ = run(ExponentialRosenbrock(tolerance=1e-4), StopCriteria(flow_time=20.0))
-    rejected = sum(step.facts["rejected_steps"] for step in steps)
-    assert len(steps) > 20
-    assert rejected <= 0.15 * len(steps), (rejected, len(steps))
-    losses = [step.evaluation.loss for step in steps if step.evaluation is not None]
-    assert losses == sorted(losses, reverse=True)
-
-
 @each
 @pytest.mark.parametrize("share", [0.9, 0.1])
 def test_the_target_loss_is_met_from_below(name: str, share: float) -> None:

@@ -20,7 +20,7 @@ from verdicts import AGAINST, FOR, judged
 
 import eosflow
 from eosflow.analysis import claims
-from eosflow.measurements.distance import Distance
+from eosflow.measurements.accuracy import Distance
 from eosflow.runs.train import train
 from eosflow.storage.errors import UserError
 from eosflow.studies.nudged_sgd import table as nudged

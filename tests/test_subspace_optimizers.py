@@ -15,7 +15,6 @@ from eosflow.objectives.module import ModuleObjective
 from eosflow.optimizers.augmentation import crop_and_flip
 from eosflow.optimizers.batches import Batches, FullBatch, Shuffled
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.loop import StopCriteria, begin, follow
 from eosflow.optimizers.subspace import BulkSGD, DominantSGD, NudgedSGD, SubspaceOptimizer
 from eosflow.spectra.randomness import generator
 from eosflow.storage.columns import types_of
@@ -196,34 +195,6 @@ def test_a_search_cut_short_says_so() -> None:
 EIGENVALUES = (20.0, 12.0, 3.0, 1.0)
 
 
-@pytest.mark.parametrize(
-    ("gamma", "rate", "bounded"),
-    [
-        # ηγλ_1 < 2 with ηλ_3 far below: K = 2.
-        (0.1, 0.99, True),
-        (0.1, 1.01, False),
-        (5.0, 0.0198, True),
-        (5.0, 0.0202, False),
-        # ηλ_3 < 2 outside of the subspace, where γ is small.
-        (0.01, 0.66, True),
-        (0.01, 0.672, False),
-    ],
-)
-def test_on_a_quadratic_a_step_is_stable_where_its_factors_are_below_1(
-    gamma: float, rate: float, bounded: bool
-) -> None:
-    values = (20.0, 12.0, 0.5, 0.1) if gamma == 0.1 else EIGENVALUES
-    objective = quadratic(values)
-    theta = objective.network.initialize(0)
-    optimizer = NudgedSGD(learning_rate=rate, gamma=gamma, k=2, eigen_tolerance=1e-9, every=50)
-    courses, _ = walked(objective, optimizer, theta, 200)
-    # Exact, in all directions: θ_i ← (1 − ηγλ_i) θ_i for i ≤ 2, else (1 − ηλ_i) θ_i.
-    shares = torch.tensor([gamma, gamma, 1.0, 1.0], dtype=torch.float64)
-    powers = (1 - rate * shares * torch.tensor(values, dtype=torch.float64)) ** 200
-    torch.testing.assert_close(courses[-1].theta, powers, rtol=1e-4, atol=1e-6)
-    assert (courses[-1].theta.abs().max().item() < 1) == bounded
-
-
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
 def test_where_the_curvature_is_not_finite_there_is_no_step(value: float) -> None:
     objective, theta = small_problem("cross_entropy")
@@ -235,16 +206,6 @@ def test_where_the_curvature_is_not_finite_there_is_no_step(value: float) -> Non
 
     evaluation.hessian = overflown
     assert optimizer.step(evaluation, optimizer.init(objective, theta, 0)) is None
-
-
-def test_a_run_that_leaves_all_bounds_has_diverged() -> None:
-    objective = quadratic(EIGENVALUES)
-    optimizer = NudgedSGD(learning_rate=0.1, gamma=50.0, k=2)
-    train_state = begin(objective, optimizer, FullBatch(), objective.network.initialize(0), 0)
-    until = StopCriteria(iterations=1000)
-    assert (
-        follow(objective, optimizer, FullBatch(), train_state, until, lambda *_: None) == "diverged"
-    )
 
 
 @pytest.mark.parametrize(

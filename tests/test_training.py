@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import multiprocessing
 import time
@@ -15,7 +14,7 @@ import pytest
 import torch
 from harm import flip, truncate
 from oracles import reference_loss
-from problems import small_spec, write_noise_subset
+from problems import small_spec
 from safetensors.torch import load_file
 
 from eosflow.measurements.decomposition import Decomposition
@@ -30,8 +29,7 @@ from eosflow.optimizers.preconditioned import Adam, RMSprop
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.runs import train as training
 from eosflow.runs.data import make_objective
-from eosflow.runs.measure import measure_run, measure_snapshot
-from eosflow.runs.names import measured_folder
+from eosflow.runs.measure import measure_run
 from eosflow.runs.spec import RunSpec
 from eosflow.runs.train import train
 from eosflow.runs.trajectory import COLUMNS
@@ -41,12 +39,6 @@ from eosflow.storage.files import read_json, sha256
 from eosflow.storage.tensors import DamagedFile, load_tensors, save_tensors
 
 FORK = multiprocessing.get_context("fork")
-
-
-@pytest.fixture(scope="module")
-def subset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random images and labels in the form of a subset file."""
-    return write_noise_subset(tmp_path_factory.mktemp("data") / "dice-subset0.npz", seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -347,30 +339,6 @@ def test_a_subset_of_another_size_is_refused(subset: Path, tmp_path: Path) -> No
         train(small_spec(image_size=32), subset, tmp_path, threads=1)
 
 
-def test_decomposition_files(finished: Path, subset: Path) -> None:
-    (index,) = measure_run(finished, subset, Decomposition())
-    place = finished / measured_folder(Decomposition())
-    manifest = read_json(finished / "manifest.json")
-    for entry, source in zip(index.snapshots, manifest["snapshots"], strict=True):
-        path = place / entry.file
-        assert sha256(path) == entry.sha256
-        record = json.loads(path.read_text())
-        assert record["iteration"] == entry.iteration == source["iteration"]
-        assert record["loss"] == source["loss"]
-    rows = trajectory(finished)
-    first = read_json(place / "step000000.json")
-    assert first["sharpness_hessian"] == pytest.approx(rows["eigenvalue_1"][0], rel=1e-3)
-    # One by name gives the same file, and files that are there are not made again.
-    path = place / "step000010.json"
-    before = path.read_bytes()
-    path.unlink()
-    measure_snapshot(finished, 10, subset, Decomposition())
-    assert path.read_bytes() == before
-    times = path.stat().st_mtime_ns
-    measure_run(finished, subset, Decomposition())
-    assert path.stat().st_mtime_ns == times
-
-
 def test_batches_are_looked_at_as_a_whole_once_an_epoch(subset: Path, tmp_path: Path) -> None:
     """The target loss is that of all examples, and so is the loss of every snapshot."""
     spec = small_spec(optimizer=GRADIENT, batch=Shuffled(size=5), target_loss=1.5, every=3)
@@ -386,16 +354,3 @@ def test_batches_are_looked_at_as_a_whole_once_an_epoch(subset: Path, tmp_path: 
     rows = trajectory(tmp_path)
     assert set(rows) == {*COLUMNS, "learning_rate", "gradient_norm"}
     assert (np.diff(rows["loss"]) > 0).any()  # batches differ, and no step is taken back
-
-
-def test_gradient_descent_may_raise_the_loss(subset: Path, tmp_path: Path) -> None:
-    """At the edge of stability it must: no step is rejected, and the run does not end."""
-    spec = small_spec(
-        optimizer=GradientDescent(learning_rate=0.3), target_loss=1e-9, max_iterations=40
-    )
-    train(spec, subset, tmp_path, threads=1)
-    rows = trajectory(tmp_path)
-    assert read_json(tmp_path / "run.json")["stopped"] == "max_iterations"
-    assert (np.diff(rows["loss"]) > 0).sum() >= 3
-    assert (rows["step_size"] == 0.3).all()
-    np.testing.assert_allclose(rows["flow_time"], 0.3 * rows["iteration"], rtol=1e-12)

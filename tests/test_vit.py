@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from problems import assert_derivatives, close
+from problems import assert_derivatives
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -15,7 +15,6 @@ from eosflow.networks.module import ModuleNetwork
 from eosflow.networks.vit import ViTSettings
 from eosflow.objectives.base import Objective
 from eosflow.objectives.module import COPIES, ModuleObjective
-from eosflow.optimizers.penalties import diagonal_fisher
 
 SHAPE = (2, 4, 6)  # two colours; six patches of 2 × 2 pixels
 EXAMPLES = 7
@@ -92,19 +91,6 @@ def losses(network: ModuleNetwork, objective: Objective, theta: Tensor) -> Tenso
 def test_its_derivatives_are_those_of_backward_through_backward(at_once: int) -> None:
     network, objective, theta = problem(at_once)
     assert_derivatives(objective, theta, lambda variable: losses(network, objective, variable))
-
-
-def test_examples_are_kept_apart() -> None:
-    """Each alone, all in another order, and all at once as TRACER takes their gradients."""
-    network, objective, theta = problem()
-    whole = network.outputs(theta, objective.inputs)
-    order = torch.tensor([3, 0, 6, 1, 5, 2, 4])
-    close(network.outputs(theta, objective.inputs[order]), whole[order], 1e-13)
-    close(torch.cat([network.outputs(theta, x[None]) for x in objective.inputs]), whole, 1e-13)
-    ones = [objective.batch(torch.tensor([row])).evaluate(theta) for row in range(EXAMPLES)]
-    each = torch.stack([one.gradient for one in ones])
-    close(objective.evaluate(theta).gradient, each.mean(0), 1e-12)
-    close(diagonal_fisher(objective, theta), each.square().mean(0), 1e-12)
 
 
 def test_its_start_is_that_of_its_source() -> None:

@@ -8,20 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from eosflow.measurements.accuracy import Accuracy
-from eosflow.measurements.alpha_scan import AlphaScan
-from eosflow.measurements.batch_sharpness import BatchSharpness
-from eosflow.measurements.chain_factors import ChainFactors
+from eosflow.measurements.accuracy import Accuracy, Distance
+from eosflow.measurements.batch_sharpness import BatchSharpness, MinibatchSharpness
 from eosflow.measurements.critical_sharpness import CriticalSharpness
-from eosflow.measurements.decomposition import Decomposition
-from eosflow.measurements.distance import Distance
+from eosflow.measurements.decomposition import ChainFactors, Decomposition
 from eosflow.measurements.effective_parameters import EffectiveParameters
-from eosflow.measurements.gradient_alignment import GradientAlignment
-from eosflow.measurements.layer_sharpness import LayerSharpness
-from eosflow.measurements.minibatch_sharpness import MinibatchSharpness
-from eosflow.measurements.spectral_density import SpectralDensity
-from eosflow.measurements.top_eigenvalues import TopEigenvalues
-from eosflow.measurements.trace import Trace
+from eosflow.measurements.minibatch_gradients import AlphaScan, GradientAlignment
+from eosflow.measurements.spectral_density import SpectralDensity, Trace
+from eosflow.measurements.top_eigenvalues import LayerSharpness, TopEigenvalues
 
 MEASUREMENTS: dict[str, type[Any]] = {
     kind.name: kind

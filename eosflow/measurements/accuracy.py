@@ -1,4 +1,4 @@
-"""Loss and accuracy of one weight snapshot, on the training examples and on held-out ones."""
+"""Loss and accuracy of one weight snapshot, also on held-out examples, and how far it has come."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from eosflow.measurements.base import Measurement
+from eosflow.measurements.base import Measurement, Numbers
 from eosflow.storage.columns import Column, Columns
 
 if TYPE_CHECKING:
@@ -100,3 +100,30 @@ class Accuracy(Measurement):
 
         apart = self.validation
         return {"held_out_": part(apart, held_out.examples), "validation_": part(0, apart)}
+
+
+class Distance(Measurement):
+    """‖θ − θ₀‖, with θ₀ the initial weights.
+
+    Source: Jastrzębski et al. 2019, the column "Dist." of the tables of Nudged-SGD.
+    """
+
+    name: ClassVar[str] = "distance"
+
+    def columns(self, outputs: int) -> Columns:
+        return (
+            Column(
+                "distance",
+                "‖θ − θ₀‖",
+                "distance of the weights from those at the start",
+                "parameter",
+            ),
+        )
+
+    def measure(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Numbers:
+        """The distance of θ (P,) from the network's initialisation by this seed.
+
+        A module of the user's own begins with its own weights, whatever the seed.
+        """
+        start = objective.network.initialize(seed).to(theta)
+        return {"distance": (theta - start).norm().item()}

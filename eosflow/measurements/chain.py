@@ -14,7 +14,9 @@ from eosflow.measurements.factors import (
     JACOBIAN_STEPS,
     JACOBIAN_TOLERANCE,
     largest,
+    means_over,
     ratio,
+    record_of,
 )
 from eosflow.networks.chain import Chain, Link
 from eosflow.networks.module import to_like
@@ -41,42 +43,20 @@ def chain_factors(chain: Chain, objective: Objective, theta: Tensor) -> dict[str
     `residual_jacobian` is the worst relative residual of any ‖D_l‖² or ‖T_l‖², 0 if all were
     solved whole.
     """
-    totals: dict[str, Tensor] = {}
-    worst = 0.0
-    size = _chunk_size(chain, objective, theta)
-    for start in range(0, objective.examples, size):
-        part = slice(start, start + size)
+
+    def sums(part: slice) -> tuple[dict[str, Tensor], float]:
         data = to_like(objective.inputs[part], theta), to_like(objective.targets[part], theta)
-        sums, residual = _Chunk(chain, objective, theta, *data).sums()
-        worst = max(worst, residual)
-        for name, value in sums.items():
-            totals[name] = totals[name] + value if name in totals else value
-    means = {name: total / objective.examples for name, total in totals.items()}
-    return _record(chain.links, means) | {"residual_jacobian": worst}
+        return _Chunk(chain, objective, theta, *data).sums()
 
-
-def _record(links: list[Link], means: dict[str, Tensor]) -> dict[str, Any]:
-    layer, inputs, joint = (means[n] for n in ("layer_norm2", "activation_norm2", "joint"))
-    back, jacobian = means["preactivation_norm2"], means["jacobian_norm2"]
-    alignment = ratio(back[:-1], back[1:] * jacobian)
-    lists = {
-        "layer_norm2": layer,
-        "activation_norm2": inputs,
-        "activation_ratio": ratio(layer, inputs * back),
-        "activation_covariance": ratio(joint, inputs * back),
-        "weight_sharing": ratio(layer, joint),
-    }
-    record = {name: means[name].item() for name in ("m_norm2", "criterion_norm2")}
-    for name, values in lists.items():
-        of = zip(links, values.tolist(), strict=True)
-        record |= {f"{name}_{at}": v for at, (link, v) in enumerate(of, 1) if link.theta}
-    for name, values in (
-        ("preactivation_norm2", back),
-        ("jacobian_norm2", jacobian),
-        ("alignment", alignment),
-    ):
-        record |= {f"{name}_{at}": value for at, value in enumerate(values.tolist(), 1)}
-    return record | {"alignment_product": alignment.prod().item()}
+    means, worst = means_over(objective.examples, _chunk_size(chain, objective, theta), sums)
+    layer, joint = means["layer_norm2"], means["joint"]
+    alone = means["activation_norm2"] * means["preactivation_norm2"]
+    more = {"activation_covariance": ratio(joint, alone), "weight_sharing": ratio(layer, joint)}
+    record = record_of(means, more) | {"residual_jacobian": worst}
+    if not chain.links[-1].theta:
+        for name in ("layer_norm2", "activation_norm2", "activation_ratio", *more):
+            del record[f"{name}_{len(chain.links)}"]
+    return record
 
 
 def _chunk_size(chain: Chain, objective: Objective, theta: Tensor) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from eosflow.measurements.base import Measurement, Numbers
-from eosflow.storage.columns import Column, Columns, count, flag
+from eosflow.storage.columns import Columns, count, curvature, flag
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,18 +56,12 @@ class CriticalSharpness(Measurement):
 
     def columns(self, outputs: int) -> Columns:
         return (
-            Column(
+            curvature(
                 "critical_sharpness",
                 "λ_c",
                 "2/η_c, η_c the shortest step along −∇𝓛 that raises 𝓛 (C6)",
-                "loss / parameter²",
             ),
-            Column(
-                "critical_sharpness_error",
-                "–",
-                "largest error that λ_c can have",
-                "loss / parameter²",
-            ),
+            curvature("critical_sharpness_error", "–", "largest error that λ_c can have"),
             count("forward_passes", "evaluations of 𝓛 that the search took", "evaluations"),
             flag("converged", "whether the error is at most 0.001 λ_c"),
         )

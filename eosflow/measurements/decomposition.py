@@ -1,16 +1,29 @@
-"""The sharpness of one weight snapshot and its factors: the settings."""
+"""The sharpness of one weight snapshot and its factors, of an MLP or any chain: the settings."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
 from eosflow.measurements.base import Measurement, Numbers
-from eosflow.storage.columns import Column, Columns, flag
+from eosflow.storage.columns import Column, Columns, curvature, flag, relative
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from eosflow.objectives.base import Objective
+
+# Of both measurements.
+M_NORM = curvature(
+    "m_norm2",
+    "E‖M‖²",
+    "mean over examples of the squared operator norm of M = H_ℓ^{1/2} J (E4)",
+)
+CRITERION_NORM = Column(
+    "criterion_norm2",
+    "E‖H_ℓ^{1/2}‖²",
+    "mean largest eigenvalue of ∂²ℓ/∂z_L² (E12)",
+    "loss / output²",
+)
 
 
 class Decomposition(Measurement):
@@ -30,48 +43,29 @@ class Decomposition(Measurement):
     def columns(self, outputs: int) -> Columns:
         return (
             Column("loss", "𝓛", "𝓛(θ) = E[ℓ(z_L, y)] (E0)", "loss"),
-            Column(
-                "sharpness_hessian",
-                "λ₁(𝓗)",
-                "largest algebraic eigenvalue of 𝓗 = ∇²𝓛 = G + R (E1)",
-                "loss / parameter²",
+            curvature(
+                "sharpness_hessian", "λ₁(𝓗)", "largest algebraic eigenvalue of 𝓗 = ∇²𝓛 = G + R (E1)"
             ),
-            Column(
-                "sharpness_gauss_newton",
-                "λ₁(G)",
-                "largest eigenvalue of G = E[Jᵀ H_ℓ J] (E2)",
-                "loss / parameter²",
+            curvature(
+                "sharpness_gauss_newton", "λ₁(G)", "largest eigenvalue of G = E[Jᵀ H_ℓ J] (E2)"
             ),
-            Column(
+            curvature(
                 "sharpness_residual",
                 "λ₁(R)",
                 "largest algebraic eigenvalue of R = E[Σ_c (∂ℓ/∂z_c) ∇²z_c] (E3)",
-                "loss / parameter²",
             ),
-            Column(
+            curvature(
                 "smallest_eigenvalue_residual",
                 "λ_P(R)",
                 "smallest eigenvalue of R, a Ritz value of the search for λ₁(R) (E3)",
-                "loss / parameter²",
             ),
-            Column(
-                "m_norm2",
-                "E‖M‖²",
-                "mean over examples of the squared operator norm of M = H_ℓ^{1/2} J (E4)",
-                "loss / parameter²",
-            ),
+            M_NORM,
             Column("overlap", "ω", "λ₁(G) / E‖M‖², in [1/N, 1] (E5)", "–"),
-            Column(
-                "criterion_norm2",
-                "E‖H_ℓ^{1/2}‖²",
-                "mean largest eigenvalue of ∂²ℓ/∂z_L² (E12)",
-                "loss / output²",
-            ),
-            Column(
+            CRITERION_NORM,
+            curvature(
                 "layer_norm2_l",
                 "E‖M_l‖²",
                 "(1 + ‖a_{l−1}‖²) ‖B_l‖², mean over examples, l = 1…L (E7)",
-                "loss / parameter²",
             ),
             Column(
                 "preactivation_norm2_l",
@@ -105,17 +99,13 @@ class Decomposition(Measurement):
                 "–",
             ),
             Column("alignment_product", "A_1", "cumulative alignment α_1 α_2 … α_{L−1} (E10)", "–"),
-            Column("residual_hessian", "–", "‖𝓗v − λ₁v‖ / λ₁ of the pair that was found", "–"),
-            Column("residual_gauss_newton", "–", "‖Gv − λ₁v‖ / λ₁ of the pair that was found", "–"),
-            Column("residual_residual", "–", "‖Rv − λ₁v‖ / λ₁ of the pair that was found", "–"),
-            Column(
-                "residual_smallest", "–", "‖Rv − λ_P v‖ / λ₁(R) of the pair that was found", "–"
-            ),
-            Column(
+            relative("residual_hessian", "‖𝓗v − λ₁v‖ / λ₁ of the pair that was found"),
+            relative("residual_gauss_newton", "‖Gv − λ₁v‖ / λ₁ of the pair that was found"),
+            relative("residual_residual", "‖Rv − λ₁v‖ / λ₁ of the pair that was found"),
+            relative("residual_smallest", "‖Rv − λ_P v‖ / λ₁(R) of the pair that was found"),
+            relative(
                 "residual_jacobian",
-                "–",
                 "largest relative residual of any ‖D_l‖² of any example; 0 for closed forms",
-                "–",
             ),
             flag(
                 "converged",
@@ -129,3 +119,61 @@ class Decomposition(Measurement):
         from eosflow.measurements.factors import decompose
 
         return decompose(objective, theta)
+
+
+class ChainFactors(Measurement):
+    """E‖M_l‖² and its five factors for each block of a chain, a layer or a residual block.
+
+    For an MLP they equal those of the decomposition, computed in another way. The columns are
+    listed in docs/columns.md.
+    """
+
+    name: ClassVar[str] = "chain-factors"
+    rows: ClassVar[str] = (
+        "l counts the links of the chain. A last link without parameters has no E‖M_l‖² and no T_l."
+    )
+
+    def columns(self, outputs: int) -> Columns:
+        return (
+            M_NORM,
+            CRITERION_NORM,
+            curvature("layer_norm2_l", "E‖M_l‖²", "M_l = B_l T_l, by link (F2)"),
+            Column(
+                "preactivation_norm2_l",
+                "E‖B_l‖²",
+                "B_L = H_ℓ^{1/2}, B_l = B_{l+1} D_l (F2)",
+                "loss / output²",
+            ),
+            Column("activation_norm2_l", "E‖T_l‖²", "T_l = ∂z_l/∂θ_l (F2, F3)", "activation²"),
+            Column("activation_ratio_l", "ρ_l", "E‖M_l‖² / (E‖T_l‖² E‖B_l‖²) (F5)", "–"),
+            relative(
+                "activation_covariance_l",
+                "the part of ρ_l from how ‖T_l‖² and ‖B_l‖² vary together (F5)",
+            ),
+            relative("weight_sharing_l", "the part of ρ_l from weights used in many places (F5)"),
+            Column("jacobian_norm2_l", "E‖D_l‖²", "D_l = ∂z_{l+1}/∂z_l (F2)", "–"),
+            Column("alignment_l", "α_l", "E‖B_{l+1} D_l‖² / (E‖B_{l+1}‖² E‖D_l‖²) (F4)", "–"),
+            Column("alignment_product", "A_1", "cumulative alignment α_1 α_2 … (F4)", "–"),
+            relative("residual_jacobian", "largest relative residual of any norm of any example"),
+        )
+
+    def measure(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Numbers:
+        """The numbers at θ (P,). The searches start from one fixed vector.
+
+        Raises: UserError for a network that is no chain.
+        """
+        from eosflow.measurements.chain import chain_factors
+        from eosflow.networks.chain import Chain, as_module
+        from eosflow.networks.module import ModuleNetwork
+        from eosflow.networks.perceptron import MLP
+
+        network = objective.network
+        if isinstance(network, MLP):
+            network = as_module(network)
+        assert isinstance(network, ModuleNetwork), "a network is an MLP or a torch module"
+        module = network
+
+        def chain() -> Chain:
+            return Chain(module, theta, objective.inputs[:1].to(theta.device))
+
+        return chain_factors(objective.scratch("chain", chain), objective, theta)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from eosflow.measurements.base import Measurement, Numbers
-from eosflow.storage.columns import Column, Columns
+from eosflow.storage.columns import Column, Columns, curvature, relative
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,13 +70,8 @@ class EffectiveParameters(Measurement):
                 "its standard error over the probes",
                 "parameters",
             ),
-            Column(
-                "sharpness_gauss_newton",
-                "λ₁(G)",
-                "largest eigenvalue of G (E2)",
-                "loss / parameter²",
-            ),
-            Column("residual_gauss_newton", "–", "‖Gv − λ₁v‖ / λ₁ of that pair", "–"),
+            curvature("sharpness_gauss_newton", "λ₁(G)", "largest eigenvalue of G (E2)"),
+            relative("residual_gauss_newton", "‖Gv − λ₁v‖ / λ₁ of that pair"),
         )
 
     def measure(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Numbers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor
 from eosflow.objectives.base import WORKSPACE_BYTES, Evaluation, Objective
 from eosflow.objectives.input_span import input_span
 from eosflow.objectives.mlp import MLPObjective
-from eosflow.objectives.passes import Factors
 from eosflow.spectra.eigenpairs import EigenPairs, Operator, random_start, top_eigenpairs
 from eosflow.spectra.krylov import Krylov, Space
 from eosflow.spectra.lanczos import top_vectors
@@ -117,24 +117,23 @@ def groupwise(objective: Objective, theta: Tensor) -> dict[str, Any]:
 
     Implements: E4, E7, E8, from the C×C matrices M_l M_lᵀ of each example.
     """
-    count, totals = objective.examples, dict.fromkeys(("m", "criterion"), 0.0)
-    groups: Tensor | float = 0.0
-    for start in range(0, count, size := _rows_at_once(objective)):
-        stop = min(start + size, count)
-        pieces = objective.per_example_grams(theta, start, stop)
-        targets = objective.targets[start:stop].to(theta.device)
+
+    def sums(part: slice) -> tuple[dict[str, Tensor], float]:
+        stop = min(part.stop, objective.examples)
+        pieces = objective.per_example_grams(theta, part.start, stop)
+        targets = objective.targets[part].to(theta.device)
         hessians = objective.criterion.hessian(pieces.outputs, targets)
-        totals["criterion"] += largest(hessians).sum().item()
-        totals["m"] += largest(pieces.grams.sum(0)).sum().item()
-        groups = groups + largest(pieces.grams).sum(1)
-    record = {"m_norm2": totals["m"] / count, "criterion_norm2": totals["criterion"] / count}
-    norms = (torch.as_tensor(groups) / count).tolist()
-    return record | {f"layer_norm2_{number}": norm for number, norm in enumerate(norms, 1)}
+        return {
+            "m_norm2": largest(pieces.grams.sum(0)).sum().double(),
+            "criterion_norm2": largest(hessians).sum().double(),
+            "layer_norm2": largest(pieces.grams).sum(1),
+        }, 0.0
 
-
-def _rows_at_once(objective: Objective) -> int:
     numbers = objective.per_example_numbers() * objective.inputs.element_size()
-    return max(1, WORKSPACE_BYTES // numbers)
+    means, _ = means_over(objective.examples, max(1, WORKSPACE_BYTES // numbers), sums)
+    layers = means.pop("layer_norm2").tolist()
+    record = {name: mean.item() for name, mean in means.items()}
+    return record | {f"layer_norm2_{number}": norm for number, norm in enumerate(layers, 1)}
 
 
 def largest(matrices: Tensor) -> Tensor:
@@ -148,71 +147,77 @@ def layerwise(objective: MLPObjective, theta: Tensor) -> dict[str, Any]:
 
     Implements: E6–E8 and E10–E12. No weight Jacobian is ever built: ‖M_l‖² needs C×C matrices.
     """
-    totals: dict[str, Any] = {}
+    layers = objective.network.layers(theta)
+    empty = theta.new_zeros(0)
+
+    def sums(part: slice) -> tuple[dict[str, Tensor], float]:
+        factors = objective.factors(theta, part.start, part.stop)
+        squares, scale = factors.squares, factors.scales  # ‖a_{l−1}‖² and 1 more, [L, n]
+        norms = largest(factors.grams)  # ‖B_l‖², [L, n]
+        total = (scale[:, :, None, None] * factors.grams).sum(0)  # E8: M Mᵀ, [n, C, C]
+        jacobians = [
+            squared_jacobian_norms(layers[index + 1][0], slopes)
+            for index, slopes in enumerate(factors.slopes)
+        ]
+        # An input that is all zeros has no growth ratio; it counts as 0 rather than as infinite.
+        growth = [ratio(after, before) for before, after in itertools.pairwise(squares)]
+        return {
+            "m_norm2": largest(total).sum(),
+            "criterion_norm2": norms[-1].sum(),
+            "layer_norm2": (scale * norms).sum(1),  # E7
+            "activation_norm2": scale.sum(1),
+            "preactivation_norm2": norms.sum(1),
+            "activation_growth": torch.stack(growth).sum(1) if growth else empty,
+            "jacobian_norm2": torch.stack([n.sum() for n, _ in jacobians]) if jacobians else empty,
+        }, max((residual for _, residual in jacobians), default=0.0)
+
+    # Of the Lanczos basis of an example, the largest array here.
+    numbers = (JACOBIAN_STEPS + 1) * max(objective.network.dimensions[1:])
+    size = max(1, WORKSPACE_BYTES // (numbers * objective.inputs.element_size()))
+    means, worst = means_over(objective.examples, size, sums)
+    more = {"activation_growth": means["activation_growth"]}
+    return record_of(means, more) | {"residual_jacobian": worst}
+
+
+def means_over(
+    examples: int, size: int, sums_of: Callable[[slice], tuple[dict[str, Tensor], float]]
+) -> tuple[dict[str, Tensor], float]:
+    """Means over the examples, from sums over so many at a time; the worst of their residuals."""
+    totals: dict[str, Tensor] = {}
     worst = 0.0
-    count, size = objective.examples, _chunk_size(objective)
-    for start in range(0, count, size):
-        factors = objective.factors(theta, start, start + size)
-        sums, residual = _chunk_sums(objective, theta, factors)
+    for start in range(0, examples, size):
+        sums, residual = sums_of(slice(start, start + size))
         worst = max(worst, residual)
-        for name, value in sums.items():
-            totals[name] = totals.get(name, 0.0) + value
-    means = {name: value / count for name, value in totals.items()}
-    record = {name: value.item() for name, value in means.items() if value.ndim == 0}
+        totals = {name: totals[name] + s if totals else s for name, s in sums.items()}
+    return {name: total / examples for name, total in totals.items()}, worst
+
+
+def record_of(means: dict[str, Tensor], more: dict[str, Tensor]) -> dict[str, Any]:
+    """The factors from the means of squared norms, and `more` lists by layer.
+
+    Implements: E10–E12, F4–F6. An expectation that is 0 means a dead layer; its ratio counts as 0,
+    and the factors still multiply to the norm.
+    """
     layer, activation = means["layer_norm2"], means["activation_norm2"]
     preactivation, jacobian = means["preactivation_norm2"], means["jacobian_norm2"]
-    # E10. An expectation that is 0 means a dead layer; its ratio counts as 0, and E12 still holds.
-    alignment = ratio(preactivation[:-1], preactivation[1:] * jacobian)
+    alignment = ratio(preactivation[:-1], preactivation[1:] * jacobian)  # E10
     lists = {
         "layer_norm2": layer,
         "activation_norm2": activation,
         "activation_ratio": ratio(layer, activation * preactivation),  # E11
-        "activation_growth": means["activation_growth"],
+        **more,
         "preactivation_norm2": preactivation,
         "jacobian_norm2": jacobian,
         "alignment": alignment,
     }
+    record = {name: means[name].item() for name in ("m_norm2", "criterion_norm2")}
     for name, values in lists.items():
         record |= {f"{name}_{number}": value for number, value in enumerate(values.tolist(), 1)}
-    record["alignment_product"] = alignment.prod().item()  # 1 if there is but one layer
-    record["residual_jacobian"] = worst
-    return record
-
-
-def _chunk_size(objective: MLPObjective) -> int:
-    """Examples whose Lanczos basis, the largest array here, fits the workspace."""
-    numbers = (JACOBIAN_STEPS + 1) * max(objective.network.dimensions[1:])
-    return max(1, WORKSPACE_BYTES // (numbers * objective.inputs.element_size()))
+    return record | {"alignment_product": alignment.prod().item()}  # 1 if there is but one layer
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     return torch.where(denominator > 0, numerator / denominator, 0.0)
-
-
-def _chunk_sums(
-    objective: MLPObjective, theta: Tensor, factors: Factors
-) -> tuple[dict[str, Tensor], float]:
-    """Sums over some examples of the squared norms, and the worst residual of ‖D_l‖²."""
-    layers = objective.network.layers(theta)
-    squares, scale = factors.squares, factors.scales  # ‖a_{l−1}‖² and 1 more, [L, n]
-    norms = largest(factors.grams)  # ‖B_l‖², [L, n]
-    total = (scale[:, :, None, None] * factors.grams).sum(0)  # E8: M Mᵀ, [n, C, C]
-    jacobians = [
-        squared_jacobian_norms(layers[index + 1][0], slopes)
-        for index, slopes in enumerate(factors.slopes)
-    ]
-    # An input that is all zeros has no growth ratio; it counts as 0 rather than as infinite.
-    growth = [ratio(after, before) for before, after in itertools.pairwise(squares)]
-    empty = theta.new_zeros(0)
-    return {
-        "m_norm2": largest(total).sum(),
-        "criterion_norm2": norms[-1].sum(),
-        "layer_norm2": (scale * norms).sum(1),  # E7
-        "activation_norm2": scale.sum(1),
-        "preactivation_norm2": norms.sum(1),
-        "activation_growth": torch.stack(growth).sum(1) if growth else empty,
-        "jacobian_norm2": torch.stack([n.sum() for n, _ in jacobians]) if jacobians else empty,
-    }, max((residual for _, residual in jacobians), default=0.0)
 
 
 def squared_jacobian_norms(weight: Tensor, slopes: Tensor) -> tuple[Tensor, float]:

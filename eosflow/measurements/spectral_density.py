@@ -1,4 +1,4 @@
-"""The spectrum of the Hessian or its Gauss–Newton part: trace, norm, outliers, quadrature."""
+"""The spectrum of the Hessian or a part of it by random vectors: trace, norm, outliers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from eosflow.measurements.base import Measurement, Numbers
-from eosflow.storage.columns import Column, Columns
+from eosflow.storage.columns import Column, Columns, curvature
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
-    from eosflow.objectives.base import Objective
+    from eosflow.objectives.base import Evaluation, Objective
     from eosflow.spectra.density import Spectrum
 
 
@@ -36,24 +36,21 @@ class SpectralDensity(Measurement):
         Edge and outliers are missing where Tr A ≤ 0, for there the law has no variance.
         """
         return (
-            Column("trace", "Tr A", "mean of vᵀAv over random probes", "loss / parameter²"),
-            Column("trace_error", "–", "its error", "loss / parameter²"),
-            Column(
-                "frobenius_norm", "‖A‖_F", "√(mean of ‖Av‖²) over the probes", "loss / parameter²"
-            ),
-            Column("frobenius_norm_error", "–", "its error", "loss / parameter²"),
+            curvature("trace", "Tr A", "mean of vᵀAv over random probes"),
+            curvature("trace_error", "–", "its error"),
+            curvature("frobenius_norm", "‖A‖_F", "√(mean of ‖Av‖²) over the probes"),
+            curvature("frobenius_norm_error", "–", "its error"),
             Column(
                 "outliers", "–", "eigenvalues above the edge, by Lanczos quadrature", "eigenvalues"
             ),
             Column("outliers_error", "–", "its error", "eigenvalues"),
-            Column(
+            curvature(
                 "marchenko_pastur_edge",
                 "–",
                 "σ²(1 + √(P/(N C)))², σ² = Tr A / P; missing if that is not positive",
-                "loss / parameter²",
             ),
-            Column("smallest", "–", "smallest node of the quadrature", "loss / parameter²"),
-            Column("largest", "–", "largest node", "loss / parameter²"),
+            curvature("smallest", "–", "smallest node of the quadrature"),
+            curvature("largest", "–", "largest node"),
         )
 
     def measure(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Numbers:
@@ -62,15 +59,8 @@ class SpectralDensity(Measurement):
 
     def seen(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Spectrum:
         """The spectrum at θ (P,) as the probes see it."""
-        from eosflow.spectra.density import probes, spectrum
-
-        evaluation = objective.evaluate(theta)
         stream = self.stream(iteration, seed)
-        return spectrum(
-            lambda block, out: evaluation.product(self.matrix, block, out),
-            probes(len(theta), self.probes, theta, stream),
-            self.steps,
-        )
+        return probed(self, objective.evaluate(theta), self.steps, stream)
 
     def record(self, spectrum: Spectrum, objective: Objective, theta: Tensor) -> dict[str, Any]:
         """The numbers of `columns` from the spectrum found."""
@@ -97,3 +87,52 @@ class SpectralDensity(Measurement):
             "outliers": outliers.value if outliers else None,
             "outliers_error": outliers.error if outliers else None,
         }
+
+
+class Trace(Measurement):
+    """Tr 𝓗, Tr G or Tr R with its standard error: the mean of vᵀAv over random sign vectors v.
+
+    Source: Hutchinson 1989. `SpectralDensity` also estimates it, at `steps` times the cost.
+
+    >>> import torch, eosflow
+    >>> net = torch.nn.Linear(2, 1, bias=False)
+    >>> data = torch.diag(torch.tensor([2.0, 1.0])), torch.zeros(2, 1)
+    >>> problem = eosflow.Problem(net, "half_squared_error", data)
+    >>> record = eosflow.Trace(probes=4).measure(problem.objective, problem.theta, 0, 0)
+    >>> round(record["trace"], 6)  # of E[x xᵀ], which is diagonal
+    2.5
+    """
+
+    name: ClassVar[str] = "trace"
+
+    matrix: Literal["hessian", "gauss_newton", "residual"] = Field(
+        "hessian", description="of which matrix"
+    )
+    probes: int = Field(10, description="random vectors", ge=2)
+
+    def columns(self, outputs: int) -> Columns:
+        """The mean and its standard error over the probes."""
+        return (
+            curvature("trace", "Tr A", "mean of vᵀAv over random probes"),
+            curvature("trace_error", "–", "its error"),
+        )
+
+    def measure(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Numbers:
+        """The numbers at θ (P,), at the cost of a product with each probe."""
+        evaluation = objective.evaluate(theta)
+        found = probed(self, evaluation, 1, self.stream(iteration, seed)).trace(lambda nodes: nodes)
+        return {"trace": found.value, "trace_error": found.error}
+
+
+def probed(
+    measurement: SpectralDensity | Trace, evaluation: Evaluation, steps: int, stream: Generator
+) -> Spectrum:
+    """The spectrum of the measurement's matrix as its probes see it, by so many nodes each."""
+    from eosflow.spectra.density import probes, spectrum
+
+    theta = evaluation.theta
+    return spectrum(
+        lambda block, out: evaluation.product(measurement.matrix, block, out),
+        probes(len(theta), measurement.probes, theta, stream),
+        steps,
+    )

@@ -1,21 +1,23 @@
-"""The largest eigenvalues of the Hessian or one of its parts, each with its residual."""
+"""The largest eigenvalues of the Hessian or a part of it, whole or by layer, with residuals."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from eosflow.measurements.base import Measurement, Numbers
-from eosflow.storage.columns import Column, Columns, count, counted, flag
+from eosflow.storage.columns import Columns, count, counted, curvature, flag, relative
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
     from eosflow.objectives.base import Evaluation, Objective
-    from eosflow.spectra.eigenpairs import EigenPairs
+    from eosflow.spectra.eigenpairs import EigenPairs, Operator
 
-MAX_PRODUCTS = 300  # block products with k vectors
+MAX_PRODUCTS = 300  # block products of a search
 
 
 class TopEigenvalues(Measurement):
@@ -35,14 +37,13 @@ class TopEigenvalues(Measurement):
     def columns(self, outputs: int) -> Columns:
         pairs = counted(self.k)
         return (
-            Column(
+            curvature(
                 "eigenvalue_m",
                 "λ_m",
                 "m-th largest algebraic eigenvalue of 𝓗, G or R, m = 1…k (E1 to E3)",
-                "loss / parameter²",
                 each=pairs,
             ),
-            Column("residual_m", "–", "‖Av − λ_m v‖ / |λ_1| of that pair", "–", each=pairs),
+            relative("residual_m", "‖Av − λ_m v‖ / |λ_1| of that pair", each=pairs),
             count("products", "products with the block of k vectors", "products"),
             flag("converged", "whether all residuals met the tolerance"),
         )
@@ -74,21 +75,17 @@ class TopEigenvalues(Measurement):
         """
         import torch
 
-        from eosflow.spectra.eigenpairs import top_eigenpairs
-        from eosflow.spectra.tracking import Tracker
-
         theta = evaluation.theta
         count = min(self.k, len(theta))
-        limits = self.tolerance, MAX_PRODUCTS
 
         def operator(block: Tensor, out: Tensor) -> Tensor:
             return evaluation.product(self.matrix, block, out)
 
-        if evaluation.trackers is not None:
-            tracker = evaluation.trackers.setdefault((self.matrix, count), Tracker())
-            return tracker.find(operator, theta, count, *limits)
-        rows = torch.randn(count, len(theta), generator=stream, dtype=torch.float64).to(theta)
-        return top_eigenpairs(operator, rows.T, *limits)
+        def start() -> Tensor:
+            size = count, len(theta)
+            return torch.randn(size, generator=stream, dtype=torch.float64).to(theta).T
+
+        return tracked(evaluation, self.matrix, operator, theta, count, self.tolerance, start)
 
     def record(self, pairs: EigenPairs) -> dict[str, Any]:
         """The numbers of `columns` from the pairs found."""
@@ -103,3 +100,94 @@ class TopEigenvalues(Measurement):
             "products": pairs.applications,
             "converged": pairs.converged,
         }
+
+
+class LayerSharpness(Measurement):
+    """λ₁ of each layer's diagonal block of 𝓗, G or R: the curvature if only this layer changes.
+
+    The largest algebraic eigenvalue of the block of θ_l, the parameters of the l-th submodule that
+    has any. Each is at most λ₁ of the whole.
+
+    >>> import torch, eosflow
+    >>> net = torch.nn.Linear(2, 1, bias=False)
+    >>> data = torch.diag(torch.tensor([2.0, 1.0])), torch.zeros(2, 1)
+    >>> problem = eosflow.Problem(net, "half_squared_error", data)
+    >>> record = eosflow.LayerSharpness().measure(problem.objective, problem.theta, 0, 0)
+    >>> round(record["layer_sharpness_1"], 6)
+    2.0
+    """
+
+    name: ClassVar[str] = "layer-sharpness"
+
+    matrix: Literal["hessian", "gauss_newton", "residual"] = Field(
+        "hessian", description="of which matrix"
+    )
+    tolerance: float = Field(
+        0.001, description="largest residual of a layer, relative to its λ₁", gt=0, lt=1
+    )
+
+    def columns(self, outputs: int) -> Columns:
+        """λ₁ and its residual for each layer, the products taken, and whether all converged."""
+        return (
+            curvature(
+                "layer_sharpness_l",
+                "λ₁(A_ll)",
+                "largest algebraic eigenvalue of the diagonal block of θ_l, A = 𝓗, G or R",
+            ),
+            relative("layer_residual_l", "‖A_ll v − λ v‖ / |λ| of that pair"),
+            count("products", "products with a vector", "products"),
+            flag("converged", "whether all residuals met the tolerance"),
+        )
+
+    def measure(self, objective: Objective, theta: Tensor, iteration: int, seed: int) -> Numbers:
+        """The numbers at θ (P,), with one random start for each layer."""
+        from eosflow.spectra.eigenpairs import random_start
+
+        evaluation = objective.evaluate(theta)
+        found: list[EigenPairs] = []
+        for number, group in enumerate(objective.network.groups):
+            like = theta[group]
+            block = self._block(evaluation.product, theta, group)
+            start = functools.partial(random_start, len(like), min(2, len(like)), like, seed)
+            key = f"{self.matrix} of layer {number}"
+            pairs = tracked(evaluation, key, block, like, 1, self.tolerance, start)
+            found.append(pairs)
+        record: dict[str, Any] = {}
+        for number, pairs in enumerate(found, 1):
+            value = pairs.values[0].item()
+            record[f"layer_sharpness_{number}"] = value
+            scale = abs(value) or 1.0
+            record[f"layer_residual_{number}"] = pairs.residuals[0].item() / scale
+        record["products"] = sum(pairs.products for pairs in found)
+        record["converged"] = all(pairs.converged for pairs in found)
+        return record
+
+    def _block(self, product: Any, theta: Tensor, group: slice) -> Operator:
+        """V_l ↦ A_ll V_l."""
+
+        def apply(block: Tensor, out: Tensor) -> Tensor:
+            rows = theta.new_zeros(block.shape[1], len(theta), dtype=block.dtype)
+            rows[:, group] = block.T
+            out.copy_(product(self.matrix, rows.T)[group])
+            return out
+
+        return apply
+
+
+def tracked(
+    evaluation: Evaluation,
+    key: str,
+    operator: Operator,
+    like: Tensor,
+    count: int,
+    tolerance: float,
+    start: Callable[[], Tensor],
+) -> EigenPairs:
+    """The top pairs on vectors like (P,) from a start block, in a monitor from those found last."""
+    from eosflow.spectra.eigenpairs import top_eigenpairs
+    from eosflow.spectra.tracking import Tracker
+
+    if evaluation.trackers is None:
+        return top_eigenpairs(operator, start(), tolerance, MAX_PRODUCTS, wanted=count)
+    tracker = evaluation.trackers.setdefault((key, count), Tracker())
+    return tracker.find(operator, like, count, tolerance, MAX_PRODUCTS)

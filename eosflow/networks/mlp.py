@@ -33,10 +33,6 @@ class MLPSettings(NetworkSettings):
         """d_0 … d_L: D inputs, L−1 hidden layers of one width, C outputs."""
         return (math.prod(shape), *(self.width,) * (self.depth - 1), outputs)
 
-    def why_not(self, shape: Shape) -> str:
-        """Empty: inputs of any shape are read as one vector."""
-        return ""
-
     def parameters(self, shape: Shape, outputs: int) -> int:
         """P = Σ_l d_l (d_{l−1} + 1)."""
         pairs = itertools.pairwise(self.dimensions(shape, outputs))

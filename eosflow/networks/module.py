@@ -147,11 +147,7 @@ class ModuleNetwork:
 
     def numbers(self) -> int:
         """Numbers that all submodules together put out for one example."""
-        like = next(self.module.parameters())
-        return self.count_numbers(like.new_zeros(1, *self.shape))
-
-    def count_numbers(self, example: Tensor) -> int:
-        """Numbers that all submodules together put out for an example (1, *shape)."""
+        example = next(self.module.parameters()).new_zeros(1, *self.shape)
         count = 0
 
         def add(_: nn.Module, __: object, output: object) -> None:

@@ -6,7 +6,6 @@ Standard library alone: torch is imported when an optimizer is used.
 
 from __future__ import annotations
 
-from eosflow.optimizers.averaging import SWA
 from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.central_flow import (
     CentralFlow,
@@ -15,10 +14,17 @@ from eosflow.optimizers.central_flow import (
 )
 from eosflow.optimizers.flow import ExplicitEuler, ExponentialEuler, ExponentialHeun, RungeKutta4
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.noise import SharpestNoise
 from eosflow.optimizers.preconditioned import Adam, RMSprop
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
-from eosflow.optimizers.sharpness import SAM, AdamSAM, AdamTracer, SGDTracer, TracePenalty
+from eosflow.optimizers.sharpness import (
+    SAM,
+    SWA,
+    AdamSAM,
+    AdamTracer,
+    SGDTracer,
+    SharpestNoise,
+    TracePenalty,
+)
 from eosflow.optimizers.subspace import BulkSGD, DominantSGD, NudgedSGD
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

@@ -108,14 +108,6 @@ class CentralFlow(EdgeFlow):
     def _title(self) -> str:
         return "central flow of gradient descent"
 
-    def _p(self, evaluation: Evaluation, state: State) -> Tensor:
-        return evaluation.theta.new_ones(1)
-
-    def _metric(self, evaluation: Evaluation, state: State, length: float) -> Metric:
-        from eosflow.optimizers.edge_force import Metric
-
-        return Metric(self._p(evaluation, state))
-
 
 class CentralFlowRMSprop(EdgeFlow):
     """The central flow of RMSprop: p = √ν + ε, dν/dt = ((1 − β₂)/(β₂η))(E[g²] − ν).

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from pydantic import Field
 
 from eosflow.optimizers.base import Optimizer, State, Step
-from eosflow.storage.columns import Column, Columns, count, flag
+from eosflow.storage.columns import Column, Columns, count, curvature, flag, relative
 from eosflow.storage.errors import UserError
 
 if TYPE_CHECKING:
@@ -60,18 +60,12 @@ class EdgeFlow(Optimizer):
     def columns(self, parameters: int, outputs: int) -> Columns:
         """The edge, what the flow predicts of the optimizer's oscillation, and how exactly."""
         return (
-            Column(
-                "sharpness",
-                "λ₁(P⁻¹𝓗)",
-                "largest eigenvalue of P⁻¹𝓗, P = diag(p) (C1, C4)",
-                "loss / parameter²",
-            ),
-            Column(
+            curvature("sharpness", "λ₁(P⁻¹𝓗)", "largest eigenvalue of P⁻¹𝓗, P = diag(p) (C1, C4)"),
+            curvature(
                 "slack",
                 "–",
                 "2/η less the sharpness; where negative, the step before missed the edge by so "
                 "much (C2)",
-                "loss / parameter²",
             ),
             count("rank", "how many directions oscillate, the rank of Σ (C2)", "directions"),
             Column(
@@ -98,14 +92,10 @@ class EdgeFlow(Optimizer):
                 "√(‖∇𝓛‖² + ⟨Σ, 𝓗²⟩), predicted root mean square of its gradient's length (C3)",
                 "loss / parameter",
             ),
-            Column(
-                "residual", "–", "largest ‖P⁻¹𝓗v − λv‖ / λ₁ of the pairs, in the metric of P", "–"
-            ),
-            Column(
+            relative("residual", "largest ‖P⁻¹𝓗v − λv‖ / λ₁ of the pairs, in the metric of P"),
+            relative(
                 "complementarity_residual",
-                "–",
                 "how far X is from the solution of C2, relative; 0 below the edge",
-                "–",
             ),
             count(
                 "power_iterations",
@@ -261,13 +251,15 @@ class EdgeFlow(Optimizer):
     def _title(self) -> str:
         """The name in words."""
 
-    @abstractmethod
     def _p(self, evaluation: Evaluation, state: State) -> Tensor:
         """p, (1,) or (P,)."""
+        return evaluation.theta.new_ones(1)
 
-    @abstractmethod
     def _metric(self, evaluation: Evaluation, state: State, length: float) -> Metric:
         """p and how it changes over a step of this length."""
+        from eosflow.optimizers.edge_force import Metric
+
+        return Metric(self._p(evaluation, state))
 
     def _remembered(
         self, evaluation: Evaluation, state: State, held: EdgeForce, length: float

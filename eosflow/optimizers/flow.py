@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, cast
 from pydantic import Field, model_validator
 
 from eosflow.optimizers.base import Optimizer, State, Step
-from eosflow.storage.columns import Column, Columns, count, counted, flag
+from eosflow.storage.columns import Columns, count, counted, curvature, flag, relative
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,14 +92,13 @@ class ExponentialEuler(Optimizer):
     def columns(self, parameters: int, outputs: int) -> Columns:
         pairs = counted(min(outputs + 1, parameters))
         return (
-            Column(
+            curvature(
                 "eigenvalue_m",
                 "λ_m",
                 "tracked eigenvalues of 𝓗 from the largest down, m = 1…K+1 (E15)",
-                "loss / parameter²",
                 each=pairs,
             ),
-            Column("residual", "–", "largest ‖𝓗v − λv‖ / λ₁ of a tracked pair", "–"),
+            relative("residual", "largest ‖𝓗v − λv‖ / λ₁ of a tracked pair"),
             count(
                 "power_iterations", "products of 𝓗 with the block of all K+1 vectors", "products"
             ),
@@ -227,9 +226,7 @@ class ExplicitEuler(Optimizer):
 
     def columns(self, parameters: int, outputs: int) -> Columns:
         return (
-            Column(
-                "eigenvalue_1", "λ₁(𝓗)", "sharpness that set the step (E1)", "loss / parameter²"
-            ),
+            curvature("eigenvalue_1", "λ₁(𝓗)", "sharpness that set the step (E1)"),
             count("power_iterations", "products of 𝓗 with one vector taken for it", "products"),
         )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from pydantic import Field
 
 from eosflow.optimizers.base import Optimizer, State, Step
-from eosflow.storage.columns import Column, Columns, count
+from eosflow.storage.columns import Columns, count, curvature, relative
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,22 +84,19 @@ class ExponentialRosenbrock(Optimizer):
 
     def columns(self, parameters: int, outputs: int) -> Columns:
         return (
-            Column(
+            curvature(
                 "largest_ritz_value",
                 "–",
                 "largest Ritz value of the step's Krylov space, a lower bound of λ₁(𝓗), poor "
                 "where a step takes few products (E1)",
-                "loss / parameter²",
             ),
             count("power_iterations", "products of 𝓗 with one vector", "products"),
             count("gradients", "gradients taken", "gradients"),
-            Column("error_estimate", "–", "‖c‖ / ‖ηp‖, the correction over the step (E21)", "–"),
-            Column(
+            relative("error_estimate", "‖c‖ / ‖ηp‖, the correction over the step (E21)"),
+            relative(
                 "residual",
-                "–",
                 "Saad's estimate of what the Lanczos iteration left out, over the length of the "
                 "step",
-                "–",
             ),
             count("rejected_steps", "how often the step was taken again", "tries"),
         )

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from eosflow.optimizers.base import State, Step
 from eosflow.optimizers.gradient import Buffers, GradientOptimizer
-from eosflow.storage.columns import Column, Columns, count, counted, flag
+from eosflow.storage.columns import Columns, count, counted, curvature, flag, relative
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,14 +65,13 @@ class SubspaceOptimizer(GradientOptimizer):
         pairs = counted(min(self.k + 1, parameters))
         return (
             *super().columns(parameters, outputs),
-            Column(
+            curvature(
                 "eigenvalue_m",
                 "λ_m",
                 "eigenvalues of 𝓗 over the sample of examples, m = 1…K+1 (E1)",
-                "loss / parameter²",
                 each=pairs,
             ),
-            Column("residual", "–", "largest ‖𝓗v − λv‖ / λ₁ of those pairs", "–"),
+            relative("residual", "largest ‖𝓗v − λv‖ / λ₁ of those pairs"),
             flag("converged", "whether that residual met the tolerance"),
             count(
                 "power_iterations",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 from pydantic import BeforeValidator, Field, PlainSerializer
 
 from eosflow.optimizers.base import State
-from eosflow.storage.columns import Column, Columns
+from eosflow.storage.columns import Columns, curvature
 from eosflow.storage.settings import Plugin, from_record, record
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class TraceOfHessian(Wrap):
             "Hutchinson's estimate on the examples of the step, whose gradient is the penalty's; "
             "0 at ρ = 0"
         )
-        return (Column("trace", "Tr 𝓗", estimate, "loss / parameter²"),)
+        return (curvature("trace", "Tr 𝓗", estimate),)
 
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
         """The `seed` that the probes are drawn with, and `trace`, the last estimate.

@@ -54,6 +54,16 @@ def flag(name: str, equation: str) -> Column:
     return Column(name, "–", equation, "true or false", "bool")
 
 
+def curvature(name: str, symbol: str, equation: str, each: tuple[str, ...] = ()) -> Column:
+    """A column of second derivatives of the loss."""
+    return Column(name, symbol, equation, "loss / parameter²", each=each)
+
+
+def relative(name: str, equation: str, each: tuple[str, ...] = ()) -> Column:
+    """A column of numbers without unit and symbol, such as residuals."""
+    return Column(name, "–", equation, "–", each=each)
+
+
 def counted(count: int) -> tuple[str, ...]:
     """`1`, `2`, … for `Column.each`."""
     return tuple(map(str, range(1, count + 1)))

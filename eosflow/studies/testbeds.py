@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from eosflow.datasets.dice import Dice
 from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import write_subset
-from eosflow.measurements.gradient_alignment import GradientAlignment
+from eosflow.measurements.minibatch_gradients import GradientAlignment
 from eosflow.measurements.top_eigenvalues import TopEigenvalues
 from eosflow.networks.mlp import MLPSettings
 from eosflow.networks.module import ModuleNetwork

@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from eosflow.measurements.batch_sharpness import BatchSharpness
+from eosflow.measurements.batch_sharpness import BatchSharpness, MinibatchSharpness
 from eosflow.measurements.critical_sharpness import CriticalSharpness
-from eosflow.measurements.minibatch_sharpness import MinibatchSharpness
 from eosflow.networks.perceptron import MLP
 from eosflow.objectives.base import Objective
 from eosflow.objectives.mlp import MLPObjective
