@@ -154,6 +154,13 @@ def test_the_loss_alone_is_that_of_an_evaluation(criterion: str) -> None:
     network = cheb()
     at = network.network.initialize(0).to(network.inputs)
     assert network.loss(at) == network.evaluate(at).loss
+    objective.weight_decay = network.weight_decay = 0.3
+    for decayed, point in ((objective, theta), (network, at)):
+        evaluation = decayed.evaluate(point)
+        assert decayed.loss(point) == evaluation.loss
+        step = 1e-6 * evaluation.gradient
+        fallen = decayed.loss(point + step) - decayed.loss(point - step)
+        assert fallen / 2 == pytest.approx((step @ evaluation.gradient).item(), rel=1e-5)
 
 
 # --- blocks of layers, and the trace

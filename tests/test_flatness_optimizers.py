@@ -107,6 +107,10 @@ def test_over_the_axes_the_estimate_is_the_dense_trace_and_its_gradient() -> Non
     trace, slope = dense_trace(objective, theta)
     torch.testing.assert_close(found * size, trace, rtol=1e-11, atol=1e-12)
     torch.testing.assert_close(gradient * size, slope, rtol=1e-9, atol=1e-11)
+    objective.weight_decay = 0.3  # 𝓗 + 0.3 I
+    decayed, same = trace_and_gradient(objective, theta, torch.eye(size).to(theta))
+    torch.testing.assert_close(decayed * size, trace + 0.3 * size, rtol=1e-11, atol=1e-12)
+    assert torch.equal(same, gradient)
 
 
 def test_a_step_of_the_penalty_and_the_trace_that_it_tells() -> None:

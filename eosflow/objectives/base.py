@@ -131,6 +131,10 @@ class Objective(ABC):
         memory: T = kept[name]
         return memory
 
+    def penalty(self, theta: Tensor) -> float:
+        """(λ/2)‖θ‖²."""
+        return self.weight_decay / 2 * theta.square().sum().item() if self.weight_decay else 0.0
+
     @abstractmethod
     def evaluate(self, theta: Tensor) -> Evaluation:
         """Loss, accuracy and gradient at θ (P,), and what products there need."""

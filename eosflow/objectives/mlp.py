@@ -41,7 +41,8 @@ class MLPObjective(Objective):
     def loss(self, theta: Tensor) -> float:
         """𝓛 at θ (P,), by a forward pass."""
         outputs = self.network.outputs(theta, self.inputs)
-        return self.criterion.value(outputs, self.targets).sum().item() / self.examples
+        mean = self.criterion.value(outputs, self.targets).sum().item() / self.examples
+        return mean + self.penalty(theta)
 
     def batch(self, rows: Tensor) -> MLPObjective:
         data = self.inputs[rows], self.targets[rows]
@@ -138,9 +139,8 @@ class MLPEvaluation(Evaluation):
         self._forward()
         outputs, targets = self._passes.outputs, objective.targets
         self.loss = objective.criterion.value(outputs, targets).sum().item() / objective.examples
+        self.loss += objective.penalty(theta)
         self._backward()
-        if decay := objective.weight_decay:
-            self.loss += decay / 2 * theta.square().sum().item()
 
     @functools.cached_property
     def accuracy(self) -> float:  # type: ignore[override]

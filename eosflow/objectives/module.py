@@ -50,7 +50,7 @@ class ModuleObjective(Objective):
         for inputs, targets in self.chunks(theta):
             outputs = self.network.outputs(theta, inputs)
             total += self.criterion.value(outputs, targets).sum().item()
-        return total / self.examples
+        return total / self.examples + self.penalty(theta)
 
     def batch(self, rows: Tensor) -> ModuleObjective:
         chosen = rows.to(self.inputs.device)
@@ -122,10 +122,9 @@ class ModuleEvaluation(Evaluation):
             total += value.item()
             correct += accuracy(outputs.detach(), targets) * len(inputs)
         self.gradient /= objective.examples
-        self.loss = total / objective.examples
+        self.loss = total / objective.examples + objective.penalty(theta)
         self.accuracy = correct / objective.examples
         if decay := objective.weight_decay:
-            self.loss += decay / 2 * theta.square().sum().item()
             self.gradient.add_(theta, alpha=decay)
 
     def _add_product(self, matrix: Matrix, rows: Tensor, result: Tensor) -> None:

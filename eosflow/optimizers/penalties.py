@@ -42,6 +42,7 @@ def trace_and_gradient(
         slope, value = grad_and_value(second)(theta, probe)
         gradient += slope
         total += value
+    total += objective.weight_decay * probes.square().sum()  # vᵀλv
     return total / len(probes), gradient / len(probes)
 
 
