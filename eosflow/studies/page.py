@@ -1,4 +1,4 @@
-"""docs/studies.md, made of the studies' folders and their recorded tables."""
+"""docs/studies.md and docs/verdicts.md, of the studies' folders and their recorded tables."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FRAME = Path(__file__).with_name("page.md")
+VERDICTS = Path(__file__).with_name("verdicts.md")
 RECORDED = DOCS / "data" / "studies"  # tables of real runs, by the study's name
 
 
@@ -22,35 +23,51 @@ def page() -> str:
     return FRAME.read_text(encoding="utf-8").replace("{studies}", sections)
 
 
-def section(study: Study) -> str:
-    """One study: its title, its picture, its text, and the verdicts on its recorded table."""
-    import pandas as pd
+def verdicts() -> str:
+    """All verdicts on the recorded tables, with the statements that they judge."""
+    parts = [VERDICTS.read_text(encoding="utf-8").strip()]
+    for study in STUDIES.values():
+        if (judged := _judged(study)) is not None:
+            parts += [
+                f"## {study.name}",
+                f"{_count(judged)} from [its table](data/studies/{study.name}.csv).",
+                "\n".join(_table(judged)),
+            ]
+    return "\n\n".join(parts) + "\n"
 
+
+def section(study: Study) -> str:
+    """One study: its title, its picture, its text, and where its verdicts are."""
     parts = [f"## {study.title} (`{study.name}`)"]
-    picture, table = f"images/{study.name}.png", RECORDED / f"{study.name}.csv"
+    picture = f"images/{study.name}.png"
     drawn = (DOCS / picture).exists()
     if drawn:
         parts.append(f"![{study.name}]({picture})")
     parts.append(study.words["text"].strip())
-    if not study.judged:
-        return "\n\n".join(parts)
-    if not table.exists():
+    if (judged := _judged(study)) is not None:
+        parts.append(f"[{_count(judged)}](verdicts.md#{study.name})")
+    elif study.judged:
         older = " The picture is of an earlier version of the study." * drawn
         parts.append(f"Verdicts: **not run**.{older}")
-        return "\n\n".join(parts)
-    verdicts = study.judge(pd.read_csv(table))
-    looks = int(verdicts["looks"].iloc[0])
-    parts += [
-        f"{looks} verdicts from [its table](data/studies/{study.name}.csv):",
-        "\n".join(_table(verdicts)),
-    ]
     return "\n\n".join(parts)
 
 
-def _table(verdicts: pd.DataFrame) -> list[str]:
+def _judged(study: Study) -> pd.DataFrame | None:
+    """The verdicts on a study's recorded table; None without claims or without a table."""
+    import pandas as pd
+
+    table = RECORDED / f"{study.name}.csv"
+    return study.judge(pd.read_csv(table)) if study.judged and table.exists() else None
+
+
+def _count(judged: pd.DataFrame) -> str:
+    return f"{int(judged['looks'].iloc[0])} verdicts"
+
+
+def _table(judged: pd.DataFrame) -> list[str]:
     """A row for each statement with its source, and below it one for each setting."""
     lines = ["| on | median [95 %] | seeds | verdict |", "|---|---|---|---|"]
-    of_statement = verdicts.fillna({"says": ""}).groupby(
+    of_statement = judged.fillna({"says": ""}).groupby(
         ["statement", "source", "says"], sort=False
     )
     for (statement, source, says), rows in of_statement:
