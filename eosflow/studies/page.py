@@ -45,7 +45,8 @@ def section(study: Study) -> str:
         parts.append(f"![{study.name}]({picture})")
     parts.append(study.words["text"].strip())
     if (judged := _judged(study)) is not None:
-        parts.append(f"[{_count(judged)}](verdicts.md#{study.name})")
+        statements = judged["statement"].nunique()
+        parts.append(f"{statements} statements: [{_count(judged)}](verdicts.md#{study.name}).")
     elif study.judged:
         older = " The picture is of an earlier version of the study." * drawn
         parts.append(f"Verdicts: **not run**.{older}")
@@ -65,20 +66,15 @@ def _count(judged: pd.DataFrame) -> str:
 
 
 def _table(judged: pd.DataFrame) -> list[str]:
-    """A row for each statement with its source, and below it one for each setting."""
-    lines = ["| on | median [95 %] | seeds | verdict |", "|---|---|---|---|"]
-    of_statement = judged.fillna({"says": ""}).groupby(
-        ["statement", "source", "says"], sort=False
-    )
+    """Each statement with its source, and below it a table with a row for each setting."""
+    lines: list[str] = []
+    of_statement = judged.fillna({"says": ""}).groupby(["statement", "source", "says"], sort=False)
     for (statement, source, says), rows in of_statement:
-        said = f"*{statement}* {source}{f': {says}' if says else ''}"
-        lines.append(f"| {_cell(said)} | | | |")
+        lines += ["", f"*{statement}* {source}{f': {says}' if says else ''}", ""]
+        lines += ["| on | median [95 %] | seeds | verdict |", "|---|---|---|---|"]
         for row in rows.to_dict("records"):
             interval = "" if math.isnan(row["low"]) else f" [{row['low']:g}, {row['high']:g}]"
             cells = f"{row['measured']:g}{interval} | {row['seeds']} | **{row['verdict']}**"
-            lines.append(f"| {_cell(row['settings'])} | {cells} |")
-    return lines
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+            on = row["settings"].replace("|", "\\|")
+            lines.append(f"| {on} | {cells} |")
+    return lines[1:]
