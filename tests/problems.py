@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from eosflow.datasets.dice import Dice
 from eosflow.networks import NETWORKS
 from eosflow.networks.base import NetworkSettings, Shape
 from eosflow.networks.mlp import MLPSettings
 from eosflow.networks.perceptron import MLP
+from eosflow.objectives import make
 from eosflow.objectives.base import Objective
 from eosflow.objectives.mlp import MLPObjective
 from eosflow.optimizers.flow import ExponentialEuler
@@ -49,17 +52,40 @@ def small_problem(
 # Of one input, by what a network reads.
 SHAPES: dict[str, Shape] = {
     "vectors": (5,),
-    "images": (3, 32, 32),
-    "sequences": (7, 9),
+    "images": (1, 10, 10),
+    "sequences": (3, 4),
     "token ids": (3, 7),
+}
+# What makes a network of the registry small and smooth; another one is its example.
+SMALL: dict[str, dict[str, Any]] = {
+    "mlp": {"width": 5, "depth": 3, "activation": "tanh"},
+    "cnn": {"channels": 1, "dense": 3, "activation": "tanh"},
+    "resnet": {"blocks": 1, "channels": 1, "activation": "tanh"},
+    "lstm": {"hidden": 3},
+    "vit": {"patch": 5, "width": 4, "depth": 1, "heads": 2},
+    "bert": {"layers": 2, "width": 8, "heads": 2, "vocabulary": 9, "positions": 9},
 }
 
 
 def small_network(name: str) -> tuple[NetworkSettings, Shape]:
-    """A network of the registry by its example, BERT smaller, and the shape of an input for it."""
-    small = {"layers": 2, "width": 8, "heads": 2, "vocabulary": 9, "positions": 9}
-    settings = NETWORKS[name].example().model_copy(update=small if name == "bert" else {})
+    """A network of the registry, and the shape of an input for it."""
+    settings = NETWORKS[name].example().model_copy(update=SMALL.get(name, {}))
     return settings, SHAPES[settings.reads]
+
+
+def network_problem(name: str) -> tuple[Objective, Tensor]:
+    """Five examples of three classes for a network of the registry, away from its start."""
+    settings, shape = small_network(name)
+    stream = torch.Generator().manual_seed(0)
+    inputs = torch.randn(5, *shape, generator=stream, dtype=torch.float64)
+    if settings.reads == "token ids":
+        inputs[:, 0] = torch.randint(1, 9, (5, shape[1]), generator=stream).double()
+        inputs[:, 1:] = torch.tensor([[1.0], [0.0]], dtype=torch.float64)
+        inputs[1:3, :, 4:] = 0  # padding
+    network = settings.build(shape, 3)
+    theta = network.initialize(0)
+    theta += 0.3 * torch.randn(len(theta), generator=stream, dtype=torch.float64)
+    return make(network, "cross_entropy", inputs.flatten(1), torch.arange(5) % 3), theta
 
 
 def write_noise_subset(path: Path, seed: int) -> Path:
@@ -107,9 +133,10 @@ def close(actual: Tensor, expected: Tensor, tolerance: float) -> None:
 
 
 def assert_derivatives(
-    objective: Objective, theta: Tensor, losses: Callable[[Tensor], Tensor]
+    objective: Objective, theta: Tensor, losses: Callable[[Tensor], Tensor] | None = None
 ) -> None:
-    """Every derivative of an objective against backward through backward of its losses (N,).
+    """Every derivative of an objective against backward through backward of its losses (N,),
+    by default the cross-entropy of the network's outputs.
 
     Not torch.func.hessian, which is wrong by percents at the weights of PyTorch's own LayerNorm.
     Differences of gradients are wrong by percents if a layer rounds to float32 on its way. Then
@@ -118,7 +145,9 @@ def assert_derivatives(
     stream = torch.Generator().manual_seed(4)
     block = torch.randn(2, len(theta), generator=stream, dtype=torch.float64).T
     variable = theta.clone().requires_grad_()
-    each = losses(variable)
+    outputs = objective.network.outputs(variable, objective.inputs)
+    plain = functional.cross_entropy(outputs, objective.targets, reduction="none")
+    each = losses(variable) if losses else plain
     (gradient,) = torch.autograd.grad(each.mean(), variable, create_graph=True)
     evaluation = objective.evaluate(theta)
     close(evaluation.gradient, gradient.detach(), 1e-11)

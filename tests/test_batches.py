@@ -17,11 +17,9 @@ from eosflow.networks.mlp import MLPSettings
 from eosflow.networks.module import ModuleNetwork, he_normal
 from eosflow.objectives.mlp import MLPObjective
 from eosflow.objectives.module import ModuleObjective
-from eosflow.optimizers.augmentation import _changes, crop_and_flip
+from eosflow.optimizers.augmentation import crop_and_flip
 from eosflow.optimizers.batches import (
-    BATCHES,
     Batches,
-    FullBatch,
     Shuffled,
     State,
     WithReplacement,
@@ -29,7 +27,6 @@ from eosflow.optimizers.batches import (
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.loop import StopCriteria, begin, follow
 from eosflow.storage.errors import UserError
-from eosflow.storage.settings import from_record, record
 
 
 def of(examples: int) -> Any:
@@ -78,12 +75,6 @@ def test_orders_differ_by_epoch_and_seed_and_not_by_size() -> None:
     assert order(30, 2, 1, 7) == order(30, 2, 1, 10) == orders[9]
 
 
-def test_every_place_in_the_order_is_uniform() -> None:
-    firsts = [order(10, seed, 0, 10)[0] for seed in range(2000)]
-    counts = torch.bincount(torch.tensor(firsts), minlength=10)
-    assert chisquare(counts.numpy()).pvalue > 1e-3
-
-
 def test_draws_with_replacement_are_uniform_and_independent() -> None:
     batches = WithReplacement(size=20)
     found, _ = drawn(batches, batches.init(of(20), 0), 2000)
@@ -129,27 +120,11 @@ def test_rows_are_the_same_on_every_machine() -> None:
     assert torch.stack(found).tolist() == [[2, 3, 2, 1], [0, 7, 2, 1]]
 
 
-def test_the_full_batch_is_none() -> None:
-    state = FullBatch().init(of(30), 1)
-    assert FullBatch().draw(state) == (None, state)
-    json.dumps(state)
-
-
 @pytest.mark.parametrize("batches", RANDOM, ids=lambda item: item.name)
 def test_more_examples_than_there_are_is_an_error(batches: Batches) -> None:
     batches.init(of(7), 0)
     with pytest.raises(UserError, match=r"size is 7, .* only 6 examples"):
         batches.init(of(6), 0)
-
-
-def test_settings_and_words() -> None:
-    for batches in (FullBatch(), *RANDOM):
-        assert from_record(BATCHES, record(batches)) == batches
-    assert FullBatch().describe() == "all examples"
-    assert Shuffled(size=7).describe() == "batches of 7 in a new order every epoch"
-    assert WithReplacement(size=7).describe() == "batches of 7 drawn with replacement"
-    with pytest.raises(UserError, match="size: 0 was given; it must be at least 1"):
-        Shuffled(size=0)
 
 
 def test_a_crop_and_a_flip_are_those_of_slices() -> None:
@@ -189,14 +164,6 @@ def test_what_happens_to_an_image_depends_on_seed_epoch_and_row() -> None:
     assert torch.equal(crop_and_flip(images[some], some, 12, 5, 1), whole[some])
     for seed, epoch in ((5, 2), (6, 1)):
         assert not torch.equal(crop_and_flip(images, torch.arange(12), 12, seed, epoch), whole)
-
-
-def test_offsets_and_flips_are_uniform() -> None:
-    down, right, flipped = _changes(20_000, 0, 0).T
-    for offsets in (down, right):
-        assert chisquare(torch.bincount(offsets, minlength=9)).pvalue > 0.001
-        assert int(offsets.max()) == 8
-    assert chisquare(torch.bincount(flipped, minlength=2)).pvalue > 0.001
 
 
 def image_problem() -> ModuleObjective:

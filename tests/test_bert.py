@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from problems import assert_derivatives
-from torch import Tensor, nn
+from torch import Tensor
 
 from eosflow import objectives
 from eosflow.networks.bert import BERTSettings
@@ -92,16 +91,6 @@ def test_padding_does_not_matter() -> None:
     other[:, 0, 8] = 5  # a word where the mask says that there is none
     same = longer.outputs(theta, token_ids(9).flatten(1))
     torch.testing.assert_close(longer.outputs(theta, other.flatten(1)), same)
-
-
-def test_its_derivatives_are_those_of_backward_through_backward() -> None:
-    network, objective, theta = problem()
-
-    def losses(variable: Tensor) -> Tensor:
-        outputs = network.outputs(variable, objective.inputs)
-        return nn.functional.cross_entropy(outputs, objective.targets, reduction="none")
-
-    assert_derivatives(objective, theta, losses)
 
 
 def test_the_parameters_are_those_of_bert_base() -> None:

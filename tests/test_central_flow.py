@@ -10,7 +10,7 @@ import pytest
 import scipy.linalg
 import torch
 import walks
-from problems import small_problem
+from problems import network_problem, small_problem
 from torch import Tensor, nn
 from torch.func import grad, hessian
 
@@ -72,32 +72,10 @@ def test_third_derivatives_of_an_mlp(activation: str, criterion: str) -> None:
     assert_third(objective, network.initialize(0) + 0.1 * noise)
 
 
-# Of every kind of network the smallest that there is, on inputs of this shape.
-SMALL: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
-    "mlp": ({"width": 5, "depth": 3, "activation": "tanh"}, (6,)),
-    "cnn": ({"activation": "tanh"}, (1, 10, 10)),
-    "resnet": ({}, (1, 8, 8)),
-    "lstm": ({"hidden": 3}, (3, 4)),
-    "vit": ({"patch": 2, "width": 4, "depth": 1, "heads": 2}, (1, 4, 4)),
-}
-
-
+@pytest.mark.registry
 @pytest.mark.parametrize("name", NETWORKS)
 def test_third_derivatives_of_every_network(name: str) -> None:
-    if name == "bert":
-        from test_bert import problem
-
-        _, objective, theta = problem()
-    else:
-        given, shape = SMALL[name]
-        network = NETWORKS[name](**given).build(shape, 3)
-        stream = torch.Generator().manual_seed(0)
-        inputs = torch.randn(4, math.prod(shape), generator=stream, dtype=torch.float64)
-        labels = torch.arange(4) % 3
-        kind = MLPObjective if name == "mlp" else ModuleObjective
-        objective = kind(network, "cross_entropy", inputs, labels)
-        theta = network.initialize(0)
-    assert_third(objective, theta)
+    assert_third(*network_problem(name))
 
 
 def test_third_derivatives_in_chunks_and_with_a_loss_of_ones_own() -> None:

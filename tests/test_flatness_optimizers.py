@@ -10,7 +10,6 @@ from problems import small_problem
 from scipy import stats
 from torch import Tensor, nn
 from torch.func import hessian, jacrev
-from torch.optim.swa_utils import AveragedModel
 from walks import walked
 
 import eosflow
@@ -45,25 +44,6 @@ def test_swa_is_gradient_descent_and_then_the_mean_of_its_weights(
         else:
             mean = torch.stack([each.theta for each in plain[6 : number + 1]]).mean(0)
             torch.testing.assert_close(train_state.theta, mean, rtol=1e-12, atol=1e-14)
-
-
-def test_swa_is_the_averaged_model_of_torch() -> None:
-    objective, theta = quadratic((3.0, 1.0, 0.2)), torch.ones(3, dtype=torch.float64)
-    found, _ = walked(objective, SWA(learning_rate=0.5, average_after=2), theta, 9)
-    model = nn.Linear(3, 1, bias=False).double()
-    with torch.no_grad():
-        model.weight.fill_(1.0)
-    averaged = AveragedModel(model)
-    oracle = torch.optim.SGD(model.parameters(), lr=0.5)
-    for step in range(9):
-        oracle.zero_grad()
-        loss = (model(objective.inputs) - objective.targets).square().mean() / 2
-        loss.backward()
-        oracle.step()
-        if step >= 2:
-            averaged.update_parameters(model)
-    expected = averaged.module.weight.detach()[0]
-    torch.testing.assert_close(found[-1].theta, expected, rtol=1e-12, atol=1e-14)
 
 
 # The penalty on the trace

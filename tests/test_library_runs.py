@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -105,26 +104,6 @@ def test_a_run_has_the_numbers_of_the_workflow(name: str, tmp_path: Path) -> Non
     record = read_json(tmp_path / "run" / "run.json")
     assert run.stopped == record["stopped"]
     assert run.loss == pytest.approx(record["final_loss"], rel=0 if exact else 1e-7)
-
-
-def test_a_run_of_an_mlp_has_the_numbers_of_the_closed_form(subset: Path, tmp_path: Path) -> None:
-    flow = eosflow.ExponentialEuler(max_step_size=0.2, eigen_dtype="float64")
-    spec = small_spec(optimizer=flow, max_iterations=15, target_loss=1e-6)
-    train(spec, subset, tmp_path, threads=1)
-    data = load_data(spec, subset)
-    widths = (16, 8, 8, 8, 6)
-    layers = [nn.Linear(a, b) for a, b in itertools.pairwise(widths)]
-    module = nn.Sequential(*(part for layer in layers for part in (layer, nn.ELU())))[:-1].double()
-    network = spec.network.build(spec.shape, spec.outputs)
-    start = network.named(network.initialize(spec.init_seed)).values()
-    with torch.no_grad():
-        for parameter, value in zip(module.parameters(), start, strict=True):
-            parameter.copy_(value)
-    own = eosflow.Problem(module, "cross_entropy", (data.inputs, data.targets))
-    run = eosflow.follow(own, flow, steps=15)
-    expected = pd.read_parquet(tmp_path / "trajectory.parquet")
-    for name in ("flow_time", "loss", "train_accuracy", "eigenvalue_1"):
-        np.testing.assert_allclose(run.trajectory[name], expected[name], rtol=1e-6)
 
 
 @pytest.mark.registry

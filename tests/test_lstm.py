@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from problems import assert_derivatives, small_spec
+from problems import small_spec
 from small_archives import sst_zip
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
@@ -75,26 +75,6 @@ def test_it_is_that_of_torch_up_to_the_last_vector_of_each_sequence() -> None:
     torch.testing.assert_close(
         network.outputs(theta, objective.inputs), expected, rtol=1e-12, atol=1e-14
     )
-
-
-def test_its_derivatives_are_those_of_backward_through_backward() -> None:
-    network, objective, theta = problem()
-    rows = torch.arange(objective.examples)
-
-    def losses(parameters: Tensor) -> Tensor:
-        outputs = network.outputs(parameters, objective.inputs)
-        return outputs.logsumexp(1) - outputs[rows, objective.targets]
-
-    assert_derivatives(objective, theta, losses)
-    way = torch.randn(len(theta), generator=torch.Generator().manual_seed(1)).double()
-    ahead, behind = (
-        nn.functional.cross_entropy(
-            torch_outputs(network, theta + sign * 1e-5 * way, objective.inputs), objective.targets
-        ).item()
-        for sign in (1, -1)
-    )
-    slope = (objective.evaluate(theta).gradient @ way).item()
-    assert (ahead - behind) / 2e-5 == pytest.approx(slope, rel=1e-6)
 
 
 def test_its_start_is_that_of_its_source() -> None:

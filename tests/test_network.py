@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 import torch
 from oracles import reference_outputs
-from problems import small_network, small_problem
+from problems import assert_derivatives, network_problem, small_network, small_problem
 
 from eosflow.networks import NETWORKS
 from eosflow.networks.activations import ACTIVATIONS
@@ -76,15 +76,6 @@ def test_purposes_have_streams_of_their_own() -> None:
     assert not torch.equal(*draws)
 
 
-def test_snapshot_names_round_trip() -> None:
-    network = MLP((4, 5, 3, 2))
-    theta = torch.arange(network.parameters, dtype=torch.float64)
-    named = network.named(theta)
-    assert named["layer1.weight"].shape == (5, 4)
-    assert named["layer3.bias"].shape == (2,)
-    assert torch.equal(network.flatten(named), theta)
-
-
 @pytest.mark.registry
 @pytest.mark.parametrize("name", NETWORKS)
 def test_settings_count_what_the_network_has_and_the_seed_sets_it(name: str) -> None:
@@ -102,6 +93,12 @@ def test_settings_count_what_the_network_has_and_the_seed_sets_it(name: str) -> 
     named = network.named(theta)
     assert torch.equal(network.flatten(named), theta)
     assert settings.describe() and settings.why_not(shape) == ""
+
+
+@pytest.mark.registry
+@pytest.mark.parametrize("name", NETWORKS)
+def test_derivatives_are_those_of_backward_through_backward(name: str) -> None:
+    assert_derivatives(*network_problem(name))
 
 
 @pytest.mark.registry

@@ -52,6 +52,10 @@ def thetas(steps: list[Step]) -> Tensor:
             TracePenalty(**RATE, rho=0.01, probes=2),
             GradientDescent(**RATE, wrap=(TraceOfHessian(rho=0.01, probes=2),)),
         ),
+        (
+            TracePenalty(**RATE, rho=0.01, wrap=(SAM_RULE,)),
+            GradientDescent(**RATE, wrap=(TraceOfHessian(rho=0.01), SAM_RULE)),
+        ),
         (GradientDescent(**RATE, momentum=0.9), GradientDescent(**RATE, wrap=(Momentum(mu=0.9),))),
     ],
     ids=lambda each: each.name,

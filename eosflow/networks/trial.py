@@ -139,30 +139,26 @@ class _Trial:
         outputs = self._network.outputs(theta, self._few)
         return (weights * outputs + outputs.square() / 2).sum()
 
-    def _product(self, theta: Tensor, v: Tensor, weights: Tensor) -> Tensor:
-        """The second derivative of `_value` along v."""
+    def _derivatives(
+        self, theta: Tensor, weights: Tensor, v: Tensor | None = None
+    ) -> tuple[float, Tensor, Tensor | None]:
+        """`_value`, its gradient and, along v, its second derivative."""
         with torch.enable_grad():
             variable = theta.detach().requires_grad_()
             value = self._value(variable, weights)
 
-            def second() -> Tensor:
-                (gradient,) = torch.autograd.grad(value, variable, create_graph=True)
-                return torch.autograd.grad(gradient, variable, v)[0]
+            def work() -> tuple[Tensor, Tensor | None]:
+                (slope,) = torch.autograd.grad(value, variable, create_graph=v is not None)
+                second = None if v is None else torch.autograd.grad(slope, variable, v)[0]
+                return slope.detach(), second
 
             try:
-                return self._network.run(variable, second)
+                return value.item(), *self._network.run(variable, work)
             except Exception as error:
                 raise UserError(
                     f"The module cannot be differentiated twice: {first_line(error)} Write the "
                     "layer that this names with plain operations."
                 ) from error
-
-    def _slopes(self, theta: Tensor, weights: Tensor) -> tuple[float, Tensor]:
-        with torch.enable_grad():
-            variable = theta.detach().requires_grad_()
-            value = self._value(variable, weights)
-            run = self._network.run
-            return value.item(), run(variable, lambda: torch.autograd.grad(value, variable)[0])
 
     def _compare(self) -> None:
         """Derivatives against differences, at points near the module's weights.
@@ -183,10 +179,10 @@ class _Trial:
             theta, v = start + spread * noise(len(start)), noise(len(start))
             v = v / v.norm()
             h = step * length
-            loss, gradient = self._slopes(theta, weights)
-            product = self._product(theta, v, weights)
-            above, after = self._slopes(theta + h * v, weights)
-            below, before = self._slopes(theta - h * v, weights)
+            loss, gradient, product = self._derivatives(theta, weights, v)
+            assert product is not None
+            above, after, _ = self._derivatives(theta + h * v, weights)
+            below, before, _ = self._derivatives(theta - h * v, weights)
             slope, along = (above - below) / (2 * h), gradient @ v
             scale = along.abs() + gradient.norm() / len(v) ** 0.5
             allowed = self._precision.product * scale + rounding * abs(loss) / h
