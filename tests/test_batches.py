@@ -17,7 +17,7 @@ from eosflow.networks.mlp import MLPSettings
 from eosflow.networks.module import ModuleNetwork, he_normal
 from eosflow.objectives.mlp import MLPObjective
 from eosflow.objectives.module import ModuleObjective
-from eosflow.optimizers.augmentation import crop_and_flip
+from eosflow.optimizers.augmentation import _changes, crop_and_flip
 from eosflow.optimizers.batches import (
     Batches,
     Shuffled,
@@ -164,6 +164,11 @@ def test_what_happens_to_an_image_depends_on_seed_epoch_and_row() -> None:
     assert torch.equal(crop_and_flip(images[some], some, 12, 5, 1), whole[some])
     for seed, epoch in ((5, 2), (6, 1)):
         assert not torch.equal(crop_and_flip(images, torch.arange(12), 12, seed, epoch), whole)
+
+
+def test_offsets_go_as_far_as_the_padding_either_way() -> None:
+    changes = _changes(20_000, 0, 0)
+    assert changes.amin(0).tolist() == [0, 0, 0] and changes.amax(0).tolist() == [8, 8, 1]
 
 
 def image_problem() -> ModuleObjective:

@@ -99,6 +99,15 @@ def test_every_number_equals_its_dense_reference(
     assert torch.linalg.eigvalsh(matrix)[0].item() >= smallest * (1 + 1e-9)  # Weyl
 
 
+def test_weight_decay_acts_outside_the_span_of_few_inputs_too() -> None:
+    whole, theta = small_problem("cross_entropy")
+    few = whole.batch(torch.arange(3))
+    plain = decompose(few, theta)["sharpness_hessian"]
+    few.weight_decay = 0.2
+    again = few.batch(torch.arange(3))
+    assert decompose(again, theta)["sharpness_hessian"] == pytest.approx(plain + 0.2, rel=1e-7)
+
+
 @every_criterion
 def test_gauss_newton_sharpness_equals_the_gram_form(criterion: str) -> None:
     # E9: the same eigenvalues from an (NC × NC)/N matrix of activations and backward matrices.

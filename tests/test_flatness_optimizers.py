@@ -161,37 +161,3 @@ def test_the_noise_lies_along_q1_and_is_standard_normal() -> None:
         sign = math.copysign(1.0, step.state["basis"][0, 0])
         drawn.append(sign * more[0].item() / (0.5 * eigenvalues[0]))
     assert stats.kstest(drawn, "norm").pvalue > 0.01
-
-
-def test_in_the_mean_the_noise_is_a_penalty_on_the_sharpness() -> None:
-    """Mean of the gradients beside θ = ∇(𝓛 + ½s²λ₁) + O(s⁴): λ₁ from dense matrices around θ."""
-    objective, theta = tanh_module()
-
-    def sharpness(parameters: Tensor) -> float:
-        return torch.linalg.eigvalsh(dense(objective, parameters))[-1].item()
-
-    deviation, count = 0.1, 2000
-    optimizer = SharpestNoise(
-        learning_rate=1.0, noise=deviation, every=10**6, eigen_tolerance=1e-10
-    )
-    evaluation = objective.evaluate(theta)
-    first = optimizer.step(evaluation, optimizer.init(objective, theta, 0))
-    assert first is not None
-    sums = torch.zeros_like(theta)
-    for number in range(count):
-        step = optimizer.step(evaluation, {**first.state, "steps": number})
-        assert step is not None
-        sums += theta - step.theta - evaluation.gradient
-    size = 1e-4
-    slope = torch.stack(
-        [
-            torch.tensor((sharpness(theta + size * e) - sharpness(theta - size * e)) / (2 * size))
-            for e in torch.eye(len(theta)).to(theta)
-        ]
-    )
-    expected = 0.5 * deviation**2 * slope.to(theta)
-    # The linear term, sξ𝓗q₁, is along q₁ and only dies out with the number of draws.
-    q1 = torch.linalg.eigh(dense(objective, theta))[1][:, -1]
-    across = [vector - (vector @ q1) * q1 for vector in (sums / count, expected)]
-    assert across[1].norm() > 0
-    assert (across[0] - across[1]).norm() < 0.1 * across[1].norm()

@@ -76,32 +76,6 @@ def test_without_a_radius_weight_or_noise_it_is_the_base_step_for_step(
         assert known == pytest.approx(expected.facts, rel=rtol, abs=0)
 
 
-@pytest.mark.parametrize(
-    ("plugin", "oracle", "settings"),
-    [
-        (SAM, torch.optim.SGD, {"momentum": 0.9, "weight_decay": 0.01}),
-        (AdamSAM, torch.optim.Adam, {"weight_decay": 0.01}),
-    ],
-)
-def test_the_base_is_that_of_torch_at_the_perturbed_point(
-    plugin: type[GradientOptimizer], oracle: Any, settings: dict[str, float]
-) -> None:
-    """Foret et al.'s two steps, around torch's optimizer, as davda54/sam has them."""
-    objective, start = cheb(), cheb().network.initialize(1)
-    rho = 0.1
-    variable = start.clone().requires_grad_()
-    base = oracle([variable], lr=0.05, **settings)
-    ours = plugin(learning_rate=0.05, rho=rho, **settings)
-    for step in steps_of(objective, ours, start, 20):
-        here = variable.detach().clone()
-        gradient = objective.evaluate(here).gradient
-        ahead = here + rho * gradient / (gradient.norm() + 1e-12)
-        variable.grad = objective.evaluate(ahead).gradient
-        base.step()
-        torch.testing.assert_close(step.theta, variable.detach(), rtol=1e-10, atol=1e-12)
-        assert step.facts["gradient_norm"] == pytest.approx(gradient.norm().item(), rel=1e-9)
-
-
 def test_on_a_quadratic_sam_adds_the_hessian_along_the_gradient() -> None:
     objective, theta = linear(9, 2)
     evaluation = objective.evaluate(theta)
