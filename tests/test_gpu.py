@@ -71,18 +71,13 @@ def holder(journal: Path, count: int = 1, seconds: float = 0.0) -> subprocess.Po
 @pytest.mark.parametrize(
     ("visible", "found"),
     [
-        ("1", ("GPU-bbbb",)),
         ("1,0", ("GPU-bbbb", "GPU-aaaa")),
         ("", ()),
         ("-1", ()),
         ("0,-1,1", ("GPU-aaaa",)),
-        ("MIG-cccc", ("MIG-cccc",)),
         ("MIG-GPU-cccc/1/0", ("MIG-GPU-cccc/1/0",)),
-        ("GPU-b", ("GPU-bbbb",)),
-        ("7", ()),  # there is no such GPU
-        ("0,GPU-zzzz,1", ("GPU-aaaa",)),
+        ("0,GPU_zzzz,1", ("GPU-aaaa",)),
         ("GPU-../../x", ()),
-        ("NoDevFiles", ()),
     ],
 )
 def test_visible_devices_are_respected(
@@ -91,17 +86,6 @@ def test_visible_devices_are_respected(
     assert gpu.devices() == UUIDS
     see(monkeypatch, visible)
     assert gpu.devices() == found
-
-
-def test_a_machine_without_the_program_has_what_the_scheduler_says(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    no_program(monkeypatch)
-    assert gpu.devices() == ()
-    see(monkeypatch, "3")
-    assert gpu.devices() == ("3",)
-    see(monkeypatch, "GPU-../../../x,1")
-    assert gpu.devices() == ()
 
 
 @pytest.mark.parametrize(
@@ -166,6 +150,7 @@ def test_equal_numbers_in_two_jobs_of_a_scheduler_are_two_devices(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     no_program(monkeypatch)
+    assert gpu.devices() == ()
     with contextlib.ExitStack() as both:
         for job in ("17", "18"):
             monkeypatch.setenv("SLURM_JOB_ID", job)
@@ -199,28 +184,19 @@ def test_garbage_instead_of_devices_is_shown(
     assert words in caplog.text
 
 
-def test_the_folder_of_locks_is_the_users_own(tmp_path: Path) -> None:
+def test_locks_are_the_users_own_and_what_another_planted_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / f"eosflow-gpus-{os.geteuid()}"
     with gpu.lease("cuda", 1):
-        folder = tmp_path / f"eosflow-gpus-{os.geteuid()}"
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         (lock,) = folder.iterdir()
-        assert stat.S_IMODE(lock.stat().st_mode) == 0o600
-
-
-@pytest.mark.parametrize("what", ["a link to a folder", "a link to nothing", "a file", "theirs"])
-def test_what_another_user_planted_is_left_alone_and_said(tmp_path: Path, what: str) -> None:
-    target = tmp_path / "precious"
-    target.mkdir(mode=0o755)
-    place = tmp_path / f"eosflow-gpus-{os.geteuid()}"
-    if what == "a file":
-        place.write_text("")
-    elif what == "theirs":
-        if os.geteuid() != 0:
-            pytest.skip("only root can make another user's folder")
-        place.mkdir()
-        os.chown(place, 12345, 12345)
-    else:
-        place.symlink_to(target if what == "a link to a folder" else target / "nothing")
+        assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, lock)] == [0o700, 0o600]
+    theirs = folder.rename(tmp_path / "theirs")
+    before = list(theirs.iterdir())
+    folder.symlink_to(theirs)
     with pytest.raises(UserError, match="Set TMPDIR to a folder"), gpu.lease("cuda", 1):
         pass
-    assert stat.S_IMODE(target.stat().st_mode) == 0o755 and list(target.iterdir()) == []
+    assert list(theirs.iterdir()) == before
+    if os.geteuid() == 0:  # only root can make another user's folder
+        folder.unlink()
+        os.chown(theirs.rename(folder), 12345, 12345)
+        with pytest.raises(UserError, match="another user's"), gpu.lease("cuda", 1):
+            pass

@@ -13,10 +13,10 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import FileLock, Timeout
 
 from eosflow.storage.errors import UserError
 
@@ -46,16 +46,8 @@ def devices() -> tuple[str, ...]:
         return tuple(installed.values())
     names = (name.strip() for name in visible.split(",") if name.strip())
     # CUDA itself stops at the first name it does not know; -1 is the usual way to hide all.
-    return tuple(itertools.takewhile(bool, (_full_name(name, installed) for name in names)))
-
-
-def _full_name(name: str, installed: Mapping[str, str]) -> str:
-    """The UUID of the GPU that CUDA_VISIBLE_DEVICES calls `name`; empty if there is none."""
-    if not installed or name.startswith("MIG-"):  # nvidia-smi does not list the parts of a GPU
-        return name if NAME.fullmatch(name) else ""
-    begun = [uuid for uuid in installed.values() if uuid.startswith(name)]
-    unique = begun[0] if name.startswith("GPU-") and len(begun) == 1 else ""
-    return installed.get(name, unique)
+    known = itertools.takewhile(lambda name: NAME.fullmatch(name), names)
+    return tuple(installed.get(name, name) for name in known)
 
 
 def _installed() -> dict[str, str]:
@@ -88,8 +80,8 @@ def lease(device: str, count: int) -> Iterator[str]:
 
     `device` is auto, cpu or cuda; with a count of 0 it is the CPU in any case. Waits until enough
     GPUs are free and sets CUDA_VISIBLE_DEVICES, so it must be entered before CUDA starts. The locks
-    are the kernel's: a killed process holds none. An index, unlike a UUID, means another device in
-    each job of a scheduler, so the lock's name then holds the job's number.
+    are the kernel's: a killed process holds none. An index means another device in each job of a
+    scheduler, so the lock's name holds the job's number.
 
     Raises: UserError where `cuda` is demanded, or more GPUs are than there are.
     """
@@ -121,51 +113,47 @@ def _torch_works() -> bool:
 
 
 def _acquire(count: int, held: contextlib.ExitStack) -> list[str]:
-    waiting = False
+    """Take so many of the devices as soon as they are free; they are given back with `held`."""
+    waits = False
     while True:
-        with contextlib.ExitStack() as attempt:
-            names: list[str] = []
+        with contextlib.ExitStack() as taken:
+            names = []
             for name in devices():
-                lock = _take(name)
-                if lock is not None:
-                    attempt.callback(lock.release)
+                with contextlib.suppress(Timeout):
+                    taken.enter_context(_lock(name))
                     names.append(name)
                 if len(names) == count:
-                    held.push(attempt.pop_all())
+                    held.push(taken.pop_all())
                     return names
-        if not waiting:
+        if not waits:
             log.info("waits for a free GPU; other jobs hold %s", ", ".join(devices()))
-            waiting = True
+        waits = True
         time.sleep(POLL_SECONDS)
 
 
-def _take(device: str) -> BaseFileLock | None:
-    """The lock of a GPU, taken; None if another job holds it. Raises: UserError."""
-    # A UUID names one device on the whole machine, an index only within a scheduler's job.
-    unique = device.startswith(("GPU-", "MIG-"))
-    job = "" if unique else os.environ.get("SLURM_JOB_ID", "")
-    name = "-".join(filter(None, [socket.gethostname(), job, device]))
-    file = re.sub(r"[^A-Za-z0-9.-]", "_", name) + ".lock"
+@contextlib.contextmanager
+def _lock(device: str) -> Iterator[None]:
+    """Hold a GPU. Raises: Timeout if another job does; UserError if there can be no lock.
+
+    Another user's folder or link under the name of ours is left alone.
+    """
+    folder = Path(tempfile.gettempdir()) / f"eosflow-gpus-{os.geteuid()}"
+    names = (socket.gethostname(), os.environ.get("SLURM_JOB_ID", ""), device)
+    file = re.sub(r"[^A-Za-z0-9.-]", "_", "-".join(names)) + ".lock"
     try:
-        lock = FileLock(_folder() / file, timeout=0, mode=0o600)
+        folder.mkdir(exist_ok=True, mode=0o700)
+        if folder.lstat().st_uid != os.geteuid() or folder.is_symlink():
+            raise PermissionError(f"{folder} is another user's")
+        lock = FileLock(folder / file, timeout=0, mode=0o600)
         lock.acquire()
     except Timeout:
-        return None
+        raise
     except OSError as error:
         raise UserError(
             f"No lock for GPU {device} can be made: {error}. Set TMPDIR to a folder that is yours, "
             "or use device: cpu."
         ) from None
-    return lock
-
-
-def _folder() -> Path:
-    """The folder of this user's locks, in the machine's folder for temporary files.
-
-    Raises: OSError if another user has put something there.
-    """
-    folder = Path(tempfile.gettempdir()) / f"eosflow-gpus-{os.geteuid()}"
-    folder.mkdir(exist_ok=True, mode=0o700)
-    if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
-        raise PermissionError(f"{folder} is another user's")
-    return folder
+    try:
+        yield
+    finally:
+        lock.release()
