@@ -3,8 +3,6 @@ rule fetch:
         f"{RESULTS}/data/archives/{{archive}}",
     log:
         f"{RESULTS}/logs/fetch/{{archive}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/fetch/{{archive}}.tsv"
     retries: 2
     conda:
         "../envs/eosflow.yaml"
@@ -27,8 +25,6 @@ rule subset:
         facts=f"{RESULTS}/data/subsets/{{dataset}}-{{which}}.json",
     log:
         f"{RESULTS}/logs/subset/{{dataset}}-{{which}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/subset/{{dataset}}-{{which}}.tsv"
     conda:
         "../envs/eosflow.yaml"
     resources:
@@ -41,14 +37,10 @@ rule subset:
 rule dice_parameters:
     output:
         parquet=f"{RESULTS}/data/dice-parameters.parquet",
-        table=report(
-            f"{RESULTS}/table3.csv", caption="captions/table.rst", category="Tables"
-        ),
+        table=f"{RESULTS}/table3.csv",
         record=f"{RESULTS}/provenance/dice-parameters.json",
     log:
         f"{RESULTS}/logs/dice-parameters.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/dice-parameters.tsv"
     conda:
         "../envs/eosflow.yaml"
     shell:

@@ -62,18 +62,11 @@ def test_everything_is_made_and_vouched_for_and_then_nothing(finished: Project) 
     known = {entry.file for record in records for entry in record.made}
     for path in (path for path in results.rglob("*") if path.is_file()):
         name = path.relative_to(results)
-        note = name.parts[0] in ("logs", "benchmarks", "provenance") or path.name.startswith(".")
+        note = name.parts[0] in ("logs", "provenance") or path.name.startswith(".")
         of_run = name.parts[0] in ("dice-ce", "mse", "runs") or "subsets" in name.parts
         assert note or of_run or str(name) in known, name
     assert finished.jobs() == {}
     eosflow(finished, "verify", "results")
-
-
-def test_snakemakes_own_report_holds_the_tables_and_the_page(again: Project) -> None:
-    again.run("--report", "snakemake-report.html")
-    page = (again.root / "snakemake-report.html").read_text()
-    for name in ("table2.csv", "claims.csv", "report.html"):
-        assert name in page
 
 
 def test_any_snapshot_is_a_target(again: Project) -> None:
@@ -287,16 +280,6 @@ def test_values_from_the_command_line_are_checked_and_used(again: Project) -> No
     assert "Did you mean max_step_size?" in output
     assert "Traceback" not in output
     assert "File " not in output
-
-
-def test_finished_only_makes_the_tables_of_what_there_is(again: Project, tmp_path: Path) -> None:
-    only = ("--config", "finished_only=true")
-    (again.results / "dice-ce/n24/init0-subset0/manifest.json").resolve().unlink()
-    assert "made of the 3 runs that have finished, of 4" in again.run("--dry-run", *only)
-    assert again.jobs(*only) == SUMMARY
-    output = Project(tmp_path / "empty").run("--dry-run", *only, status=1)
-    assert "none of the 4 runs of the configuration has finished in results" in output
-    assert "Traceback" not in output
 
 
 def test_a_named_table_is_never_up_to_date_on_other_runs(again: Project) -> None:

@@ -80,7 +80,7 @@ def every_run(runs: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 # What decides neither which runs there are nor what is made of them.
-_MACHINE = ("mirror", "checksums", "device", "finished_only", "keep_snapshots")
+_MACHINE = ("mirror", "checksums", "device", "keep_snapshots")
 
 
 def configuration(config: Mapping[str, Any]) -> str:

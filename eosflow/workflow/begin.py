@@ -10,9 +10,8 @@ import contextlib
 import sys
 import threading
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
-
-from filelock import FileLock
 
 from eosflow.storage.errors import UserError
 from eosflow.workflow import resources
@@ -23,7 +22,7 @@ from eosflow.workflow.status import CONFIGURATION, Status
 
 STATUS_SECONDS = 30.0
 SHOWN = 4  # runs in training
-_HELD: list[FileLock] = []  # they last as long as this process
+_HELD: list[AbstractContextManager[object]] = []  # they last as long as this process
 
 
 @exit_on_user_error
@@ -34,13 +33,11 @@ def begin(plan: Plan, local: bool = True, quiet: bool = False) -> None:
 
     Raises: UserError where another Snakemake works there, or a GPU is demanded that is not here.
     """
-    _HELD.append(hold_results(plan.results, plan.config["finished_only"]))
+    _HELD.append(hold_results(plan.results))
     note = resources.device_note(plan.config["device"]) if local else None
     if note and not quiet:
         print(note, file=sys.stderr)
     plan.write(plan.file)
-    if plan.config["finished_only"]:
-        return
     plan.write(Path(plan.results, CONFIGURATION))
     if not quiet:
         threading.Thread(target=_tell, args=(Path(plan.results),), daemon=True).start()

@@ -15,7 +15,7 @@ from eosflow.runs.names import RUNS, run_folders
 from eosflow.runs.records import Cleaned, Manifest, Snapshot
 from eosflow.storage.errors import UserError
 from eosflow.storage.locks import alone_in, is_held
-from eosflow.workflow.locks import alone_at
+from eosflow.workflow.locks import hold_results
 from eosflow.workflow.plan import Recorded
 from eosflow.workflow.status import CONFIGURATION
 
@@ -121,7 +121,7 @@ def clean(results: Path) -> Freeable:
 
     Raises: UserError if a Snakemake or one of its jobs is at work there.
     """
-    with alone_at(results):
+    with hold_results(results):
         free = freeable(results)
         busy = [run for run in free.files if is_held(results / run)]
         if busy:

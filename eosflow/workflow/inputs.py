@@ -113,31 +113,31 @@ class Inputs:
 
     def before_report(self) -> list[str]:
         """The records of what the report is made of; it draws figures itself."""
-        sources = self.products["report"].sources
-        others = [each for each in sources if not each.startswith("provenance/figures/")]
-        return [*self._below(*others), *self.before_figures(*self._plan.figures)]
+        records = (self.products[name].record for name in self._asked)
+        return [*self._below(*records), *self.before_figures(*self._plan.figures)]
 
     @property
     def of_studies(self) -> list[str]:
         """What `snakemake studies` makes."""
-        made = [name for name in self.products if name.startswith("studies")]
+        made = [n for n in self._asked if n.startswith("studies/")]
         made += [] if self._plan.selected else ["report"]
         return self._made(made, [f for of in self._plan.study_runs.values() for f in of])
 
     @property
     def everything(self) -> list[str]:
         """What is made without a target, each by name."""
-        left_out = set() if self._plan.shows_dice else {"dice-parameters"}
         measured = self._below(*(f"{folder}/measured.json" for folder in self._plan.runs))
-        names = self.products.keys() - left_out
-        return [*measured, *self._made(names, self._plan.runs)]
+        return [*measured, *self._made([*self._asked, "report"], self._plan.runs)]
+
+    @property
+    def _asked(self) -> list[str]:
+        """What the report is made of, but figures, which it draws itself."""
+        sources = self.products["report"].sources
+        known = ((name, each.record) for name, each in self.products.items())
+        return [n for n, record in known if record in sources and not n.startswith("figures/")]
 
     def _made(self, names: Collection[str], folders: Collection[str]) -> list[str]:
-        """The files of products, but of studies that are not asked for and of figures."""
-        plan, files = self._plan, []
-        studies = tuple(f"studies/{name}/" for name in plan.studies)
-        for name, product in self.products.items():
-            other_study = name.startswith("studies/") and not name.startswith(studies)
-            if name in names and not other_study and not name.startswith("figures/"):
-                files += [*product.made, product.record]
-        return [*self._below(*files), *plan.discarded(folders)]
+        """The files of products, and the notes that snapshots of runs were deleted."""
+        products = [self.products[name] for name in names]
+        files = (file for each in products for file in (*each.made, each.record))
+        return [*self._below(*files), *self._plan.discarded(folders)]

@@ -15,7 +15,6 @@ from eosflow.storage.refusals import shown
 
 # Folders of the results that are no experiment's.
 TAKEN = (
-    "benchmarks",
     "data",
     "figures",
     "logs",

@@ -1,7 +1,6 @@
 """One configuration as the rules need it: its runs, and what is to be made of them.
 
-No science, no heavy import and, but for `finished_only`, no look at the results: what is there
-already is for `again.py`.
+No science, no heavy import and no look at the results: what is there already is for `again.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import readable, write_json
 from eosflow.storage.records import Digest, FileName, Record
-from eosflow.studies import OF_RUNS, STUDIES
+from eosflow.studies import STUDIES
 from eosflow.workflow import config as configuration
 from eosflow.workflow import expand
 
@@ -45,25 +44,17 @@ class Plan:
     `left_out` says what was asked for and is not made.
     """
 
-    def __init__(self, config: Mapping[str, Any], among: Collection[str] | None = None) -> None:
-        """Without the runs that are not `among` those, by their folders."""
+    def __init__(self, config: Mapping[str, Any]) -> None:
         self.config, self.left_out = configuration.available(configuration.clean(config))
         self.results = os.path.normpath(self.config["results_dir"])
         self.runs = expand.expand(self.config)
-        if among is not None:
-            self.runs = {folder: run for folder, run in self.runs.items() if folder in among}
-        elif self.config["finished_only"]:
-            self._leave_out_unfinished()
         # Not selected and so not measured: a study's experiments say what is.
         self.measurements = self._measured_of({}) if self.config["select"] else {}
-        of_runs = {n: name for name, of in expand.of_studies(self.config).items() for n in of}
-        by_study: dict[str, list[str]] = {name: [] for name in self.config["studies"]}
-        for folder, run in self.runs.items():
-            if run.experiment in of_runs:
-                by_study[of_runs[run.experiment]].append(folder)
-        # A study that is made of runs, of which none has finished, is left out.
-        self.studies = [name for name, runs in by_study.items() if runs or name not in OF_RUNS]
-        self.study_runs = {name: by_study[name] for name in self.studies if name in OF_RUNS}
+        self.studies: list[str] = self.config["studies"]
+        self.study_runs = {
+            study: [folder for folder, run in self.runs.items() if run.experiment in experiments]
+            for study, experiments in expand.of_studies(self.config).items()
+        }
         chosen = set(self.config["select"])
         self.selected = [folder for folder, run in self.runs.items() if run.experiment in chosen]
         self.shows_dice = bool(self.selected) and "dice-ce" in chosen
@@ -79,7 +70,7 @@ class Plan:
             raise UserError(
                 f"{path} cannot be read: {error}. Start the workflow again: it is written again."
             ) from None
-        return cls(record.config, record.runs)
+        return cls(record.config)
 
     def record(self) -> dict[str, Any]:
         """The configuration, its runs by their keys, and where what is measured of each lies."""
@@ -134,19 +125,6 @@ class Plan:
             of_run = [whole.Damage(home / name, "missing") for name in sorted(gone)]
         return of_run, rest
 
-    def _leave_out_unfinished(self) -> None:
-        asked = self.runs
-        self.runs = {folder: run for folder, run in asked.items() if not any(self.damages(folder))}
-        if not self.runs:
-            raise UserError(
-                f"finished_only: none of the {len(asked)} runs of the configuration has finished "
-                f"in {self.results}. Start the workflow without it first."
-            )
-        self.left_out.append(
-            f"finished_only: tables and figures are made of the {len(self.runs)} runs that have "
-            f"finished, of {len(asked)}."
-        )
-
     def run(self, folder: str) -> RunSpec:
         """The run of a folder `EXP/nN/RUN`. Raises: UserError naming the nearest there is."""
         try:
@@ -175,5 +153,5 @@ class Plan:
 
     def discarded(self, folders: Collection[str]) -> list[str]:
         """The notes of deleted snapshots, one for each run; none if snapshots are kept."""
-        kept = self.config["keep_snapshots"] or self.config["finished_only"]
+        kept = self.config["keep_snapshots"]
         return [] if kept else [f"{self.results}/{folder}/{whole.CLEANED}" for folder in folders]

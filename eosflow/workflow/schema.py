@@ -260,9 +260,6 @@ class Config(Choices):
     device: Literal["auto", "cpu", "cuda"] = Field(
         description="device of training and measuring; auto uses a free GPU if there is one"
     )
-    finished_only: bool = Field(
-        description="train nothing; make tables and figures from the finished runs"
-    )
     keep_snapshots: bool = Field(
         description="keep a run's weight snapshots after all measurements; false deletes them"
     )
