@@ -192,20 +192,6 @@ def test_a_second_invocation_is_refused(
     assert "Nothing to be done" in project.make(*TABLES)
 
 
-def test_what_was_deleted_is_made_again(trained: Project, undisturbed: Project) -> None:
-    trained.make(*TABLES)
-    first, second = map(trained.home, SHORT)
-    shutil.rmtree(first)
-    step = next(second.glob("decomposition-*/step000050.json"))
-    step.unlink()
-    for name in ("manifest.json", "trajectory.parquet", "snapshots/step000050.safetensors"):
-        (trained.home(LONG) / name).unlink()
-    assert trained.jobs(*TABLES) == {"train": 2, "measure": 1, "tables": 1}
-    trained.make(*TABLES)
-    assert step.exists() and trained.jobs(*TABLES) == {}
-    same_as(trained, undisturbed)
-
-
 def decomposing(project: Project) -> tuple[subprocess.Popen[str], Path]:
     """Snakemake while the long run, whose decomposition was deleted, is decomposed again."""
     (folder,) = project.home(LONG).glob("decomposition-*")

@@ -129,15 +129,6 @@ def test_the_paper_is_planned_in_seconds_at_every_stage(
     assert planned() == {"measure": 1} | summary  # what is gone is made again
 
 
-def test_the_figures_are_those_of_the_selected_experiments(paper: plan.Plan) -> None:
-    assert set(paper.figures) >= {f"figure{number:02d}" for number in range(1, 43)}
-    settings = config.load([ROOT / "config.yaml"], {"select": ["dice-ce"]})
-    chosen = plan.Plan(settings).figures
-    assert [name for name in chosen if name.startswith("figure")] == [
-        f"figure{number:02d}" for number in (5, 6, 10, 14, 19, 23, 28, 33, 38)
-    ]
-
-
 @pytest.mark.parametrize(
     ("ask", "words"),
     [
@@ -154,15 +145,6 @@ def test_what_does_not_exist_is_refused_by_name(paper: plan.Plan, ask, words) ->
         ask(paper)
     for word in words:
         assert word in str(caught.value)
-
-
-def test_costs_grow_with_the_work(paper: plan.Plan) -> None:
-    small, large = ONE, "cifar10-ce/n6250/init0-subset2"
-    low, high = paper.runs[small], paper.runs[large]
-    assert 700 < resources.memory(low) < resources.memory(high) < 64_000
-    for asked in ((0, True), (1, False)):
-        few, many = (resources.minutes(run, paper.config, *asked) for run in (low, high))
-        assert 10 < few < many < 7 * 24 * 60
 
 
 @pytest.mark.parametrize("table", ["tables", "tables-vit"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ import pandas as pd
 import psutil
 import pytest
 from project import HANGS, Project, wait_until
-from test_studies_of_runs import Study
 
 from eosflow.runs.records import RunRecord
 
@@ -22,7 +20,9 @@ INSTALL = "apt-get install -y --no-install-recommends slurmctld slurmd slurm-cli
 # Steps started by slurmd look for their configuration here and nowhere else.
 CONFIGURATION = Path("/etc/slurm")
 MARK = "# written by the tests of eosflow\n"
-TABLES = ("results/demo/table1.csv", "results/demo/table2.csv")
+NAMES = ("table2.csv", "table3.csv", "claims.csv")
+CHECKPOINT = "*/checkpoint.safetensors"
+TABLES = tuple(f"results/demo/{name}" for name in NAMES)
 
 pytestmark = [
     pytest.mark.slow,
@@ -129,12 +129,6 @@ experiments: {dice-ce: {n: [30, 60]}}
 """
 
 
-class WholeDemo(Project):
-    """What `make demo` runs."""
-
-    configs = ("config/demo.yaml",)
-
-
 class Demo(Project):
     """The demo with two sizes and one initialisation of Dice, so that it takes a minute."""
 
@@ -155,9 +149,9 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     return project
 
 
-def same_tables(project: Project, local: Project, *more: str) -> None:
+def same_tables(project: Project, local: Project) -> None:
     ours, theirs = (each.results / "demo" for each in (project, local))
-    for name in ("table2.csv", *more):
+    for name in NAMES:
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
     frames = [pd.read_parquet(place / "decomposition.parquet") for place in (ours, theirs)]
     pd.testing.assert_frame_equal(*frames, check_exact=True)
@@ -169,36 +163,17 @@ def jobs_in_queue() -> dict[str, str]:
     return dict(line.split("|", 1) for line in listing.splitlines())
 
 
-def test_the_demo_through_the_profile(cluster: None, tmp_path: Path) -> None:
-    local = WholeDemo(tmp_path / "local")
-    local.make()
-    project = WholeDemo(tmp_path / "tree")
+def test_the_demo_through_the_profile(cluster: None, local: Demo, tmp_path: Path) -> None:
+    project = Demo(tmp_path / "tree")
     output = project.run("--workflow-profile", "profiles/slurm")
     assert "has been submitted with SLURM jobid" in output
-    same_tables(project, local, "table3.csv", "claims.csv")
+    same_tables(project, local)
     assert (project.results / "demo/report.html").is_file()
-    log = project.results / "demo/logs/train/dice-ce/n40/init0-subset0.log"
+    log = project.results / "demo/logs/train/dice-ce/n30/init0-subset0.log"
     # Each job got one of the cluster's devices; what is not a GPU for torch is not used.
     assert "the installed torch cannot use GPU" in log.read_text()
     again = project.run("--workflow-profile", "profiles/slurm")
     assert "Nothing to be done" in again
-
-
-def record_of(path: Path) -> str:
-    """The name of the run in a record."""
-    record = RunRecord.readable(path)
-    return str(record.run.folder) if record else ""
-
-
-def test_jobs_of_several_measurements_go_where_the_profile_sends_training(
-    cluster: None, tmp_path: Path
-) -> None:
-    project = Study(tmp_path / "tree")
-    output = project.run("studies", "--workflow-profile", "profiles/slurm")
-    training = re.findall(r"^rule train:.*?(?=\n\n|\n\[)", output, re.S | re.M)
-    assert len(training) == 2
-    assert all("slurm_partition=gpu" in each for each in training), training
-    assert (project.results / "studies/sgd-grid/table.csv").is_file()
 
 
 def test_a_cancelled_job_goes_on_from_its_checkpoint(
@@ -210,8 +185,8 @@ def test_a_cancelled_job_goes_on_from_its_checkpoint(
     runs = project.results / "demo" / "runs"
 
     def begun() -> bool:
-        records = [path for path in runs.glob("*/run.json") if record_of(path) == run]
-        return any(path.with_name("checkpoint.safetensors").exists() for path in records)
+        records = (RunRecord.readable(path.with_name("run.json")) for path in runs.glob(CHECKPOINT))
+        return any(record and str(record.run.folder) == run for record in records)
 
     wait_until(begun)
     mine = [number for number, about in jobs_in_queue().items() if run.replace("/", "_") in about]

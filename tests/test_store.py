@@ -12,7 +12,6 @@ from harm import flip, truncate
 from problems import small_spec, write_noise_subset
 from project import ROOT
 
-from eosflow.measurements.top_eigenvalues import TopEigenvalues
 from eosflow.runs.names import measured_folder
 from eosflow.runs.spec import RunSpec
 from eosflow.storage.errors import UserError
@@ -102,26 +101,6 @@ def test_people_find_a_run_by_its_name(results: Path) -> None:
     assert read_json(moved / RUN / "decomposition" / "step000000.json")["iteration"] == 0
 
 
-def test_another_specification_is_another_folder_and_the_first_stays(results: Path) -> None:
-    other = {"networks": {"mlp": {"width": 7, "depth": 4}}}
-    assert whole(results) == (True, True)
-    assert whole(results, **other) == (False, False)
-    assert not (view(results) / "manifest.json").exists()
-    assert plan_of(results, **other).home(RUN) != plan_of(results).home(RUN)
-    assert whole(results) == (True, True)
-    assert (view(results) / "manifest.json").exists()
-
-
-def test_another_measurement_or_setting_leaves_the_others_alone(results: Path) -> None:
-    more = {"measure": ["decomposition", "top-eigenvalues"]}
-    assert whole(results, **more) == (True, False)
-    assert not (view(results) / "measured.json").exists()
-    assert whole(results) == (True, True)
-    assert (view(results) / "measured.json").exists()
-    names = {measured_folder(TopEigenvalues(k=k, every=e)) for k in (2, 3) for e in (0, 20)}
-    assert len(names) == 4
-
-
 def test_what_lies_in_the_way_of_a_link_is_kept(results: Path) -> None:
     view(results).mkdir(parents=True)
     (view(results) / "run.json").write_text("mine")
@@ -129,11 +108,6 @@ def test_what_lies_in_the_way_of_a_link_is_kept(results: Path) -> None:
     assert whole(results) == (True, True)
     assert [p.read_text() for p in view(results).glob("run.json.*")] == ["mine"]
     assert (view(results) / "decomposition").is_symlink()
-
-
-def test_a_look_at_results_that_are_not_there_makes_nothing(tmp_path: Path) -> None:
-    assert whole(tmp_path / "results") == (False, False)
-    assert not (tmp_path / "results").exists()
 
 
 def test_views_that_cannot_be_made_are_a_message(
@@ -148,10 +122,6 @@ def test_views_that_cannot_be_made_are_a_message(
 
 
 # What planning sees
-
-
-def home_file(name: str) -> Callable[[Path], Path]:
-    return lambda results: plan_of(results).home(RUN) / name
 
 
 STEP = f"{measured_folder(plan_of(Path('results')).measurements['decomposition'])}/step000020.json"
@@ -213,19 +183,6 @@ def test_a_subset_is_drawn_again_for_other_settings_alone(tmp_path: Path) -> Non
     ):
         assert word in str(reason(**changes))
     assert str(path) in again.look(plan).forced
-
-
-# Targets
-
-
-def test_a_snapshot_is_a_target_if_the_run_has_it(results: Path) -> None:
-    plan = plan_of(results)
-    asked = Inputs(plan, again.look(plan))
-    assert asked.before_one_snapshot(RUN, "decomposition", "000020") == []
-    with pytest.raises(UserError, match=r"no snapshot of iteration 301.*0, 10, 20"):
-        asked.before_one_snapshot(RUN, "decomposition", "000301")
-    with pytest.raises(UserError, match="measures decomposition"):
-        asked.before_one_snapshot(RUN, "measurements/top-eigenvalues", "000020")
 
 
 @pytest.mark.parametrize("study", [name for name, each in STUDIES.items() if each.archives])

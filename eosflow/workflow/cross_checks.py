@@ -12,14 +12,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from eosflow.datasets import ARCHIVES, DATASETS
+from eosflow.datasets import DATASETS
 from eosflow.datasets.links import is_url, refusal
 from eosflow.objectives import OF_CLASSES
 from eosflow.storage.errors import UserError, did_you_mean
 from eosflow.storage.refusals import refusals, shown
 from eosflow.studies import STUDIES
 from eosflow.workflow import expand
-from eosflow.workflow.places import TAKEN, at_home, results_problems, strange
+from eosflow.workflow.places import strange
 from eosflow.workflow.schema import SECTIONS
 
 
@@ -31,23 +31,13 @@ def problems(config: Mapping[str, Any]) -> Iterator[str]:
             hint = did_you_mean(name, experiments)
             known = ", ".join(experiments)
             yield f"select: there is no experiment {name}; allowed: {known}.{hint}"
-    yield from results_problems(config["results_dir"])
     yield from _mirror_problems(config["mirror"])
-    for name in config["checksums"]:
-        if name not in ARCHIVES:
-            hint = did_you_mean(name, ARCHIVES)
-            yield f"checksums: there is no archive {name}; known are {', '.join(ARCHIVES)}.{hint}"
     if "decomposition" not in config["measure"]:
         yield (
             "measure: decomposition is missing; every table and figure is made of it. Name it "
             "beside what else is to be measured."
         )
     for name in experiments:
-        if name in TAKEN:
-            yield (
-                f"experiments.{name}: an experiment cannot be called that, for the results have a "
-                f"folder of this name. These are taken: {', '.join(TAKEN)}."
-            )
         yield from _experiment_problems(config, name)
     yield from _study_problems(config)
 
@@ -60,8 +50,7 @@ def _mirror_problems(mirror: str | None) -> Iterator[str]:
     elif not is_url(mirror) and not os.path.isdir(mirror):  # noqa: PTH112  (this never raises)
         yield (
             f"mirror: {shown(mirror)} was given; it must be the URL (https://…) or the path of a "
-            "folder that holds the archives. "
-            f"{at_home(mirror) or f'There is no folder {Path(mirror).absolute()}.'}"
+            f"folder that holds the archives. There is no folder {Path(mirror).absolute()}."
         )
 
 
@@ -130,7 +119,7 @@ def _unfit_data(config: Mapping[str, Any], name: str, path: str) -> Iterator[str
         return
     for source in data.sources():
         if unfit := strange(source):
-            yield f"datasets.{dataset}: {shown(source)} was given; {unfit}"
+            yield f"datasets.{dataset}: {shown(source)} was given; {unfit}."
     if experiment["criterion"] in OF_CLASSES and not of_classes:
         yield (
             f"{path}.criterion: {experiment['criterion']} was given, but the labels of {dataset} "

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import difflib
 import logging
-import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from eosflow.storage.errors import UserError
-from eosflow.storage.refusals import shown
 
 # Folders of the results that are no experiment's.
 TAKEN = (
@@ -28,18 +26,7 @@ TAKEN = (
 def check_tree(folder: str) -> None:
     """Refuse a folder of the workflow's own files that cannot be named. Raises: UserError."""
     if why_not := strange(folder):
-        raise UserError(f"The workflow lies in {folder}; {why_not} Rename or move it.")
-
-
-def results_problems(given: str) -> Iterator[str]:
-    """Why a path cannot be that of the results folder; nothing where it can."""
-    start = f"results_dir: {shown(given)} was given;"
-    if why_not := strange(given):
-        yield f"{start} {why_not}"
-    elif os.path.normpath(given).startswith("-"):
-        yield f"{start} it must not begin with a hyphen, which begins an option. Write it in full."
-    elif home := at_home(given):
-        yield f"{start} {home}"
+        raise UserError(f"The workflow lies in {folder}; {why_not}. Rename or move it.")
 
 
 def strange(given: str) -> str:
@@ -48,19 +35,8 @@ def strange(given: str) -> str:
     if not characters:
         return ""
     return (
-        f"it must not hold {', '.join(map(repr, characters))}. Braces stand for wildcards in the "
-        "names of files, and line breaks and the like end a line of a log."
-    )
-
-
-def at_home(given: str) -> str:
-    """What to write instead of a path that begins with `~`; empty where it does not."""
-    if not given.startswith("~"):
-        return ""
-    whole = os.path.expanduser(given)  # noqa: PTH111  (this never raises)
-    return (
-        "~ stands for the home folder in a shell only, and there only at the start of a word. "
-        f"Write {whole}, or ./{given} for a folder of that name."
+        f"it must not hold {', '.join(map(repr, characters))}: braces stand for wildcards in the "
+        "names of files, and line breaks and the like end a line of a log"
     )
 
 

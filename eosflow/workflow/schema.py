@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler, ValidationError, create_model
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
-from eosflow.datasets import DATASETS
+from eosflow.datasets import ARCHIVES, DATASETS
 from eosflow.measurements import MEASUREMENTS
 from eosflow.networks import NETWORKS
 from eosflow.objectives import CRITERIA
@@ -21,6 +22,7 @@ from eosflow.storage.errors import did_you_mean
 from eosflow.storage.refusals import refusals, shown
 from eosflow.storage.settings import UNIQUE, Plugin, Settings, partial, requires
 from eosflow.studies import OF_RUNS, STUDIES
+from eosflow.workflow.places import TAKEN, strange
 
 # What names a plug-in, what holds the settings, and what there is.
 SECTIONS: dict[str, tuple[str, Mapping[str, type[Plugin]]]] = {
@@ -142,6 +144,18 @@ def _scalars(values: list[Any]) -> list[Any]:
     return values
 
 
+def _nameable(folder: str) -> str:
+    if why_not := strange(folder):
+        raise ValueError(why_not)
+    return os.path.expanduser(folder)  # noqa: PTH111  (this never raises)
+
+
+def _free(experiment: str) -> str:
+    if experiment in TAKEN:
+        raise ValueError(f"the results have folders called {', '.join(TAKEN)}")
+    return experiment
+
+
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Seeds = Annotated[list[Seed], Field(min_length=1, description="seeds, one run each"), UNIQUE]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -159,6 +173,7 @@ ExperimentName = Annotated[
         pattern=r"^[a-z0-9][a-z0-9.-]{0,79}$",
         description="name of an experiment; up to 80 small letters, digits and hyphens",
     ),
+    AfterValidator(_free),
 ]
 
 
@@ -250,11 +265,13 @@ class Figures(Settings):
 class Config(Choices):
     """The whole configuration."""
 
-    results_dir: str = Field(description="folder of all results", min_length=1)
-    mirror: str | None = Field(
+    results_dir: Annotated[str, AfterValidator(_nameable)] = Field(
+        description="folder of all results", min_length=1
+    )
+    mirror: Annotated[str, AfterValidator(os.path.expanduser)] | None = Field(
         description="folder or base URL with the archives under their official names"
     )
-    checksums: dict[str, Sha256] = Field(
+    checksums: dict[Annotated[str, OneOf(ARCHIVES)], Sha256] = Field(
         description="SHA-256 of archives, 64 hexadecimal digits, by their names"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(

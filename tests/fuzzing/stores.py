@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,8 +109,6 @@ class Store:
     def reset(self, results: Path | None) -> None:
         """Put a copy of finished results here, or nothing, and forget Snakemake's notes."""
         self.end()
-        if self.results.is_mount():
-            subprocess.run(["umount", str(self.results)], check=True)
         notes = (place / ".snakemake" for place in (self.root, self.guest))
         for folder in (self.results, self.kept, *notes):
             shutil.rmtree(folder, ignore_errors=True)
