@@ -18,7 +18,6 @@ from eosflow.workflow.plan import Plan
 # The tree that holds this file; `workflow.basedir` is another where it is used as a module.
 ROOT = os.path.dirname(str(workflow.current_basedir.get_path_or_uri(secret_free=True)))
 
-exit_on_user_error(places.check_tree)(ROOT)
 PLAN = exit_on_user_error(Plan)(config)
 config = PLAN.config
 RESULTS = PLAN.results
@@ -54,7 +53,7 @@ TRAINED = "|".join(map(re.escape, sorted(STATE.trained)))
 
 
 wildcard_constraints:
-    archive=r"[^/]+",
+    archive="|".join(map(re.escape, ASK.archives)),
     dataset=r"[^/]+?",
     figure=r"[a-z0-9-]+",
     folder=FOLDER,
@@ -119,7 +118,7 @@ if workflow.is_main_process:
 onstart:
     if workflow.is_main_process:
         quiet = Quietness.ALL in (workflow.output_settings.quiet or ())
-        begin(PLAN, workflow.local_exec, quiet)
+        begin(PLAN, quiet)
 
 
 # Snakemake says of a misspelt target only that no rule makes it; the targets are not known here.

@@ -6,10 +6,6 @@ rule fetch:
     retries: 2
     conda:
         "../envs/eosflow.yaml"
-    params:
-        archive=exit_on_user_error(
-            lambda wildcards: ASK.data.archive(wildcards.archive)
-        ),
     shell:
         job("fetch", "{wildcards.archive:q}")
 

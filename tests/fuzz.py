@@ -1,15 +1,12 @@
 """Do harm to small results folders for some minutes, start the workflow again, and count.
 
-Not a test of the suite: `make fuzz`, or `python tests/fuzz.py MINUTES [SEED] [MUTATION]`. One store
-for each core is harmed in rounds: files damaged, swapped and replaced, jobs and Snakemake killed,
+Not a test of the suite: `make fuzz`, or `python tests/fuzz.py MINUTES [SEED]`. One store for each
+core is harmed in rounds: files damaged, swapped and replaced, jobs and Snakemake killed,
 disks full, clocks wrong, other users and other Snakemakes at work, several of these at once, with
 one configuration or two, while runs are trained, measured, collected, deleted and kept as evidence.
 Then the same command is started until it ends well. All numbers must be those of an undisturbed run
 to the bit, no file may be half-written under its final name, and what is still damaged must be
 named by `eosflow verify`.
-
-With a MUTATION, a bug is put into the program, which the fuzz must find, in the rounds and with the
-files that may show it: the status is then 0 only if it does.
 """
 
 from __future__ import annotations
@@ -29,13 +26,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fuzzing.judging import Verdict
-from fuzzing.mutations import MUTATIONS
+from fuzzing.mutations import MUTATIONS, Mutation
 from fuzzing.nursery import Nursery
 from fuzzing.rounds import ROUNDS
 from fuzzing.stores import OVERLAYS, Program, Store, kept_numbers, numbers
 
 WORKERS = len(os.sched_getaffinity(0))
 COLUMNS = ("tried", "healed", "noticed", "harmless", "wrong", "stuck")
+MOST = 30  # rounds until a bug must be found; most are in one or two
 MEMORY = Path("/dev/shm")  # syncing a file costs nothing there
 
 
@@ -49,7 +47,6 @@ class Fuzz:
         self._nursery, self._program, self._lock = nursery, program, threading.Lock()
         self.counts: Counter[tuple[str, str]] = Counter()
         self.rounds = self.bad = 0
-        self.mutation: str | None = None
         whole = self.store("whole")
         self.expected = {}
         for config in configs:  # the last stays
@@ -66,18 +63,21 @@ class Fuzz:
         """A new store."""
         return Store(self.folder / name, self._program, self._nursery)
 
-    def look_for(self, mutation: str) -> None:
-        """Count anew, with a bug in the program."""
-        self.mutation, self.rounds, self.bad = mutation, 0, 0
-
-    def work(self, store: Store, end: float = math.inf, rounds: float = math.inf) -> None:
-        """One round after another, until some time or, with a mutation, until it is found."""
-        store.evidence = self.evidence
-        bug = MUTATIONS[self.mutation] if self.mutation else None
-        if self.mutation and bug:
+    @contextmanager
+    def mutated(self, name: str) -> Iterator[Store]:
+        """A store with a bug in its program, and with the files to damage that may show it."""
+        bug, self.rounds, self.bad = MUTATIONS[name], 0, 0
+        program = Program(self.folder / f"{name}-program")
+        program.edit(bug.file, bug.right, bug.wrong)
+        with Nursery(program.root, self.folder / f"{name}-nursery") as nursery:
+            store = Store(self.folder / name, program, nursery)
             store.kinds, store.harms = bug.kinds, bug.harms
-            store.environment["FUZZ_MUTATION"] = self.mutation
-        while time.monotonic() < end and self.rounds < rounds and not (bug and self.bad):
+            yield store
+
+    def work(self, store: Store, end: float = math.inf, bug: Mutation | None = None) -> None:
+        """One round after another, until some time or, with a bug, until it is found."""
+        store.evidence = self.evidence
+        while time.monotonic() < end and not (bug and (self.bad or self.rounds == MOST)):
             with self._lock:
                 number, self.rounds = self.rounds, self.rounds + 1
             chance = random.Random(f"{self.seed} {number}")
@@ -128,20 +128,17 @@ def ready(seed: int = 0, configs: Iterable[str] = reversed(OVERLAYS)) -> Iterato
             yield Fuzz(folder, nursery, program, seed, configs)
 
 
-def main(minutes: float, seed: int = 0, mutation: str | None = None) -> int:
+def main(minutes: float, seed: int = 0) -> int:
     """Returns the exit status."""
     with ready(seed) as fuzz, ThreadPoolExecutor(WORKERS) as pool:
-        fuzz.mutation, end = mutation, time.monotonic() + 60 * minutes
+        end = time.monotonic() + 60 * minutes
         stores = [fuzz.store(f"harmed{number}") for number in range(WORKERS)]
         for done in [pool.submit(fuzz.work, store, end) for store in stores]:
             done.result()
     print(fuzz.table())
     print(f"{fuzz.rounds} rounds, seed {seed}: {fuzz.bad} went wrong")
-    if mutation:
-        print(f"the bug `{mutation}` was {'found' if fuzz.bad else 'NOT found'}")
-        return int(not fuzz.bad)
     return int(bool(fuzz.bad))
 
 
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1]), *map(int, sys.argv[2:3]), *sys.argv[3:4]))
+    sys.exit(main(float(sys.argv[1]), *map(int, sys.argv[2:3])))

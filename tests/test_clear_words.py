@@ -27,9 +27,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         ),
         (["power_log.png"], "results/figures/power-law.png"),
         (["results/dice-ce/n7/init0-subset0/manifest.json"], "has no run dice-ce/n7/init0-"),
-        (["results/report.htm"], "Did you mean results/report.html"),
         (["--config", "device=cuda"], "device: cuda was given, but no GPU was found"),
-        (["--config", "device=gpu"], "device: 'gpu' was given; allowed: auto, cpu, cuda"),
     ],
 )
 def test_a_mistake_on_the_command_line(project: Project, arguments: list[str], words: str) -> None:

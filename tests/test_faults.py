@@ -124,12 +124,27 @@ def continued(project: Project) -> bool:
     return any(int(iteration) > 0 for iteration in started)
 
 
-def test_sigkill_of_a_training_job(
-    project: Project, in_the_middle: subprocess.Popen[str], undisturbed: Project
+@pytest.mark.parametrize(
+    ("whom", "number"),
+    [("job", signal.SIGKILL), ("everything", signal.SIGKILL), ("everything", signal.SIGINT)],
+)
+def test_ended_in_training_it_goes_on(
+    project: Project,
+    in_the_middle: subprocess.Popen[str],
+    undisturbed: Project,
+    whom: str,
+    number: signal.Signals,
 ) -> None:
-    os.kill(job_of(project, in_the_middle, "train"), signal.SIGKILL)
+    """A terminal sends Ctrl-C, SIGINT, to the whole group of processes."""
+    if whom == "job":
+        os.kill(job_of(project, in_the_middle, "train"), number)
+    else:
+        os.killpg(in_the_middle.pid, number)
     output, _ = in_the_middle.communicate(timeout=HANGS)
-    assert in_the_middle.returncode == 1, output
+    assert in_the_middle.returncode != 0, output
+    if number == signal.SIGINT:
+        assert "Traceback" not in output
+        assert f"{LONG} was interrupted and goes on from iteration" in output
     finished = times(project, "dice-ce/*/*/manifest.json")
     project.make(*TABLES)
     assert continued(project)
@@ -150,29 +165,6 @@ def test_sigkill_of_snakemake_itself_leaves_its_job_running(
     assert "is finished already" in log.read_text()
     same_as(project, undisturbed)
     assert finished.items() <= times(project, "dice-ce/*/*/manifest.json").items()
-
-
-def test_sigkill_of_snakemake_and_all_its_jobs(
-    project: Project, in_the_middle: subprocess.Popen[str], undisturbed: Project
-) -> None:
-    os.killpg(in_the_middle.pid, signal.SIGKILL)
-    in_the_middle.wait()
-    project.make(*TABLES)
-    assert continued(project)
-    same_as(project, undisturbed)
-
-
-def test_ctrl_c(
-    project: Project, in_the_middle: subprocess.Popen[str], undisturbed: Project
-) -> None:
-    os.killpg(in_the_middle.pid, signal.SIGINT)  # the terminal sends it to the whole group
-    output, _ = in_the_middle.communicate(timeout=HANGS)
-    assert in_the_middle.returncode != 0, output
-    assert "Traceback" not in output
-    assert f"{LONG} was interrupted and goes on from iteration" in output
-    project.make(*TABLES)
-    assert continued(project)
-    same_as(project, undisturbed)
 
 
 def test_a_second_invocation_is_refused(

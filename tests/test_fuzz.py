@@ -6,16 +6,14 @@ import fuzz
 import pytest
 from fuzzing.mutations import MUTATIONS
 
-ROUNDS = 30  # at most; most bugs are found in one or two
-
 
 @pytest.mark.slow
 def test_every_bug_is_found(capsys: pytest.CaptureFixture[str]) -> None:
     """In one test: what the fuzz begins from takes longer than to find a bug."""
     with fuzz.ready(configs=("first",)) as ready:
-        for name in MUTATIONS:
-            ready.look_for(name)
-            ready.work(ready.store(name), rounds=ROUNDS)
+        for name, bug in MUTATIONS.items():
+            with ready.mutated(name) as store:
+                ready.work(store, bug=bug)
             said = capsys.readouterr().out
             assert ready.bad, f"{name} is not found: {said}"
             assert "the fuzz itself" not in said

@@ -144,16 +144,6 @@ def test_the_key_is_that_of_the_specification(results: Path) -> None:
         measure_run(results / RUN, results, Decomposition())
 
 
-def test_a_damaged_measurement_is_not_adopted(results: Path, subset: Path) -> None:
-    place = results / PLACE
-    path = place / "step000020.json"
-    good = path.read_bytes()
-    (place / "index.json").unlink()  # as where a measuring job was killed
-    path.write_bytes(good.replace(b'"loss": 1', b'"loss": 2'))
-    measure_run(results / RUN, subset, Decomposition())
-    assert path.read_bytes() == good
-
-
 # Data
 
 

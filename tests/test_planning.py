@@ -137,7 +137,6 @@ def test_the_paper_is_planned_in_seconds_at_every_stage(
             lambda plan: Inputs(plan, again.State()).before_figures("figure43"),
             ["no figure figure43", "figure42, "],
         ),
-        (lambda plan: Data(plan).archive("x.zip"), ["no archive x.zip", "AtrialFibrillation.zip"]),
     ],
 )  # fmt: skip
 def test_what_does_not_exist_is_refused_by_name(paper: plan.Plan, ask, words) -> None:

@@ -14,7 +14,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from eosflow.storage.errors import UserError
-from eosflow.workflow import resources
 from eosflow.workflow.command_line import exit_on_user_error
 from eosflow.workflow.locks import hold_results
 from eosflow.workflow.plan import Plan
@@ -26,17 +25,12 @@ _HELD: list[AbstractContextManager[object]] = []  # they last as long as this pr
 
 
 @exit_on_user_error
-def begin(plan: Plan, local: bool = True, quiet: bool = False) -> None:
+def begin(plan: Plan, quiet: bool = False) -> None:
     """Lock the results folder, note the configuration in it, and tell how the runs get on.
 
-    `local`: jobs run on this machine. `quiet`: say nothing.
-
-    Raises: UserError where another Snakemake works there, or a GPU is demanded that is not here.
+    Raises: UserError where another Snakemake works there.
     """
     _HELD.append(hold_results(plan.results))
-    note = resources.device_note(plan.config["device"]) if local else None
-    if note and not quiet:
-        print(note, file=sys.stderr)
     plan.write(plan.file)
     plan.write(Path(plan.results, CONFIGURATION))
     if not quiet:

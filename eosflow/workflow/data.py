@@ -6,7 +6,6 @@ import functools
 from collections.abc import Iterator
 from pathlib import Path
 
-from eosflow.datasets import ARCHIVES
 from eosflow.datasets.base import SUBSET_VERSION, DatasetSettings, subset_file
 from eosflow.datasets.subset_record import SubsetRecord
 from eosflow.storage import settings
@@ -35,12 +34,6 @@ class Data:
     def settings(self, dataset: str) -> DatasetSettings:
         """A dataset by its name."""
         return expand.dataset(self._plan.config, dataset)
-
-    def archive(self, name: str) -> str:
-        """The name of an archive, if there is such a one. Raises: UserError naming all archives."""
-        if name not in ARCHIVES:
-            raise UserError(f"There is no archive {name}; known are {', '.join(ARCHIVES)}.")
-        return name
 
     def archives(self, dataset: str) -> list[str]:
         """The downloads that a dataset is made of."""

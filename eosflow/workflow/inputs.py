@@ -6,6 +6,7 @@ import functools
 from collections.abc import Collection
 from pathlib import Path
 
+from eosflow.datasets import ARCHIVES
 from eosflow.runs.names import measured_folder
 from eosflow.runs.records import Manifest
 from eosflow.runs.whole import deleted
@@ -21,6 +22,7 @@ class Inputs:
     """The inputs of jobs; all paths are as Snakemake has them, with the results folder."""
 
     tables = products.TABLES
+    archives = tuple(ARCHIVES)
     every_study = tuple(STUDIES)
     judged = JUDGED
 

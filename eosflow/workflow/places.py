@@ -9,8 +9,6 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from eosflow.storage.errors import UserError
-
 # Folders of the results that are no experiment's.
 TAKEN = (
     "data",
@@ -21,12 +19,6 @@ TAKEN = (
     "runs",
     "studies",
 )
-
-
-def check_tree(folder: str) -> None:
-    """Refuse a folder of the workflow's own files that cannot be named. Raises: UserError."""
-    if why_not := strange(folder):
-        raise UserError(f"The workflow lies in {folder}; {why_not}. Rename or move it.")
 
 
 def strange(given: str) -> str:

@@ -55,18 +55,6 @@ def gpus(device: str, local: bool) -> int:
     return int(device == "cuda" or bool(gpu.devices()))
 
 
-def device_note(device: str) -> str | None:
-    """A line for the user where a GPU could be used and there is none.
-
-    Raises: UserError where one is demanded.
-    """
-    if device == "cpu" or gpu.devices():
-        return None
-    if device == "cuda":
-        raise UserError(gpu.NO_DEVICE)
-    return "No GPU was found here: training and measuring run on the CPU."
-
-
 def memory(run: RunSpec) -> int:
     """Megabytes of main memory of a training or measuring job.
 

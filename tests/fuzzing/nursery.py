@@ -24,8 +24,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fuzzing.mutations import MUTATIONS
-
 SOCKET = "FUZZ_NURSERY"  # the environment variable that names where the nursery listens
 LOADED = (
     *("torch", "pandas", "pyarrow.parquet", "seaborn", "statsmodels.formula.api", "altair"),
@@ -231,8 +229,6 @@ def _become(facts: dict[str, Any], output: int) -> int:
     if facts["user"] and os.geteuid() == 0:
         _become_user(facts["user"])
     sys.argv = [kind, *words]
-    if bug := os.environ.get("FUZZ_MUTATION"):
-        MUTATIONS[bug].plant()
     try:
         if kind == "snakemake":
             from snakemake.cli import main
