@@ -198,39 +198,29 @@ def test_snapshots_that_are_deleted_need_the_disk_of_the_runs_under_way(
     assert words.startswith(f"{needed} for the snapshots of 6 of {len(every)} runs")
 
 
-def test_check_looks_for_the_package_of_the_vision_transformer(
+def test_check_looks_for_packages_and_for_archives_in_a_mirror(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    values = [f"results_dir={tmp_path}", f"mirror={tmp_path}"]
-    files = [Path("config/tables.yaml")]
-
-    def found(*more: Path) -> list[tuple[str, str]]:
-        findings = check.check(check.plan_of([*files, *more], values))
-        return [(f.verdict, f.words) for f in findings if f.about == "transformers"]
-
-    assert found() == []
-    monkeypatch.setattr(check.importlib.util, "find_spec", lambda name: None)
-    absent = (check.BAD, "not installed: pip install 'eosflow[sst]'")
-    assert found(Path("config/tables-vit.yaml")) == [absent]
-
-
-def test_check_looks_for_the_archives_in_a_mirror(tmp_path: Path) -> None:
     (tmp_path / "AtrialFibrillation.zip").write_bytes(b"")
-    values = ["mirror=" + str(tmp_path), "results_dir=" + str(tmp_path / "results")]
+    values = [f"mirror={tmp_path}", f"results_dir={tmp_path / 'results'}"]
 
-    def found(*more: str) -> dict[str, str]:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(ROOT)
-            plan: Plan = check.plan_of([], [*values, *more])
-        return {f.words: f.verdict for f in check.check(plan) if f.about == "data"}
+    def found(about: str, *more: str, files: tuple[str, ...] = ()) -> dict[str, str]:
+        plan = check.plan_of([Path(file) for file in files], [*values, *more])
+        return {f.words: f.verdict for f in check.check(plan) if f.about == about}
 
-    paper = found()
-    assert paper[f"AtrialFibrillation.zip is in the mirror {tmp_path}"] == check.GOOD
     cifar = f"cifar-10-binary.tar.gz is not in the mirror {tmp_path}"
+    paper = found("data")
+    assert paper[f"AtrialFibrillation.zip is in the mirror {tmp_path}"] == check.GOOD
     assert paper[cifar] == check.BAD
+    assert set(found("data", "mirror=null").values()) == {check.NOTE}
     # A study with a fixed problem may read one too.
-    assert found("select=[]", "studies=[central-flow-cifar10]") == {cifar: check.BAD}
+    assert found("data", "select=[]", "studies=[central-flow-cifar10]") == {cifar: check.BAD}
+    tables = ("config/tables.yaml", "config/tables-vit.yaml")
+    assert found("transformers", files=tables[:1]) == {}
+    monkeypatch.setattr(check.importlib.util, "find_spec", lambda name: None)
+    absent = {"not installed: pip install 'eosflow[sst]'": check.BAD}
+    assert found("transformers", files=tables) == absent
 
 
 # explain, evidence, and what all share
