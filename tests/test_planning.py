@@ -12,7 +12,6 @@ from project import ROOT, Project
 
 from eosflow.datasets.base import SUBSET_VERSION
 from eosflow.objectives.base import WORKSPACE_BYTES
-from eosflow.optimizers.rosenbrock import CAPACITY, ExponentialRosenbrock
 from eosflow.runs.names import measured_folder, step_name
 from eosflow.runs.records import Index, Manifest, RunRecord
 from eosflow.storage import provenance, settings
@@ -170,18 +169,3 @@ def test_a_cluster_decides_where_auto_runs(monkeypatch: pytest.MonkeyPatch) -> N
     assert [asked("cuda", ("0",), True), asked("cuda", (), False)] == [1, 1]
     with pytest.raises(UserError, match="device: cuda was given, but no GPU"):
         asked("cuda", (), True)
-
-
-def test_an_adaptive_run_is_given_memory_for_its_krylov_vectors(paper: plan.Plan) -> None:
-    run = paper.runs["cifar10-ce/n6250/init0-subset2"]
-    row = run.parameters / 1e6  # megabytes of a vector, per byte of a number
-
-    def asked(tolerance: float) -> int:
-        adaptive = ExponentialRosenbrock(tolerance=tolerance)
-        return resources.memory(dataclasses.replace(run, optimizer=adaptive))
-
-    # Float32 rows down to a tolerance of 1e-4, float64 rows below it. Exponential Euler asks for
-    # 11 blocks of 11 vectors in float64, which is more.
-    assert asked(1e-5) - asked(1e-2) == pytest.approx(4 * CAPACITY * row, abs=2)
-    difference = resources.memory(run) - asked(1e-2)
-    assert difference == pytest.approx((8 * 121 - 4 * CAPACITY - 8 * 8) * row, abs=2)

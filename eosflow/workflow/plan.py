@@ -5,7 +5,6 @@ No science, no heavy import and no look at the results: what is there already is
 
 from __future__ import annotations
 
-import difflib
 import functools
 import os
 from collections.abc import Collection, Mapping
@@ -18,7 +17,7 @@ from eosflow.runs import whole
 from eosflow.runs.names import measured_folder, run_folder, view_of
 from eosflow.runs.spec import RunSpec
 from eosflow.storage.digests import digest
-from eosflow.storage.errors import UserError
+from eosflow.storage.errors import UserError, did_you_mean
 from eosflow.storage.files import readable, write_json
 from eosflow.storage.records import Digest, FileName, Record
 from eosflow.studies import STUDIES
@@ -127,15 +126,13 @@ class Plan:
 
     def run(self, folder: str) -> RunSpec:
         """The run of a folder `EXP/nN/RUN`. Raises: UserError naming the nearest there is."""
-        try:
-            return self.runs[folder]
-        except KeyError:
-            near = difflib.get_close_matches(folder, self.runs, n=3)
-            hint = f" The nearest are {', '.join(near)}." if near else ""
+        if folder not in self.runs:
             raise UserError(
-                f"The configuration has no run {folder}.{hint} Experiments, sizes and seeds are "
-                "those of config.yaml and of the files and values that override it."
-            ) from None
+                f"The configuration has no run {folder}.{did_you_mean(folder, self.runs)} "
+                "Experiments, sizes and seeds are those of config.yaml and of the files and values "
+                "that override it."
+            )
+        return self.runs[folder]
 
     def measurement(self, folder: str, view: str) -> Measurement:
         """The measurement that people find in `view` below a run's folder.
