@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-LOCK = ".lock"  # in the folder that it is for
+LOCK = ".lock"  # in the folder that it is for: all results, or one run
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +34,9 @@ def alone_in(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def is_held(folder: Path, name: str = LOCK) -> bool:
+def is_held(folder: Path) -> bool:
     """Whether another process holds the lock of a folder; looking takes it for an instant."""
-    path = folder / name
+    path = folder / LOCK
     if not path.exists():
         return False
     try:

@@ -15,7 +15,7 @@ from eosflow.runs.names import RUNS, run_folders
 from eosflow.runs.records import Cleaned, Manifest, Snapshot
 from eosflow.storage.errors import UserError
 from eosflow.storage.locks import alone_in, is_held
-from eosflow.workflow.locks import hold_results
+from eosflow.workflow.begin import hold_results
 from eosflow.workflow.plan import Recorded
 from eosflow.workflow.status import CONFIGURATION
 

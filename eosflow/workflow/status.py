@@ -16,7 +16,6 @@ from eosflow.runs.records import Progress, RunRecord
 from eosflow.runs.whole import deleted
 from eosflow.storage.errors import UserError
 from eosflow.storage.locks import is_held
-from eosflow.workflow.locks import WORKING
 from eosflow.workflow.plan import Recorded
 
 # Below the results: which runs there are to be; written when Snakemake starts to work.
@@ -93,7 +92,7 @@ class Status:
             run_status(results, folder, key, measured.get(folder, {}).values())
             for folder, key in started.runs.items()
         ]
-        return cls(str(results), tuple(_with_time_left(runs)), is_held(results, WORKING))
+        return cls(str(results), tuple(_with_time_left(runs)), is_held(results))
 
     def in_words(self, every_run: bool = False) -> str:
         """What `eosflow status` prints: sums by experiment, and the runs that are under way."""
