@@ -3,6 +3,8 @@ rule fetch:
         f"{RESULTS}/data/archives/{{archive}}",
     log:
         f"{RESULTS}/logs/fetch/{{archive}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/fetch/{{archive}}.tsv"
     retries: 2
     conda:
         "../envs/eosflow.yaml"
@@ -21,6 +23,8 @@ rule subset:
         facts=f"{RESULTS}/data/subsets/{{dataset}}-{{which}}.json",
     log:
         f"{RESULTS}/logs/subset/{{dataset}}-{{which}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/subset/{{dataset}}-{{which}}.tsv"
     conda:
         "../envs/eosflow.yaml"
     resources:
@@ -33,10 +37,14 @@ rule subset:
 rule dice_parameters:
     output:
         parquet=f"{RESULTS}/data/dice-parameters.parquet",
-        table=f"{RESULTS}/table3.csv",
+        table=report(
+            f"{RESULTS}/table3.csv", caption="captions/table.rst", category="Tables"
+        ),
         record=f"{RESULTS}/provenance/dice-parameters.json",
     log:
         f"{RESULTS}/logs/dice-parameters.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/dice-parameters.tsv"
     conda:
         "../envs/eosflow.yaml"
     shell:

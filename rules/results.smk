@@ -10,6 +10,8 @@ rule collect:
         record=f"{RESULTS}/provenance/measurements/{{measurement}}.json",
     log:
         f"{RESULTS}/logs/measurements/{{measurement}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/measurements/{{measurement}}.tsv"
     conda:
         "../envs/eosflow.yaml"
     shell:
@@ -22,10 +24,16 @@ rule tables:
         MEASURED,
     output:
         frames=[f"{RESULTS}/decomposition.parquet", f"{RESULTS}/runs.parquet"],
-        csv=expand(f"{RESULTS}/{{table}}.csv", table=ASK.tables),
+        csv=report(
+            expand(f"{RESULTS}/{{table}}.csv", table=ASK.tables),
+            caption="captions/table.rst",
+            category="Tables",
+        ),
         record=f"{RESULTS}/provenance/tables.json",
     log:
         f"{RESULTS}/logs/tables.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tables.tsv"
     conda:
         "../envs/eosflow.yaml"
     shell:
@@ -41,6 +49,8 @@ rule study:
         record=f"{RESULTS}/provenance/studies/{{study}}/table.json",
     log:
         f"{RESULTS}/logs/studies/{{study}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/studies/{{study}}.tsv"
     wildcard_constraints:
         study="|".join(ASK.every_study),
     priority: 1  # some take as long as many runs: they go first
@@ -60,6 +70,8 @@ rule study_claims:
         record=f"{RESULTS}/provenance/studies/{{study}}/claims.json",
     log:
         f"{RESULTS}/logs/studies/{{study}}-claims.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/studies/{{study}}/claims.tsv"
     wildcard_constraints:
         study="|".join(ASK.judged),
     conda:
@@ -78,6 +90,8 @@ rule figure:
         record=f"{RESULTS}/provenance/figures/{{figure}}.json",
     log:
         f"{RESULTS}/logs/figures/{{figure}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/figures/{{figure}}.tsv"
     conda:
         "../envs/eosflow.yaml"
     shell:
@@ -89,10 +103,12 @@ rule report:
     input:
         exit_on_user_error(lambda _: ASK.before_report()),
     output:
-        html=f"{RESULTS}/report.html",
+        html=report(f"{RESULTS}/report.html", category="The whole on one page"),
         record=f"{RESULTS}/provenance/report.json",
     log:
         f"{RESULTS}/logs/report.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/report.tsv"
     conda:
         "../envs/eosflow.yaml"
     threads: 4

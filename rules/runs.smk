@@ -12,6 +12,8 @@ rule train:
         f"{RESULTS}/{{folder}}/measured.json",
     log:
         f"{RESULTS}/logs/train/{{folder}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train/{{folder}}.tsv"
     wildcard_constraints:
         folder=rf"(?!({TRAINED})/){FOLDER}" if TRAINED else FOLDER,
     conda:
@@ -33,6 +35,8 @@ rule measure:
         f"{RESULTS}/{{folder}}/measured.json",
     log:
         f"{RESULTS}/logs/measure/{{folder}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/measure/{{folder}}.tsv"
     wildcard_constraints:
         folder=TRAINED or NONE,
     conda:
@@ -59,6 +63,8 @@ rule measure_snapshot:
         f"{RESULTS}/{{folder}}/{{view}}/step{{step}}.json",
     log:
         f"{RESULTS}/logs/measure/{{folder}}/{{view}}/step{{step}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/measure/{{folder}}/{{view}}/step{{step}}.tsv"
     conda:
         "../envs/eosflow.yaml"
     threads: config["threads"]
@@ -78,6 +84,8 @@ rule discard:
         f"{RESULTS}/{{folder}}/cleaned.json",
     log:
         f"{RESULTS}/logs/discard/{{folder}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/discard/{{folder}}.tsv"
     priority: 1  # what frees them goes before what makes more of them
     conda:
         "../envs/eosflow.yaml"

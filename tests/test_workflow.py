@@ -62,11 +62,18 @@ def test_everything_is_made_and_vouched_for_and_then_nothing(finished: Project) 
     known = {entry.file for record in records for entry in record.made}
     for path in (path for path in results.rglob("*") if path.is_file()):
         name = path.relative_to(results)
-        note = name.parts[0] in ("logs", "provenance") or path.name.startswith(".")
+        note = name.parts[0] in ("logs", "benchmarks", "provenance") or path.name.startswith(".")
         of_run = name.parts[0] in ("dice-ce", "mse", "runs") or "subsets" in name.parts
         assert note or of_run or str(name) in known, name
     assert finished.jobs() == {}
     eosflow(finished, "verify", "results")
+
+
+def test_snakemakes_own_report_holds_the_tables_and_the_page(again: Project) -> None:
+    again.run("--report", "snakemake-report.html")
+    page = (again.root / "snakemake-report.html").read_text()
+    for name in ("table2.csv", "claims.csv", "report.html"):
+        assert name in page
 
 
 def test_any_snapshot_is_a_target(again: Project) -> None:

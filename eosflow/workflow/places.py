@@ -11,6 +11,7 @@ from pathlib import Path
 
 # Folders of the results that are no experiment's.
 TAKEN = (
+    "benchmarks",
     "data",
     "figures",
     "logs",

@@ -52,7 +52,7 @@ def torn(results: Path, faults: Sequence[Fault]) -> Iterator[Path]:
 
 def _beside(inside: Path) -> bool:
     """Logs, and what is being written or was moved aside."""
-    special = inside.parts[0] == "logs" and inside.suffix != ".json"
+    special = inside.parts[0] in ("logs", "benchmarks") and inside.suffix != ".json"
     return special or inside.name.startswith(".") or ".damaged-" in str(inside)
 
 
