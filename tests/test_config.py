@@ -100,7 +100,7 @@ def test_each_config_of_the_project_makes_what_it_selects(path: Path) -> None:
         ({"mirror": "~/no/such"}, [f"mirror: '{Path.home()}/no/such' was given", "no folder"]),
         ({"results_dir": "a{b}c"}, ["results_dir: 'a{b}c' was given", "'{', '}'", "braces"]),
         ({"results_dir": "a\nb"}, ["results_dir", "must not hold '\\n'"]),
-        ({"experiments": {"provenance": TITLED}}, ["'provenance' was given", "have folders called"]),
+        ({"experiments": {"provenance": TITLED}}, ["'provenance' was given", "folders called"]),
         ({"experiments": {"mse\n": TITLED}}, ["'mse\\n' was given", "small letters"]),
         ({"datasets": {"../x": OWN}}, ["datasets: '../x' was given", "up to 80 letters"]),
         (

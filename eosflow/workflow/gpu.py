@@ -80,8 +80,8 @@ def lease(device: str, count: int) -> Iterator[str]:
 
     `device` is auto, cpu or cuda; with a count of 0 it is the CPU in any case. Waits until enough
     GPUs are free and sets CUDA_VISIBLE_DEVICES, so it must be entered before CUDA starts. The locks
-    are the kernel's: a killed process holds none. An index means another device in each job of a
-    scheduler, so the lock's name holds the job's number.
+    are the kernel's: a killed process holds none. An index, unlike a UUID, means another device in
+    each job of a scheduler, so the lock's name then holds the job's number.
 
     Raises: UserError where `cuda` is demanded, or more GPUs are than there are.
     """
@@ -138,7 +138,9 @@ def _lock(device: str) -> Iterator[None]:
     Another user's folder or link under the name of ours is left alone.
     """
     folder = Path(tempfile.gettempdir()) / f"eosflow-gpus-{os.geteuid()}"
-    names = (socket.gethostname(), os.environ.get("SLURM_JOB_ID", ""), device)
+    unique = device.startswith(("GPU-", "MIG-"))
+    job = "" if unique else os.environ.get("SLURM_JOB_ID", "")
+    names = filter(None, (socket.gethostname(), job, device))
     file = re.sub(r"[^A-Za-z0-9.-]", "_", "-".join(names)) + ".lock"
     try:
         folder.mkdir(exist_ok=True, mode=0o700)
