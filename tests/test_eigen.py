@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from eosflow.spectra.eigenpairs import EigenPairs, Operator, random_start, top_eigenpairs
+from eosflow.spectra.rows import orthonormalize
 
 SIZE = 200
 
@@ -116,3 +117,16 @@ def test_single_precision_keeps_six_digits_over_many_entries() -> None:
     torch.testing.assert_close(vectors.T @ vectors, identity, rtol=0, atol=2e-6)
     residuals = (vectors * diagonal[:, None] - vectors * pairs.values).norm(dim=0)
     torch.testing.assert_close(pairs.residuals, residuals, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1e-15, 1.0, 1e15])
+def test_one_row_is_normalized_as_several_are(dtype: torch.dtype, scale: float) -> None:
+    stream = torch.Generator().manual_seed(0)
+    row = scale * torch.randn(1, 40_000, generator=stream, dtype=torch.float64).to(dtype)
+    alone, beside = row.clone(), torch.cat([row, torch.zeros_like(row)])
+    assert orthonormalize(alone) == orthonormalize(beside) == 1  # the second drops its zero row
+    torch.testing.assert_close(alone, row / row.double().norm().to(dtype))
+    torch.testing.assert_close(alone, beside[:1])
+    for nothing in (0.0, float("nan"), float("inf")):
+        assert orthonormalize(torch.full_like(row, nothing)) == 0

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import eosflow
-from eosflow.spectra.eigenpairs import orthonormalize
 from eosflow.spectra.ends import WHICH, Which, checked, rank
+from eosflow.spectra.rows import orthonormalize
 from eosflow.spectra.search import search
 from eosflow.spectra.second_look import CHANCE, Complement, mass_at_most, overlooked
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from eosflow.spectra.eigenpairs import EigenPairs, parts
+from eosflow.spectra.eigenpairs import EigenPairs
+from eosflow.spectra.rows import parts
 
 Gradient = Callable[[Tensor], Tensor]
 

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from eosflow.spectra.eigenpairs import inner, orthonormalize, parts
+from eosflow.spectra.rows import inner, orthonormalize, parts
 
 Which = Literal["largest", "smallest", "magnitude"]
 WHICH = get_args(Which)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eosflow.spectra.eigenpairs import Operator, parts
+from eosflow.spectra.eigenpairs import Operator
+from eosflow.spectra.rows import parts
 
 # Within this distance of 0 the recurrence for φ_k cancels, and its series converges at once.
 SERIES_RADIUS = 1.0

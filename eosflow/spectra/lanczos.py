@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from eosflow.spectra.eigenpairs import parts
+from eosflow.spectra.rows import parts
 
 # operator(X, i): A_i x for each row x of X (m, d) and its entry of i (m,), in new memory.
 RowOperator = Callable[[Tensor, Tensor], Tensor]

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from eosflow.spectra.eigenpairs import inner, orthonormalize, transform
 from eosflow.spectra.ends import Found, RowOperator, Which, converged, rank, rounding
 from eosflow.spectra.randomness import generator
+from eosflow.spectra.rows import inner, orthonormalize, transform
 from eosflow.spectra.second_look import Complement, overlooked, without
 
 # seen(values (k,), residuals (k,), products): what is found so far.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eosflow.spectra.eigenpairs import inner, parts
+from eosflow.spectra.rows import inner, parts
 
 # How likely an eigenvalue stays overlooked.
 CHANCE = 0.01
