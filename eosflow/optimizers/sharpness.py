@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class _Wrapped(GradientOptimizer):
-    """An optimizer with a rule of its own, the innermost, whose settings are its settings."""
+    """An optimizer around whose gradient one more rule stands, with the settings of that rule."""
 
     own: ClassVar[type[Wrap]]
 
