@@ -1,4 +1,4 @@
-"""What `make docs` does beyond MkDocs: registries' docstrings, notebooks as pages, the version."""
+"""What `make docs` does beyond MkDocs: registries' docstrings, notebooks and verdicts as pages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 import griffe
+import pandas as pd
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
@@ -26,11 +27,36 @@ def on_config(config: MkDocsConfig) -> None:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
-    """Add a page for each notebook, beside the notebook itself."""
+    """Add a page for each notebook, beside the notebook itself, and one of all verdicts."""
     for file in list(files):
+        if file.src_uri == "data/verdicts.csv":
+            verdicts = _verdicts(pd.read_csv(file.abs_src_path))
+            files.append(File.generated(config, "verdicts.md", content=verdicts))
         if file.src_uri.endswith(".ipynb"):
             name = file.src_uri.removesuffix(".ipynb")
             files.append(File.generated(config, f"{name}.md", content=_page(file.content_string)))
+
+
+def _verdicts(judged: pd.DataFrame) -> str:
+    """Each statement above a table with a row for each setting."""
+    parts = ["# Verdicts of the studies", "The [studies](studies.md) say how they are reached."]
+    for study, in_study in judged.fillna({"says": ""}).groupby("study", sort=False):
+        parts.append(f"## {study}")
+        looks = in_study["looks"].iloc[0]
+        parts.append(f"{looks} verdicts from [its table](data/studies/{study}.csv).")
+        of_statement = in_study.groupby(["statement", "source", "says"], sort=False)
+        for (statement, source, says), rows in of_statement:
+            parts.append(f"*{statement}* {source}{f': {says}' if says else ''}")
+            lines = ["| on | median [95 %] | seeds | verdict |", "|---|---|---|---|"]
+            parts.append("\n".join([*lines, *map(_verdict, rows.to_dict("records"))]))
+    return "\n\n".join(parts)
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    interval = f" [{row['low']:g}, {row['high']:g}]" * (row["low"] == row["low"])
+    settings = row["settings"].replace("|", "\\|")
+    cells = (settings, f"{row['measured']:g}{interval}", row["seeds"], f"**{row['verdict']}**")
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def _page(notebook: str) -> str:
@@ -57,6 +83,7 @@ def _output(output: dict[str, Any]) -> str:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """A page before mkdocstrings reads it: a line for each class of a registry."""
     linked = re.sub(r"\((notebooks/[\w-]+)\.ipynb\)", r"(\1.md)", markdown)
+    linked = re.sub(r"\(data/verdicts\.csv(#[\w-]+)?\)", r"(verdicts.md\1)", linked)
     return REGISTRY.sub(_directives, linked)
 
 

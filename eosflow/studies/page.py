@@ -1,8 +1,7 @@
-"""docs/studies.md and docs/verdicts.md, of the studies' folders and their recorded tables."""
+"""docs/studies.md and docs/data/verdicts.csv, of the studies' folders and their recorded tables."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FRAME = Path(__file__).with_name("page.md")
-VERDICTS = Path(__file__).with_name("verdicts.md")
 RECORDED = DOCS / "data" / "studies"  # tables of real runs, by the study's name
 
 
@@ -24,16 +22,11 @@ def page() -> str:
 
 
 def verdicts() -> str:
-    """All verdicts on the recorded tables, with the statements that they judge."""
-    parts = [VERDICTS.read_text(encoding="utf-8").strip()]
-    for study in STUDIES.values():
-        if (judged := _judged(study)) is not None:
-            parts += [
-                f"## {study.name}",
-                f"{_count(judged)} from [its table](data/studies/{study.name}.csv).",
-                "\n".join(_table(judged)),
-            ]
-    return "\n\n".join(parts) + "\n"
+    """All verdicts on the recorded tables, as CSV with a first column `study`."""
+    import pandas as pd
+
+    judged = {s.name: frame for s in STUDIES.values() if (frame := _judged(s)) is not None}
+    return pd.concat(judged, names=["study"]).droplevel(1).to_csv()
 
 
 def section(study: Study) -> str:
@@ -46,7 +39,9 @@ def section(study: Study) -> str:
     parts.append(study.words["text"].strip())
     if (judged := _judged(study)) is not None:
         statements = judged["statement"].nunique()
-        parts.append(f"{statements} statements: [{_count(judged)}](verdicts.md#{study.name}).")
+        looks = int(judged["looks"].iloc[0])
+        link = f"data/verdicts.csv#{study.name}"
+        parts.append(f"{statements} statements: [{looks} verdicts]({link}).")
     elif study.judged:
         older = " The picture is of an earlier version of the study." * drawn
         parts.append(f"Verdicts: **not run**.{older}")
@@ -59,22 +54,3 @@ def _judged(study: Study) -> pd.DataFrame | None:
 
     table = RECORDED / f"{study.name}.csv"
     return study.judge(pd.read_csv(table)) if study.judged and table.exists() else None
-
-
-def _count(judged: pd.DataFrame) -> str:
-    return f"{int(judged['looks'].iloc[0])} verdicts"
-
-
-def _table(judged: pd.DataFrame) -> list[str]:
-    """Each statement with its source, and below it a table with a row for each setting."""
-    lines: list[str] = []
-    of_statement = judged.fillna({"says": ""}).groupby(["statement", "source", "says"], sort=False)
-    for (statement, source, says), rows in of_statement:
-        lines += ["", f"*{statement}* {source}{f': {says}' if says else ''}", ""]
-        lines += ["| on | median [95 %] | seeds | verdict |", "|---|---|---|---|"]
-        for row in rows.to_dict("records"):
-            interval = "" if math.isnan(row["low"]) else f" [{row['low']:g}, {row['high']:g}]"
-            cells = f"{row['measured']:g}{interval} | {row['seeds']} | **{row['verdict']}**"
-            on = row["settings"].replace("|", "\\|")
-            lines.append(f"| {on} | {cells} |")
-    return lines[1:]

@@ -34,7 +34,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/figures.md": index.page,
     "docs/reproduction.md": reproduction.page,
     "docs/studies.md": studies.page,
-    "docs/verdicts.md": studies.verdicts,
+    "docs/data/verdicts.csv": studies.verdicts,
 }
 
 
