@@ -15,21 +15,17 @@ class ArchiveServer:
 
     `faults` holds what happens to the next requests for an archive, one entry each: a status code,
     "cut" (half of what is due, then the connection closes), "stall" (half, then silence), "drip"
-    (a byte now and then), "part" (half of the range asked for, as an answer that says so), or a
-    text with a colon, a header that stands in for Content-Length. `requests` lists (name, Range
-    header) of those requests. Errors have the text `reason`, and ranges claim to be of `total`
-    bytes, if these are set.
+    (a byte now and then) or "part" (half of the range asked for, as an answer that says so).
+    `requests` lists (name, first byte of the range) of those requests, None without a range.
     """
 
     def __init__(self, certificate: Path | None = None) -> None:
         self.files: dict[str, bytes] = {}
         self.faults: list[int | str] = []
-        self.requests: list[tuple[str, str | None]] = []
+        self.requests: list[tuple[str, int | None]] = []
         self.logins: list[str | None] = []
         self.ranges = True
-        self.reason: str | None = None
-        self.total: int | None = None
-        self.tag: str | None = '"1"'
+        self.tag = '"1"'
         self._wake = threading.Event()
         handler = type("Handler", (_Handler,), {"site": self, "wake": self._wake})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -63,36 +59,29 @@ class _Handler(BaseHTTPRequestHandler):
         if name not in self.site.files:
             self.send_error(404)
             return
-        content, first = self.site.files[name], 0
-        wanted = self.headers.get("Range")
-        if name != "SHA256SUMS":
-            self.site.requests.append((name, wanted))
+        content = self.site.files[name]
+        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        first, last = int(wanted[1]) if wanted else None, len(content)
         self.site.logins.append(self.headers.get("Authorization"))
-        fault = self.site.faults.pop(0) if self.site.faults and name != "SHA256SUMS" else None
+        fault = None
+        if name != "SHA256SUMS":
+            self.site.requests.append((name, first))
+            fault = self.site.faults.pop(0) if self.site.faults else None
         if isinstance(fault, int):
-            self.send_error(fault, self.site.reason)
+            self.send_error(fault)
             return
         current = self.headers.get("If-Range") in (None, self.site.tag)
-        if wanted and self.site.ranges and current:
-            first = int(re.fullmatch(r"bytes=(\d+)-", wanted).group(1))
-            self.send_response(206)
-            last = len(content)
+        if first is not None and self.site.ranges and current:
             if fault == "part":
                 last, fault = first + (last - first) // 2, None
-            total = self.site.total or len(content)
-            self.send_header("Content-Range", f"bytes {first}-{last - 1}/{total}")
-            body = content[first:last]
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {first}-{last - 1}/{len(content)}")
         else:
+            first = 0
             self.send_response(200)
-            body = content
-        if isinstance(fault, str) and ":" in fault:
-            for value in fault.split("\n"):
-                self.send_header(*value.split(": "))
-            fault = None
-        else:
-            self.send_header("Content-Length", str(len(body)))
-        if self.site.tag:
-            self.send_header("ETag", self.site.tag)
+        body = content[first:last]
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", self.site.tag)
         self.end_headers()
         if fault == "drip":
             self.drip(body)

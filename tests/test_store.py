@@ -191,7 +191,7 @@ def test_a_study_waits_for_its_archives_until_its_table_stands(study: str, tmp_p
     archives = [f"{tmp_path}/data/archives/{name}" for name in STUDIES[study].archives]
     assert Inputs(plan, state).before_study(study) == archives
     with (
-        pytest.raises(UserError, match=r"is not there; start again to have it fetched"),
+        pytest.raises(UserError, match=r"No such file.*Start the workflow again"),
         Job(plan, (study,), 0, 1).reading(STUDIES[study].archives),
     ):
         pass

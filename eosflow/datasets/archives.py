@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
-import os
 import tarfile
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
 from eosflow.storage.errors import UserError
 from eosflow.storage.foreign import foreign
 
-# The largest published member is CIFAR-100's train.bin of 154 MB. The bounds stop archives that
-# unpack to far more than their own size.
+# The largest published member is CIFAR-100's train.bin of 154 MB. The bound stops an archive that
+# unpacks to far more than its own size.
 MEMBER_LIMIT = 160 * 2**20  # bytes
-WHOLE_LIMIT = 512 * 2**20  # of a whole archive, unpacked; CIFAR-10 and CIFAR-100 have 184 MB each
+
+
+# The path of a member, its size, and what opens it.
+Member = tuple[str, int, Callable[[], IO[bytes]]]
 
 
 class UnfitArchive(UserError):
@@ -25,25 +29,22 @@ class UnfitArchive(UserError):
 def read_members(archive: Path, wanted: Collection[str]) -> dict[str, bytes]:
     """The bytes of the files whose names are `wanted`, whatever folder they lie in.
 
-    Raises: UserError if the archive is absent, damaged or unpacks to too much, or if a wanted
-    member is missing or there twice.
+    Raises: UnfitArchive if the archive is damaged, if a wanted member is missing, there twice or
+    larger than any published one.
     """
-    if not os.path.lexists(archive):
-        raise UserError(f"{archive} does not exist: start the workflow, which fetches it")
-    if not os.path.isfile(archive):  # noqa: PTH113  (this never raises)
-        raise UserError(
-            f"{archive} is not a file: move it away and start the workflow, which fetches it"
-        )
-    read = _zip_members if archive.suffix == ".zip" else _tar_members
+    members_of = _zip_members if archive.suffix == ".zip" else _tar_members
     members: dict[str, bytes] = {}
-    try:
-        with foreign(lambda why: UnfitArchive(f"{archive} is truncated or damaged ({why})")):
-            for name, content in read(archive, wanted):
-                if name in members:
-                    raise ValueError(f"it has two members named {name}")
-                members[name] = content
-    except PermissionError as error:
-        raise UserError(f"{archive} cannot be read: {error.strerror}") from error
+    with foreign(lambda why: UnfitArchive(f"{archive} is truncated or damaged ({why})")):
+        for path, size, opened in members_of(archive):
+            if (name := PurePosixPath(path).name) not in wanted:
+                continue
+            if name in members:
+                raise ValueError(f"it has two members named {name}")
+            if size > MEMBER_LIMIT:
+                raise ValueError(f"{name} unpacks to more than {MEMBER_LIMIT} bytes")
+            with opened() as file:
+                # Not read(), which for a .zip unpacks up to 2 GiB before it looks at the size.
+                members[name] = file.read(size)
     if missing := sorted(set(wanted) - set(members)):
         raise UnfitArchive(
             f"{archive} has no member {', '.join(missing)}: it is not the published archive, or an "
@@ -52,53 +53,27 @@ def read_members(archive: Path, wanted: Collection[str]) -> dict[str, bytes]:
     return members
 
 
-def _zip_members(archive: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+def read_text(archive: Path, member: str) -> str:
+    """A member that is text. Raises: as `read_members`, also if it is not UTF-8."""
+    try:
+        return read_members(archive, [member])[member].decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UnfitArchive(f"{archive}: {member} is not text ({error})") from None
+
+
+def _zip_members(archive: Path) -> Iterator[Member]:
     with zipfile.ZipFile(archive) as file:
         for info in file.infolist():
-            if (name := PurePosixPath(info.filename).name) in wanted:
-                _check(info.file_size)
-                # Not file.read(), which unpacks up to 2 GiB before it looks at the size promised.
-                with file.open(info) as stream:
-                    content = stream.read(info.file_size + 1)
-                if len(content) != info.file_size:
-                    raise zipfile.BadZipFile(f"{name} has not the size it promises")
-                yield name, content
+            yield info.filename, info.file_size, functools.partial(file.open, info)
 
 
-def _tar_members(archive: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    with gzip.open(archive) as unbounded:
-        stream = _Bounded(unbounded)
-        with tarfile.open(fileobj=stream, mode="r:") as file:  # type: ignore[call-overload]
+def _tar_members(archive: Path) -> Iterator[Member]:
+    with gzip.open(archive) as stream:
+        with tarfile.open(fileobj=stream, mode="r:") as file:
             for member in file:
-                if (name := PurePosixPath(member.name).name) in wanted and member.isreg():
-                    content = file.extractfile(member)
-                    assert content is not None  # a regular member always has content
-                    yield name, content.read()
+                if member.isreg():
+                    opened: Any = functools.partial(file.extractfile, member)
+                    yield member.name, member.size, opened
         # The checksum stands at the very end, which tarfile has no need to read.
-        if len(stream.read(MEMBER_LIMIT)) == MEMBER_LIMIT:
-            raise tarfile.ReadError("there is more after the last member")
-
-
-class _Bounded:
-    """A stream that refuses what tarfile would ask of it for a header that promises gigabytes."""
-
-    def __init__(self, stream: gzip.GzipFile) -> None:
-        self._stream = stream
-        self.tell = stream.tell
-
-    def read(self, size: int) -> bytes:
-        """The next `size` bytes, or as many as there are."""
-        _check(size, self.tell() + size)
-        return self._stream.read(size)
-
-    def seek(self, position: int) -> int:
-        """Go to a position in what is unpacked."""
-        _check(0, position)
-        return self._stream.seek(position)
-
-
-def _check(size: int, end: int = 0) -> None:
-    if not 0 <= size <= MEMBER_LIMIT or end > WHOLE_LIMIT:
-        raise tarfile.ReadError(
-            f"it unpacks to more than {MEMBER_LIMIT} bytes at once or {WHOLE_LIMIT} in all"
-        )
+        while stream.read(2**20):
+            pass

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from eosflow.datasets.archives import UnfitArchive, read_members
+from eosflow.datasets.archives import UnfitArchive, read_text
 from eosflow.datasets.base import Archive, DatasetSettings, Facts
 from eosflow.datasets.pool import Pool, Resources
 
@@ -112,12 +112,7 @@ class AtrialFibrillation(DatasetSettings):
 
         assert resources.archive is not None  # FACTS lists one archive
         file = TEST_MEMBER if held_out else TRAINING_MEMBER
-        member = read_members(resources.archive, [file])[file]
-        name = f"{resources.archive}: {file}"
-        try:
-            text = member.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise UnfitArchive(f"{name} is not text ({error})") from None
+        text, name = read_text(resources.archive, file), f"{resources.archive}: {file}"
         series, labels = parse_ts(text, name, CHANNELS, STEPS, CLASSES)
         window, stride = self.window, self.stride
         starts = np.arange(0, STEPS - window, stride)

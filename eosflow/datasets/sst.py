@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from eosflow.datasets.archives import UnfitArchive, read_members
+from eosflow.datasets.archives import UnfitArchive, read_text
 from eosflow.datasets.base import Archive, DatasetSettings, Facts
 from eosflow.datasets.pool import Pool, Resources
 from eosflow.datasets.token_ids import ROWS, hashed_ids
@@ -112,12 +112,7 @@ def read_phrases(archive: Path, classes: int, held_out: bool = False) -> tuple[l
 
 
 def _read_trees(archive: Path, member: str) -> dict[str, int]:
-    content = read_members(archive, [member])[member]
-    name = f"{archive}: {member}"
-    try:
-        return parse_trees(content.decode("utf-8"), name)
-    except UnicodeDecodeError as error:
-        raise UnfitArchive(f"{name} is not text ({error})") from None
+    return parse_trees(read_text(archive, member), f"{archive}: {member}")
 
 
 def hidden_size(model: str) -> int:

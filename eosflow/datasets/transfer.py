@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
-import urllib3
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 from urllib3.util import Retry
 
 from eosflow.datasets.base import Archive
-from eosflow.datasets.links import is_url
+from eosflow.datasets.mirror import is_url
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import readable, write_json
 from eosflow.storage.progress import count_progress
@@ -28,8 +27,6 @@ log = logging.getLogger(__name__)
 CHUNK = 2**16  # bytes read at once, at most
 BUSY = (429, 500, 502, 503, 504)  # answers that may differ a moment later
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# The range of bytes that an answer holds.
-_RANGE = re.compile(r"bytes (?P<first>\d{1,18})-\d{1,18}/(?P<total>\d{1,18}|\*)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -40,45 +37,22 @@ class Patience:
     never times out.
     """
 
-    connect: float = 10.0
-    read: float = 60.0
+    timeout: tuple[float, float] = (10.0, 60.0)  # for a connection, for each read
     attempts: int = 5
     backoff: float = 1.0  # seconds before the second attempt; doubles with each
     rate: float = 4096.0
     window: float = 60.0
-
-    @property
-    def timeout(self) -> tuple[float, float]:
-        """Seconds to wait for a connection, and for each read."""
-        return self.connect, self.read
 
 
 class SourceError(Exception):
     """One source did not give the archive; another one may."""
 
 
-# What a request may raise that a later one need not.
-BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError)
-# Those of them that every later one raises too: a certificate, an address, endless redirects.
-HOPELESS = (
-    requests.exceptions.SSLError,
-    requests.exceptions.InvalidURL,
-    requests.exceptions.InvalidSchema,
-    requests.TooManyRedirects,
-)
-
-
 def open_session(patience: Patience) -> requests.Session:
-    """A session that repeats requests which the server was too busy to answer."""
+    """A session that repeats requests that bring no answer, or that of a busy server."""
     session = requests.Session()
-    # Broken connections are retried by `receive`, which resumes.
     retry = Retry(
-        total=None,
-        connect=0,
-        read=0,
-        other=0,
-        redirect=5,
-        status=patience.attempts,
+        total=patience.attempts,
         status_forcelist=BUSY,
         backoff_factor=patience.backoff,
         retry_after_max=60,
@@ -90,130 +64,122 @@ def open_session(patience: Patience) -> requests.Session:
     return session
 
 
-def chunks_of(response: requests.Response, patience: Patience) -> Iterator[bytes]:
-    """The body as it comes. Raises: one of BROKEN, also if it comes too slowly."""
-    start, count = time.monotonic(), 0
-    while chunk := response.raw.read1(CHUNK):
-        yield chunk
-        count += len(chunk)
-        if (seconds := time.monotonic() - start) > patience.window:
-            if count < patience.rate * seconds:
-                raise requests.Timeout(f"less than {patience.rate:.0f} bytes a second")
-            start, count = time.monotonic(), 0
+def read_small(session: requests.Session, patience: Patience, source: str) -> bytes:
+    """A small file of a mirror; empty if there is none. Raises: SourceError."""
+    try:
+        if not is_url(source):
+            return Path(source).read_bytes()
+        answer = session.get(source, timeout=patience.timeout)
+        if answer.status_code == 404:
+            return b""
+        answer.raise_for_status()
+        return answer.content
+    except FileNotFoundError:
+        return b""
+    except OSError as error:  # as requests' own are
+        raise SourceError(f"{source}: {_reason(error)}") from error
 
 
-def notes_of(partial: Path) -> Path:
-    """Where the source and version of a partial file are written down."""
-    return partial.with_name(partial.name + ".json")
+def record_of(path: Path) -> Path:
+    """Where the source of an archive, or the source and version of a part, is written down."""
+    return path.with_name(path.name + ".json")
 
 
 def receive(
-    session: requests.Session, patience: Patience, source: str, archive: Archive, output: Path
-) -> Path:
-    """Bring the whole of `source` into the partial file, whose path is returned."""
-    partial = output.with_name(output.name + ".partial")
+    session: requests.Session, patience: Patience, source: str, archive: Archive, partial: Path
+) -> None:
+    """Bring the whole of `source` into the partial file. Raises: SourceError."""
     log.info("%s: from %s", archive.name, source)
-    if not is_url(source):
-        _copy(Path(source), archive, partial)
-        return partial
     idle = 0  # attempts in a row that brought nothing
     while True:
         before = _size(partial)
         try:
-            _download(session, patience, source, archive, partial)
-            return partial
-        except HOPELESS as error:
-            raise SourceError(f"{source}: {reason_of(error)}") from error
-        except BROKEN as error:
+            if is_url(source):
+                _download(session, patience, source, archive, partial)
+            else:
+                _copy(Path(source), archive, partial)
+            return
+        except OSError as error:  # as requests' own are, after the session's attempts
+            raise SourceError(f"{source}: {_reason(error)}") from error
+        except HTTPError as error:  # in the midst of an answer
             idle = 0 if _size(partial) > before + patience.rate else idle + 1
             if idle >= patience.attempts:
                 raise SourceError(
-                    f"{source}: {reason_of(error)}, {idle} times in a row; "
+                    f"{source}: {_reason(error)}, {idle} times in a row; "
                     f"{_size(partial)} bytes are kept in {partial}"
                 ) from error
             pause = patience.backoff * 2.0**idle
-            log.warning("%s: %s; again in %.1f s", source, reason_of(error), pause)
+            log.warning("%s: %s; again in %.1f s", source, _reason(error), pause)
             time.sleep(pause)
 
 
 def _copy(source: Path, archive: Archive, partial: Path) -> None:
-    _discard(partial)
-    try:
-        size = source.stat().st_size
-        with source.open("rb") as file:
-            _append(iter(lambda: file.read(CHUNK), b""), partial, archive, size)
-    except OSError as error:
-        raise SourceError(f"{source}: {error.strerror}") from error
+    size = source.stat().st_size
+    _check_size(archive, size)
+    with _room_for(partial, size):
+        shutil.copyfile(source, partial)
 
 
 def _download(
     session: requests.Session, patience: Patience, url: str, archive: Archive, partial: Path
 ) -> None:
     """One request for what is still missing; appends to the partial file."""
-    notes = readable(notes_of(partial)) or {}
-    if notes.get("url") != url:  # of another or an unknown source
-        _discard(partial)
-    have = _size(partial)
-    headers = {"Range": f"bytes={have}-"} if have else {}
-    if have and notes.get("version"):
-        headers["If-Range"] = notes["version"]
-    with closing(
-        session.get(url, headers=headers, stream=True, timeout=patience.timeout)
-    ) as response:
-        part = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        total = int(part["total"]) if part and part["total"] != "*" else None
-        same = total is None or total == notes.get("total", total)
-        if response.status_code == 206 and part and int(part["first"]) == have and same:
+    notes = readable(record_of(partial)) or {}
+    resumable = notes.get("url") == url and notes.get("version")
+    have = _size(partial) if resumable else 0
+    headers = {"Range": f"bytes={have}-", "If-Range": notes["version"]} if have else {}
+    request = session.get(url, headers=headers, stream=True, timeout=patience.timeout)
+    with closing(request) as answer:
+        part = answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        if answer.status_code == 206 and part:
             log.info("%s: resumed at %d bytes", archive.name, have)
-            if total is None and (length := _length(url, response)) is not None:
-                total = have + length
-        elif response.status_code == 200:
-            if have:
-                log.info("%s: the server cannot resume this file; from the start", archive.name)
-            _discard(partial)
-            total = _length(url, response)
-            notes = {"url": url, "version": _version(response), "total": total}
-            write_json(notes_of(partial), notes)
-        elif response.status_code in (206, 416):  # not the range asked for: what is here is wrong
-            _discard(partial)
-            raise requests.ConnectionError("the server does not have the range asked for")
+        elif answer.status_code == 200:
+            have, total = 0, answer.raw.length_remaining
+            partial.unlink(missing_ok=True)
+            notes = {"url": url, "version": _version(answer), "total": total}
+            write_json(record_of(partial), notes)
+        elif answer.status_code in (206, 416):  # not the range asked for: what is here is wrong
+            partial.unlink(missing_ok=True)
+            raise ProtocolError("the server does not have the range asked for")
         else:
-            raise SourceError(f"{url}: answered {response.status_code} {response.reason}")
-        _append(chunks_of(response, patience), partial, archive, total)
-    if total is not None and _size(partial) != total:
-        size = _size(partial)
-        if size > total:
-            _discard(partial)
-        raise requests.ConnectionError(f"{size} bytes came of {total}")
+            raise SourceError(f"{url}: answered {answer.status_code} {answer.reason}")
+        _append(_chunks(answer, patience), archive, partial, have, notes["total"])
+    if notes["total"] not in (None, _size(partial)):
+        raise ProtocolError(f"{_size(partial)} bytes came of {notes['total']}")
 
 
-def _length(url: str, response: requests.Response) -> int | None:
-    """The size that an answer promises, if it does. Raises: SourceError if it is no number."""
-    length = response.headers.get("Content-Length")
-    if length is not None and not (length.isascii() and length.isdecimal()):
-        raise SourceError(f"{url}: answered with {length!r:.40} as the size, which is none")
-    return None if length is None else int(length)
-
-
-def _version(response: requests.Response) -> str | None:
+def _version(answer: requests.Response) -> str | None:
     """What identifies this version of the file in a later If-Range, if the server says."""
-    tag = response.headers.get("ETag")
-    return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
+    tag = answer.headers.get("ETag")
+    return tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified")
 
 
-def _append(chunks: Iterator[bytes], partial: Path, archive: Archive, total: int | None) -> None:
-    have = _size(partial)
+def _append(
+    chunks: Iterator[bytes], archive: Archive, partial: Path, have: int, total: int | None
+) -> None:
     _check_size(archive, total or 0)
-    progress = count_progress(archive.name, total, "B", have)
-    try:
-        with _room_for(partial, total), partial.open("ab") as file:
-            for chunk in chunks:
-                have += len(chunk)
-                _check_size(archive, have)
-                file.write(chunk)
-                progress.update(len(chunk))
-    finally:
-        progress.close()
+    with (
+        _room_for(partial, total),
+        count_progress(archive.name, total, "B", have) as progress,
+        partial.open("ab") as file,
+    ):
+        for chunk in chunks:
+            have += len(chunk)
+            _check_size(archive, have)
+            file.write(chunk)
+            progress.update(len(chunk))
+
+
+def _chunks(answer: requests.Response, patience: Patience) -> Iterator[bytes]:
+    """The body as it comes. Raises: HTTPError, also if it comes too slowly."""
+    start, count = time.monotonic(), 0
+    while chunk := answer.raw.read1(CHUNK):
+        yield chunk
+        count += len(chunk)
+        if (seconds := time.monotonic() - start) > patience.window:
+            if count < patience.rate * seconds:
+                raise ProtocolError(f"too slow, less than {patience.rate:.0f} bytes a second")
+            start, count = time.monotonic(), 0
 
 
 def _check_size(archive: Archive, size: int) -> None:
@@ -245,22 +211,17 @@ def _size(partial: Path) -> int:
     return partial.stat().st_size if partial.exists() else 0
 
 
-def _discard(partial: Path) -> None:
-    partial.unlink(missing_ok=True)
-    notes_of(partial).unlink(missing_ok=True)
-
-
-def reason_of(error: Exception) -> str:
-    """What went wrong with a request, in a few words."""
+def _reason(error: Exception) -> str:
+    """What went wrong, in a few words."""
     if isinstance(error, requests.exceptions.SSLError):
         return (
             f"its certificate is not trusted ({error}). If it is one of your own network, name the "
             "file of its certificates in the environment variable REQUESTS_CA_BUNDLE"
         )
-    if "bytes a second" in str(error):
-        return f"too slow, {error}"
-    if isinstance(error, requests.Timeout) or "timed out" in str(error):
+    if isinstance(error, ReadTimeoutError) or "timed out" in str(error):
         return "no answer in time"
-    if isinstance(error, urllib3.exceptions.ProtocolError):
-        return "the connection broke"
-    return f"no connection ({error})"
+    if isinstance(error, requests.HTTPError):
+        return str(error)
+    if isinstance(error, requests.RequestException):
+        return f"no connection ({error})"
+    return getattr(error, "strerror", None) or str(error)

@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from eosflow.datasets import ARCHIVES
-from eosflow.datasets.links import is_url
+from eosflow.datasets.mirror import is_url
 from eosflow.storage.errors import UserError
 from eosflow.studies import STUDIES
 from eosflow.workflow import config as configuration

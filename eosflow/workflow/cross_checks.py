@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from eosflow.datasets import DATASETS
-from eosflow.datasets.links import is_url, refusal
+from eosflow.datasets.mirror import is_url, refusal
 from eosflow.objectives import OF_CLASSES
 from eosflow.storage.errors import UserError, did_you_mean
 from eosflow.storage.refusals import refusals, shown
