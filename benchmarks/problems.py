@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eosflow.datasets.pool import Resources
+from eosflow.datasets.base import Resources
 from eosflow.datasets.subsets import load_subset, write_subset
 from eosflow.networks.mlp import MLPSettings
 from eosflow.objectives.mlp import MLPObjective

@@ -48,7 +48,7 @@ def zip_of(path: Path, members: dict[str, bytes | str]) -> Path:
     return path
 
 
-def atrial_zip(path: Path, text: str | None = None) -> Path:
+def atrial_zip(path: Path, text: str | bytes | None = None) -> Path:
     return zip_of(
         path,
         {"AtrialFibrillation_TRAIN.ts": text or ts_text(*atrial_series()), "README.txt": "hello"},

@@ -14,8 +14,8 @@ from small_archives import cifar_members, tar_of
 from test_central_flow import cubic
 
 from eosflow.analysis.claims import AS_EXPECTED, CANNOT_TELL, CONTRADICTED, HOLDS, UNEXPECTED
+from eosflow.datasets.base import Resources
 from eosflow.datasets.cifar import CIFAR10
-from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import draw_rows
 from eosflow.networks.mlp import MLPSettings
 from eosflow.objectives import make

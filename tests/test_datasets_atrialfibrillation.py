@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from small_archives import atrial_series, atrial_zip, ts_text
 
+from eosflow.datasets.archives import UnfitArchive
 from eosflow.datasets.atrialfibrillation import AtrialFibrillation, parse_ts
-from eosflow.datasets.pool import Resources
-from eosflow.storage.errors import UserError
+from eosflow.datasets.base import Resources
 
 CLASSES = ("n", "s", "t")
 
@@ -21,32 +21,21 @@ def resources(archive: Path) -> Resources:
     return Resources(archive=archive, cache=Path("unused"))
 
 
-def test_windows_are_cut_as_described(tmp_path):
+@pytest.mark.parametrize(("window", "stride"), [(128, 1), (100, 7)])
+def test_windows_are_cut_as_described(tmp_path, window, stride):
     values, labels = atrial_series()
-    pool = AtrialFibrillation().open(resources(atrial_zip(tmp_path / "a.zip")))
-    assert len(pool.labels) == 15 * 512 == 7680
-    inputs = pool.inputs(np.arange(7680))
+    dataset = AtrialFibrillation(window=window, stride=stride)
+    pool = dataset.open(resources(atrial_zip(tmp_path / "a.zip")))
+    starts = range(0, 640 - window, stride)
+    assert len(pool.labels) == dataset.size() == 15 * len(starts)
+    inputs = pool.inputs(np.arange(len(pool.labels)))
     assert inputs.dtype == np.float64
-    assert inputs.shape == (7680, 256)
-    row = 0
-    for series, label in zip(values, labels, strict=True):
-        for start in range(640 - 128):
-            expected = np.concatenate(
-                [series[0, start : start + 128], series[1, start : start + 128]]
-            )
-            np.testing.assert_array_equal(inputs[row], expected)
-            assert CLASSES[pool.labels[row]] == label
-            row += 1
-
-
-def test_chosen_windows_and_another_stride(tmp_path):
-    values, _ = atrial_series()
-    pool = AtrialFibrillation(window=100, stride=7).open(resources(atrial_zip(tmp_path / "a.zip")))
-    starts = list(range(0, 540, 7))
-    assert len(pool.labels) == 15 * len(starts)
-    row = 3 * len(starts) + 5
-    expected = values[3, :, starts[5] : starts[5] + 100].reshape(-1)
-    np.testing.assert_array_equal(pool.inputs(np.array([row]))[0], expected)
+    places = [(series, start) for series in range(15) for start in starts]
+    for row, (series, start) in enumerate(places):
+        expected = np.concatenate([channel[start : start + window] for channel in values[series]])
+        np.testing.assert_array_equal(inputs[row], expected)
+        assert CLASSES[pool.labels[row]] == labels[series]
+    np.testing.assert_array_equal(pool.inputs(np.array([99, 5])), inputs[[99, 5]])
 
 
 def short(text_of_values: str) -> str:
@@ -63,32 +52,25 @@ def test_a_small_file_by_hand():
 
 @pytest.mark.parametrize(
     "row",
-    ["1,?,3:4,5,6:t", "1,2,3:4,,6:t", "1,2,3:4,5,NaN:t", "1,2,inf:4,5,6:t", "1,2:4,5,6:t",
-     "1,2,3:t", "1,2,3:4,5,6:7,8,9:t", "1,2,3:4,5,6:q", "1,2,3:4,5,6"],
+    ["1,?,3:4,5,6:t", "1,2,3:4,5,NaN:t", "1,2,inf:4,5,6:t", "1,2:4,5,6:t", "1,2,3:t",
+     "1,2,3:4,5,6:7,8,9:t", "1,2,3:4,5,6:q", "1,2,3:4,5,6"],
 )  # fmt: skip
 def test_a_bad_row_is_named(row):
-    with pytest.raises(UserError, match=r"f\.ts, line 4: "):
+    with pytest.raises(ValueError, match=r"f\.ts, line 4: "):
         parse_ts(short(row), "f.ts", 2, 3, CLASSES)
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("content", "message"),
     [
-        ("@classLabel true a b\n@data\n1,2,3:4,5,6:a\n", "no line @classLabel true n s t"),
-        (short(""), "no series after @data"),
-        ("@classLabel true n s t\n", "no series after @data"),
+        (b"@classLabel true a b\n@data\n1,2,3:4,5,6:a\n", "no line @classLabel true n s t"),
+        (b"@classLabel true n s t\n", "no line @data"),
+        (b"\xff\xfe\x00", "decode"),
     ],
 )
-def test_a_bad_header_is_named(text, message):
-    with pytest.raises(UserError, match=message):
-        parse_ts(text, "f.ts", 2, 3, CLASSES)
-
-
-def test_bytes_that_are_no_text(tmp_path):
-    path = tmp_path / "a.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("AtrialFibrillation_TRAIN.ts", b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="is not text"):
+def test_another_archive_is_refused(tmp_path, content, message):
+    path = atrial_zip(tmp_path / "a.zip", content)
+    with pytest.raises(UnfitArchive, match=rf"a\.zip: .*{message}"):
         AtrialFibrillation().open(resources(path))
 
 

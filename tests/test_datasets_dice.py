@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from eosflow.datasets import dice, dice_drawing
-from eosflow.datasets.pool import Resources
+from eosflow.datasets.base import Resources
 
 DATA = Path(__file__).parent / "data"
 DICE = dice.Dice(images_per_class=2000)

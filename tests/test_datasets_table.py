@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import zipfile
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from eosflow.datasets import Resources, configured, table_files
+from eosflow.datasets import Resources, configured
 from eosflow.datasets.subsets import draw_rows, load_subset, write_subset
 from eosflow.datasets.table import Table
 from eosflow.storage.errors import UserError
@@ -233,70 +234,60 @@ class Bomb:
         return (pytest.fail, ("a pickle was loaded",))
 
 
+def assert_unfit(mine: Table, message: str, folder: Path) -> None:
+    """It is refused by what was found, with what is allowed, and nothing is written."""
+    with pytest.raises(UserError, match=message) as refusal:
+        ask_everything(mine, folder)
+    form = "`inputs`" if mine.path.endswith("npz") else "a column `label`"
+    assert re.match(rf"{re.escape(mine.path)}: .*Allowed: .*{form}.*\.", str(refusal.value))
+    assert list(folder.iterdir()) == [Path(mine.path)]
+
+
 @pytest.mark.parametrize(
     ("arrays", "settings", "message"),
     [
         ({"labels": CLASSES[:59]}, {}, "Each row needs its label"),
         ({"labels": np.int64(1)}, {}, "Each row needs its label"),
-        ({"inputs": INPUTS.astype(object)}, {}, "`inputs` holds Python objects"),
-        ({"labels": np.array([Bomb()] * ROWS)}, {}, "which can only be unpickled"),
-        ({"labels": CLASSES.astype(complex)}, {}, "`labels` is complex numbers"),
-        ({"labels": CLASSES.astype(str)}, {}, "`labels` is text"),
-        ({"inputs": INPUTS.astype("M8[s]")}, {}, "`inputs` is of kind M"),
+        ({"labels": np.array([Bomb()] * ROWS)}, {}, "`labels` is of type object"),
+        ({"labels": CLASSES.astype(complex)}, {}, "`labels` is of type complex128"),
+        ({"inputs": INPUTS.astype(str)}, {}, "`inputs` is of type <U"),
         ({"inputs": INPUTS[:, 0]}, {}, r"`inputs` has the shape \(60,\).*reshape"),
         ({"inputs": INPUTS[:0], "labels": CLASSES[:0]}, {}, "holds no values"),
         ({"labels": np.stack([CLASSES] * 2, axis=1)}, {}, "one whole number per row"),
         ({"labels": np.ones((60, 2, 2))}, {}, "one whole number per row"),
-        ({"labels": CLASSES - 1}, {}, "the labels are -1, 0, 1: -1 comes in place of 0"),
-        ({"labels": CLASSES * 2}, {}, "the labels are 0, 2, 4: 2 comes in place of 1"),
-        ({"labels": CLASSES.astype("u8") * 2**62}, {}, "in place of 1"),
-        ({"labels": CLASSES * 0}, {}, "the labels are 0 alone"),
+        ({"labels": CLASSES - 1}, {}, "the labels are -1, 0, 1. .*numpy.unique"),
+        ({"labels": CLASSES.astype("u8") * 2**62}, {}, f"the labels are 0, {2**62}"),
+        ({"labels": CLASSES * 0}, {}, "the labels are 0. .*two classes or more"),
         ({}, {"classes": ("a", "b")}, "`classes` has 2 names, and the labels are 0 to 2"),
         ({"labels": CLASSES + 0.5}, {"classes": ("a",)}, "the labels are numbers to fit"),
         ({}, {"shape": (5, 2)}, r"12 values, and `shape` \(5, 2\) means 10"),
-        (
-            {"inputs": INPUTS.reshape(60, 2, 2, 3)},
-            {"shape": (3, 2, 2)},
-            r"an input has the shape \(2, 2, 3\) there, and `shape` is \(3, 2, 2\)",
-        ),
+        ({"inputs": INPUTS.reshape(60, 2, 2, 3)}, {"shape": (3, 2, 2)}, r"\(2, 2, 3\) there"),
     ],
 )
 def test_an_unfit_npz_is_refused(tmp_path, arrays, settings, message):
-    file = npz(tmp_path, **arrays)
-    with pytest.raises(UserError, match=message) as refusal:
-        ask_everything(table(file, **settings), tmp_path)
-    text = str(refusal.value)
-    assert text.startswith(str(file))
-    assert "Allowed: an .npz holds `inputs`" in text
-    assert list(tmp_path.iterdir()) == [file]
+    assert_unfit(table(npz(tmp_path, **arrays), **settings), message, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"x": [1, 2]}, "it has no column label, but x"),
+        ({"x": [1, 2]}, "the columns x.*`label_1`"),
+        ({"label": [0, 1], "label_1": [0, 1], "x": [1, 2]}, "the columns label, label_1, x"),
+        ({"label_1": [0, 1], "label_3": [0, 1], "x": [1, 2]}, "the columns label_1, label_3"),
         ({"label": [0, 1]}, "no column of numbers beside the labels"),
-        ({"label": [0, 1], "x": ["a", "b"]}, "no column of numbers beside the labels"),
+        ({"label": [0, 1], "x": [["a"], ["b"]]}, "no column of numbers beside the labels"),
         ({"label": ["a", "b"], "x": [1, 2]}, "column label is string"),
-        ({"label": [0, 1], "label_1": [0, 1], "x": [1, 2]}, "a column label and label_1 too"),
-        ({"label_1": [0, 1], "label_3": [0, 1], "x": [1, 2]}, "among them label_3"),
+        ({"label_1": [0, 1], "label_2": ["a", "b"], "x": [1, 2]}, "column label_2 is string"),
         ({"label": [0, None], "x": [1, 2]}, "column label lacks 1 of its 2 values"),
-        ({"label": [0, 1], "x": [None, 2]}, "column x lacks 1 of its 2 values"),
         ({"label": [0, 1], "x": [[1, 2], [3]]}, "column x has lists of 1 to 2 values"),
         ({"label": [0, 1], "x": [[1, 2], None]}, "column x has lists of 0 to 2 values"),
         ({"label": [0, 1], "x": [[1, 2], [3, None]]}, "column x lacks 1 of its 4 values"),
-        ({"label": [0, 1], "x": [["a"], ["b"]]}, "no column of numbers beside the labels"),
-        ({"label": [1, 2], "x": [1, 2]}, "1 comes in place of 0"),
+        ({"label": [1, 2], "x": [1, 2]}, "the labels are 1, 2"),
         ({"label": pa.array([], pa.int8()), "x": pa.array([], pa.int8())}, "holds no values"),
     ],
 )
 def test_an_unfit_parquet_is_refused(tmp_path, columns, message):
-    file = table_of(tmp_path, **columns)
-    with pytest.raises(UserError, match=message) as refusal:
-        ask_everything(table(file), tmp_path)
-    assert str(refusal.value).startswith(str(file))
-    assert "Allowed: a .parquet has a column `label`" in str(refusal.value)
-    assert list(tmp_path.iterdir()) == [file]
+    assert_unfit(table(table_of(tmp_path, **columns)), message, tmp_path)
 
 
 @pytest.mark.parametrize("where", ["inputs", "labels"])
@@ -355,18 +346,6 @@ def test_another_format_is_refused(tmp_path):
             table(tmp_path / name).size()
 
 
-def test_what_unpacks_to_too_much_is_refused_by_its_headers(tmp_path, monkeypatch):
-    rows = 2 * ROWS
-    columns = {"label": np.arange(rows) % 2, "x": np.zeros(rows)}
-    files = [table_of(tmp_path, **columns), npz(tmp_path)]
-    for name, limit in (("MOST_ROWS", ROWS - 1), ("MOST_BYTES", 100)):
-        monkeypatch.setattr(table_files, name, limit)
-        for file in files:
-            with pytest.raises(UserError, match=f"more than the .*{limit}"):
-                table(file).size()
-        monkeypatch.undo()
-
-
 def header(shape: str, dtype: str = "<f8") -> bytes:
     """The header of an array that promises this shape, and none of its bytes."""
     text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".encode()
@@ -377,8 +356,7 @@ def header(shape: str, dtype: str = "<f8") -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (header(f"({10**30}, 2)"), "more than the"),
-        (header("(10000000, 1000)"), "more than the"),
+        (header(f"({10**30}, 2)"), "has fewer"),
         (header("(1000, 1000)"), "has fewer"),
         (header("(-1, 2)"), "damaged"),
         (header("(((" * 60), "damaged"),

@@ -12,7 +12,7 @@ import synthetic
 from harm import flip
 
 from eosflow.datasets import dice
-from eosflow.datasets.pool import Resources
+from eosflow.datasets.base import Resources
 from eosflow.datasets.subsets import write_subset
 from eosflow.results import (
     archive,

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from eosflow import objectives
 from eosflow.datasets import sst
-from eosflow.datasets.pool import Resources
+from eosflow.datasets.base import Resources
 from eosflow.datasets.sst import SST
 from eosflow.datasets.subsets import load_subset, write_subset
 from eosflow.measurements.accuracy import Accuracy

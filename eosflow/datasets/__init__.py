@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from eosflow.datasets.atrialfibrillation import AtrialFibrillation
-from eosflow.datasets.base import SUBSET_VERSION, Archive, DatasetSettings, Facts
+from eosflow.datasets.base import SUBSET_VERSION, Archive, DatasetSettings, Facts, Pool, Resources
 from eosflow.datasets.cifar import CIFAR10, CIFAR100
 from eosflow.datasets.dice import Dice
-from eosflow.datasets.pool import Pool, Resources
 from eosflow.datasets.sst import SST
 from eosflow.datasets.superglue import RTE, BoolQ, WiC
 from eosflow.datasets.table import Table

@@ -53,14 +53,6 @@ def read_members(archive: Path, wanted: Collection[str]) -> dict[str, bytes]:
     return members
 
 
-def read_text(archive: Path, member: str) -> str:
-    """A member that is text. Raises: as `read_members`, also if it is not UTF-8."""
-    try:
-        return read_members(archive, [member])[member].decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UnfitArchive(f"{archive}: {member} is not text ({error})") from None
-
-
 def _zip_members(archive: Path) -> Iterator[Member]:
     with zipfile.ZipFile(archive) as file:
         for info in file.infolist():

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from eosflow.datasets.archives import UnfitArchive, read_text
-from eosflow.datasets.base import Archive, DatasetSettings, Facts
-from eosflow.datasets.pool import Pool, Resources
+from eosflow.datasets.base import Archive, DatasetSettings, Facts, Pool, Resources
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from eosflow.datasets.pool import Integers
+    from eosflow.datasets.base import Integers
 
 TRAINING_MEMBER = "AtrialFibrillation_TRAIN.ts"
 TEST_MEMBER = "AtrialFibrillation_TEST.ts"
@@ -48,16 +46,17 @@ def parse_ts(
     last, its label, separated by colons; the values of a channel are separated by commas.
     Source: Bagnall et al. 2018, arXiv:1811.00075. `name` is the file's, for messages.
 
-    Raises: UnfitArchive naming the line that is not so.
+    Raises: ValueError naming the line that is not so.
     """
     import numpy as np
 
     lines = [line.strip() for line in text.splitlines()]
-    if f"@classLabel true {' '.join(classes)}" not in lines:
-        raise UnfitArchive(f"{name} has no line @classLabel true {' '.join(classes)}")
+    for wanted in (f"@classLabel true {' '.join(classes)}", "@data"):
+        if wanted not in lines:
+            raise ValueError(f"{name} has no line {wanted}")
     values: list[NDArray[np.float64]] = []
     labels: list[int] = []
-    start = lines.index("@data") + 1 if "@data" in lines else len(lines)
+    start = lines.index("@data") + 1
     for number, line in enumerate(lines[start:], start + 1):
         if not line:
             continue
@@ -66,15 +65,11 @@ def parse_ts(
             series = np.array([part.split(",") for part in parts], dtype=np.float64)
             if series.shape != (channels, steps) or not np.isfinite(series).all():
                 raise ValueError(f"not {channels} channels of {steps} numbers each")
-            values.append(series)
             labels.append(classes.index(label))
         except ValueError as error:
-            raise UnfitArchive(
-                f"{name}, line {number}: {error}. The published file has no such line"
-            ) from error
-    if not values:
-        raise UnfitArchive(f"{name}: no series after @data; the file is empty or truncated")
-    return np.stack(values), np.array(labels, dtype=np.int64)
+            raise ValueError(f"{name}, line {number}: {error}") from error
+        values.append(series)
+    return np.array(values), np.array(labels, dtype=np.int64)
 
 
 class AtrialFibrillation(DatasetSettings):
@@ -105,15 +100,12 @@ class AtrialFibrillation(DatasetSettings):
 
         Window k of a series starts at step k · stride, for starts in range(640 − window). Inputs:
         float64, D = 2 · window, the whole first channel and then the whole second.
-        Source: the UEA archive, AtrialFibrillation_TRAIN.ts and _TEST.ts; labels n, s, t are 0, 1,
-        2.
         """
         import numpy as np
 
-        assert resources.archive is not None  # FACTS lists one archive
-        file = TEST_MEMBER if held_out else TRAINING_MEMBER
-        text, name = read_text(resources.archive, file), f"{resources.archive}: {file}"
-        series, labels = parse_ts(text, name, CHANNELS, STEPS, CLASSES)
+        name = TEST_MEMBER if held_out else TRAINING_MEMBER
+        with resources.members(name) as members:
+            series, labels = parse_ts(members[name].decode(), name, CHANNELS, STEPS, CLASSES)
         window, stride = self.window, self.stride
         starts = np.arange(0, STEPS - window, stride)
 

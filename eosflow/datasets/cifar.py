@@ -3,55 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from eosflow.datasets.archives import UnfitArchive, read_members
-from eosflow.datasets.base import Archive, DatasetSettings, Facts
-from eosflow.datasets.pool import Pool, Resources
+from eosflow.datasets.base import Archive, DatasetSettings, Facts, Pool, Resources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     import numpy as np
     from numpy.typing import NDArray
 
-    from eosflow.datasets.pool import Integers
-
-    Records = tuple[Integers, NDArray[np.uint8]]
+    from eosflow.datasets.base import Integers
 
 SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32
-BLOCK = 10_000  # images that are squared at a time
 Scaling = Literal["unit", "standardised"]  # what the numbers of an input are
 NOISE_STREAM = 0x6C6162656C73  # "labels": the second half of the key of the random numbers
-
-
-def parse_records(
-    content: bytes, name: str, records: int, label_bytes: int, classes: int
-) -> Records:
-    """Labels int64 (records,) and pixels uint8 (records, 3072) of one file.
-
-    A record is `label_bytes` labels, of which the last is meant, and the red, green and blue
-    planes, each by rows from top to bottom. Source: https://www.cs.toronto.edu/~kriz/cifar.html.
-    `name` is the file's, for messages.
-
-    Raises: UnfitArchive if the size or a label is wrong.
-    """
-    import numpy as np
-
-    size = records * (label_bytes + PIXELS)
-    if len(content) != size:
-        raise UnfitArchive(f"{name} has {len(content)} bytes, expected {size}")
-    rows = np.frombuffer(content, dtype=np.uint8).reshape(records, label_bytes + PIXELS)
-    labels = rows[:, label_bytes - 1].astype(np.int64)
-    if (wrong := np.flatnonzero(labels >= classes)).size:
-        raise UnfitArchive(
-            f"{name}, record {wrong[0]}: label {labels[wrong[0]]}, expected 0 to {classes - 1}"
-        )
-    return labels, rows[:, label_bytes:]
 
 
 def noisy_labels(labels: Integers, classes: int, share: float, seed: int) -> Integers:
@@ -114,92 +81,76 @@ class CIFAR(DatasetSettings):
         """
         import numpy as np
 
-        pool = self._published(resources, self.test if held_out else self.training)
-        if held_out or not self.label_noise:
-            return pool
-        count = len(self.classes)
-        labels = noisy_labels(
-            pool.labels.astype(np.int64), count, self.label_noise, self.noise_seed
-        )
-        noise = {
-            "label_noise": f"each label replaced with probability {self.label_noise:g} by one of "
-            f"all {count} classes, drawn uniformly",
-            "wrong_labels": int(np.count_nonzero(labels != pool.labels)),
-        }
-        return Pool(labels, pool.inputs, pool.scale, pool.preprocessing | noise)
-
-    def _published(self, resources: Resources, files: Mapping[str, int]) -> Pool:
-        import numpy as np
-
-        assert resources.archive is not None  # the facts list one archive
         standardised = self.scaling == "standardised"
+        files = self.test if held_out else self.training
         wanted = {**files, **self.training} if standardised else files
-        members = read_members(resources.archive, [*wanted, self.names_file])
-        self._check_names(members[self.names_file], resources.archive)
-        parsed = {
-            name: parse_records(
-                members[name],
-                f"{resources.archive}: {name}",
-                *(records, self.label_bytes, len(self.classes)),
-            )
-            for name, records in wanted.items()
-        }
-        values = (
-            _standardised([parsed[name][1] for name in self.training]) if standardised else None
-        )
+        with resources.members(*wanted, self.names_file) as members:
+            self._check_names(members[self.names_file])
+            labels, pixels = self._parse(members, files)
+            if standardised:
+                _, training = self._parse(members, self.training) if held_out else (labels, pixels)
+                mean, deviation = _mean_and_deviation(training)
 
         def inputs(rows: Integers) -> NDArray[Any]:
-            chosen = np.empty((len(rows), PIXELS), dtype=np.uint8)
-            start = 0
-            for name, records in files.items():
-                here = (start <= rows) & (rows < start + records)
-                chosen[here] = parsed[name][1][rows[here] - start]
-                start += records
-            return chosen if values is None else values(chosen)
+            chosen = pixels[rows]
+            return ((chosen - mean) / deviation).astype(np.float32) if standardised else chosen
 
         scaled = (
             "each minus its mean, over its standard deviation, over all training images"
             if standardised
             else "in [0, 1]; not centred"
         )
-        return Pool(
-            labels=np.concatenate([parsed[name][0] for name in files]),
-            inputs=inputs,
-            scale=1.0 if standardised else 1 / 255,
-            preprocessing={"pixels": f"red, green, blue planes by rows, {scaled}"},
-        )
+        preprocessing: dict[str, Any] = {"pixels": f"red, green, blue planes by rows, {scaled}"}
+        if self.label_noise and not held_out:
+            right, count = labels, len(self.classes)
+            labels = noisy_labels(right, count, self.label_noise, self.noise_seed)
+            preprocessing["label_noise"] = (
+                f"each label replaced with probability {self.label_noise:g} by one of all {count} "
+                "classes, drawn uniformly"
+            )
+            preprocessing["wrong_labels"] = int(np.count_nonzero(labels != right))
+        return Pool(labels, inputs, 1.0 if standardised else 1 / 255, preprocessing)
 
-    def _check_names(self, content: bytes, archive: Path) -> None:
+    def _parse(
+        self, members: Mapping[str, bytes], files: Mapping[str, int]
+    ) -> tuple[Integers, NDArray[np.uint8]]:
+        """Labels int64 (n,) and pixels uint8 (n, 3072) of all files.
+
+        A record is `label_bytes` labels, of which the last is meant, and the red, green and blue
+        planes, each by rows from top to bottom. Source: https://www.cs.toronto.edu/~kriz/cifar.html
+
+        Raises: ValueError if the size of a file or a label is wrong.
+        """
+        import numpy as np
+
+        length = self.label_bytes + PIXELS
+        for name, records in files.items():
+            if len(members[name]) != records * length:
+                size = len(members[name])
+                raise ValueError(f"{name} has {size} bytes, expected {records * length}")
+        content = b"".join(members[name] for name in files)
+        rows = np.frombuffer(content, dtype=np.uint8).reshape(-1, length)
+        return rows[:, self.label_bytes - 1].astype(np.int64), rows[:, self.label_bytes :]
+
+    def _check_names(self, content: bytes) -> None:
         names = tuple(content.decode("ascii", "replace").split(maxsplit=len(self.classes)))
         if names != self.classes:
-            raise UnfitArchive(
-                f"{archive}: {self.names_file} names the classes {' '.join(names):.300}, "
-                f"expected {' '.join(self.classes)}: this is another archive"
+            raise ValueError(
+                f"{self.names_file} names the classes {' '.join(names):.300}, expected "
+                f"{' '.join(self.classes)}"
             )
 
 
-def _standardised(
-    files: Sequence[NDArray[np.uint8]],
-) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """x → (x − mean) / deviation, value by value, over all rows of the files, each (·, 3072).
-
-    From sums of whole numbers, so that no order of summation matters.
-    """
+def _mean_and_deviation(
+    pixels: NDArray[np.uint8],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of each value, over all rows (n, 3072): from whole numbers, in which no order matters."""
     import numpy as np
 
-    blocks = [file[start : start + BLOCK] for file in files for start in range(0, len(file), BLOCK)]
-    count = sum(len(block) for block in blocks)
-    first = sum(block.sum(axis=0, dtype=np.int64) for block in blocks)
-    # 255² fits into 16 bits
-    second = sum(np.square(block, dtype=np.uint16).sum(axis=0, dtype=np.int64) for block in blocks)
-    mean = first / count
-    deviation = np.sqrt(count * second - first**2) / count
-    if (constant := np.flatnonzero(deviation == 0)).size:
-        raise UnfitArchive(
-            f"value {constant[0]} of {PIXELS} is the same in all training images, which cannot be "
-            "brought to deviation 1: the archive is not the published one"
-        )
-    return lambda rows: ((rows - mean) / deviation).astype(np.float32)
+    count = len(pixels)
+    first = pixels.sum(axis=0, dtype=np.int64)
+    second = np.einsum("ij,ij->j", pixels, pixels, dtype=np.int64)
+    return first / count, np.sqrt(count * second - first**2) / count
 
 
 def _facts(title: str, name: str, sha256: str) -> Facts:

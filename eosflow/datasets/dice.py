@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from eosflow.datasets.base import DatasetSettings, Facts
+from eosflow.datasets.base import DatasetSettings, Facts, Pool, Resources
 from eosflow.datasets.dice_drawing import (
     LINE_ENDS,
     PARAMETERS,
     cairo_library,
     draw,
 )
-from eosflow.datasets.pool import Pool, Resources
 from eosflow.storage.files import replacing
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow
     from numpy.typing import NDArray
 
-    from eosflow.datasets.pool import Integers
+    from eosflow.datasets.base import Integers
 
 CLASSES = ("one", "two", "three", "four", "five", "six")
 FACTS = Facts(

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from eosflow.datasets.archives import UnfitArchive, read_text
-from eosflow.datasets.base import Archive, DatasetSettings, Facts
-from eosflow.datasets.pool import Pool, Resources
+from eosflow.datasets.base import Archive, DatasetSettings, Facts, Pool, Resources
 from eosflow.datasets.token_ids import ROWS, hashed_ids
 from eosflow.storage.errors import UserError, needs
 
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from eosflow.datasets.pool import Integers
+    from eosflow.datasets.base import Integers
 
 CLASSES = {
     5: ("very negative", "negative", "neutral", "positive", "very positive"),
@@ -59,12 +57,11 @@ def parse_trees(text: str, name: str) -> dict[str, int]:
     Format: one tree per line, `(label child child)` or `(label token)`. A phrase is its tokens as
     published, joined by spaces. Source: Socher et al. 2013. `name` is the file's, for messages.
 
-    Raises: UnfitArchive naming the line that is not a tree, or that contradicts an earlier label.
+    Raises: ValueError naming the line that is not a tree, or that contradicts an earlier label.
     """
     with needs("nltk", "sst", "reading the trees of SST"):
         from nltk import Tree
 
-    shapes = ([str], [Tree, Tree])
     labels: dict[str, int] = {}
     # Not splitlines(), which would also split at U+0085 and U+2028.
     for number, line in enumerate(text.split("\n"), start=1):
@@ -72,27 +69,21 @@ def parse_trees(text: str, name: str) -> dict[str, int]:
             continue
         try:
             tree = Tree.fromstring(line.strip("\r "), node_pattern=TOKEN, leaf_pattern=TOKEN)
+            for node in tree.subtrees():
+                if [type(child) for child in node] not in ([str], [Tree, Tree]):
+                    raise ValueError(f"{node} has not a token or two nodes")
+                phrase, label = " ".join(node.leaves()), LABELS.index(node.label())
+                if labels.setdefault(phrase, label) != label:
+                    raise ValueError(f"{phrase!r} has label {label}, earlier {labels[phrase]}")
         except ValueError as error:
-            raise _wrong(name, number, f"not a tree ({error})") from error
-        for node in tree.subtrees():
-            if node.label() not in LABELS or [type(child) for child in node] not in shapes:
-                raise _wrong(
-                    name, number, f"{node} is no node with a label 0 to 4 and a token or two nodes"
-                )
-            phrase, label = " ".join(node.leaves()), int(node.label())
-            if labels.setdefault(phrase, label) != label:
-                raise _wrong(
-                    name, number, f"{phrase!r} has label {label}, earlier {labels[phrase]}"
-                )
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{name}, line {number} is no tree: {reason}") from error
     return labels
 
 
-def _wrong(name: str, line: int, what: str) -> UnfitArchive:
-    summary = " ".join(what.split())
-    return UnfitArchive(f"{name}, line {line}: {summary}")
-
-
-def read_phrases(archive: Path, classes: int, held_out: bool = False) -> tuple[list[str], Integers]:
+def read_phrases(
+    resources: Resources, classes: int, held_out: bool = False
+) -> tuple[list[str], Integers]:
     """The distinct phrases of the training trees and their labels, int64 (n,), 0 … classes−1.
 
     With `held_out` those of the test trees that no training tree has. 5 classes: from very negative
@@ -100,19 +91,17 @@ def read_phrases(archive: Path, classes: int, held_out: bool = False) -> tuple[l
     """
     import numpy as np
 
-    phrases = _read_trees(archive, TRAINING_MEMBER)
-    if held_out:
-        tested = _read_trees(archive, TEST_MEMBER)
-        phrases = {phrase: label for phrase, label in tested.items() if phrase not in phrases}
+    with resources.members(TRAINING_MEMBER, TEST_MEMBER) as members:
+        training = parse_trees(members[TRAINING_MEMBER].decode(), TRAINING_MEMBER)
+        phrases = training
+        if held_out:
+            tested = parse_trees(members[TEST_MEMBER].decode(), TEST_MEMBER)
+            phrases = {phrase: tested[phrase] for phrase in tested if phrase not in training}
     if classes == 2:
         phrases = {
             phrase: int(label > NEUTRAL) for phrase, label in phrases.items() if label != NEUTRAL
         }
     return list(phrases), np.array(list(phrases.values()), dtype=np.int64)
-
-
-def _read_trees(archive: Path, member: str) -> dict[str, int]:
-    return parse_trees(read_text(archive, member), f"{archive}: {member}")
 
 
 def hidden_size(model: str) -> int:
@@ -217,8 +206,7 @@ class SST(DatasetSettings):
         Only those asked for are embedded. Inputs: float32, D = words · 768, word by word, zeros
         after the last word; token ids as `token_ids.hashed_ids` says.
         """
-        assert resources.archive is not None  # FACTS lists one archive
-        phrases, labels = read_phrases(resources.archive, self.classes, held_out)
+        phrases, labels = read_phrases(resources, self.classes, held_out)
 
         def inputs(rows: Integers) -> NDArray[np.float32] | NDArray[np.int32]:
             chosen = [phrases[row] for row in rows.tolist()]
@@ -226,9 +214,7 @@ class SST(DatasetSettings):
                 return hashed_ids(chosen, self.words, self.vocabulary)
             if self.encoder == "random":
                 return random_vectors(chosen, self.words)
-            from eosflow.datasets.embedding import (
-                embed_phrases,
-            )  # costs seconds: torch, transformers
+            from eosflow.datasets.embedding import embed_phrases  # costs seconds, for torch
 
             return embed_phrases(chosen, self, resources.cache, resources.device)
 

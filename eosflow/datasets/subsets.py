@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eosflow.datasets.base import SUBSET_VERSION, DatasetSettings
-from eosflow.datasets.pool import Pool, Resources
-from eosflow.datasets.subset_record import SubsetRecord, damaged
+from eosflow.datasets.base import (
+    SUBSET_VERSION,
+    DatasetSettings,
+    Pool,
+    Resources,
+    SubsetRecord,
+    damaged,
+)
 from eosflow.storage import settings
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import (
@@ -27,7 +32,7 @@ from eosflow.storage.files import (
 from eosflow.storage.foreign import foreign
 
 if TYPE_CHECKING:
-    from eosflow.datasets.pool import Integers, Targets
+    from eosflow.datasets.base import Integers, Targets
 
 log = logging.getLogger(__name__)
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from eosflow.datasets.archives import UnfitArchive, read_members
-from eosflow.datasets.base import Archive, DatasetSettings, Facts
-from eosflow.datasets.pool import Pool, Resources
+from eosflow.datasets.base import Archive, DatasetSettings, Facts, Pool, Resources
 from eosflow.datasets.token_ids import ROWS, pair_ids
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from eosflow.datasets.pool import Integers
+    from eosflow.datasets.base import Integers
 
 TRAINING_MEMBER, HELD_OUT_MEMBER = "train.jsonl", "val.jsonl"
 BENCHMARK = "Wang et al. 2019, SuperGLUE"
@@ -37,10 +34,12 @@ def _facts(title: str, sha256: str, licence: str, citation: str) -> Facts:
 class SuperGLUE(DatasetSettings):
     """A task of pairs of texts: how long a pair may be, and whose tokenizer reads it.
 
-    `labels` are the published labels of the classes, in their order; `training` and `held_out` the
-    sizes of the splits `train` and `val`. The labels of the split `test` are not public.
+    `texts` are the fields of a published row that hold its texts, the last of them the second text
+    of the pair, and `labels` the published labels of the classes, in their order; `training` and
+    `held_out` are the sizes of the splits `train` and `val`. The labels of `test` are not public.
     """
 
+    texts: ClassVar[tuple[str, ...]]
     labels: ClassVar[tuple[Any, ...]]
     training: ClassVar[int]
     held_out: ClassVar[int]
@@ -61,11 +60,6 @@ class SuperGLUE(DatasetSettings):
         min_length=1,
     )
 
-    @classmethod
-    def pair(cls, row: Mapping[str, Any]) -> tuple[Any, Any]:
-        """The two texts of a published row. Raises: KeyError if it lacks one."""
-        raise NotImplementedError
-
     def packages(self) -> Mapping[str, str]:
         return {"transformers": "sst"}
 
@@ -83,9 +77,9 @@ class SuperGLUE(DatasetSettings):
         """The pairs of a split, in the order of its file; only those asked for become token ids."""
         import numpy as np
 
-        assert resources.archive is not None  # the facts list one archive
         member = HELD_OUT_MEMBER if held_out else TRAINING_MEMBER
-        pairs, labels = self._read(resources.archive, member)
+        with resources.members(member) as members:
+            pairs, labels = self._parse(members[member], member)
 
         def inputs(rows: Integers) -> NDArray[np.int32]:
             chosen = [pairs[row] for row in rows.tolist()]
@@ -103,37 +97,22 @@ class SuperGLUE(DatasetSettings):
             },
         )
 
-    def _read(self, archive: Path, member: str) -> tuple[list[tuple[str, str]], list[int]]:
-        """Pairs and classes of one file of JSON lines. Raises: UnfitArchive naming the line."""
-        content = read_members(archive, [member])[member]
+    def _parse(self, content: bytes, name: str) -> tuple[list[tuple[str, str]], list[int]]:
+        """Pairs and classes of a file of JSON lines. Raises: ValueError naming the line."""
         pairs: list[tuple[str, str]] = []
         labels: list[int] = []
         for number, line in enumerate(content.splitlines(), start=1):
             try:
                 row = json.loads(line)
-                first, second = self.pair(row)
-                label = row["label"]
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise UnfitArchive(
-                    f"{archive}: {member}, line {number} is no example of {self.facts.title} "
-                    f"({type(error).__name__}: {error!s:.100})"
-                ) from error
-            if not (_is_text(first) and _is_text(second)):
-                raise UnfitArchive(f"{archive}: {member}, line {number}: a text is none")
-            # By type too: 0 and 1 are equal to false and true.
-            if (type(label), label) not in [(type(known), known) for known in self.labels]:
-                allowed = ", ".join(json.dumps(known) for known in self.labels)
-                raise UnfitArchive(
-                    f"{archive}: {member}, line {number}: label {label!r:.60}, expected {allowed}"
-                )
-            pairs.append((first, second))
-            labels.append(self.labels.index(label))
+                texts = [row[field] for field in self.texts]
+                if not all(isinstance(text, str) for text in texts):
+                    raise TypeError("a text is none")
+                pairs.append((": ".join(texts[:-1]), texts[-1]))
+                labels.append(self.labels.index(row["label"]))
+            except (ValueError, KeyError, TypeError) as error:
+                reason = f"{type(error).__name__}: {error!s:.100}"
+                raise ValueError(f"{name}, line {number} is no example: {reason}") from error
         return pairs, labels
-
-
-def _is_text(value: Any) -> bool:
-    """Whether it is text that can be written down; JSON also has halves of a character."""
-    return isinstance(value, str) and not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
 class BoolQ(SuperGLUE):
@@ -146,14 +125,10 @@ class BoolQ(SuperGLUE):
         "CC BY-SA 3.0",
         "Clark et al. 2019, BoolQ",
     )
+    texts: ClassVar[tuple[str, ...]] = ("question", "passage")
     labels: ClassVar[tuple[Any, ...]] = (False, True)
     training: ClassVar[int] = 9427
     held_out: ClassVar[int] = 3270
-
-    @classmethod
-    def pair(cls, row: Mapping[str, Any]) -> tuple[Any, Any]:
-        """The question and the passage."""
-        return row["question"], row["passage"]
 
 
 class WiC(SuperGLUE):
@@ -166,15 +141,10 @@ class WiC(SuperGLUE):
         "CC BY-NC 4.0",
         "Pilehvar & Camacho-Collados 2019, WiC",
     )
+    texts: ClassVar[tuple[str, ...]] = ("word", "sentence1", "sentence2")
     labels: ClassVar[tuple[Any, ...]] = (False, True)
     training: ClassVar[int] = 5428
     held_out: ClassVar[int] = 638
-
-    @classmethod
-    def pair(cls, row: Mapping[str, Any]) -> tuple[Any, Any]:
-        """`word: first sentence` and the second sentence."""
-        word, first = row["word"], row["sentence1"]
-        return f"{word}: {first}" if _is_text(word) and _is_text(first) else None, row["sentence2"]
 
 
 class RTE(SuperGLUE):
@@ -187,11 +157,7 @@ class RTE(SuperGLUE):
         "none stated by its authors; research use with citation",
         "Dagan et al. 2005, Bar-Haim et al. 2006, Giampiccolo et al. 2007, Bentivogli et al. 2009",
     )
+    texts: ClassVar[tuple[str, ...]] = ("premise", "hypothesis")
     labels: ClassVar[tuple[Any, ...]] = ("entailment", "not_entailment")
     training: ClassVar[int] = 2490
     held_out: ClassVar[int] = 277
-
-    @classmethod
-    def pair(cls, row: Mapping[str, Any]) -> tuple[Any, Any]:
-        """The premise and the hypothesis."""
-        return row["premise"], row["hypothesis"]

@@ -2,73 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from eosflow.datasets.base import DatasetSettings, Facts
-from eosflow.datasets.pool import Pool, Resources
-from eosflow.datasets.table_files import COUNTED, MEASURED, Form, opened, unfit
+from eosflow.datasets.base import DatasetSettings, Facts, Pool, Resources
+from eosflow.datasets.table_files import TableFile, read_inputs, survey, unfit
 from eosflow.storage.settings import UNIQUE
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-
-def _survey(path: Path) -> tuple[Form, int | None]:
-    """The form of a file, and C if its labels are classes; read once for each state of the file."""
-    stat = path.stat() if os.path.isfile(path) else None  # noqa: PTH113  (this never raises)
-    return _surveyed(path, stat and (stat.st_mtime_ns, stat.st_size))
-
-
-@functools.lru_cache(maxsize=64)
-def _surveyed(path: Path, _: Any) -> tuple[Form, int | None]:
-    with opened(path) as file:
-        form = file.form
-        _check_form(path, form)
-        counted = form.labels_kind in COUNTED
-        return form, _class_count(path, file.labels()) if counted else None
-
-
-def _check_form(path: Path, form: Form) -> None:
-    for name, kind in (("inputs", form.inputs_kind), ("labels", form.labels_kind)):
-        if kind not in COUNTED + MEASURED:
-            what = {"c": "complex numbers", "U": "text", "S": "text"}.get(kind, f"of kind {kind}")
-            raise unfit(path, f"`{name}` is {what}", "Store real numbers.")
-    counted = form.labels_kind in COUNTED
-    shapes = f"`inputs` has the shape {form.inputs}, `labels` {form.labels}"
-    if len(form.inputs) < 2:
-        remedy = "A row must be a list of values: use inputs.reshape(n, -1)."
-    elif not form.labels or form.inputs[0] != form.labels[0]:
-        remedy = "Each row needs its label."
-    elif math.prod(form.inputs) == 0 or math.prod(form.labels) == 0:
-        remedy = "It holds no values: save at least one row."
-    elif len(form.labels) > (1 if counted else 2):
-        remedy = "Classes are one whole number per row; for numbers use labels.astype(float)."
-    else:
-        return
-    raise unfit(path, shapes, remedy)
-
-
-def _class_count(path: Path, labels: NDArray[Any]) -> int:
-    import numpy as np
-
-    known = np.unique(labels).tolist()
-    wrong = [(due, label) for due, label in enumerate(known) if label != due]
-    if len(known) > 1 and not wrong:
-        return len(known)
-    shown = ", ".join(str(int(label)) for label in known[:8]) + (", …" if len(known) > 8 else "")
-    place = f": {int(wrong[0][1])} comes in place of {wrong[0][0]}" if wrong else " alone"
-    raise unfit(
-        path,
-        f"the labels are {shown}{place}",
-        "Number two classes or more 0 … C−1, such as numpy.unique(labels, return_inverse=True)[1]; "
-        "if they are numbers to fit, use labels.astype(float).",
-    )
 
 
 class Table(DatasetSettings):
@@ -104,12 +46,12 @@ class Table(DatasetSettings):
     )
 
     @property
-    def _form(self) -> Form:
-        return _survey(Path(self.path))[0]
+    def _file(self) -> TableFile:
+        return survey(Path(self.path))
 
     def input_shape(self) -> tuple[int, ...]:
         """`shape`, or the file's own. Raises: UserError if the two contradict each other."""
-        stored = self._form.inputs[1:]
+        stored = self._file.shape[1:]
         if not self.shape or self.shape == stored:
             return stored
         if len(stored) > 1:
@@ -133,7 +75,7 @@ class Table(DatasetSettings):
 
         Raises: UserError if there are more or fewer names than classes.
         """
-        count = _survey(Path(self.path))[1]
+        count = self._file.classes
         if count is None and self.classes:
             raise unfit(
                 Path(self.path),
@@ -155,12 +97,12 @@ class Table(DatasetSettings):
         names = self.class_names()
         if names is not None:
             return len(names)
-        labels = self._form.labels
-        return labels[1] if len(labels) == 2 else 1
+        labels = self._file.labels
+        return labels.shape[1] if labels.ndim == 2 else 1
 
     def size(self, held_out: bool = False) -> int:
         """The rows of the file; all are for training."""
-        return 0 if held_out else self._form.inputs[0]
+        return 0 if held_out else self._file.shape[0]
 
     def described(self) -> Facts:
         return Facts(self.title, (), self.licence, self.citation)
@@ -175,18 +117,15 @@ class Table(DatasetSettings):
         """
         import numpy as np
 
-        path, shape = Path(self.path), self.input_shape()
-        with opened(path) as file:
-            stored, labels, remarks = file.inputs(), file.labels(), file.remarks
-        values = stored.reshape(len(stored), -1)
-        classes = self.class_names() is not None
+        file, values = self._file, read_inputs(Path(self.path))
+        numbers = file.classes is None
         return Pool(
-            labels=labels.astype(np.int64) if classes else labels.astype(np.float64),
+            labels=file.labels.astype(np.float64) if numbers else file.labels.astype(np.int64),
             inputs=lambda rows: values[rows],
             scale=self.scale,
             preprocessing={
                 "values": f"as in the file, times {self.scale:g}",
-                "input": f"{list(shape)}, flattened, the last axis fastest",
-                **remarks,
+                "input": f"{list(self.input_shape())}, flattened, the last axis fastest",
+                **file.remarks,
             },
         )

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import infer_dtype
 
-from eosflow.datasets.subset_record import SubsetRecord
+from eosflow.datasets.base import SubsetRecord
 from eosflow.datasets.subsets import write_arrays
 from eosflow.results import collect, figures, report, tables
 from eosflow.results.evidence import (

@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 from pyarrow import parquet
 
-from eosflow.datasets.table_files import MOST_BYTES
 from eosflow.results import paper, report
 from eosflow.results.collect import RUN_COLUMNS
 from eosflow.results.run_summaries import IDENTITY
@@ -20,6 +19,7 @@ from eosflow.storage.records import Listed, Record
 from eosflow.studies import STUDIES
 
 MANIFEST = "evidence.json"
+MOST_BYTES = 16 * 2**30  # of a frame in memory; the paper's have a thousandth of it
 FRAMES = ("decomposition", "runs", "trajectories")
 OWN_TABLES = [f"{name}.csv" for name in report.TABLES]
 DICE_PARAMETERS = "dice-parameters.parquet"

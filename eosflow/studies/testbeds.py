@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from eosflow.datasets.base import Resources
 from eosflow.datasets.dice import Dice
-from eosflow.datasets.pool import Resources
 from eosflow.datasets.subsets import write_subset
 from eosflow.measurements.minibatch_gradients import GradientAlignment
 from eosflow.measurements.top_eigenvalues import TopEigenvalues

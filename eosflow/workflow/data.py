@@ -6,8 +6,7 @@ import functools
 from collections.abc import Iterator
 from pathlib import Path
 
-from eosflow.datasets.base import SUBSET_VERSION, DatasetSettings, subset_file
-from eosflow.datasets.subset_record import SubsetRecord
+from eosflow.datasets.base import SUBSET_VERSION, DatasetSettings, SubsetRecord, subset_file
 from eosflow.storage import settings
 from eosflow.storage.errors import UserError
 from eosflow.workflow import expand, resources

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from eosflow.analysis import style
 from eosflow.datasets import DATASETS
+from eosflow.datasets.base import SubsetRecord, damaged
 from eosflow.datasets.dice import SCALINGS, Dice
-from eosflow.datasets.subset_record import SubsetRecord, damaged
 from eosflow.datasets.subsets import load_subset
 from eosflow.storage.settings import make
 
