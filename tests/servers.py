@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 
 class ArchiveServer:
@@ -19,11 +17,10 @@ class ArchiveServer:
     `requests` lists (name, first byte of the range) of those requests, None without a range.
     """
 
-    def __init__(self, certificate: Path | None = None) -> None:
+    def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.faults: list[int | str] = []
         self.requests: list[tuple[str, int | None]] = []
-        self.logins: list[str | None] = []
         self.ranges = True
         self.tag = '"1"'
         self._wake = threading.Event()
@@ -31,11 +28,6 @@ class ArchiveServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        if certificate:  # a file with the key too
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate)
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-            self.url = self.url.replace("http:", "https:")
 
     def __enter__(self) -> ArchiveServer:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
@@ -62,7 +54,6 @@ class _Handler(BaseHTTPRequestHandler):
         content = self.site.files[name]
         wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         first, last = int(wanted[1]) if wanted else None, len(content)
-        self.site.logins.append(self.headers.get("Authorization"))
         fault = None
         if name != "SHA256SUMS":
             self.site.requests.append((name, first))

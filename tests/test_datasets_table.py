@@ -20,7 +20,6 @@ from eosflow.datasets import Resources, configured
 from eosflow.datasets.subsets import draw_rows, load_subset, write_subset
 from eosflow.datasets.table import Table
 from eosflow.storage.errors import UserError
-from eosflow.storage.files import read_json
 from eosflow.storage.settings import from_record, record, requires
 
 ROWS = 60
@@ -46,11 +45,20 @@ def table(file: Path, **settings: Any) -> Table:
     return Table(path=str(file), title="My data", licence="CC BY 4.0", **settings)
 
 
+def drawn(mine: Table, folder: Path, size: int) -> tuple[dict[str, Any], Any, Any]:
+    """The record of a subset, its inputs and its labels, in the order of the file's rows."""
+    path = folder / "subset.npz"
+    facts = write_subset("mine", mine, 0, size, NOTHING, path)
+    order = np.argsort(draw_rows("mine", 0, mine.size(), size))  # by the user's name, not the kind
+    inputs, labels = load_subset(path, size)
+    return facts, inputs[order], labels[order]
+
+
 def ask_everything(mine: Table, folder: Path) -> None:
     """What planning and then the subset's job ask of a table."""
     for question in (mine.size, mine.input_shape, mine.outputs, mine.class_names):
         question()
-    write_subset("mine", mine, 0, mine.size(), NOTHING, folder / "subset.npz")
+    drawn(mine, folder, mine.size())
 
 
 # --- what is read -------------------------------------------------------------------------------
@@ -58,30 +66,19 @@ def ask_everything(mine: Table, folder: Path) -> None:
 
 def test_classes_from_an_npz(tmp_path):
     mine = table(npz(tmp_path), scale=0.5, classes=("cat", "dog", "eel"), citation="Me")
-    assert mine.size() == ROWS
-    assert mine.input_shape() == (12,)
+    assert (mine.size(), mine.input_shape(), mine.outputs()) == (ROWS, (12,), 3)
     assert mine.class_names() == ("cat", "dog", "eel")
-    assert mine.outputs() == 3
-    path = tmp_path / "mine-subset2.npz"
-    facts = write_subset("my-data", mine, 2, 40, NOTHING, path)
-    assert facts == read_json(path.with_suffix(".json"))
-    inputs, labels = load_subset(path, 40)
-    rows = draw_rows("my-data", 2, ROWS, 40)  # by the user's name, not by the kind
-    np.testing.assert_array_equal(inputs, INPUTS[rows].astype(np.float64) * 0.5)
-    np.testing.assert_array_equal(labels, CLASSES[rows])
+    facts, inputs, labels = drawn(mine, tmp_path, ROWS)
+    np.testing.assert_array_equal(inputs, INPUTS.astype(np.float64) * 0.5)
+    np.testing.assert_array_equal(labels, CLASSES)
     assert (inputs.dtype, labels.dtype) == (np.float64, np.int64)
-
-    assert (facts["dataset"], facts["kind"], facts["shape"]) == ("my-data", "table", [12])
-    assert facts["class_counts"] == {
-        name: int((labels == place).sum()) for place, name in enumerate(("cat", "dog", "eel"))
-    }
-    assert facts["cross_entropy_floor"] == 0
+    assert (facts["dataset"], facts["kind"], facts["shape"]) == ("mine", "table", [12])
+    assert facts["class_counts"] == {"cat": 20, "dog": 20, "eel": 20}
     content = (tmp_path / "mine.npz").read_bytes()
     assert facts["source"]["sha256"] == hashlib.sha256(content).hexdigest()
     assert facts["source"]["bytes"] == len(content)
     assert (facts["licence"], facts["citation"]) == ("CC BY 4.0", "Me")
-    assert "name" not in facts["settings"]
-    assert configured("my-data", {"kind": facts["kind"], **facts["settings"]}) == mine
+    assert configured("mine", {"kind": facts["kind"], **facts["settings"]}) == mine
     assert mine.described().title == "My data"
     assert mine.sources() == (str(tmp_path / "mine.npz"),)
 
@@ -92,27 +89,20 @@ def test_classes_from_an_npz(tmp_path):
 def test_numbers_of_every_type_are_exact(tmp_path, inputs, labels):
     values = RANDOM.integers(0, 100, size=(ROWS, 5)).astype(inputs)
     mine = table(npz(tmp_path, inputs=values, labels=(np.arange(ROWS) % 2).astype(labels)))
-    path, rows = tmp_path / "s.npz", draw_rows("mine", 0, ROWS, ROWS)
-    write_subset("mine", mine, 0, ROWS, NOTHING, path)
     assert mine.class_names() == ("0", "1")
-    stored, classes = load_subset(path, ROWS)
-    np.testing.assert_array_equal(stored, values[rows].astype(np.float64))
-    np.testing.assert_array_equal(classes, rows % 2)
+    _, stored, classes = drawn(mine, tmp_path, ROWS)
+    np.testing.assert_array_equal(stored, values.astype(np.float64))
+    np.testing.assert_array_equal(classes, np.arange(ROWS) % 2)
 
 
 @pytest.mark.parametrize(("width", "outputs"), [(None, 1), (1, 1), (4, 4)])
 def test_numbers_to_fit(tmp_path, width, outputs):
     numbers = RANDOM.normal(size=ROWS if width is None else (ROWS, width))
     mine = table(npz(tmp_path, labels=numbers))
-    assert mine.class_names() is None
-    assert mine.outputs() == outputs
-    path = tmp_path / "s.npz"
-    facts = write_subset("mine", mine, 0, 30, NOTHING, path)
-    with np.load(path) as arrays:
-        assert arrays["labels"].dtype == np.float64
-    inputs, targets = load_subset(path, 30)
-    assert inputs.shape == (30, 12)
-    expected = numbers[draw_rows("mine", 0, ROWS, 30)].reshape(30, outputs)
+    assert (mine.class_names(), mine.outputs()) == (None, outputs)
+    facts, inputs, targets = drawn(mine, tmp_path, ROWS)
+    assert (inputs.shape, targets.dtype) == ((ROWS, 12), np.float64)
+    expected = numbers.reshape(ROWS, outputs)
     np.testing.assert_array_equal(targets, expected)
     assert not {"class_counts", "cross_entropy_floor"} & set(facts)
     np.testing.assert_allclose(facts["targets"]["mean"], expected.mean(axis=0), rtol=1e-12)
@@ -123,14 +113,12 @@ def test_numbers_to_fit(tmp_path, width, outputs):
 @pytest.mark.parametrize("stored", [(48,), (3, 4, 4)])
 @pytest.mark.parametrize("said", [(), (3, 4, 4)])
 def test_shapes(tmp_path, stored, said):
-    inputs = np.arange(ROWS * 48.0).reshape(ROWS, *stored)
-    mine = table(npz(tmp_path, inputs=inputs), shape=said)
+    values = np.arange(ROWS * 48.0).reshape(ROWS, *stored)
+    mine = table(npz(tmp_path, inputs=values), shape=said)
     assert mine.input_shape() == (said or stored)
-    assert mine.dimension() == 48
-    path = tmp_path / "s.npz"
-    assert write_subset("mine", mine, 0, 10, NOTHING, path)["shape"] == list(said or stored)
-    rows = draw_rows("mine", 0, ROWS, 10)
-    np.testing.assert_array_equal(load_subset(path, 10)[0], inputs.reshape(ROWS, -1)[rows])
+    facts, inputs, _ = drawn(mine, tmp_path, ROWS)
+    assert facts["shape"] == list(said or stored)
+    np.testing.assert_array_equal(inputs, values.reshape(ROWS, -1))
 
 
 def test_classes_from_a_parquet(tmp_path):
@@ -146,27 +134,20 @@ def test_classes_from_a_parquet(tmp_path):
     )
     mine = table(file)
     assert (mine.size(), mine.input_shape(), mine.class_names()) == (4, (4,), ("0", "1"))
-    path = tmp_path / "s.npz"
-    facts = write_subset("mine", mine, 0, 4, NOTHING, path)
+    facts, inputs, labels = drawn(mine, tmp_path, 4)
     assert facts["preprocessing"]["left_out"] == ["name", "__index_level_0__"]
-    inputs, labels = load_subset(path, 4)
-    rows = draw_rows("mine", 0, 4, 4)
-    expected = np.array(
-        [[1.5, 1, 1, 1.25], [2.5, 2, 0, 1.25], [3.5, 3, 1, 1.25], [4.5, 4, 0, 1.25]]
-    )
-    np.testing.assert_array_equal(inputs, expected[rows])  # in the order of the columns
-    np.testing.assert_array_equal(labels, np.array([0, 1, 1, 0])[rows])
+    expected = [[1.5, 1, 1, 1.25], [2.5, 2, 0, 1.25], [3.5, 3, 1, 1.25], [4.5, 4, 0, 1.25]]
+    assert inputs.tolist() == expected  # in the order of the columns
+    assert labels.tolist() == [0, 1, 1, 0]
 
 
 def test_numbers_from_a_parquet(tmp_path):
     columns = {"label_2": [1, 2, 3], "x": [0.0, 1.0, 2.0], "label_1": [0.5, 0.25, 0.125]}
     mine = table(table_of(tmp_path, **columns))
     assert (mine.outputs(), mine.class_names(), mine.input_shape()) == (2, None, (1,))
-    path = tmp_path / "s.npz"
-    write_subset("mine", mine, 0, 3, NOTHING, path)
-    inputs, targets = load_subset(path, 3)
-    np.testing.assert_array_equal(targets[:, 0], 0.5 ** (inputs[:, 0] + 1))
-    np.testing.assert_array_equal(targets[:, 1], inputs[:, 0] + 1)
+    _, inputs, targets = drawn(mine, tmp_path, 3)
+    assert inputs.tolist() == [[0], [1], [2]]
+    assert targets.tolist() == [[0.5, 1], [0.25, 2], [0.125, 3]]
     alone = table(table_of(tmp_path, label=[0.0, 1.0, 2.0], x=[1, 2, 3]))
     assert (alone.outputs(), alone.class_names()) == (1, None)
 
@@ -187,10 +168,7 @@ NESTED = np.arange(24.0).reshape(4, 2, 3)
 def test_lists_in_a_parquet_are_rows_of_arrays(tmp_path, columns, shape):
     mine = table(table_of(tmp_path, label=[0, 1, 1, 0], **columns))
     assert (mine.size(), mine.input_shape()) == (4, shape)
-    path = tmp_path / "s.npz"
-    write_subset("mine", mine, 0, 4, NOTHING, path)
-    inputs, _ = load_subset(path, 4)
-    np.testing.assert_array_equal(inputs, NESTED.reshape(4, 6)[draw_rows("mine", 0, 4, 4)])
+    np.testing.assert_array_equal(drawn(mine, tmp_path, 4)[1], NESTED.reshape(4, 6))
 
 
 def test_a_changed_file_is_read_again(tmp_path):
@@ -300,12 +278,16 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path, where, value):
         ask_everything(mine, tmp_path)
 
 
-def test_two_columns_of_one_name(tmp_path):
+def test_two_columns_of_one_name_and_arrays_that_are_missing_are_named(tmp_path):
     file = tmp_path / "mine.parquet"
     columns = [pa.array([0, 1])] * 3
     parquet.write_table(pa.Table.from_arrays(columns, names=["label", "x", "x"]), file)
     with pytest.raises(UserError, match="two columns x"):
         table(file).size()
+    for arrays, words in (({"inputs": INPUTS, "y": CLASSES}, "labels, but inputs, y"), ({}, "but")):
+        np.savez(tmp_path / "mine.npz", **arrays)
+        with pytest.raises(UserError, match=f"no array .*{words}"):
+            table(tmp_path / "mine.npz").size()
 
 
 @pytest.mark.parametrize("name", ["mine.npz", "mine.parquet"])
@@ -314,36 +296,18 @@ def test_what_is_no_such_file_is_refused(tmp_path, name):
     whole = npz(tmp_path) if name.endswith("npz") else table_of(tmp_path, label=[0], x=[1])
     content = whole.read_bytes()
     whole.unlink()
-    for _ in range(2):  # a refusal is not remembered as an answer
+    long, folder, loop = (tmp_path / f"{begin}-{name}" for begin in ("n" * 300, "folder", "loop"))
+    folder.mkdir()
+    loop.symlink_to(loop)
+    for absent in (file, file, long, folder, loop):  # a refusal is not remembered as an answer
         with pytest.raises(UserError, match="there is no such file"):
-            table(file).size()
+            table(absent).size()
     for damaged in (b"", b"hello", content[:10], content[: len(content) // 2], content[:-30]):
         file.write_bytes(damaged)
         with pytest.raises(UserError, match="or damaged"):
             table(file).size()
-    for number, make in enumerate((Path.mkdir, lambda path: path.symlink_to(path))):
-        file = tmp_path / f"{number}-{name}"
-        make(file)
-        with pytest.raises(UserError, match="there is no such file"):
-            table(file).size()
-    with pytest.raises(UserError, match="there is no such file"):
-        table(tmp_path / f"{'n' * 300}.npz").size()
-
-
-def test_arrays_that_are_missing_are_named(tmp_path):
-    file = tmp_path / "mine.npz"
-    np.savez(file, inputs=INPUTS, y=CLASSES)
-    with pytest.raises(UserError, match="no array labels, but inputs, y"):
-        table(file).size()
-    np.savez(file)
-    with pytest.raises(UserError, match="no array inputs and labels, but nothing"):
-        table(file).size()
-
-
-def test_another_format_is_refused(tmp_path):
-    for name in ("mine.csv", "mine.npy", "mine"):
-        with pytest.raises(UserError, match=r"ends in \.npz or \.parquet"):
-            table(tmp_path / name).size()
+    with pytest.raises(UserError, match=r"ends in \.npz or \.parquet"):
+        table(tmp_path / "mine.csv").size()
 
 
 def header(shape: str, dtype: str = "<f8") -> bytes:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import random
 import resource
-import shutil
 import signal
 import subprocess
 import time
@@ -140,40 +138,13 @@ def test_a_wrong_checksum_is_refused_and_the_remedy_works(server, archive, outpu
         assert output.read_bytes() == CONTENT
 
 
-def test_a_file_already_there_is_verified_and_fetched_again(archive, output):
-    put(output, CONTENT[:1000])
-    fetch(archive, output, patience=QUICK)
-    assert output.read_bytes() == CONTENT
-
-
-@pytest.mark.parametrize("of_mirror", [True, False])
-def test_what_is_too_large_is_refused(server, archive, output, tmp_path, of_mirror):
+def test_what_is_too_large_is_refused(server, archive, output, tmp_path):
     server.files[archive.name] = bytes(2_000_001)
     (tmp_path / archive.name).write_bytes(bytes(2_000_001))
-    with pytest.raises(UserError, match="another file"):
-        fetch(archive, output, str(tmp_path) if of_mirror else None, patience=QUICK)
-    assert not beside(output, ".partial").exists()
-
-
-@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
-def test_a_certificate_is_believed_when_it_is_named_as_the_refusal_says(
-    output, tmp_path, monkeypatch
-):
-    file, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"]
-    command += ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=test"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-out", str(file), "-keyout", str(key)]
-    subprocess.run(command, check=True, capture_output=True)
-    file.write_text(file.read_text() + key.read_text())
-    with ArchiveServer(file) as server:
-        server.files["a.zip"] = CONTENT
-        archive = archive_at(f"{server.url}/a.zip")
-        with pytest.raises(UserError, match=r"certificate is not trusted.*REQUESTS_CA_BUNDLE"):
-            fetch(archive, output, patience=QUICK)
-        assert server.requests == []
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(file))
-        fetch(archive, output, patience=QUICK)
-    assert output.read_bytes() == CONTENT
+    for mirror in (None, str(tmp_path)):
+        with pytest.raises(UserError, match="another file"):
+            fetch(archive, output, mirror, patience=QUICK)
+        assert not beside(output, ".partial").exists()
 
 
 # --- mirrors ------------------------------------------------------------------------------------
@@ -251,16 +222,6 @@ def test_an_address_that_cannot_be_used_is_refused_without_its_password():
     for address in WRONG:
         assert f"'{address}' was given; an address is http://HOST" in str(refusal(address))
     assert not any(map(refusal, RIGHT))
-
-
-def test_the_password_of_a_mirror_is_read_where_the_refusal_says(
-    server, archive, output, tmp_path, monkeypatch
-):
-    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    record = fetch(archive, output, server.url, patience=QUICK)
-    assert server.logins == ["Basic " + base64.b64encode(b"me:secret").decode()]
-    assert "secret" not in str(record)
 
 
 # --- jobs ---------------------------------------------------------------------------------------
@@ -344,13 +305,16 @@ def test_an_archive_put_by_hand_is_verified_before_it_is_used(output):
     assert_refused(known, output, "directory.*Move away")
 
 
-def test_a_truncated_archive_is_moved_aside_and_fetched_again(archive, output):
+def test_what_is_damaged_is_moved_aside_and_fetched_again(archive, output):
+    """One of unknown checksum when it is read, and one that is there already when it is fetched."""
     unknown = archive_at(*archive.urls, sha256=None)
     put(output, CONTENT[:99])
     words = r"damaged.*moved aside\. Start the workflow again"
     with pytest.raises(UserError, match=words), verified(unknown, output):
         read_members(output, ["x"])
     fetch(unknown, output, patience=QUICK)
+    assert output.read_bytes() == CONTENT
+    fetch(archive, put(output, CONTENT[:99]), patience=QUICK)
     assert output.read_bytes() == CONTENT
 
 
