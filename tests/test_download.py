@@ -35,8 +35,8 @@ def output(tmp_path: Path) -> Path:
     return tmp_path / "data" / "archives" / "AtrialFibrillation.zip"
 
 
-def archive_at(*urls: str, sha256: str | None = SHA256) -> Archive:
-    return Archive("AtrialFibrillation.zip", urls, sha256, size_limit=2_000_000)
+def archive_at(url: str, sha256: str | None = SHA256) -> Archive:
+    return Archive("AtrialFibrillation.zip", url, sha256, size_limit=2_000_000)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_what_a_host_breaks_off_is_resumed(server, archive, output, faults, rang
     record = fetch(archive, output, patience=QUICK)
     assert output.read_bytes() == CONTENT
     assert record == read_json(beside(output, ".json"))
-    assert (record["url"], record["official"]) == (archive.urls[0], True)
+    assert (record["url"], record["official"]) == (archive.url, True)
     assert len(list(output.parent.iterdir())) == 3  # with its record and its lock
     assert [first for _, first in server.requests] == wanted
     fetch(archive, output, patience=QUICK)  # there already: not asked for again
@@ -112,21 +112,23 @@ def test_a_host_that_does_not_recover_is_given_up(server, archive, output, fault
     server.faults, server.ranges = [fault] * 50, False  # so that no attempt gets further
     with pytest.raises(UserError, match=words) as failure:
         fetch(archive, output, patience=QUICK)
-    for part in (archive.urls[0], "mirror", str(output)):
+    for part in (archive.url, "mirror", str(output)):
         assert part in str(failure.value)
     assert not output.exists()
 
 
-def test_no_connection_and_then_the_next_host(server, archive, output):
-    nowhere = "http://127.0.0.1:9/a.zip"  # the discard port: nobody listens
-    with pytest.raises(UserError, match="no connection"):
-        fetch(archive_at(nowhere), output, patience=QUICK)
-    archive = archive_at(nowhere, f"{server.url}/gone.zip", *archive.urls)
-    assert fetch(archive, output, patience=QUICK)["url"] == archive.urls[2]
+def test_without_a_connection_the_remedies_work(archive, output, tmp_path):
+    nowhere = archive_at("http://127.0.0.1:9/a.zip")  # the discard port: nobody listens
+    with pytest.raises(UserError, match=r"no connection.*\n.*set `mirror`.*or put it at"):
+        fetch(nowhere, output, patience=QUICK)
+    (tmp_path / nowhere.name).write_bytes(CONTENT)
+    assert fetch(nowhere, output, str(tmp_path), patience=QUICK)["official"]
+    with verified(nowhere, put(output)):
+        assert output.read_bytes() == CONTENT
 
 
 def test_a_wrong_checksum_is_refused_and_the_remedy_works(server, archive, output):
-    other = archive_at(*archive.urls, sha256=HEX)
+    other = archive_at(archive.url, sha256=HEX)
     with pytest.raises(UserError, match=rf"{SHA256}, expected {HEX}.*`checksums`") as failure:
         fetch(other, output, patience=QUICK)
     assert not output.exists()
@@ -307,7 +309,7 @@ def test_an_archive_put_by_hand_is_verified_before_it_is_used(output):
 
 def test_what_is_damaged_is_moved_aside_and_fetched_again(archive, output):
     """One of unknown checksum when it is read, and one that is there already when it is fetched."""
-    unknown = archive_at(*archive.urls, sha256=None)
+    unknown = archive_at(archive.url, sha256=None)
     put(output, CONTENT[:99])
     words = r"damaged.*moved aside\. Start the workflow again"
     with pytest.raises(UserError, match=words), verified(unknown, output):
@@ -320,6 +322,5 @@ def test_what_is_damaged_is_moved_aside_and_fetched_again(archive, output):
 
 def test_official_checksums_are_well_formed():
     for archive in ARCHIVES.values():
-        assert archive.urls
-        assert all(url.startswith("https://") for url in archive.urls)
+        assert archive.url.startswith("https://")
         assert archive.sha256 is None or len(bytes.fromhex(archive.sha256)) == 32

@@ -27,7 +27,7 @@ FACTS = Facts(
     archives=(
         Archive(
             name="AtrialFibrillation.zip",
-            urls=("https://www.timeseriesclassification.com/aeon-toolkit/AtrialFibrillation.zip",),
+            url="https://www.timeseriesclassification.com/aeon-toolkit/AtrialFibrillation.zip",
             sha256=None,
             size_limit=64 * 2**20,
         ),

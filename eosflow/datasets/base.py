@@ -39,7 +39,7 @@ class Archive:
     """One official download: `name` is also its name in a mirror."""
 
     name: str
-    urls: tuple[str, ...]
+    url: str
     sha256: str | None  # of the official archive; None if it is not known
     size_limit: int  # bytes; a larger answer is refused
 

@@ -110,26 +110,24 @@ def parameter_table(dice: Dice) -> pyarrow.Table:
     import numpy as np
     import pyarrow
 
-    seed, per_class = dice.seed, dice.images_per_class
-    indices = np.arange(per_class)
-    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in (*PARAMETERS, "lend")}
-    for class_number in RANGES:
-        for name, values in parameters(seed, class_number, indices).items():
-            columns[name].append(values)
-    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    indices = np.arange(dice.images_per_class)
+    split = np.where(training_split(dice.seed, len(indices)), "train", "test")
     ends = np.array([*LINE_ENDS, None], dtype=object)  # −1, no line, is the last
-    table: dict[str, Any] = {
-        "class": np.repeat(np.array(list(RANGES), dtype=np.int8), per_class),
-        "index": np.tile(indices, len(RANGES)),
-        "split": np.where(training_split(seed, per_class), "train", "test"),
-    }
-    for name in ("x", "y", "cex", "lwd", "lend", "dx", "dy"):
-        table[name] = (
-            pyarrow.array(ends[joined[name]], type=pyarrow.string())
-            if name == "lend"
-            else pyarrow.array(joined[name], from_pandas=True)  # NaN: no such parameter
-        )
-    return pyarrow.table(table)
+    tables = []
+    for number, part in zip(RANGES, split.reshape(len(RANGES), -1), strict=True):
+        drawn = parameters(dice.seed, number, indices)
+        columns = {
+            "class": np.full(len(indices), number, dtype=np.int8),
+            "index": indices,
+            "split": part,
+            **{name: drawn[name] for name in ("x", "y", "cex", "lwd")},
+            "lend": pyarrow.array(ends[drawn["lend"]], type=pyarrow.string()),
+            **{name: drawn[name] for name in ("dx", "dy")},
+        }
+        # NaN: the class has no such parameter
+        arrays = [pyarrow.array(values, from_pandas=True) for values in columns.values()]
+        tables.append(pyarrow.table(arrays, names=list(columns)))
+    return pyarrow.concat_tables(tables)
 
 
 def write_parameters(dice: Dice, path: Path) -> None:

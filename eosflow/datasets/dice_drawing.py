@@ -81,8 +81,7 @@ class _Pen:
         self._context = cairo.Context(self._surface)
         self._context.set_line_join(cairo.LINE_JOIN_ROUND)
         self._whole, self._stroke_antialias = cairo.ANTIALIAS_NONE, cairo.ANTIALIAS_GRAY
-        caps = (cairo.LINE_CAP_ROUND, cairo.LINE_CAP_BUTT, cairo.LINE_CAP_SQUARE)
-        self._caps = caps  # as LINE_ENDS
+        self._caps = (cairo.LINE_CAP_ROUND, cairo.LINE_CAP_BUTT, cairo.LINE_CAP_SQUARE)
         self._size, self._half, self._character = image_size, image_size / 2, character
 
     def clear(self) -> None:
@@ -111,21 +110,16 @@ class _Pen:
             self._context.arc(*centre, border, 0, 2 * math.pi)
             self._stroke(1, 0)
 
-    def line(self, points: Iterable[tuple[float, float]], lwd: float, lend: int) -> None:
-        """A line from point to point."""
-        self._path(points)
-        self._stroke(lwd, lend)
-
-    def outline(self, points: Iterable[tuple[float, float]], lwd: float, lend: int) -> None:
-        """A line from point to point and back to the first."""
-        self._path(points)
-        self._context.close_path()
-        self._stroke(lwd, lend)
-
-    def _path(self, points: Iterable[tuple[float, float]]) -> None:
+    def line(
+        self, points: Iterable[tuple[float, float]], lwd: float, lend: int, closed: bool = False
+    ) -> None:
+        """A line from point to point and, if it is closed, back to the first."""
         self._context.new_path()
         for x, y in points:
             self._context.line_to(*self._place(x, y))
+        if closed:
+            self._context.close_path()
+        self._stroke(lwd, lend)
 
     def _stroke(self, lwd: float, lend: int) -> None:
         self._context.set_antialias(self._stroke_antialias)
@@ -189,9 +183,9 @@ def _symbol(class_number: int, values: Sequence[Any], pen: _Pen) -> None:
         case 3:
             pen.line(((x, y), (-x, -y)), lwd, lend)
         case 4:
-            pen.outline(corners, lwd, lend)
+            pen.line(corners, lwd, lend, closed=True)
         case 5:
-            pen.outline(corners, lwd, lend)
+            pen.line(corners, lwd, lend, closed=True)
             pen.circle(0, 0, cex)
         case 6:
             pen.line(((x + dx, y + dy), (-x + dx, -y + dy)), lwd, lend)

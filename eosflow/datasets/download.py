@@ -48,42 +48,45 @@ def fetch(
 ) -> dict[str, Any]:
     """Fetch `archive` to `output` and its record to `output`.json; returns the record.
 
-    From the official hosts in turn or, with a `mirror` (a folder or a base URL), from there alone.
-    `sha256` counts before any other checksum. What was received stays in `output`.partial, from
-    which the next call goes on. Of several calls at once one fetches.
+    From the official host or, with a `mirror` (a folder or a base URL), from there alone. `sha256`
+    counts before any other checksum. What was received stays in `output`.partial, from which the
+    next call goes on. Of several calls at once one fetches.
 
-    Raises: UserError with what each source answered and what can be done.
+    Raises: UserError with what the source answered and what can be done.
     """
     patience = patience or Patience()
+    source = archive.url if mirror is None else in_mirror(mirror, archive.name)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(output.name + ".partial")
-    sources = archive.urls if mirror is None else (in_mirror(mirror, archive.name),)
-    failures = []
     with FileLock(f"{output}.lock"), open_session(patience) as session:
         try:
             checksum = _known_checksum(archive, sha256)
             if mirror is not None and sha256 is None:
                 listed = in_mirror(mirror, "SHA256SUMS")
                 checksum = _listed(session, patience, listed, archive.name) or checksum
+            if output.exists():
+                log.info("%s is already there", output)
+                with contextlib.suppress(SourceError):  # it was moved aside, as the log says
+                    return _verify_there(archive, output, checksum)
+            receive(session, patience, source, archive, partial)
+            digest = _verify(partial, checksum)
         except SourceError as failure:
-            raise _unobtainable(archive, output, mirror, [str(failure)]) from failure
-        if output.exists():
-            log.info("%s is already there", output)
-            with contextlib.suppress(SourceError):  # which the log has
-                return _verify_there(archive, output, checksum)
-        for source in sources:
-            try:
-                receive(session, patience, source, archive, partial)
-                digest = _verify(partial, checksum)
-            except SourceError as failure:
-                log.warning("%s", failure)
-                failures.append(str(failure))
-                continue
-            with replacing(output) as temporary:
-                partial.replace(temporary)
-            record_of(partial).unlink(missing_ok=True)
-            return _write_record(archive, output, source, checksum, digest)
-    raise _unobtainable(archive, output, mirror, failures)
+            remedy = (
+                f"Put {archive.name} there"
+                if mirror
+                else "If this machine cannot reach the official host, fetch it elsewhere from "
+                f"{archive.url}, put it in a folder and set `mirror` to that folder (or to a base "
+                "URL)"
+            )
+            raise UserError(
+                f"{archive.name} could not be fetched: {failure}.\n{remedy}, or put it at "
+                f"{output}, where it is verified before it is used. The next start continues the "
+                "download."
+            ) from failure
+        with replacing(output) as temporary:
+            partial.replace(temporary)
+        record_of(partial).unlink(missing_ok=True)
+        return _write_record(archive, output, source, checksum, digest)
 
 
 @contextlib.contextmanager
@@ -184,19 +187,3 @@ def _write_record(
     }
     write_json(record_of(output), record)
     return record
-
-
-def _unobtainable(
-    archive: Archive, output: Path, mirror: str | None, failures: list[str]
-) -> UserError:
-    answers = "".join(f"\n  {failure}" for failure in failures)
-    remedy = (
-        f"Put {archive.name} there"
-        if mirror
-        else "If this machine cannot reach the official hosts, fetch it elsewhere from "
-        f"{archive.urls[0]}, put it in a folder and set `mirror` to that folder (or to a base URL)"
-    )
-    return UserError(
-        f"{archive.name} could not be fetched:{answers}\n{remedy}, or put it at {output}, where it "
-        "is verified before it is used. The next start continues the download."
-    )

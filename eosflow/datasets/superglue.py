@@ -24,7 +24,7 @@ BENCHMARK = "Wang et al. 2019, SuperGLUE"
 def _facts(title: str, sha256: str, licence: str, citation: str) -> Facts:
     archive = Archive(
         name=f"{title}.zip",
-        urls=(f"https://dl.fbaipublicfiles.com/glue/superglue/data/v2/{title}.zip",),
+        url=f"https://dl.fbaipublicfiles.com/glue/superglue/data/v2/{title}.zip",
         sha256=sha256,  # as the library datasets of Hugging Face lists it
         size_limit=64 * 2**20,
     )

@@ -45,7 +45,7 @@ class Patience:
 
 
 class SourceError(Exception):
-    """One source did not give the archive; another one may."""
+    """The source did not give the archive, or another one."""
 
 
 def open_session(patience: Patience) -> requests.Session:

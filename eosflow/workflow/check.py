@@ -89,7 +89,7 @@ def _archives(plan: Plan) -> Iterator[Finding]:
         if (folder / archive.name).exists():
             yield Finding(GOOD, "data", f"{archive.name} is available")
         elif mirror is None or is_url(mirror):
-            words = f"is to be fetched from {mirror or archive.urls[0]}"
+            words = f"is to be fetched from {mirror or archive.url}"
             yield Finding(NOTE, "data", f"{archive.name} {words}")
         else:
             there = Path(mirror, archive.name).exists()
