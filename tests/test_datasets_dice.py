@@ -144,22 +144,6 @@ def test_the_split_is_even_fixed_and_random():
     assert (training != dice.training_split(1, 20_000)).any()
 
 
-def test_the_pool_is_the_training_half_in_order():
-    pool = DICE.open(NOTHING)
-    assert len(pool.labels) == 6000
-    assert (np.diff(pool.labels) >= 0).all()
-    members = np.flatnonzero(dice.training_split(0, 2000))
-    rows = np.array([5999, 0, 3000, 17])
-    inputs = pool.inputs(rows)
-    assert inputs.dtype == np.uint8
-    assert inputs.shape == (4, 1024)
-    for row, values in zip(rows, inputs, strict=True):
-        class_number, index = members[row] // 2000 + 1, members[row] % 2000
-        assert pool.labels[row] == class_number - 1
-        image = dice.draw(class_number, dice.parameters(0, class_number, np.array([index])), 32)
-        np.testing.assert_array_equal(values.reshape(32, 32), image[0])
-
-
 def inputs_of(rows, **changes):
     pool = DICE.model_copy(update=changes).open(NOTHING)
     return pool.inputs(rows).astype(np.float64) * pool.scale
@@ -196,18 +180,20 @@ def test_the_parameter_table_draws_the_same_images(tmp_path):
     columns = ["class", "index", "split", "x", "y", "cex", "lwd", "lend", "dx", "dy"]
     assert table.column_names == columns
     rows = table.to_pylist()
-    assert len(rows) == 12_000
-    assert sum(row["split"] == "train" for row in rows) == 6000
-    members = np.flatnonzero(dice.training_split(0, 2000))
-    assert [i for i, row in enumerate(rows) if row["split"] == "train"] == members.tolist()
-    pool = DICE.open(NOTHING)
-    for pool_row in (0, 1500, 2500, 3500, 4500, 5999):
-        row = rows[members[pool_row]]
-        drawn = {name: [np.nan if row[name] is None else row[name]] for name in dice.PARAMETERS}
-        drawn["lend"] = [-1 if row["lend"] is None else dice.LINE_ENDS.index(row["lend"])]
-        image = dice.draw(row["class"], drawn, 32).reshape(-1)
-        np.testing.assert_array_equal(image, pool.inputs(np.array([pool_row]))[0])
-    assert rows[0]["lend"] is None
-    assert rows[0]["lwd"] is None
-    assert rows[-1]["cex"] is None
+    assert [(row["class"], row["index"]) for row in rows[1999:2001]] == [(1, 1999), (2, 0)]
+    for split, held_out in (("train", False), ("test", True)):
+        members = [row for row in rows if row["split"] == split]
+        pool = DICE.open(NOTHING, held_out)
+        assert pool.labels.tolist() == [row["class"] - 1 for row in members]
+        assert len(members) == DICE.size(held_out) == 6000
+        chosen = [5999, 0, 1500, 2500, 3500, 4500]
+        inputs = pool.inputs(np.array(chosen))
+        assert (inputs.dtype, inputs.shape) == (np.uint8, (6, 1024))
+        for place, values in zip(chosen, inputs, strict=True):
+            row = members[place]
+            drawn = {name: [np.nan if row[name] is None else row[name]] for name in dice.PARAMETERS}
+            drawn["lend"] = [-1 if row["lend"] is None else dice.LINE_ENDS.index(row["lend"])]
+            image = dice.draw(row["class"], drawn, 32)
+            np.testing.assert_array_equal(values.reshape(32, 32), image[0])
+    assert (rows[0]["lend"], rows[0]["lwd"], rows[-1]["cex"]) == (None, None, None)
     assert rows[-1]["lend"] in dice.LINE_ENDS

@@ -29,7 +29,6 @@ FACTS = Facts(
             name="AtrialFibrillation.zip",
             url="https://www.timeseriesclassification.com/aeon-toolkit/AtrialFibrillation.zip",
             sha256=None,
-            size_limit=64 * 2**20,
         ),
     ),
     licence="UEA archive, research use; signals from PhysioNet, Open Data Commons Attribution",

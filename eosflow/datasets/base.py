@@ -41,7 +41,6 @@ class Archive:
     name: str
     url: str
     sha256: str | None  # of the official archive; None if it is not known
-    size_limit: int  # bytes; a larger answer is refused
 
 
 @dataclass(frozen=True)

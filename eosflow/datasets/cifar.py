@@ -154,7 +154,7 @@ def _mean_and_deviation(
 
 
 def _facts(title: str, name: str, sha256: str) -> Facts:
-    archive = Archive(name, f"https://www.cs.toronto.edu/~kriz/{name}", sha256, 256 * 2**20)
+    archive = Archive(name, f"https://www.cs.toronto.edu/~kriz/{name}", sha256)
     return Facts(
         title,
         (archive,),

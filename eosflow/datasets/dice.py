@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -197,14 +197,14 @@ class Dice(DatasetSettings):
 
         # Image numbers of the pool's rows
         training = training_split(self.seed, self.images_per_class)
-        values, facts = _scaled(self.scaling, self._grey, np.flatnonzero(training))
+        stored, facts = self._stored(np.flatnonzero(training))
         members = np.flatnonzero(~training if held_out else training)
         planes = "" if self.channels == 1 else f"{self.channels} equal planes of "
         size = f"{self.image_size} x {self.image_size}"
 
         return Pool(
             labels=members // self.images_per_class,
-            inputs=lambda rows: np.tile(values(self._grey(members[rows])), self.channels),
+            inputs=lambda rows: np.tile(stored[self._grey(members[rows])], self.channels),
             scale=1.0 if self.scaling == "standardised" else 1 / 255,
             preprocessing={
                 "images": f"{planes}{size}, rows from top to bottom, {facts}",
@@ -226,43 +226,30 @@ class Dice(DatasetSettings):
             images[chosen] = grey.reshape(len(grey), -1)
         return images
 
+    def _stored(self, training: Integers) -> tuple[NDArray[Any], str]:
+        """What each grey level is stored as, (256,) in a type that holds it exactly; and in words.
 
-def _scaled(
-    scaling: str, grey: Callable[[Integers], NDArray[np.uint8]], members: Integers
-) -> tuple[Callable[[NDArray[np.uint8]], NDArray[Any]], str]:
-    """Grey levels to stored values, in a type that holds them exactly; and this in words.
+        Standardised values are the exception, rounded to float32. Their mean and deviation come
+        from whole numbers, the sums over all training images, so that no order of summation
+        matters.
+        """
+        import numpy as np
 
-    Standardised values are the exception, rounded to float32. Their mean and deviation come from
-    whole numbers, the sums over all members, so that no order of summation matters.
-    """
-    import numpy as np
-
-    match scaling:
-        case "unit":
-            return (lambda levels: levels), "white 1, ink 0"
-        case "inverted":
-            return (lambda levels: 255 - levels), "white 0, ink 1"
-        case "signed":
-            return (lambda levels: 2 * levels.astype(np.int16) - 255), "white 1, ink -1"
-    mean, deviation = _mean_and_deviation(grey, members)
-    facts = f"minus {mean / 255!r}, the mean, over {deviation / 255!r}, the standard deviation"
-
-    def standardised(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return ((levels - mean) / deviation).astype(np.float32)
-
-    return standardised, f"{facts} of all pixels of all training images (white 1, ink 0)"
-
-
-def _mean_and_deviation(
-    grey: Callable[[Integers], NDArray[np.uint8]], members: Integers
-) -> tuple[float, float]:
-    """Over all pixels of the members' images, in grey levels."""
-    import numpy as np
-
-    levels = np.zeros(256, dtype=np.int64)
-    for part in np.array_split(members, -(-len(members) // _IMAGES_AT_ONCE)):
-        levels += np.bincount(grey(part).reshape(-1), minlength=256)
-    counts, total = levels.tolist(), int(levels.sum())
-    first = sum(level * count for level, count in enumerate(counts))
-    second = sum(level**2 * count for level, count in enumerate(counts))
-    return first / total, math.sqrt(total * second - first**2) / total
+        levels = np.arange(256)
+        match self.scaling:
+            case "unit":
+                return levels.astype(np.uint8), "white 1, ink 0"
+            case "inverted":
+                return (255 - levels).astype(np.uint8), "white 0, ink 1"
+            case "signed":
+                return (2 * levels - 255).astype(np.int16), "white 1, ink -1"
+        counts = np.zeros(256, dtype=np.int64)
+        for part in np.array_split(training, -(-len(training) // _IMAGES_AT_ONCE)):
+            counts += np.bincount(self._grey(part).reshape(-1), minlength=256)
+        total, first, second = (int(counts @ levels**power) for power in (0, 1, 2))
+        mean, deviation = first / total, math.sqrt(total * second - first**2) / total
+        facts = f"minus {mean / 255!r}, the mean, over {deviation / 255!r}, the standard deviation"
+        return (
+            ((levels - mean) / deviation).astype(np.float32),
+            f"{facts} of all pixels of all training images (white 1, ink 0)",
+        )

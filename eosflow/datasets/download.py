@@ -68,7 +68,7 @@ def fetch(
                 log.info("%s is already there", output)
                 with contextlib.suppress(SourceError):  # it was moved aside, as the log says
                     return _verify_there(archive, output, checksum)
-            receive(session, patience, source, archive, partial)
+            receive(session, patience, source, archive.name, partial)
             digest = _verify(partial, checksum)
         except SourceError as failure:
             remedy = (

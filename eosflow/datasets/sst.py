@@ -36,7 +36,6 @@ FACTS = Facts(
             name="trainDevTestTrees_PTB.zip",
             url="https://nlp.stanford.edu/sentiment/trainDevTestTrees_PTB.zip",
             sha256="5c613a4f673fc74097d523a2c83f38e0cc462984d847b82c7aaf36b01cbbbfcc",
-            size_limit=64 * 2**20,
         ),
     ),
     licence="none stated by its authors; research use with citation",

@@ -26,7 +26,6 @@ def _facts(title: str, sha256: str, licence: str, citation: str) -> Facts:
         name=f"{title}.zip",
         url=f"https://dl.fbaipublicfiles.com/glue/superglue/data/v2/{title}.zip",
         sha256=sha256,  # as the library datasets of Hugging Face lists it
-        size_limit=64 * 2**20,
     )
     return Facts(title, (archive,), licence, f"{citation}; {BENCHMARK}")
 

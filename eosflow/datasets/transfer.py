@@ -16,7 +16,6 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 from urllib3.util import Retry
 
-from eosflow.datasets.base import Archive
 from eosflow.datasets.mirror import is_url
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import readable, write_json
@@ -86,18 +85,20 @@ def record_of(path: Path) -> Path:
 
 
 def receive(
-    session: requests.Session, patience: Patience, source: str, archive: Archive, partial: Path
+    session: requests.Session, patience: Patience, source: str, name: str, partial: Path
 ) -> None:
     """Bring the whole of `source` into the partial file. Raises: SourceError."""
-    log.info("%s: from %s", archive.name, source)
+    log.info("%s: from %s", name, source)
     idle = 0  # attempts in a row that brought nothing
     while True:
         before = _size(partial)
         try:
             if is_url(source):
-                _download(session, patience, source, archive, partial)
+                _download(session, patience, source, name, partial)
             else:
-                _copy(Path(source), archive, partial)
+                record_of(partial).unlink(missing_ok=True)  # which is of another source
+                with _room_for(partial, Path(source).stat().st_size):
+                    shutil.copyfile(source, partial)
             return
         except OSError as error:  # as requests' own are, after the session's attempts
             raise SourceError(f"{source}: {_reason(error)}") from error
@@ -113,15 +114,8 @@ def receive(
             time.sleep(pause)
 
 
-def _copy(source: Path, archive: Archive, partial: Path) -> None:
-    size = source.stat().st_size
-    _check_size(archive, size)
-    with _room_for(partial, size):
-        shutil.copyfile(source, partial)
-
-
 def _download(
-    session: requests.Session, patience: Patience, url: str, archive: Archive, partial: Path
+    session: requests.Session, patience: Patience, url: str, name: str, partial: Path
 ) -> None:
     """One request for what is still missing; appends to the partial file."""
     notes = readable(record_of(partial)) or {}
@@ -132,7 +126,7 @@ def _download(
     with closing(request) as answer:
         part = answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         if answer.status_code == 206 and part:
-            log.info("%s: resumed at %d bytes", archive.name, have)
+            log.info("%s: resumed at %d bytes", name, have)
         elif answer.status_code == 200:
             have, total = 0, answer.raw.length_remaining
             partial.unlink(missing_ok=True)
@@ -143,7 +137,7 @@ def _download(
             raise ProtocolError("the server does not have the range asked for")
         else:
             raise SourceError(f"{url}: answered {answer.status_code} {answer.reason}")
-        _append(_chunks(answer, patience), archive, partial, have, notes["total"])
+        _append(_chunks(answer, patience), name, partial, have, notes["total"])
     if notes["total"] not in (None, _size(partial)):
         raise ProtocolError(f"{_size(partial)} bytes came of {notes['total']}")
 
@@ -155,17 +149,14 @@ def _version(answer: requests.Response) -> str | None:
 
 
 def _append(
-    chunks: Iterator[bytes], archive: Archive, partial: Path, have: int, total: int | None
+    chunks: Iterator[bytes], name: str, partial: Path, have: int, total: int | None
 ) -> None:
-    _check_size(archive, total or 0)
     with (
         _room_for(partial, total),
-        count_progress(archive.name, total, "B", have) as progress,
+        count_progress(name, total, "B", have) as progress,
         partial.open("ab") as file,
     ):
         for chunk in chunks:
-            have += len(chunk)
-            _check_size(archive, have)
             file.write(chunk)
             progress.update(len(chunk))
 
@@ -180,14 +171,6 @@ def _chunks(answer: requests.Response, patience: Patience) -> Iterator[bytes]:
             if count < patience.rate * seconds:
                 raise ProtocolError(f"too slow, less than {patience.rate:.0f} bytes a second")
             start, count = time.monotonic(), 0
-
-
-def _check_size(archive: Archive, size: int) -> None:
-    if size > archive.size_limit:
-        raise SourceError(
-            f"{archive.name} has {size} bytes or more, the published one less than "
-            f"{archive.size_limit}: this is another file"
-        )
 
 
 @contextmanager
