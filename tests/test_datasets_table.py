@@ -238,7 +238,7 @@ def assert_unfit(mine: Table, message: str, folder: Path) -> None:
         ({"labels": CLASSES * 0}, {}, "the labels are 0. .*two classes or more"),
         ({}, {"classes": ("a", "b")}, "`classes` has 2 names, and the labels are 0 to 2"),
         ({"labels": CLASSES + 0.5}, {"classes": ("a",)}, "the labels are numbers to fit"),
-        ({}, {"shape": (5, 2)}, r"12 values, and `shape` \(5, 2\) means 10"),
+        ({}, {"shape": (5, 2)}, r"shape \(12,\) there, and `shape` is \(5, 2\)"),
         ({"inputs": INPUTS.reshape(60, 2, 2, 3)}, {"shape": (3, 2, 2)}, r"\(2, 2, 3\) there"),
     ],
 )

@@ -241,12 +241,9 @@ def load_subset(path: Path | str, n: int) -> tuple[NDArray[np.float64], Targets]
     Raises: UserError if the file is absent, not what its record says, or has fewer than n rows.
     """
     path = Path(path)
-    if path.is_dir():
-        raise UserError(
-            f"{path} is a folder where a file should be: move it away, then start again"
-        )
     if not path.is_file():
-        raise UserError(f"{path} does not exist: start the workflow, which draws it")
+        what = "is no file: move it away and" if path.exists() else "does not exist:"
+        raise UserError(f"{path} {what} start the workflow, which draws it")
     record = SubsetRecord.beside(path)
     # The record of an excerpt, which is kept as evidence, has no checksum.
     if record and record.sha256 and sha256(path) != record.sha256:

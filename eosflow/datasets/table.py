@@ -52,23 +52,19 @@ class Table(DatasetSettings):
     def input_shape(self) -> tuple[int, ...]:
         """`shape`, or the file's own. Raises: UserError if the two contradict each other."""
         stored = self._file.shape[1:]
-        if not self.shape or self.shape == stored:
-            return stored
-        if len(stored) > 1:
+        flat = len(stored) == 1
+        if (
+            self.shape
+            and self.shape != stored
+            and not (flat and math.prod(self.shape) == stored[0])
+        ):
             raise unfit(
                 Path(self.path),
                 f"an input has the shape {stored} there, and `shape` is {self.shape}",
-                "Leave `shape` out, or bring the axes of the inputs into this order with "
-                "numpy.moveaxis.",
+                "Leave `shape` out, give one whose product is the number of values of an input, or "
+                "bring the axes of the inputs into this order with numpy.moveaxis.",
             )
-        if math.prod(self.shape) != stored[0]:
-            raise unfit(
-                Path(self.path),
-                f"an input has {stored[0]} values, and `shape` {self.shape} means "
-                f"{math.prod(self.shape)}",
-                "Set `shape` so that its product is the number of values of an input.",
-            )
-        return self.shape
+        return self.shape or stored
 
     def class_names(self) -> tuple[str, ...] | None:
         """`classes`, or "0", "1", …; None if the labels are numbers to fit.
