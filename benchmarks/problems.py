@@ -79,7 +79,7 @@ def _real(spec: RunSpec) -> tuple[Tensor, Tensor] | None:
             return None  # embedding SST takes a language model
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "subset.npz"
-        resources = Resources(archive=archive, cache=Path(temporary), device="cpu")
+        resources = Resources(archive=archive, cache=Path(temporary))
         write_subset(spec.dataset, spec.data, spec.subset_seed, spec.n, resources, path)
         inputs, labels = load_subset(path, spec.n)
     return torch.from_numpy(inputs), torch.from_numpy(labels)

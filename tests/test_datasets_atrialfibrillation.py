@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_archives import atrial_series, atrial_zip, ts_text
+from small_archives import atrial_series, atrial_zip
 
 from eosflow.datasets.archives import UnfitArchive
 from eosflow.datasets.atrialfibrillation import AtrialFibrillation, parse_ts
@@ -72,13 +72,6 @@ def test_another_archive_is_refused(tmp_path, content, message):
     path = atrial_zip(tmp_path / "a.zip", content)
     with pytest.raises(UnfitArchive, match=rf"a\.zip: .*{message}"):
         AtrialFibrillation().open(resources(path))
-
-
-def test_text_round_trip_is_exact():
-    """Every double that the writer's shortest text stands for comes back as it was."""
-    values = np.random.default_rng(1).normal(size=(2, 2, 50)) * 10.0 ** np.arange(-25, 25)
-    series, _ = parse_ts(ts_text(values, ["n", "t"]), "f.ts", 2, 50, CLASSES)
-    np.testing.assert_array_equal(series, values)
 
 
 def test_the_real_archive(real_data):

@@ -177,7 +177,7 @@ def test_equal_to_a_direct_call(tmp_path, settings, tokens):
     """Of each phrase alone, whatever else is in its batch; cropped before the model sees it."""
     settings = settings.model_copy(update={"tokens": tokens})
     phrases = [*PHRASES, *(numbered(count) for count in (1, 5, 31, 32, 33, 40))]
-    inputs = embed_phrases(phrases, settings, tmp_path, "cpu").reshape(-1, 32, HIDDEN)
+    inputs = embed_phrases(phrases, settings, tmp_path).reshape(-1, 32, HIDDEN)
     for phrase, vectors in zip(phrases, inputs, strict=True):
         np.testing.assert_allclose(vectors, directly(settings, phrase), atol=1e-5)
     assert np.abs(inputs[0, 0]).max() > 0.1  # the small model does not map everything to zero
@@ -188,22 +188,22 @@ def test_the_cache_spares_the_model(tmp_path, settings, monkeypatch):
     folder = tmp_path / "model"
     shutil.copytree(settings.model, folder)
     settings = settings.model_copy(update={"model": str(folder)})
-    first = embed_phrases(PHRASES, settings, tmp_path, "cpu")
+    first = embed_phrases(PHRASES, settings, tmp_path)
 
     def refuse(*_: object) -> None:
         raise AssertionError("the model was loaded")
 
     monkeypatch.setattr(embedding, "load_model", refuse)
-    again = embed_phrases(PHRASES[::-1], settings, tmp_path, "cpu")
+    again = embed_phrases(PHRASES[::-1], settings, tmp_path)
     np.testing.assert_array_equal(again, first[::-1])
     for change in ({"tokens": "piece"}, {"words": 31}):
         with pytest.raises(AssertionError, match="was loaded"):
-            embed_phrases(PHRASES, settings.model_copy(update=change), tmp_path, "cpu")
+            embed_phrases(PHRASES, settings.model_copy(update=change), tmp_path)
     with (folder / "model.safetensors").open("r+b") as weights:
         weights.seek(-1, os.SEEK_END)
         weights.write(b"?")
     with pytest.raises(AssertionError, match="was loaded"):  # for it is another one now
-        embed_phrases(PHRASES, settings, tmp_path, "cpu")
+        embed_phrases(PHRASES, settings, tmp_path)
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def test_a_kill_costs_the_shard_at_work_and_changes_no_vector(tmp_path, settings
         return encode(*arguments)
 
     monkeypatch.setattr(embedding, "encode", killed_at_the_last)
-    given = (PHRASES, settings, tmp_path / "killed", "cpu")
+    given = (PHRASES, settings, tmp_path / "killed")
     process = multiprocessing.get_context("fork").Process(target=embed_phrases, args=given)
     process.start()
     process.join()
@@ -236,7 +236,7 @@ def test_a_kill_costs_the_shard_at_work_and_changes_no_vector(tmp_path, settings
     last = 0
     again = embed_phrases(*given)
     assert len(calls) == 3  # two of five were kept
-    whole = embed_phrases(PHRASES, settings, tmp_path / "whole", "cpu")
+    whole = embed_phrases(PHRASES, settings, tmp_path / "whole")
     np.testing.assert_array_equal(again, whole)
 
 
@@ -249,5 +249,5 @@ def test_a_model_without_safetensors_is_refused(tmp_path, settings, weights):
         torch.save({}, folder / "pytorch_model.bin")
     settings = settings.model_copy(update={"model": str(folder)})
     with pytest.raises(UserError, match=r"datasets\.sst\.model") as failure:
-        embed_phrases(PHRASES, settings, tmp_path / "cache", "cpu")
+        embed_phrases(PHRASES, settings, tmp_path / "cache")
     assert str(folder) in str(failure.value)

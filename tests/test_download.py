@@ -106,7 +106,7 @@ def test_a_later_call_goes_on_from_the_partial_file_of_the_same_archive(
 
 @pytest.mark.parametrize(
     ("fault", "words"),
-    [(404, "answered 404"), (503, "answered 503"), ("stall", "no answer"), ("drip", "too slow")],
+    [(404, "answered 404"), (503, "answered 503"), ("stall", "timed out"), ("drip", "too slow")],
 )
 def test_a_host_that_does_not_recover_is_given_up(server, archive, output, fault, words):
     server.faults, server.ranges = [fault] * 50, False  # so that no attempt gets further
@@ -119,7 +119,7 @@ def test_a_host_that_does_not_recover_is_given_up(server, archive, output, fault
 
 def test_without_a_connection_the_remedies_work(archive, output, tmp_path):
     nowhere = archive_at("http://127.0.0.1:9/a.zip")  # the discard port: nobody listens
-    with pytest.raises(UserError, match=r"no connection.*\n.*set `mirror`.*or put it at"):
+    with pytest.raises(UserError, match=r"Connection refused.*\n.*set `mirror`.*or put it at"):
         fetch(nowhere, output, patience=QUICK)
     (tmp_path / nowhere.name).write_bytes(CONTENT)
     assert fetch(nowhere, output, str(tmp_path), patience=QUICK)["official"]
@@ -199,7 +199,7 @@ def test_every_usual_list_of_checksums_is_read_and_garbage_is_refused(content, w
 @pytest.mark.parametrize("name", ["SHA256SUMS", "AtrialFibrillation.zip"])
 def test_what_is_no_file_in_a_mirror_is_named(archive, output, tmp_path, name):
     (tmp_path / name).mkdir()
-    with pytest.raises(UserError, match=f"{name}: Is a directory"):
+    with pytest.raises(UserError, match=f"{name}: .*Is a directory"):
         fetch(archive, output, str(tmp_path), patience=QUICK)
 
 

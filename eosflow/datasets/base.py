@@ -55,11 +55,10 @@ class Facts:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a dataset may use besides its settings: its archive, a cache folder, a device."""
+    """What a dataset may use besides its settings: its archive and a cache folder."""
 
     archive: Path | None
     cache: Path
-    device: str = "auto"
 
     @contextmanager
     def members(self, *names: str) -> Iterator[dict[str, bytes]]:

@@ -32,10 +32,8 @@ EMBEDDING_VERSION = 2
 Vectors = dict[str, NDArray[np.float32]]  # phrase -> (positions, hidden)
 
 
-def embed_phrases(
-    phrases: Sequence[str], settings: SST, cache: Path, device: str = "auto"
-) -> NDArray[np.float32]:
-    """Word vectors of each phrase, flattened: float32 (n, words · hidden).
+def embed_phrases(phrases: Sequence[str], settings: SST, cache: Path) -> NDArray[np.float32]:
+    """Word vectors of each phrase, flattened: float32 (n, words · hidden); on the CPU.
 
     Of a phrase, the first `words` words go through the model; a position is a word (the mean of its
     sub-word pieces) or, with tokens: piece, one of the first `words` pieces. Positions after the
@@ -50,7 +48,7 @@ def embed_phrases(
     missing = sorted(set(phrases) - set(vectors), key=lambda phrase: (len(phrase), phrase))
     log.info("%d phrases: %d in %s, %d to embed", len(phrases), len(vectors), folder, len(missing))
     if missing:
-        vectors.update(_embed(missing, settings, folder, device))
+        vectors.update(_embed(missing, settings, folder))
     hidden = next(iter(vectors.values())).shape[1]
     inputs = np.zeros((len(phrases), words, hidden), dtype=np.float32)
     for row, phrase in zip(inputs, phrases, strict=True):
@@ -88,14 +86,11 @@ def _cached(folder: Path, phrases: Sequence[str]) -> Vectors:
     return vectors
 
 
-def _embed(phrases: Sequence[str], settings: SST, folder: Path, device: str) -> Vectors:
+def _embed(phrases: Sequence[str], settings: SST, folder: Path) -> Vectors:
     """Embed `phrases`, writing to the cache every SHARD batches, so that a stop loses little."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer, model = load_model(settings.model, settings.revision)
-    model.to(device)
     vectors: Vectors = {}
-    progress = count_progress(f"embedding on {device}", len(phrases), " phrases")
+    progress = count_progress("embedding", len(phrases), " phrases")
     for start in range(0, len(phrases), BATCH * SHARD):
         shard: Vectors = {}
         for first in range(start, min(start + BATCH * SHARD, len(phrases)), BATCH):
@@ -148,7 +143,7 @@ def encode(
     tokens = [phrase.split(" ")[:words] for phrase in phrases]  # at the ASCII space alone
     batch = tokenizer(tokens, is_split_into_words=True, padding=True, return_tensors="pt")
     with torch.inference_mode():
-        states = model(**batch.to(model.device)).last_hidden_state.cpu()  # (batch, pieces, hidden)
+        states = model(**batch).last_hidden_state  # (batch, pieces, hidden)
     vectors = []
     for row, state in enumerate(states):
         # word_ids: the word that each piece is of, None for the markers and the padding

@@ -215,7 +215,7 @@ class SST(DatasetSettings):
                 return random_vectors(chosen, self.words)
             from eosflow.datasets.embedding import embed_phrases  # costs seconds, for torch
 
-            return embed_phrases(chosen, self, resources.cache, resources.device)
+            return embed_phrases(chosen, self, resources.cache)
 
         if self.encoder == "random":
             by = f"a standard normal vector of {HIDDEN} numbers for each word, always the same"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
+from urllib3.exceptions import HTTPError, ProtocolError
 from urllib3.util import Retry
 
 from eosflow.datasets.mirror import is_url
@@ -195,16 +195,9 @@ def _size(partial: Path) -> int:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, in a few words."""
     if isinstance(error, requests.exceptions.SSLError):
         return (
             f"its certificate is not trusted ({error}). If it is one of your own network, name the "
             "file of its certificates in the environment variable REQUESTS_CA_BUNDLE"
         )
-    if isinstance(error, ReadTimeoutError) or "timed out" in str(error):
-        return "no answer in time"
-    if isinstance(error, requests.HTTPError):
-        return str(error)
-    if isinstance(error, requests.RequestException):
-        return f"no connection ({error})"
-    return getattr(error, "strerror", None) or str(error)
+    return str(error)

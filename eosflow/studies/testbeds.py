@@ -68,7 +68,7 @@ def drawn(spec: RunSpec, archive: Path | None = None) -> Objective:
     """The loss of a problem, on examples drawn for it, of an archive if they are read from one."""
     with tempfile.TemporaryDirectory() as folder:
         subset = Path(folder) / "subset.npz"
-        resources = Resources(archive=archive, cache=Path(folder), device="cpu")
+        resources = Resources(archive=archive, cache=Path(folder))
         name, seed, size = spec.dataset, spec.subset_seed, spec.n
         write_subset(name, spec.data, seed, size, resources, subset)
         return make_objective(spec, subset, torch.device("cpu"))

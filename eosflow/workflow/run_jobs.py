@@ -36,7 +36,6 @@ def subset(job: Job) -> None:
         resources = Resources(
             archive=archives[-1] if archives else None,
             cache=job.root / "data" / "embeddings",
-            device="cpu",
         )
         size, output = data.size(dataset, seed), Path(data.path(dataset, seed))
         write_subset(dataset, settings, seed, size, resources, output)
