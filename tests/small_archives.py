@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from eosflow.datasets.cifar import CIFAR100
-
 CIFAR_NAMES = "airplane automobile bird cat deer dog frog horse ship truck"
 
 
@@ -55,12 +53,9 @@ def atrial_zip(path: Path, text: str | bytes | None = None) -> Path:
     )
 
 
-def tar_of(path: Path, members: dict[str, bytes | tarfile.TarInfo]) -> Path:
+def tar_of(path: Path, members: dict[str, bytes]) -> Path:
     with gzip.open(path, "wb", compresslevel=1) as stream, tarfile.open(None, "w", stream) as file:
         for name, content in members.items():
-            if isinstance(content, tarfile.TarInfo):
-                file.addfile(content)
-                continue
             info = tarfile.TarInfo(name)
             info.size = len(content)
             file.addfile(info, io.BytesIO(content))
@@ -77,27 +72,13 @@ def cifar_batch(number: int, records: int) -> bytes:
     return batch.tobytes()
 
 
-def cifar_members(records: int) -> dict[str, bytes | tarfile.TarInfo]:
+def cifar_members(records: int) -> dict[str, bytes]:
     folder = "cifar-10-batches-bin"
-    members: dict[str, bytes | tarfile.TarInfo] = {
+    members: dict[str, bytes] = {
         f"{folder}/data_batch_{number}.bin": cifar_batch(number, records) for number in range(1, 6)
     }
     members[f"{folder}/batches.meta.txt"] = (CIFAR_NAMES.replace(" ", "\n") + "\n\n").encode()
     members[f"{folder}/test_batch.bin"] = cifar_batch(0, records)
-    return members
-
-
-def cifar100_members(train: int, test: int) -> dict[str, bytes | tarfile.TarInfo]:
-    """Record r has the coarse label 19 and the fine label 7r mod 100; pixels as in CIFAR-10's."""
-    folder = "cifar-100-binary"
-    members: dict[str, bytes | tarfile.TarInfo] = {}
-    for name, records in (("train.bin", train), ("test.bin", test)):
-        batch = np.frombuffer(cifar_batch(0, records), np.uint8).reshape(records, -1)
-        labels = np.stack([np.full(records, 19), 7 * np.arange(records) % 100], axis=1)
-        rows = np.concatenate([labels.astype(np.uint8), batch[:, 1:]], axis=1)
-        members[f"{folder}/{name}"] = rows.tobytes()
-    members[f"{folder}/fine_label_names.txt"] = ("\n".join(CIFAR100.classes) + "\n").encode()
-    members[f"{folder}/coarse_label_names.txt"] = b"fish\n"
     return members
 
 

@@ -156,24 +156,33 @@ def test_small_points_vanish_and_leave_a_floor(tmp_path):
     assert facts["cross_entropy_floor"] >= floor - 1e-12 > 0
 
 
-@pytest.mark.parametrize("n", [0, -1, 201])
-def test_a_size_that_the_file_does_not_have(tmp_path, n):
-    write_dice(tmp_path / "dice.npz")
-    with pytest.raises(UserError, match=f"has 200 rows, {n} were asked for"):
-        load_subset(tmp_path / "dice.npz", n)
-
-
-def test_absent_and_damaged_files(tmp_path):
+def test_a_file_that_is_absent_too_short_or_damaged_is_named(tmp_path):
     path = tmp_path / "dice.npz"
     with pytest.raises(UserError, match="does not exist"):
         load_subset(path, 1)
     write_dice(path)
-    content = path.read_bytes()
-    path.with_suffix(".json").unlink()
+    for n in (0, -1, 201):
+        with pytest.raises(UserError, match=f"has 200 rows, {n} were asked for"):
+            load_subset(path, n)
+    content, record = path.read_bytes(), path.with_suffix(".json")
+    record.write_text("null")
+    with pytest.raises(UserError, match=r"dice\.json is not a subset file or is damaged"):
+        load_subset(path, 200)
+    record.unlink()
     for damaged in (b"", b"hello", content[:-100], content[: len(content) // 2]):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=r"damaged.*start the workflow"):
             load_subset(path, 1)
+
+
+def test_a_file_that_is_not_what_its_record_says_is_moved_aside(tmp_path):
+    path = tmp_path / "dice.npz"
+    write_dice(path)
+    with np.load(path) as arrays:
+        write_arrays(path, {**arrays, "labels": arrays["labels"][::-1]})
+    with pytest.raises(UserError, match=r"does not match dice\.json"):
+        load_subset(path, 200)
+    assert not path.exists() and len(list(tmp_path.glob("dice.npz.damaged-*"))) == 1
 
 
 # --- what is refused ----------------------------------------------------------------------------
@@ -224,27 +233,6 @@ def test_a_pool_that_no_network_can_learn_from(tmp_path, labels, values, width, 
     with pytest.raises(UserError, match=message):
         write_subset("dice", strange, 0, 300, NOTHING, tmp_path / "x.npz")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("content", ["null", "{", "folder"])
-def test_a_record_that_is_none_is_named(tmp_path, content):
-    path = tmp_path / "dice.npz"
-    write_dice(path)
-    record = path.with_suffix(".json")
-    record.unlink()
-    record.mkdir() if content == "folder" else record.write_text(content)
-    with pytest.raises(UserError, match=r"dice\.json is not a subset file or is damaged"):
-        load_subset(path, 200)
-
-
-def test_a_file_that_is_not_what_its_record_says_is_moved_aside(tmp_path):
-    path = tmp_path / "dice.npz"
-    write_dice(path)
-    with np.load(path) as arrays:
-        write_arrays(path, {**arrays, "labels": arrays["labels"][::-1]})
-    with pytest.raises(UserError, match=r"does not match dice\.json"):
-        load_subset(path, 200)
-    assert not path.exists() and len(list(tmp_path.glob("dice.npz.damaged-*"))) == 1
 
 
 # --- the jobs -----------------------------------------------------------------------------------

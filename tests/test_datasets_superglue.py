@@ -104,30 +104,25 @@ def test_a_long_pair_loses_the_end_of_its_longer_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "change", "message"),
+    ("kind", "change"),
     [
-        (RTE, {"label": "neutral"}, "no example"),
-        (RTE, {"premise": None}, "a text is none"),
-        (WiC, {"sentence2": None}, "a text is none"),
-        (WiC, {"word": ["bank"]}, "a text is none"),
-        (BoolQ, {"label": "\x1b[31m" + "x" * 10**6}, "no example"),
+        (RTE, {"label": "neutral"}),
+        (RTE, {"premise": None}),
+        (WiC, {"sentence2": None}),
+        (WiC, {"word": ["bank"]}),
+        (BoolQ, {"label": "\x1b[31m" + "x" * 10**6}),
     ],
 )
 def test_another_archive_is_refused_by_line(
-    kind: type[SuperGLUE], change: dict[str, Any], message: str, tmp_path: Path
+    kind: type[SuperGLUE], change: dict[str, Any], tmp_path: Path
 ) -> None:
     first, second = ROWS[kind]
-    files = archive_of(tmp_path / "a.zip", kind, [first, {**second, **change}])
-    with pytest.raises(UnfitArchive, match=rf"train\.jsonl, line 2 .*{message}") as refusal:
-        kind().open(files)
-    assert len(str(refusal.value)) < 1000 and "\x1b" not in str(refusal.value)
-
-
-@pytest.mark.parametrize("line", ["{", "[]", '"premise"', '{"premise": "a"}'])
-def test_a_line_that_is_no_example_is_refused(line: str, tmp_path: Path) -> None:
-    archive = zip_of(tmp_path / "a.zip", {"train.jsonl": line + "\n"})
-    with pytest.raises(UnfitArchive, match="line 1 is no example"):
-        RTE().open(Resources(archive, tmp_path))
+    for line in ({**second, **change}, {"label": second["label"]}, "no object"):
+        lines = f"{json.dumps(first)}\n{json.dumps(line)}\n"
+        archive = zip_of(tmp_path / "a.zip", {"train.jsonl": lines})
+        with pytest.raises(UnfitArchive, match=r"train\.jsonl, line 2 is no example") as refusal:
+            kind().open(Resources(archive, tmp_path))
+        assert len(str(refusal.value)) < 1000 and "\x1b" not in str(refusal.value)
 
 
 def test_a_model_that_is_not_there_is_named(
