@@ -83,6 +83,7 @@ def test_phrases_of_small_trees():
     assert phrases[f"{NO_BREAK} The Rock"] == 2
     assert phrases[NO_BREAK] == 2  # one token: the no-break space does not divide it
     assert phrases["awful"] == 0
+    assert sst.parse_trees("(2 a\u0085b)\n", "train.txt") == {"a\u0085b": 2}  # on one line
     assert len(phrases) == 18 - 1  # "The Rock", "The" and "Rock" once each
 
 

@@ -35,7 +35,7 @@ GOLDEN_DIGEST = "fa56ac4b9472ae91d6d6dc8c30537042763279b18d00c7416ded824e65b90df
 NOTHING = Resources(archive=None, cache=Path("unused"))
 
 
-def write_dice(output: Path, seed: int = 0, size: int = 200) -> dict:
+def write_dice(output: Path, seed: int | None = 0, size: int = 200) -> dict:
     return write_subset("dice", DICE, seed, size, NOTHING, output)
 
 
@@ -137,6 +137,12 @@ def test_a_subset_file_and_its_record(tmp_path):
     np.testing.assert_allclose(inputs, stored[:50] / 255.0, rtol=1e-15)
     assert inputs.max() == 1.0
     np.testing.assert_array_equal(few, labels[:50])
+
+    write_dice(path, seed=None)
+    with np.load(path) as arrays:
+        held_out = draw_rows("dice, held out", 0, 300, 200)
+        np.testing.assert_array_equal(arrays["indices"], held_out)
+        np.testing.assert_array_equal(arrays["labels"], DICE.open(NOTHING, True).labels[held_out])
 
 
 def test_the_floor_of_the_cross_entropy():

@@ -142,12 +142,12 @@ def test_classes_from_a_parquet(tmp_path):
 
 
 def test_numbers_from_a_parquet(tmp_path):
-    columns = {"label_2": [1, 2, 3], "x": [0.0, 1.0, 2.0], "label_1": [0.5, 0.25, 0.125]}
+    columns = {"label_2": [1, 2, 3], "x": [0.0, 1.0, 2.0], "label_1": [4, 5, 6]}
     mine = table(table_of(tmp_path, **columns))
     assert (mine.outputs(), mine.class_names(), mine.input_shape()) == (2, None, (1,))
     _, inputs, targets = drawn(mine, tmp_path, 3)
     assert inputs.tolist() == [[0], [1], [2]]
-    assert targets.tolist() == [[0.5, 1], [0.25, 2], [0.125, 3]]
+    assert targets.tolist() == [[4, 1], [5, 2], [6, 3]]
     alone = table(table_of(tmp_path, label=[0.0, 1.0, 2.0], x=[1, 2, 3]))
     assert (alone.outputs(), alone.class_names()) == (1, None)
 
@@ -255,6 +255,7 @@ def test_an_unfit_npz_is_refused(tmp_path, arrays, settings, message):
         ({"label": [0, 1]}, "no column of numbers beside the labels"),
         ({"label": [0, 1], "x": [["a"], ["b"]]}, "no column of numbers beside the labels"),
         ({"label": ["a", "b"], "x": [1, 2]}, "column label is string"),
+        ({"label": [[0], [1]], "x": [1, 2]}, "column label is list"),
         ({"label_1": [0, 1], "label_2": ["a", "b"], "x": [1, 2]}, "column label_2 is string"),
         ({"label": [0, None], "x": [1, 2]}, "column label lacks 1 of its 2 values"),
         ({"label": [0, 1], "x": [[1, 2], [3]]}, "column x has lists of 1 to 2 values"),

@@ -251,7 +251,7 @@ def _array(path: Path, name: str, column: Any) -> NDArray[Any]:
     shape = [len(values)]
     while _is_list(values.type):
         lengths = compute.unique(compute.list_value_length(values).fill_null(0)).to_pylist()
-        if len(lengths) > 1 or values.null_count:
+        if len(lengths) > 1:
             what = f"column {name} has lists of {min(lengths)} to {max(lengths)} values"
             raise unfit(path, what, "Fill or pad them, or leave those rows out.")
         shape += lengths or [0]
