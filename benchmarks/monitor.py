@@ -24,8 +24,8 @@ from problems import archives
 from torch import Tensor, nn
 
 import eosflow
+from eosflow.datasets.base import Resources
 from eosflow.datasets.cifar import CIFAR10
-from eosflow.datasets.pool import Resources
 
 STEPS, EVERY = 2000, 10
 PARTS = ((0, 100), (100, 500), (100, 1000), (1000, STEPS), (100, STEPS), (0, STEPS))  # of the steps

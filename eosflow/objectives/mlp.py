@@ -215,10 +215,9 @@ class MLPEvaluation(Evaluation):
         for index in range(len(layers) - 1, -1, -1):
             weight_result, bias_result = accumulated[index]
             bias_result.add_(back_tangent.sum(1))
-            for j in range(vectors):
-                weight_result[j].addmm_(back_tangent[j].T, chunk.states[index])
-                if matrix != "gauss_newton" and index > 0:
-                    weight_result[j].addmm_(chunk.back[index].T, tangents[index - 1][j])
+            _add_each(weight_result, back_tangent.mT, chunk.states[index])
+            if matrix != "gauss_newton" and index > 0:
+                _add_each(weight_result, chunk.back[index].T, tangents[index - 1])
             if index == 0:
                 return
             weight = layers[index][0]
@@ -227,8 +226,7 @@ class MLPEvaluation(Evaluation):
             torch.mm(back_tangent.reshape(-1, len(weight)), weight, out=flat)
             incoming = flat.view(vectors, examples, width)
             if matrix != "gauss_newton":
-                for j in range(vectors):
-                    incoming[j].addmm_(chunk.back[index], tangent_layers[index][0][j])
+                _add_each(incoming, chunk.back[index], tangent_layers[index][0])
             back_tangent = incoming.mul_(chunk.slopes[index - 1])
             if matrix == "gauss_newton":
                 continue
@@ -237,6 +235,12 @@ class MLPEvaluation(Evaluation):
             else:
                 second_order = chunk.second_order[index - 1].expand_as(incoming)
                 back_tangent.addcmul_(second_order, tangents[index - 1])
+
+
+def _add_each(result: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add left · right to each of the matrices (k, …); a single factor counts for all of them."""
+    shared = len(result), -1, -1
+    result.baddbmm_(left.expand(shared), right.expand(shared))
 
 
 def _push_forward(
@@ -259,8 +263,7 @@ def _push_forward(
             tangent.add_(bias_tangent[:, None, :])
         else:
             tangent.copy_(bias_tangent[:, None, :].expand_as(tangent))
-        for j in range(len(tangent)):
-            tangent[j].addmm_(chunk.states[index], weight_tangent[j].T)
+        _add_each(tangent, chunk.states[index], weight_tangent.mT)
         if index < len(tangents) - 1:
             if second_terms:
                 torch.mul(tangent, chunk.second_order[index], out=second_terms[index])
