@@ -112,13 +112,9 @@ class Objective(ABC):
         self.criterion.check(targets)
         self.inputs = inputs
         self.targets = targets
+        self.examples = len(inputs)  # N
         self._workspace_bytes = workspace_bytes
         self.weight_decay = weight_decay
-
-    @property
-    def examples(self) -> int:
-        """N."""
-        return len(self.inputs)
 
     def scratch(self, name: str, make: Callable[[], T]) -> T:
         """Memory that is made once and reused from call to call; it carries nothing between them.
