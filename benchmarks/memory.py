@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import resource
 import sys
-from pathlib import Path
 
 import torch
+from peak import peak_gibibytes
 from problems import begun, mlp, paper_spec, synthetic, vectors_of
 
 from eosflow.objectives.mlp import MLPObjective
@@ -33,19 +31,6 @@ def main() -> None:
     evaluation = objective.evaluate(state.theta)
     assert optimizer.step(evaluation, state.optimizer) is not None
     print(peak_gibibytes())
-
-
-def peak_gibibytes() -> float:
-    """Peak resident memory of this process.
-
-    Not what Linux's getrusage says, which for a new program starts at the peak of the process that
-    started it.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        (kibibytes,) = re.findall(r"VmHWM:\s*(\d+) kB", status.read_text())
-        return int(kibibytes) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30  # bytes on macOS
 
 
 if __name__ == "__main__":

@@ -11,29 +11,42 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eosflow.library import *  # noqa: F403
+    from eosflow.library.density import Density as Density
+    from eosflow.library.density import spectral_density as spectral_density
+    from eosflow.library.density import trace as trace
+    from eosflow.library.factors import Sharpness as Sharpness
+    from eosflow.library.factors import decompose as decompose
+    from eosflow.library.following import SGD as SGD
+    from eosflow.library.following import Run as Run
+    from eosflow.library.following import follow as follow
+    from eosflow.library.monitor import Monitor as Monitor
+    from eosflow.library.problem import Problem as Problem
+    from eosflow.library.spectrum import EigenPairs as EigenPairs
+    from eosflow.library.spectrum import eigenpairs as eigenpairs
     from eosflow.measurements import *  # noqa: F403
     from eosflow.optimizers import *  # noqa: F403
     from eosflow.optimizers.batches import *  # noqa: F403
     from eosflow.optimizers.wraps import *  # noqa: F403
+    from eosflow.storage.errors import UserError as UserError
 
 __version__ = "0.2.0"
 
-_LIBRARY = (
-    "SGD",
-    "Density",
-    "EigenPairs",
-    "Monitor",
-    "Problem",
-    "Run",
-    "Sharpness",
-    "UserError",
-    "decompose",
-    "eigenpairs",
-    "follow",
-    "spectral_density",
-    "trace",
-)
+# Each name in its module: who wants eigenpairs need not wait for pandas.
+_LIBRARY = {
+    "SGD": "library.following",
+    "Density": "library.density",
+    "EigenPairs": "library.spectrum",
+    "Monitor": "library.monitor",
+    "Problem": "library.problem",
+    "Run": "library.following",
+    "Sharpness": "library.factors",
+    "UserError": "storage.errors",
+    "decompose": "library.factors",
+    "eigenpairs": "library.spectrum",
+    "follow": "library.following",
+    "spectral_density": "library.density",
+    "trace": "library.density",
+}
 _MODULES = ("integrations", "plot")
 _REGISTRIES = {
     "eosflow.optimizers": "OPTIMIZERS",
@@ -58,7 +71,7 @@ if not TYPE_CHECKING:  # what a type checker does not know is a mistake
         if name in _MODULES:
             found = importlib.import_module(f"eosflow.{name}")
         elif name in _LIBRARY:
-            found = getattr(importlib.import_module("eosflow.library"), name)
+            found = getattr(importlib.import_module(f"eosflow.{_LIBRARY[name]}"), name)
         elif name[:1].isupper() and name in (plugins := _plugins()):
             found = plugins[name]
         else:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import itertools
 import time
 import warnings
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
-from scipy.sparse.linalg import LinearOperator
 from torch import Tensor, nn
 
 from eosflow.library.data import Data, read
@@ -23,6 +22,9 @@ from eosflow.objectives.mlp import MLPObjective
 from eosflow.objectives.reverse import ReverseObjective
 from eosflow.objectives.user_loss import Loss
 from eosflow.storage.errors import UserError
+
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import LinearOperator
 
 PRECISIONS = (None, torch.float64, torch.float32)
 # Below so many parameters a search in float32 saves nothing.
@@ -157,6 +159,8 @@ class Problem:
         >>> round(float(eigsh(problem.operator("hessian"), k=1)[0][0]), 6)
         2.666667
         """
+        from scipy.sparse.linalg import LinearOperator
+
         one_of("matrix", matrix, get_args(Matrix))
         evaluation, like = self.evaluation, self.theta
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import Literal, get_args, overload
+from typing import TYPE_CHECKING, Literal, get_args, overload
 
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -19,6 +18,9 @@ from eosflow.spectra.eigenpairs import random_start
 from eosflow.spectra.ends import WHICH, Found, RowOperator, Which, checked
 from eosflow.spectra.search import BEYOND, search
 from eosflow.storage.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_PRODUCTS = 2500  # with single vectors
 # What the vectors of a search may take; of a large model a few are held, and it restarts often.
@@ -111,6 +113,8 @@ def eigenpairs(
         pairs = request.pairs(slice(0, size), k, "eigenpairs")
         problem.network.check_again()
         return pairs
+    import pandas as pd
+
     frames = []
     named = zip(problem.network.group_names, problem.network.groups, strict=True)
     for name, group in named:
