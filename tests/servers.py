@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import re
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 
 class ArchiveServer:
@@ -14,13 +16,15 @@ class ArchiveServer:
     `faults` holds what happens to the next requests for an archive, one entry each: a status code,
     "cut" (half of what is due, then the connection closes), "stall" (half, then silence), "drip"
     (a byte now and then) or "part" (half of the range asked for, as an answer that says so).
-    `requests` lists (name, first byte of the range) of those requests, None without a range.
+    `requests` lists (name, first byte of the range) of those requests, None without a range;
+    `logins` the login of every request. A `certificate` file holds the key too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
         self.files: dict[str, bytes] = {}
         self.faults: list[int | str] = []
         self.requests: list[tuple[str, int | None]] = []
+        self.logins: list[str | None] = []
         self.ranges = True
         self.tag = '"1"'
         self._wake = threading.Event()
@@ -28,6 +32,11 @@ class ArchiveServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self.url = self.url.replace("http:", "https:")
 
     def __enter__(self) -> ArchiveServer:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
@@ -48,6 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         name = self.path.strip("/")
+        self.site.logins.append(self.headers.get("Authorization"))
         if name not in self.site.files:
             self.send_error(404)
             return

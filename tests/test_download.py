@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import time
@@ -217,6 +219,43 @@ def test_an_address_that_cannot_be_used_is_refused_without_its_password():
     for address in WRONG:
         assert f"'{address}' was given; an address is http://HOST" in str(refusal(address))
     assert not any(map(refusal, RIGHT))
+
+
+def test_the_login_of_netrc_is_sent_and_not_recorded(server, output, tmp_path, monkeypatch):
+    server.files[output.name] = CONTENT
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    record = fetch(archive_at("unused"), output, server.url, patience=QUICK)
+    assert set(server.logins) == {"Basic " + base64.b64encode(b"me:secret").decode()}
+    assert "secret" not in str(record)
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificates")
+@pytest.mark.parametrize(
+    ("name", "known", "believed"),
+    [("IP:127.0.0.1", True, True), ("IP:127.0.0.1", False, False), ("DNS:else.org", True, False)],
+)
+def test_only_a_host_with_the_right_certificate_is_believed(
+    output, tmp_path, monkeypatch, name, known, believed
+):
+    file, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"]
+    command += ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=test"]
+    command += ["-addext", f"subjectAltName={name}", "-out", str(file), "-keyout", str(key)]
+    subprocess.run(command, check=True, capture_output=True)
+    file.write_text(file.read_text() + key.read_text())
+    if known:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(file))
+    with ArchiveServer(file) as server:
+        server.files["a.zip"] = CONTENT
+        archive = archive_at(f"{server.url}/a.zip")
+        if believed:
+            fetch(archive, output, patience=QUICK)
+            assert output.read_bytes() == CONTENT
+            return
+        with pytest.raises(UserError, match=r"certificate is not trusted.*REQUESTS_CA_BUNDLE"):
+            fetch(archive, output, patience=QUICK)
+        assert server.requests == []
 
 
 # --- jobs ---------------------------------------------------------------------------------------

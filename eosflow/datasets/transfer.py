@@ -52,6 +52,7 @@ def open_session(patience: Patience) -> requests.Session:
     session = requests.Session()
     retry = Retry(
         total=patience.attempts,
+        other=0,  # a certificate stays what it is
         status_forcelist=BUSY,
         backoff_factor=patience.backoff,
         retry_after_max=60,
