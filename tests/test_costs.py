@@ -13,8 +13,8 @@ from eosflow import objectives
 from eosflow.networks import NETWORKS
 from eosflow.workflow.resources import WEIGHT_USES
 
-# torch counts addmm by itself, but not the form that works in place.
-IN_PLACE = {torch.ops.aten.addmm_: lambda _, a, b, **__: 2 * a[0] * a[1] * b[1]}
+# torch counts baddbmm by itself, but not the form that works in place.
+IN_PLACE = {torch.ops.aten.baddbmm_: lambda _, a, b, **__: 2 * math.prod(a) * b[2]}
 
 
 @pytest.mark.registry
