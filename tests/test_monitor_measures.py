@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 import eosflow
 from eosflow.measurements import MEASUREMENTS
+from eosflow.spectra.tracking import Tracker
 
 
 def test_eigenvalues_are_those_of_a_problem_made_anew_at_each_look() -> None:
@@ -112,6 +114,26 @@ def test_another_eigenvalue_that_overtakes_is_seen(measurements: int) -> None:
         monitor.step((torch.diag(scale.sqrt()) * 6**0.5, torch.zeros(6, 6)))
         found.append(monitor.latest["top-eigenvalues/eigenvalue_1"])
     assert found == pytest.approx(np.maximum(1, np.linspace(0.5, 1.5, measurements)), rel=1e-3)
+
+
+def test_another_is_seen_to_overtake_as_soon_as_the_first_turns() -> None:
+    """After measurements without change, from which on none expects another to come near."""
+    tracker, like = Tracker(), torch.zeros(6, dtype=torch.float64)
+
+    def found(second: float, angle: float) -> float:
+        turn = torch.eye(6, dtype=torch.float64)
+        turn[0, 0] = turn[2, 2] = math.cos(angle)
+        turn[2, 0], turn[0, 2] = math.sin(angle), -math.sin(angle)
+        values = torch.tensor([1.0, second, 0.3, 0.2, 0.1, 0.05], dtype=torch.float64)
+        matrix = turn @ torch.diag(values) @ turn.T
+        tracker.changed()
+        pairs = tracker.find(lambda v, out: out.copy_(matrix @ v), like, 1, 1e-3, 100)
+        assert pairs.converged
+        return pairs.values[0].item()
+
+    for _ in range(5):
+        assert found(0.5, 0.0) == pytest.approx(1, rel=1e-5)
+    assert found(1.5, 0.5) == pytest.approx(1.5, rel=1e-5)
 
 
 def test_frames_go_to_parquet_and_back(tmp_path: Any) -> None:

@@ -28,7 +28,8 @@ class Tracker:
 
     One pair more than asked for, the guard, is carried along, not to the tolerance: a search that
     begins near the k largest would not see another that has overtaken them. It costs a product, and
-    rests while it is further from them than it can have moved.
+    rests while it is further from them than it can have moved and one product is enough for them:
+    where they turn, so may others.
     """
 
     def __init__(self) -> None:
@@ -56,15 +57,30 @@ class Tracker:
             self._start = random_start(len(like), columns, like)
             self._gap, self._unseen, self._rest = float("inf"), 0, 0
             self._workspace = None
-        used = k if self._rest else columns
-        start = self._start[:, :used].to(like)
         workspace = self._workspace or Workspace(len(like), columns, like)
         if workspace.bytes <= KEPT_BYTES:
             self._workspace = workspace
-        found = top_eigenpairs(operator, start, tolerance, max_products, workspace, wanted=k)
-        found.warm_start(out=self._start[:, :used])
-        if used > k:
-            self._see(found.values, k)
+
+        def search(used: int) -> EigenPairs:
+            assert self._start is not None
+            start = self._start[:, :used].to(like)
+            found = top_eigenpairs(operator, start, tolerance, max_products, workspace, wanted=k)
+            found.warm_start(out=self._start[:, :used])
+            return found
+
+        resting = self._rest > 0
+        found = search(k if resting else columns)
+        before = found
+        if resting and found.applications > 1:
+            found = search(columns)
+            found = dataclasses.replace(
+                found,
+                applications=found.applications + before.applications,
+                products=found.products + before.products,
+            )
+            resting = False
+        if not resting and columns > k:
+            self._see(found.values, k, before.applications == 1)
         return dataclasses.replace(
             found,
             values=found.values[:k],
@@ -73,11 +89,12 @@ class Tracker:
             residuals=found.residuals[:k],
         )
 
-    def _see(self, values: Tensor, k: int) -> None:
-        """Settle when the guard is due again."""
+    def _see(self, values: Tensor, k: int, still: bool) -> None:
+        """Settle when the guard is due again: at once, if the k largest are not `still`."""
         scale = max(abs(values[0].item()), torch.finfo(values.dtype).tiny)
         gap = (values[k - 1] - values[k]).item() / scale
-        if self._unseen:
+        self._rest = 0
+        if self._unseen and still:
             moved = CAUTION * abs(gap - self._gap) / self._unseen
             self._rest = int(min(LONGEST_REST, gap / moved)) if moved else LONGEST_REST
         self._gap, self._unseen = gap, 0
