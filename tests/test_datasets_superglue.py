@@ -117,9 +117,9 @@ def test_another_archive_is_refused_by_line(
     kind: type[SuperGLUE], change: dict[str, Any], tmp_path: Path
 ) -> None:
     first, second = ROWS[kind]
-    for line in ({**second, **change}, {"label": second["label"]}, "no object"):
-        lines = f"{json.dumps(first)}\n{json.dumps(line)}\n"
-        archive = zip_of(tmp_path / "a.zip", {"train.jsonl": lines})
+    objects = ({**second, **change}, {"label": second["label"]}, "no object")
+    for line in (*map(json.dumps, objects), "[" * 100_000):
+        archive = zip_of(tmp_path / "a.zip", {"train.jsonl": f"{json.dumps(first)}\n{line}\n"})
         with pytest.raises(UnfitArchive, match=r"train\.jsonl, line 2 is no example") as refusal:
             kind().open(Resources(archive, tmp_path))
         assert len(str(refusal.value)) < 1000 and "\x1b" not in str(refusal.value)

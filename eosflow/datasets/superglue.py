@@ -108,7 +108,7 @@ class SuperGLUE(DatasetSettings):
                     raise TypeError("a text is none")
                 pairs.append((": ".join(texts[:-1]), texts[-1]))
                 labels.append(self.labels.index(row["label"]))
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 reason = f"{type(error).__name__}: {error!s:.100}"
                 raise ValueError(f"{name}, line {number} is no example: {reason}") from error
         return pairs, labels
