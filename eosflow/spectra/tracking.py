@@ -68,19 +68,18 @@ class Tracker:
             found.warm_start(out=self._start[:, :used])
             return found
 
-        resting = self._rest > 0
-        found = search(k if resting else columns)
-        before = found
-        if resting and found.applications > 1:
-            found = search(columns)
+        guarded = not self._rest
+        found = search(columns if guarded else k)
+        still = found.applications == 1
+        if not (guarded or still):
+            guarded, again = True, search(columns)
             found = dataclasses.replace(
-                found,
-                applications=found.applications + before.applications,
-                products=found.products + before.products,
+                again,
+                applications=found.applications + again.applications,
+                products=found.products + again.products,
             )
-            resting = False
-        if not resting and columns > k:
-            self._see(found.values, k, before.applications == 1)
+        if guarded and columns > k:
+            self._see(found.values, k, still)
         return dataclasses.replace(
             found,
             values=found.values[:k],
