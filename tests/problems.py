@@ -88,14 +88,14 @@ def network_problem(name: str) -> tuple[Objective, Tensor]:
     return make(network, "cross_entropy", inputs.flatten(1), torch.arange(5) % 3), theta
 
 
-def write_noise_subset(path: Path, seed: int) -> Path:
-    """Thirty 4×4 images of noise with random labels, in the form of a subset file."""
+def write_noise_subset(path: Path, seed: int, images: int = 30, pixels: int = 16) -> Path:
+    """Images of noise with random labels, in the form of a subset file."""
     numbers = np.random.Generator(np.random.PCG64(seed))
     np.savez(
         path,
-        inputs=numbers.integers(0, 256, (30, 16), dtype=np.uint8),
-        labels=numbers.integers(0, 6, 30),
-        indices=np.arange(30),
+        inputs=numbers.integers(0, 256, (images, pixels), dtype=np.uint8),
+        labels=numbers.integers(0, 6, images),
+        indices=np.arange(images),
         scale=np.float64(1 / 255),
     )
     return path

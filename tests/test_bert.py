@@ -19,6 +19,10 @@ SMALL = BERTSettings(layers=2, width=8, heads=2, vocabulary=20, positions=9)
 LENGTHS = (7, 4, 2, 5)
 
 
+def settings_from(weights: Path | str) -> BERTSettings:
+    return SMALL.model_copy(update={"weights": str(weights)})
+
+
 def token_ids(positions: int = 7) -> Tensor:
     """Four pairs of texts of different lengths, with padding after them."""
     stream = torch.Generator().manual_seed(0)
@@ -119,10 +123,7 @@ def test_random_weights_are_the_seeds_alone() -> None:
 def test_pretrained_weights_are_kept_and_the_last_layer_is_the_seeds(tmp_path: Path) -> None:
     weights = saved(tmp_path / "model")
     before = torch.random.get_rng_state()
-    settings = BERTSettings(
-        weights=str(tmp_path / "model"), layers=2, width=8, heads=2, vocabulary=20, positions=9
-    )
-    network, objective, _ = problem(settings)
+    network, objective, _ = problem(settings_from(tmp_path / "model"))
     assert torch.equal(torch.random.get_rng_state(), before)
     first, second = (network.named(network.initialize(seed)) for seed in (1, 2))
     for name, value in weights.items():
@@ -135,12 +136,6 @@ def test_pretrained_weights_are_kept_and_the_last_layer_is_the_seeds(tmp_path: P
         "model.classifier.bias",
     }
     assert objective.evaluate(network.initialize(1)).loss == pytest.approx(0.69, abs=0.05)
-
-
-def settings_from(weights: Path | str) -> BERTSettings:
-    return BERTSettings(
-        weights=str(weights), layers=2, width=8, heads=2, vocabulary=20, positions=9
-    )
 
 
 def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:

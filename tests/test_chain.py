@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import eosflow
 from eosflow.measurements import chain as chains
-from eosflow.measurements.chain import chain_factors, unfolded
+from eosflow.measurements.chain import chain_factors
 from eosflow.measurements.decomposition import ChainFactors
 from eosflow.measurements.factors import decompose
 from eosflow.networks import NETWORKS
@@ -213,22 +213,6 @@ def test_jacobians_by_iteration_equal_those_by_svd(monkeypatch: pytest.MonkeyPat
         assert found[key] <= expected[key] * (1 + 1e-12)  # Ritz values come from below
     monkeypatch.setattr(chains, "JACOBIAN_STEPS", 1)
     assert factors_of(problem)["residual_jacobian"] > chains.JACOBIAN_TOLERANCE
-
-
-@pytest.mark.parametrize("name", ["strided, padded, grouped, dilated", "three dimensions"])
-def test_what_the_weights_meet_gives_what_the_layer_puts_out(name: str) -> None:
-    for part in nn.Sequential(*CHAINS[name][0]).double().modules():
-        if not isinstance(part, nn.Conv2d | nn.Conv3d):
-            continue
-        side = (6, 5) if isinstance(part, nn.Conv2d) else (4, 4, 2)
-        inputs = torch.randn(2, 1, part.in_channels, *side, dtype=torch.float64)
-        patches = unfolded(part, inputs)  # [n, g, positions, K (+1)]
-        rows = part.weight.flatten(1)
-        if part.bias is not None:
-            rows = torch.cat([rows, part.bias[:, None]], 1)
-        grouped = rows.reshape(part.groups, -1, rows.shape[1])
-        out = torch.einsum("ngpk,gok->ngop", patches, grouped).flatten(1)
-        torch.testing.assert_close(out, part(inputs[:, 0]).flatten(1))
 
 
 def test_links_are_found_in_a_forward_of_ones_own() -> None:

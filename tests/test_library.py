@@ -47,15 +47,43 @@ from torch.utils.data import DataLoader, TensorDataset
 import eosflow
 from eosflow.library import density, factors, following, problem, spectrum
 
-# Name: module, criterion, data, and the loss as torch has it, over all examples.
-RIGHT: dict[str, tuple[nn.Module, Any, Any, Callable[..., Tensor]]] = {
-    "tanh": (mlp(), "cross_entropy", data_of(), functional.cross_entropy),
-    "relu in place": (
-        mlp(lambda: nn.ReLU(inplace=True)),
-        "cross_entropy",
-        data_of(),
-        functional.cross_entropy,
+Case = tuple[nn.Module, Any, Any, Callable[..., Tensor]]
+ENTROPY, BINARY = functional.cross_entropy, functional.binary_cross_entropy_with_logits
+ONE = Forward(after=lambda z: z[:, :1])
+CLASS_WEIGHTS = torch.tensor([1.0, 2.0, 5.0])
+# Module and data, of the mean cross-entropy.
+OF_CLASSES: dict[str, tuple[nn.Module, Any]] = {
+    "tanh": (mlp(), data_of()),
+    "relu in place": (mlp(lambda: nn.ReLU(inplace=True)), data_of()),
+    "tied weights": (Tied(), data_of()),
+    "frozen layer": (frozen(), data_of()),
+    "convolutions, batch norm": (sampled(convolutional()), images),
+    "attention": (attention(), sequences),
+    "fused LSTM": (Fused(), sequences),
+    "fused GRU": (Fused(nn.GRU), sequences),
+    "checkpoints": (Checkpointed(), data_of()),
+    "complex buffer": (Rotary(), data_of()),
+    "ignored labels": (mlp(), (data_of()[0], ignored)),
+    "soft labels": (mlp(), (data_of()[0], numbers()[1].softmax(1))),
+    "cells": (Cells(), sequences),
+    "words": (nn.Sequential(nn.Embedding(9, 3), nn.Flatten(), nn.Tanh(), nn.Linear(6, C)), words),
+}
+# Module, loss and data: the loss of torch is taken as it is.
+OF_LOSSES: dict[str, tuple[nn.Module, Any, Any]] = {
+    "own cross-entropy": (mlp(), nn.CrossEntropyLoss(label_smoothing=0.1), data_of()),
+    "own squares": (mlp(), nn.MSELoss(), numbers()),
+    "own smooth L1": (mlp(), functional.smooth_l1_loss, numbers()),
+    "Huber": (mlp(), nn.HuberLoss(), numbers()),
+    "a class per pixel": (
+        nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh(), nn.Conv2d(2, 2, 2)),
+        nn.CrossEntropyLoss(),
+        (images[0], torch.randint(0, 2, (N, 2, 2))),
     ),
+}
+# Name: module, criterion, data, and the loss as torch has it, over all examples.
+RIGHT: dict[str, Case] = {
+    **{name: (net, "cross_entropy", data, ENTROPY) for name, (net, data) in OF_CLASSES.items()},
+    **{name: (net, loss, data, loss) for name, (net, loss, data) in OF_LOSSES.items()},
     "gelu, numbers": (
         mlp(nn.GELU),
         "squared_error",
@@ -74,14 +102,6 @@ RIGHT: dict[str, tuple[nn.Module, Any, Any, Callable[..., Tensor]]] = {
         (data_of()[0], numbers()[1][:, 0]),
         functional.mse_loss,
     ),
-    "own cross-entropy": (
-        mlp(),
-        nn.CrossEntropyLoss(label_smoothing=0.1),
-        data_of(),
-        nn.CrossEntropyLoss(label_smoothing=0.1),
-    ),
-    "own squares": (mlp(), nn.MSELoss(), numbers(), functional.mse_loss),
-    "own smooth L1": (mlp(), functional.smooth_l1_loss, numbers(), functional.smooth_l1_loss),
     "each example's own": (
         mlp(),
         lambda z, y: (z - y).pow(4).sum(1),
@@ -89,79 +109,40 @@ RIGHT: dict[str, tuple[nn.Module, Any, Any, Callable[..., Tensor]]] = {
         lambda z, y: (z - y).pow(4).sum(1).mean(),
     ),
     "two classes": (
-        Forward(after=lambda z: z[:, :1]),
-        lambda z, y: functional.binary_cross_entropy_with_logits(z[:, 0], (y > 0).to(z)),
+        ONE,
+        lambda z, y: BINARY(z[:, 0], (y > 0).to(z)),
         data_of(),
-        lambda z, y: functional.binary_cross_entropy_with_logits(z[:, 0], (y > 0).to(z)),
+        lambda z, y: BINARY(z[:, 0], (y > 0).to(z)),
     ),
-    "tied weights": (Tied(), "cross_entropy", data_of(), functional.cross_entropy),
-    "frozen layer": (frozen(), "cross_entropy", data_of(), functional.cross_entropy),
-    "convolutions, batch norm": (
-        sampled(convolutional()),
-        "cross_entropy",
-        images,
-        functional.cross_entropy,
-    ),
-    "attention": (attention(), "cross_entropy", sequences, functional.cross_entropy),
-    "fused LSTM": (Fused(), "cross_entropy", sequences, functional.cross_entropy),
-    "fused GRU": (Fused(nn.GRU), "cross_entropy", sequences, functional.cross_entropy),
-    "checkpoints": (Checkpointed(), "cross_entropy", data_of(), functional.cross_entropy),
-    "complex buffer": (Rotary(), "cross_entropy", data_of(), functional.cross_entropy),
-    "Huber": (mlp(), nn.HuberLoss(), numbers(), functional.huber_loss),
     "class weights in float32": (
         mlp(),
-        nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 5.0])),
+        nn.CrossEntropyLoss(weight=CLASS_WEIGHTS),
         data_of(),
-        nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 5.0]).double()),
-    ),
-    "ignored labels": (
-        mlp(),
-        "cross_entropy",
-        (data_of()[0], ignored),
-        functional.cross_entropy,
+        nn.CrossEntropyLoss(weight=CLASS_WEIGHTS.double()),
     ),
     "a class per token": (
         Tokens(),
         "cross_entropy",
         (words[0], labels_of_tokens),
-        lambda z, y: functional.cross_entropy(z.flatten(0, 1), y.flatten()),
-    ),
-    "soft labels": (
-        mlp(),
-        "cross_entropy",
-        (data_of()[0], numbers()[1].softmax(1)),
-        functional.cross_entropy,
+        lambda z, y: ENTROPY(z.flatten(0, 1), y.flatten()),
     ),
     "several classes at once": (
         mlp(),
         nn.BCEWithLogitsLoss(),
         (data_of()[0], numbers()[1] > 0),
-        lambda z, y: functional.binary_cross_entropy_with_logits(z, (y > 0).to(z)),
+        lambda z, y: BINARY(z, (y > 0).to(z)),
     ),
     "one logit, labels (N,)": (
-        Forward(after=lambda z: z[:, :1]),
+        ONE,
         nn.BCEWithLogitsLoss(),
         (data_of()[0], (data_of()[1] > 0).long()),
-        lambda z, y: functional.binary_cross_entropy_with_logits(z[:, 0], y.to(z)),
+        lambda z, y: BINARY(z[:, 0], y.to(z)),
     ),
     "numbers (N,) for outputs (N, 1)": (
-        Forward(after=lambda z: z[:, :1]),
+        ONE,
         nn.MSELoss(),
         (data_of()[0], numbers()[1][:, 0]),
         lambda z, y: functional.mse_loss(z[:, 0], y),
-    ),
-    "cells": (Cells(), "cross_entropy", sequences, functional.cross_entropy),
-    "words": (
-        nn.Sequential(nn.Embedding(9, 3), nn.Flatten(), nn.Tanh(), nn.Linear(6, C)),
-        "cross_entropy",
-        words,
-        functional.cross_entropy,
-    ),
-    "a class per pixel": (
-        nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh(), nn.Conv2d(2, 2, 2)),
-        nn.CrossEntropyLoss(),
-        (images[0], torch.randint(0, 2, (N, 2, 2))),
-        nn.CrossEntropyLoss(),
     ),
 }
 

@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -21,7 +20,7 @@ from own_modules import (
     numbers,
     sampled,
 )
-from problems import small_spec
+from problems import small_spec, write_noise_subset
 from torch import nn
 
 import eosflow
@@ -70,15 +69,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_run_has_the_numbers_of_the_workflow(name: str, tmp_path: Path) -> None:
-    numbers = np.random.Generator(np.random.PCG64(0))
-    path = tmp_path / "dice-subset0.npz"
-    np.savez(
-        path,
-        inputs=numbers.integers(0, 256, (12, 100), dtype=np.uint8),
-        labels=numbers.integers(0, 6, 12),
-        indices=np.arange(12),
-        scale=np.float64(1 / 255),
-    )
+    path = write_noise_subset(tmp_path / "dice-subset0.npz", 0, images=12, pixels=100)
     optimizer: Any = CASES[name]
     plain, batch = optimizer, BATCHES["full"]()
     if isinstance(optimizer, eosflow.SGD):

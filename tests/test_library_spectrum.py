@@ -158,15 +158,6 @@ def test_either_end_of_the_spectrum_and_each_layer() -> None:
         torch.testing.assert_close(found_, expected, rtol=1e-4, atol=0)
 
 
-def test_multiple_eigenvalues_are_all_found() -> None:
-    """A linear model's 𝓗 is one matrix for each output."""
-    inputs, targets = numbers()
-    own = eosflow.Problem(nn.Linear(D, C, bias=False), "half_squared_error", (inputs, targets))
-    once = torch.linalg.eigvalsh((inputs.T @ inputs / N).double()).flip(0)
-    pairs = eosflow.eigenpairs(own, k=7)
-    torch.testing.assert_close(pairs.values, once.repeat_interleave(C)[:7], rtol=1e-4, atol=0)
-
-
 @pytest.mark.parametrize("which", WHICH)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_multiple_eigenvalue_far_from_all_others_is_found(which: Which, dtype: Any) -> None:

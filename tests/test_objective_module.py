@@ -6,18 +6,16 @@ import math
 
 import pytest
 import torch
-from problems import close
+from problems import close, network_problem
 from torch import Tensor, nn
-from torch.func import hessian, jacrev
+from torch.func import jacrev
 
 from eosflow import objectives
 from eosflow.measurements.factors import decompose
-from eosflow.networks import NETWORKS
 from eosflow.networks.activations import ACTIVATIONS
 from eosflow.networks.chain import as_module
 from eosflow.networks.module import ModuleNetwork, glorot_uniform
 from eosflow.networks.perceptron import MLP
-from eosflow.objectives.base import Objective
 from eosflow.objectives.criteria import LOSSES
 from eosflow.objectives.mlp import MLPObjective
 from eosflow.objectives.module import ModuleObjective
@@ -82,43 +80,6 @@ def test_the_ragged_workspace_is_ragged() -> None:
     assert len(set(sizes)) == 2 and sum(sizes) == EXAMPLES
 
 
-def dense(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor]:
-    """𝓗 by torch.func.hessian of the loss written out, G from dense Jacobians."""
-    network, targets = objective.network, objective.targets
-    n = objective.examples
-
-    def value(outputs: Tensor) -> Tensor:
-        if objective.criterion.name == "cross_entropy":
-            return torch.logsumexp(outputs, 1).sum() - outputs[torch.arange(n), targets].sum()
-        return 0.5 * (outputs - targets).square().sum()
-
-    def loss(parameters: Tensor) -> Tensor:
-        return value(network.outputs(parameters, objective.inputs)) / n
-
-    outputs = network.outputs(theta, objective.inputs).detach()
-    jacobians = jacrev(lambda t: network.outputs(t, objective.inputs))(theta)
-    second = hessian(value)(outputs)  # [n, C, n, C]
-    gauss_newton = torch.einsum("acp,acbd,bdq->pq", jacobians, second, jacobians) / n
-    return hessian(loss)(theta), gauss_newton
-
-
-def images(name: str, criterion: str = "cross_entropy") -> tuple[Objective, Tensor]:
-    """A small network of images with a few hundred parameters, examples in ragged chunks."""
-    values = {"cnn": {"channels": 1, "dense": 3}, "resnet": {"blocks": 1, "channels": 1}}[name]
-    settings = NETWORKS[name](activation="tanh", **values)
-    stream = torch.Generator().manual_seed(1)
-    shape = (1, 10, 11)
-    network = settings.build(shape, 3)
-    inputs = torch.rand(7, math.prod(shape), generator=stream, dtype=torch.float64)
-    labels = torch.randint(0, 3, (7,), generator=stream)
-    if criterion != "cross_entropy":
-        labels = torch.randn(7, 3, generator=stream, dtype=torch.float64)
-    theta = network.initialize(0)
-    theta += 0.2 * torch.randn(len(theta), generator=stream, dtype=torch.float64)
-    workspace_bytes = 3 * 8 * 6 * network.numbers() + 1
-    return ModuleObjective(network, criterion, inputs, labels, workspace_bytes), theta
-
-
 def test_products_equal_those_of_curvlinops() -> None:
     from curvlinops import GGNLinearOperator, HessianLinearOperator
 
@@ -142,11 +103,11 @@ def test_products_equal_those_of_curvlinops() -> None:
 
 @pytest.mark.parametrize("name", ["cnn", "resnet"])
 def test_a_decomposition_of_any_network(name: str) -> None:
-    objective, theta = images(name)
+    objective, theta = network_problem(name)
     record = decompose(objective, theta)
-    full, gauss_newton = dense(objective, theta)
-    for which, matrix in (("hessian", full), ("gauss_newton", gauss_newton)):
-        largest = torch.linalg.eigvalsh(matrix)[-1].item()
+    evaluation, eye = objective.evaluate(theta), torch.eye(len(theta)).to(theta)
+    for which in ("hessian", "gauss_newton"):
+        largest = torch.linalg.eigvalsh(evaluation.product(which, eye))[-1].item()  # type: ignore[arg-type]
         assert record[f"sharpness_{which}"] == pytest.approx(largest, rel=1e-6)
     network = objective.network
     assert isinstance(network, ModuleNetwork)
