@@ -86,10 +86,8 @@ def spectral_density(
     low, high = nodes.min().item(), nodes.max().item()
     width = WIDTH * max(high - low, abs(high) * 1e-6, 1e-30)
     grid = torch.linspace(low - 4 * width, high + 4 * width, POINTS, dtype=nodes.dtype)
-    distance = (grid - nodes[..., None]) / width
-    bumps = torch.exp(-distance.square() / 2) / (width * (2 * torch.pi) ** 0.5)
-    each = (weights[..., None] * bumps).sum(1)
-    return Density(grid, each.mean(0), each.std(0) / len(each) ** 0.5, nodes, weights, width)
+    smooth = Spectrum(nodes, weights, found.squares).smoothed(grid, width)
+    return Density(grid, *smooth, nodes, weights, width)
 
 
 def trace(

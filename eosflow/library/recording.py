@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -111,38 +111,27 @@ class Shown:
 
     def __init__(self, until: loop.StopCriteria, on: bool) -> None:
         self._until = until
-        self._update: Callable[[loop.TrainState, loop.Iteration, float], None] = lambda *_: None
-        self.close: Callable[[], None] = lambda: None
-        if not on:
-            return
-        if math.isfinite(until.loss):
-            towards = LossProgress("follow", until.loss)
-            self._update = lambda train_state, current, half: towards.update(
-                train_state.iteration, current.evaluation.loss, half, _sharpness(current)
-            )
-            self.close = towards.close
-        elif math.isfinite(until.flow_time):
-            share = count_progress("follow", 100, " %")
-
-            def advance(train_state: loop.TrainState, current: loop.Iteration, half: float) -> None:
-                share.update(min(100 * train_state.flow_time / until.flow_time, 100) - share.n)
-
-            self._update = advance
-            self.close = share.close
-        else:
-            count = count_progress("follow", int(until.iterations), " steps")
-
-            def step(train_state: loop.TrainState, current: loop.Iteration, half: float) -> None:
-                count.update(1)
-
-            self._update = step
-            self.close = count.close
+        self._bar: Any = None
+        if on and math.isfinite(until.loss):
+            self._bar = LossProgress("follow", until.loss)
+        elif on and math.isfinite(until.flow_time):
+            self._bar = count_progress("follow", 100, " %")
+        elif on:
+            self._bar = count_progress("follow", int(until.iterations), " steps")
 
     def update(self, train_state: loop.TrainState, current: loop.Iteration, half: float) -> None:
         """Show the newest step; `half` is the loss of half as many steps."""
-        self._update(train_state, current, half)
+        if isinstance(self._bar, LossProgress):
+            assert current.step is not None
+            sharpness = current.step.facts.get("eigenvalue_1")
+            self._bar.update(train_state.iteration, current.evaluation.loss, half, sharpness)
+        elif self._bar is not None and math.isfinite(self._until.flow_time):
+            share = 100 * train_state.flow_time / self._until.flow_time
+            self._bar.update(min(share, 100) - self._bar.n)
+        elif self._bar is not None:
+            self._bar.update(1)
 
-
-def _sharpness(current: loop.Iteration) -> float | None:
-    assert current.step is not None
-    return current.step.facts.get("eigenvalue_1")
+    def close(self) -> None:
+        """Take the display away."""
+        if self._bar is not None:
+            self._bar.close()

@@ -79,7 +79,13 @@ def load(
     tensors, metadata = load_tensors(path)
     if "made_by" not in metadata:
         raise UserError(f"resume: {path} is not a saved run; write one with run.save(path).")
-    _check_same(path, metadata["made_by"], _made_by(optimizer, batches, seed))
+    known = metadata["made_by"]
+    for name, value in _made_by(optimizer, batches, seed).items():
+        if known[name] != value:
+            raise UserError(
+                f"resume: {path} was made with {name} {known[name]}, and {value} was given. Give "
+                "the same, or begin a new run without resume."
+            )
     for name, measurement in measures.items():
         known = metadata["measures"].get(name)
         if known is not None and not settings.same(measurement, known):
@@ -119,15 +125,6 @@ def _made_by(optimizer: Optimizer, batches: Batches, seed: int) -> dict[str, Any
         "batches": settings.record(batches),
         "seed": seed,
     }
-
-
-def _check_same(path: Path, known: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    for name, value in now.items():
-        if known[name] != value:
-            raise UserError(
-                f"resume: {path} was made with {name} {known[name]}, and {value} was given. Give "
-                "the same, or begin a new run without resume."
-            )
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

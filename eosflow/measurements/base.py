@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -77,6 +77,9 @@ class Measurement(Plugin, ABC):
         return generator(seed, f"{self.name} {iteration}")
 
 
+# Of measurements of one matrix.
+Matrix = Literal["hessian", "gauss_newton", "residual"]
+MATRIX: Any = Field("hessian", description="of which matrix")
 # Of measurements that search for eigenpairs, or look at batches.
 TOLERANCE = Field(
     0.001, description="largest residual of an eigenpair, relative to the sharpness", gt=0, lt=1

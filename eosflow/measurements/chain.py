@@ -118,11 +118,9 @@ class _Chunk:
             name: torch.stack(values[::-1]) if values else norms.new_zeros(0)
             for name, values in sums.items()
         }
-        totals |= {"m_norm2": largest(total).sum(), "criterion_norm2": self._criterion()}
+        criterion = largest(self.root @ self.root.mT).sum()
+        totals |= {"m_norm2": largest(total).sum(), "criterion_norm2": criterion}
         return totals, self.worst
-
-    def _criterion(self) -> Tensor:
-        return largest(self.root @ self.root.mT).sum()
 
     def _of_state(self, link: Link) -> tuple[Map, Callable[[Tensor], Tensor]]:
         """z_l as a function of z_{l−1}, and where: D_{l−1} is its Jacobian."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from eosflow.measurements.base import Measurement, Numbers
+from eosflow.measurements.base import MATRIX, Matrix, Measurement, Numbers
 from eosflow.storage.columns import Column, Columns, curvature
 
 if TYPE_CHECKING:
@@ -105,9 +105,7 @@ class Trace(Measurement):
 
     name: ClassVar[str] = "trace"
 
-    matrix: Literal["hessian", "gauss_newton", "residual"] = Field(
-        "hessian", description="of which matrix"
-    )
+    matrix: Matrix = MATRIX
     probes: int = Field(10, description="random vectors", ge=2)
 
     def columns(self, outputs: int) -> Columns:

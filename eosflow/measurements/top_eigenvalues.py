@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from eosflow.measurements.base import Measurement, Numbers
+from eosflow.measurements.base import MATRIX, Matrix, Measurement, Numbers
 from eosflow.storage.columns import Columns, count, counted, curvature, flag, relative
 
 if TYPE_CHECKING:
@@ -27,9 +27,7 @@ class TopEigenvalues(Measurement):
     version: ClassVar[int] = 2
 
     k: int = Field(5, description="how many eigenvalues", ge=1)
-    matrix: Literal["hessian", "gauss_newton", "residual"] = Field(
-        "hessian", description="of which matrix"
-    )
+    matrix: Matrix = MATRIX
     tolerance: float = Field(
         0.001, description="largest residual, relative to the first eigenvalue", gt=0, lt=1
     )
@@ -119,9 +117,7 @@ class LayerSharpness(Measurement):
 
     name: ClassVar[str] = "layer-sharpness"
 
-    matrix: Literal["hessian", "gauss_newton", "residual"] = Field(
-        "hessian", description="of which matrix"
-    )
+    matrix: Matrix = MATRIX
     tolerance: float = Field(
         0.001, description="largest residual of a layer, relative to its λ₁", gt=0, lt=1
     )

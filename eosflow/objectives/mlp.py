@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from eosflow.networks.perceptron import MLP
-from eosflow.objectives.base import WORKSPACE_BYTES, Evaluation, Matrix, Objective, PerExampleGrams
+from eosflow.objectives.base import Evaluation, Matrix, Objective, PerExampleGrams
 from eosflow.objectives.criteria import accuracy, square_root
 from eosflow.objectives.passes import Factors, Passes
 
@@ -20,19 +20,6 @@ class MLPObjective(Objective):
     """
 
     network: MLP
-
-    def __init__(
-        self,
-        network: MLP,
-        criterion: str,
-        inputs: Tensor,
-        targets: Tensor,
-        workspace_bytes: int = WORKSPACE_BYTES,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(network, criterion, inputs, targets, workspace_bytes, weight_decay)
-        self._buffers: dict[tuple[int, torch.dtype], Tensor] = {}
-        self._inputs = {inputs.dtype: inputs}
 
     def evaluate(self, theta: Tensor) -> MLPEvaluation:
         """Loss, accuracy and gradient at θ (P,), and what block products there need."""
@@ -81,9 +68,7 @@ class MLPObjective(Objective):
 
     def new_passes(self, dtype: torch.dtype) -> Passes:
         """Memory for an evaluation."""
-        if dtype not in self._inputs:
-            self._inputs[dtype] = self.inputs.to(dtype)
-        inputs = self._inputs[dtype]
+        inputs = self.scratch(f"inputs in {dtype}", lambda: self.inputs.to(dtype))
         hidden = self.network.dimensions[1:-1]
         outputs = inputs.new_empty(self.examples, self.network.dimensions[-1])
         slopes, back, second_order, states = (
@@ -113,10 +98,11 @@ class MLPObjective(Objective):
         second_terms = () if self.network.activation.ratio else widths[:-1]
         wanted = (*widths, *second_terms, max(widths), max(widths))
         numbers = [vectors * examples * width for width in wanted]
-        flat = self._buffers.get((vectors, dtype))
+        held: dict[tuple[int, torch.dtype], Tensor] = self.scratch("buffers", dict)
+        flat = held.get((vectors, dtype))
         if flat is None or flat.numel() < sum(numbers):
             flat = torch.empty(sum(numbers), dtype=dtype, device=self.inputs.device)
-            self._buffers[vectors, dtype] = flat
+            held[vectors, dtype] = flat
         *pieces, first, second = torch.split(flat[: sum(numbers)], numbers)
         shaped = [
             piece.view(vectors, examples, width)
