@@ -90,7 +90,6 @@ REFUSED_MODULES: dict[str, tuple[Any, str]] = {
     ),
     "mixed": (Forward(after=lambda z: z - z.mean(0)), "mixes the examples of a batch"),
     "noise": (Forward(after=lambda z: z + torch.randn_like(z)), "draws random numbers"),
-    "noise of a layer": (with_layer(nn.RReLU()), "draws random numbers"),
     "buffers": (
         nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(D, C))),
         "changes its buffer 0.parametrizations.weight.0._u",

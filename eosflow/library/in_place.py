@@ -46,9 +46,7 @@ class InPlace:
         self.theta = self._network.start
         first = tried.objective
         self.objective = self._objective(first.inputs, first.targets, first.criterion)
-        self.held_out: Objective | None = None
-        if held_out is not None:
-            self.held_out = self._over(held_out)
+        self.held_out = None if held_out is None else self._over(held_out)
 
     def take(self, data: Data) -> None:
         """Look at other examples from now on."""

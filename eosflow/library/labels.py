@@ -59,8 +59,7 @@ def criterion_for(
             f"criterion: {type(criterion).__name__} was given; it must be a name "
             f"({', '.join(CRITERIA)}) or a loss of (outputs, labels)."
         )
-    found = user_criterion(criterion, shape, outputs, labels)
-    return found.criterion, found.targets
+    return user_criterion(criterion, shape, outputs, labels)
 
 
 def _plain(loss: Any, shape: tuple[int, ...], labels: Tensor) -> str:

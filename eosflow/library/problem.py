@@ -263,9 +263,8 @@ def _mlp(network: UserModule) -> MLP | None:
     between = layers[1::2]
     if not between or len(affine) != len(between) + 1 or len(affine) != len(layers[::2]):
         return None
-    if any(layer.bias is None for layer in affine) or any(
-        _hooked(m) for m in (network.module, *layers)
-    ):
+    hooked = any(m._forward_hooks or m._forward_pre_hooks for m in (network.module, *layers))
+    if hooked or any(layer.bias is None for layer in affine):
         return None
     named = [
         name
@@ -278,7 +277,3 @@ def _mlp(network: UserModule) -> MLP | None:
     closed = MLP(tuple(sizes), named[0])
     whole = sum(a * b + b for a, b in itertools.pairwise(sizes))
     return closed if network.parameters == whole else None
-
-
-def _hooked(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)

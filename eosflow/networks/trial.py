@@ -37,23 +37,13 @@ SINGLE = _Precision(1e-4, (1e-2, 3e-3, 1e-3, 1e-3, 3e-4), 2e-2)
 NEARBY = 0.01
 
 
-class Tried(NamedTuple):
-    """What a trial found: the shape of one example's outputs, whether numbers are rounded to
-    float32 inside, and the outputs (n, C) themselves.
+class Trial:
+    """A module tried on a few examples (n, D) at its own weights.
+
+    `output_shape` is that of one example's outputs, `part_single` says whether numbers are rounded
+    to float32 inside, and `first` (n, C) are the outputs. Raises: UserError, with the remedy.
     """
 
-    output_shape: tuple[int, ...]
-    part_single: bool
-    outputs: Tensor
-
-
-def tried(network: UserModule, few: Tensor) -> Tried:
-    """Try it on a few examples (n, D) at its own weights. Raises: UserError, with the remedy."""
-    trial = _Trial(network, few)
-    return Tried(trial.output_shape, trial.part_single, trial.first)
-
-
-class _Trial:
     def __init__(self, network: UserModule, few: Tensor) -> None:
         self._network, self._few = network, few
         with _Rounding() as rounding:

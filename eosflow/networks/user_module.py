@@ -16,7 +16,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from eosflow.networks.inputs import Layout
 from eosflow.networks.module import ModuleNetwork, to_like
-from eosflow.networks.trial import first_line, tried
+from eosflow.networks.trial import Trial, first_line
 from eosflow.storage.errors import UserError
 
 T = TypeVar("T")
@@ -63,7 +63,9 @@ class UserModule(ModuleNetwork):
         for name, value in self.named(self.start).items():
             if name not in {*self._padding, *self._complex}:
                 own[name].data = value
-        self.output_shape, self.part_single, self._first = tried(self, self._few)
+        trial = Trial(self, self._few)
+        self.output_shape, self.part_single = trial.output_shape, trial.part_single
+        self._first = trial.first
 
     def initialize(self, seed: int) -> Tensor:
         """The module's own weights θ (P,) on the CPU, whatever the seed."""

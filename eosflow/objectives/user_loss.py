@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,33 +22,25 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 ROUNDING = 1e-6
 
 
-class UserCriterion(NamedTuple):
-    """A criterion, and the labels as it wants them, the targets of an objective.
-
-    Of a weighted mean each row holds the example's weight, of mean 1, before its label.
-    """
-
-    criterion: Criterion
-    targets: Tensor
-    weighted: bool
-
-
 def user_criterion(
     loss: Loss,
     shape: tuple[int, ...],
     outputs: Callable[[slice], Tensor],
     labels: Tensor,
-) -> UserCriterion:
+) -> tuple[Criterion, Tensor]:
     """ℓ(z, y) = loss(z, y) of one example alone, for outputs of which each has this shape.
 
     `outputs(part)` (n, C) are those that training starts from. The loss of several examples must be
     Σ wᵢℓᵢ/Σ wᵢ there, with weights w that depend on the labels alone: equal, as of a plain mean, or
     not, as with class weights and ignored labels.
 
-    Raises: UserError, with the remedy, where the loss is no such mean, or depends on parameters.
+    Returns: the criterion, and the labels as it wants them: of a weighted mean each row holds the
+    example's weight, of mean 1, before its label. Raises: UserError, with the remedy, where the
+    loss is no such mean, or depends on parameters.
     """
     few = outputs(slice(0, 2))
-    settled = _settled(loss, few.dtype)
+    # Its own tensors, such as class weights, in the precision of the outputs.
+    settled = copy.deepcopy(loss).to(few.dtype) if isinstance(loss, nn.Module) else loss
     label_of = _labels_for(settled, few.reshape(len(few), *shape), to_like(labels[:2], few))
 
     def mean(z: Tensor, y: Tensor) -> Tensor:
@@ -61,7 +52,7 @@ def user_criterion(
     weights = weights_of(mean, outputs, labels)
     name = f"own {getattr(loss, '__name__', type(loss).__name__)}"
     if weights is None:
-        return UserCriterion(_criterion(name, mean), labels, False)
+        return _criterion(name, mean), labels
     rows = torch.cat([weights[:, None], labels.reshape(len(labels), -1).to(weights)], dim=1)
     whole = not labels.is_floating_point()
 
@@ -69,7 +60,7 @@ def user_criterion(
         flat = y[:, 1:].reshape(len(y), *labels.shape[1:])
         return flat.long() if whole else flat
 
-    return UserCriterion(_criterion(name, mean, restored), rows, True)
+    return _criterion(name, mean, restored), rows
 
 
 def _criterion(
@@ -122,11 +113,6 @@ def _criterion(
         return matrices
 
     return Criterion(name, value, gradient, second, product, total)
-
-
-def _settled(loss: Loss, dtype: torch.dtype) -> Loss:
-    """The loss with its own tensors, such as class weights, in the precision of the outputs."""
-    return copy.deepcopy(loss).to(dtype) if isinstance(loss, nn.Module) else loss
 
 
 def _labels_for(loss: Loss, outputs: Tensor, labels: Tensor) -> Callable[[Tensor], Tensor]:
