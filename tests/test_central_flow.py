@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-import walks
 from problems import network_problem, small_problem
 from torch import Tensor, nn
 from torch.func import grad, hessian
+from walks import followed, restored, same, walked
 
 import eosflow
 from eosflow.networks import NETWORKS
@@ -23,7 +23,7 @@ from eosflow.objectives.mlp import MLPObjective
 from eosflow.objectives.module import ModuleObjective
 from eosflow.objectives.third_derivatives import CurvatureGraph, pairs
 from eosflow.optimizers import OPTIMIZERS, edge_flow
-from eosflow.optimizers.base import Optimizer, Step
+from eosflow.optimizers.base import Step
 from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.central_flow import (
     CentralFlow,
@@ -31,12 +31,10 @@ from eosflow.optimizers.central_flow import (
     CentralFlowScalarRMSprop,
 )
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
+from eosflow.optimizers.loop import StopCriteria, TrainState, begin
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.storage.errors import UserError
 from eosflow.studies.testbeds import cheb, dense
-
-# --- third derivatives
 
 
 def assert_third(objective: Objective, theta: Tensor) -> None:
@@ -98,9 +96,6 @@ def test_third_derivatives_in_chunks_and_with_a_loss_of_ones_own() -> None:
     assert_third(decayed, theta)
 
 
-# --- flows that are known
-
-
 class Product(nn.Module):
     """(x_1y, …, x_ky, y) for one row of inputs."""
 
@@ -128,42 +123,25 @@ def cubic(v: float, y: float, x: tuple[float, ...] = (0.0,)) -> tuple[Objective,
     return problem.objective, problem.theta
 
 
-def walked(
-    objective: Objective, optimizer: Optimizer, theta: Tensor, until: StopCriteria
-) -> tuple[TrainState, list[tuple[float, Tensor, Step]], str]:
-    """The end of a run, (flow time, θ, step) of each of its steps, and how it ended."""
-    seen: list[tuple[float, Tensor, Step]] = []
-
-    def observe(train_state: TrainState, current: Iteration) -> None:
-        if current.step is not None:
-            seen.append((train_state.flow_time, train_state.theta, current.step))
-
-    state = begin(objective, optimizer, FullBatch(), theta, 0)
-    reason = follow(objective, optimizer, FullBatch(), state, until, observe)
-    return state, seen, reason
-
-
 def test_on_a_quartic_it_rests_where_descent_has_its_cycle() -> None:
     v, eta, start = 0.05, 0.5, 1.2
     objective, theta = cubic(v, start)
     optimizer = CentralFlow(learning_rate=eta)
     arrival = (math.sqrt(2 / eta) - start) / v
-    state, seen, _ = walked(objective, optimizer, theta, StopCriteria(flow_time=2 * arrival))
+    state, seen, _ = followed(objective, optimizer, theta, StopCriteria(flow_time=2 * arrival))
     y, edge = math.sqrt(2 / eta), 2 / eta
     for time, at, step in seen:
         assert at[1].item() == pytest.approx(min(start + v * time, y), abs=1e-4)
         if time > arrival + 2 * eta:
-            facts = step.facts
-            assert facts["rank"] == 1
-            assert facts["variance_1"] == facts["variance"] == pytest.approx(v / y, rel=1e-4)
-            assert facts["predicted_loss"] == pytest.approx(1 - v * y + edge * v / y / 2)
-            squared = v**2 + edge**2 * v / y
-            assert facts["predicted_gradient_norm"] == pytest.approx(math.sqrt(squared), rel=1e-4)
-            assert abs(facts["slack"]) < 1e-4
+            norm, loss = math.sqrt(v**2 + edge**2 * v / y), 1 - v * y + edge * v / y / 2
+            expected = {"rank": 1, "variance_1": v / y, "variance": v / y, "predicted_loss": loss}
+            expected |= {"predicted_gradient_norm": norm, "slack": 0}
+            found = {name: step.facts[name] for name in expected}
+            assert found == pytest.approx(expected, rel=1e-4, abs=1e-4)
     assert abs(state.theta[0].item()) < 1e-12
     # Gradient descent has a cycle there, whose mean square is the variance predicted.
     theta = torch.tensor([math.sqrt(v / y), y], dtype=torch.float64)
-    _, steps, _ = walked(
+    _, steps, _ = followed(
         objective, GradientDescent(learning_rate=eta), theta, StopCriteria(iterations=9)
     )
     signs = torch.tensor([[(-1.0) ** n, 1.0] for n in range(9)], dtype=torch.float64)
@@ -173,12 +151,11 @@ def test_on_a_quartic_it_rests_where_descent_has_its_cycle() -> None:
 
 
 def test_two_directions_at_once_share_what_holds_them() -> None:
-    v, eta = 0.05, 0.5
-    objective, theta = cubic(v, 1.9, (0.0, 0.0))
+    objective, theta = cubic(0.05, 1.9, (0.0, 0.0))
     until = StopCriteria(flow_time=6.0)
-    state, seen, _ = walked(objective, CentralFlow(learning_rate=eta), theta, until)
+    state, seen, _ = followed(objective, CentralFlow(learning_rate=0.5), theta, until)
     assert state.theta[2].item() == pytest.approx(2.0, abs=1e-4)
-    assert seen[-1][2].facts["variance"] == pytest.approx(v / 2, rel=1e-4)
+    assert seen[-1][2].facts["variance"] == pytest.approx(0.05 / 2, rel=1e-4)
     assert seen[-1][2].facts["complementarity_residual"] < 1e-6
 
 
@@ -186,8 +163,8 @@ def test_below_the_edge_it_is_the_gradient_flow() -> None:
     objective = cheb()
     theta = objective.network.initialize(0).to(objective.inputs)
     until = StopCriteria(flow_time=40.0)
-    state, seen, _ = walked(objective, CentralFlow(learning_rate=0.1), theta, until)
-    exact, _, _ = walked(objective, ExponentialRosenbrock(tolerance=1e-5), theta, until)
+    state, seen, _ = followed(objective, CentralFlow(learning_rate=0.1), theta, until)
+    exact, _, _ = followed(objective, ExponentialRosenbrock(tolerance=1e-5), theta, until)
     gone = (exact.theta - theta).norm()
     assert (state.theta - exact.theta).norm() <= 1e-3 * gone
     assert len(seen) < 40  # of which gradient descent takes 400
@@ -195,24 +172,25 @@ def test_below_the_edge_it_is_the_gradient_flow() -> None:
     assert all(step.facts["predicted_loss"] == objective.evaluate(at).loss for _, at, step in seen)
 
 
+AtEdge = tuple[Objective, list[tuple[float, Tensor, Step]], TrainState]
+
+
 @pytest.fixture(scope="module")
-def at_edge() -> tuple[Objective, list[tuple[float, Tensor, Step]], TrainState]:
+def at_edge() -> AtEdge:
     """cheb-4 at η = 0.4: through the edge at flow time 288 and on to 320."""
     objective = cheb()
     theta = objective.network.initialize(0).to(objective.inputs)
     until = StopCriteria(flow_time=320.0)
-    state, seen, _ = walked(objective, CentralFlow(learning_rate=0.4), theta, until)
+    state, seen, _ = followed(objective, CentralFlow(learning_rate=0.4), theta, until)
     return objective, seen, state
 
 
-def test_it_never_passes_the_edge_by_more_than_it_says(
-    at_edge: tuple[Objective, list[tuple[float, Tensor, Step]], TrainState],
-) -> None:
+def test_it_never_passes_the_edge_by_more_than_it_says(at_edge: AtEdge) -> None:
     objective, seen, _ = at_edge
     assert seen[-1][2].facts["rank"] >= 1
     for _, theta, step in seen[:: max(1, len(seen) // 20)]:
-        values = torch.linalg.eigvalsh(dense(objective.evaluate(theta), "hessian"))
-        sharpness = values[-1].item()
+        hessian = dense(objective.evaluate(theta), "hessian")
+        sharpness = torch.linalg.eigvalsh(hessian)[-1].item()
         assert step.facts["sharpness"] == pytest.approx(sharpness, rel=1e-5)
         assert sharpness <= 5 - step.facts["slack"] + 1e-4
         assert step.facts["slack"] >= -1e-4
@@ -220,19 +198,15 @@ def test_it_never_passes_the_edge_by_more_than_it_says(
     assert all(step.facts["residual"] <= 1e-3 for _, _, step in seen)
 
 
-def test_shorter_steps_go_to_the_same_place(
-    at_edge: tuple[Objective, list[tuple[float, Tensor, Step]], TrainState],
-) -> None:
+def test_shorter_steps_go_to_the_same_place(at_edge: AtEdge) -> None:
     objective, seen, end = at_edge
     number = next(n for n, (_, _, step) in enumerate(seen) if step.facts["rank"]) + 5
     time, theta, _ = seen[number]
     until = StopCriteria(flow_time=end.flow_time - time)
-    errors = []
-    for substeps in (1, 2, 4):
-        # A new search at the edge itself, where λ₁ may lie beyond it by a rounding.
-        state, _, _ = walked(objective, Restart(learning_rate=0.4, substeps=substeps), theta, until)
-        errors.append(state.theta)
-    first, second = ((errors[i] - errors[2]).norm().item() for i in (0, 1))
+    # A new search at the edge itself, where λ₁ may lie beyond it by a rounding.
+    starts = (Restart(learning_rate=0.4, substeps=substeps) for substeps in (1, 2, 4))
+    *ends, best = (followed(objective, start, theta, until)[0].theta for start in starts)
+    first, second = ((other - best).norm().item() for other in ends)
     assert second < 0.6 * first < 1e-3 * (end.theta - theta).norm().item() * 20
 
 
@@ -244,19 +218,10 @@ class Restart(CentralFlow):
         return {**state, "at_edge": True, "step_size": 1.0}
 
 
-# --- RMSprop, against dense matrices
-
-
 def dense_rmsprop(
-    objective: Objective,
-    theta: Tensor,
-    eta: float,
-    beta: float,
-    scalar: bool,
-    steps: int,
-    parts: int,
+    objective: Objective, theta: Tensor, eta: float, beta: float, scalar: bool, steps: int
 ) -> tuple[Tensor, Tensor, list[float]]:
-    """θ, ν and the sharpness at each part of a step: C4 by plain Euler steps, for one direction.
+    """θ, ν and the sharpness at each eighth of a step: C4 by plain Euler steps, for one direction.
 
     Dense 𝓗, generalized eigenvectors by LAPACK, third derivatives by torch.func, the force by the
     closed form for k = 1 from the derivative of 2uᵀPu − uᵀ𝓗u. Time counts steps.
@@ -269,8 +234,8 @@ def dense_rmsprop(
 
     gradient = grad(loss)(theta)
     nu = gradient.square().sum().expand(len(theta)) if scalar else gradient.square()
-    dt, sharpness = 1 / parts, []
-    for _ in range(steps * parts):
+    dt, sharpness = 1 / 8, []
+    for _ in range(8 * steps):
         gradient, matrix = grad(loss)(theta), hessian(loss)(theta)
         p = (nu.sqrt() + 1e-8) / eta
         values, vectors = scipy.linalg.eigh(matrix.numpy(), np.diag(p.numpy()))
@@ -298,9 +263,9 @@ def test_the_flow_of_rmsprop_is_that_of_dense_matrices(scalar: bool) -> None:
     kind = CentralFlowScalarRMSprop if scalar else CentralFlowRMSprop
     optimizer = kind(learning_rate=eta, beta2=beta, substeps=8)
     until = StopCriteria(iterations=8 * steps)
-    state, seen, _ = walked(objective, optimizer, start, until)
+    state, seen, _ = followed(objective, optimizer, start, until)
     assert any(step.facts["rank"] == 1 for _, _, step in seen)
-    theta, nu, sharpness = dense_rmsprop(objective, start, eta, beta, scalar, steps, 8)
+    theta, nu, sharpness = dense_rmsprop(objective, start, eta, beta, scalar, steps)
     gone = (theta - start).norm()
     assert (state.theta - theta).norm() <= 0.02 * gone
     mean = state.optimizer["square_mean"]
@@ -310,21 +275,18 @@ def test_the_flow_of_rmsprop_is_that_of_dense_matrices(scalar: bool) -> None:
     np.testing.assert_allclose(ours[8:], sharpness[8:], rtol=0.01)
 
 
-# --- in the loop
-
-
 @pytest.mark.parametrize("name", [n for n in OPTIMIZERS if n.startswith("central-flow")])
 def test_a_stored_state_goes_on_to_the_same_bits(name: str) -> None:
     objective, theta = cubic(0.05, 1.7, (1e-3,))
     rate = {"central-flow": 0.5}.get(name, 0.05)
     optimizer = OPTIMIZERS[name](learning_rate=rate)
-    whole, seen = walks.walked(objective, optimizer, theta, 30)
+    whole, seen = walked(objective, optimizer, theta, 30)
     for middle in (2, 15, 25):
         fresh, _ = cubic(0.05, 1.7, (1e-3,))
-        taken_up = walks.restored(whole[middle])
-        rest, again = walks.walked(fresh, optimizer, theta, 30, train_state=taken_up)
+        taken_up = restored(whole[middle])
+        rest, again = walked(fresh, optimizer, theta, 30, train_state=taken_up)
         assert torch.equal(rest[-1].theta, whole[-1].theta)
-        assert walks.same(rest[-1].optimizer, whole[-1].optimizer)
+        assert same(rest[-1].optimizer, whole[-1].optimizer)
         for current, expected in zip(again[:-1], seen[middle:-1], strict=True):
             assert current.step.facts == expected.step.facts
 
@@ -333,7 +295,7 @@ def test_it_lands_on_a_target_loss() -> None:
     objective, theta = cubic(0.05, 1.7)
     for goal in (0.91, 0.901):  # 1 − vy, at y = 1.8 below the edge and at 1.98 near it
         until = StopCriteria(loss=goal, iterations=60)
-        end, _, reason = walked(objective, CentralFlow(learning_rate=0.5), theta, until)
+        end, _, reason = followed(objective, CentralFlow(learning_rate=0.5), theta, until)
         assert reason == "target_loss"
         assert 0.999 * goal <= objective.evaluate(end.theta).loss <= goal
 
@@ -350,4 +312,4 @@ def test_more_directions_than_are_followed_are_refused() -> None:
     objective, theta = cubic(0.05, 1.99, (0.0,) * count)
     optimizer = CentralFlow(learning_rate=0.5)
     with pytest.raises(UserError, match="smaller learning_rate"):
-        walked(objective, optimizer, theta, StopCriteria(iterations=3))
+        followed(objective, optimizer, theta, StopCriteria(iterations=3))

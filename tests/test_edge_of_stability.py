@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from torch import Tensor
-from verdicts import AGAINST, FOR, drawn
+from verdicts import AGAINST, FOR, drawn, judged
 
 from eosflow.analysis.claims import CANNOT_TELL, NOT_RUN
-from eosflow.studies import STUDIES
 from eosflow.studies.base import DESCENT, FLOW
-from eosflow.studies.edge_of_stability import rows as edge_of_stability
 from eosflow.studies.edge_of_stability.rows import Problem, study
-from eosflow.studies.testbeds import cheb, quadratic
-
-judge = STUDIES["edge-of-stability"].judge
+from eosflow.studies.testbeds import cheb, quadratic, sharpness
 
 
 @pytest.mark.parametrize(("rate", "stable"), [(0.099, True), (0.101, False)])
@@ -52,7 +46,6 @@ def test_cheb_is_the_problem_of_the_source() -> None:
     assert objective.network.parameters == 300
     theta = objective.network.initialize(0)
     named = objective.network.named(theta)
-    assert [tuple(tensor.shape) for tensor in named.values()] == [(100, 1), (100,), (1, 100)]
     # Xavier normal: variance gain² · 2/(fan in + fan out).
     assert named["0.weight"].std().item() == pytest.approx(1.9 * (2 / 101) ** 0.5, rel=0.2)
     assert named["2.weight"].std().item() == pytest.approx((2 / 101) ** 0.5, rel=0.2)
@@ -62,17 +55,13 @@ def test_cheb_is_the_problem_of_the_source() -> None:
     torch.testing.assert_close(objective.targets, torch.cos(4 * torch.arccos(x)))
 
     def loss(parameters: Tensor) -> Tensor:
-        first, bias, last = parameters[:100], parameters[100:200], parameters[200:]
+        first, bias, last = parameters.split(100)
         outputs = torch.tanh(x * first + bias) @ last[:, None]
         return 0.5 * (outputs - objective.targets).square().mean()
 
     assert objective.evaluate(theta).loss == pytest.approx(loss(theta).item())
-    dense = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, theta))
-    short = dataclasses.replace(edge_of_stability.CHEB, seeds=(0,), end=18.0, steps=(60,))
-    frame = pd.DataFrame(study(short, objective))
-    assert frame.groupby("method").size().tolist() == [2, 2]
-    start = frame[frame["flow_time"] == 0]["sharpness"].to_numpy()
-    assert start == pytest.approx(dense[-1].item(), rel=1e-3)
+    dense = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, theta)).tolist()
+    assert sharpness(objective, theta, 0, 0)["sharpness"] == pytest.approx(dense[-1], rel=1e-3)
 
 
 def course(rate: float, seed: int, held: bool) -> pd.DataFrame:
@@ -80,66 +69,50 @@ def course(rate: float, seed: int, held: bool) -> pd.DataFrame:
     time = np.arange(0.0, 41.0)
     edge = 2 / rate
     beyond = time > edge
-    rows = {
-        "problem": "made",
-        "seed": seed,
-        "flow_time": time,
-        "residual": 0.0,
-        "loss": 50.0 - time,
-    }
-    rows |= {"iteration": (time / rate).astype(int)}
-    flow = pd.DataFrame(
-        rows
-        | {"method": FLOW, "learning_rate": np.nan, "sharpness": time, "rises": 0, "distance": 0.0}
-    )
-    descent = pd.DataFrame(
-        rows
-        | {
-            "method": DESCENT,
-            "learning_rate": rate,
-            "sharpness": np.where(beyond & held, edge * 1.01, time),
-            "rises": np.where(beyond, 10 * (time - edge), 0),
-            "distance": np.where(beyond, 0.5, 0.01),
-        }
+    rows = {"problem": "made", "seed": seed, "flow_time": time, "residual": 0.0}
+    rows |= {"loss": 50.0 - time, "iteration": (time / rate).astype(int)}
+    flow = pd.DataFrame(rows).assign(method=FLOW, sharpness=time, rises=0, distance=0.0)
+    descent = pd.DataFrame(rows).assign(
+        method=DESCENT,
+        learning_rate=rate,
+        sharpness=np.where(beyond & held, edge * 1.01, time),
+        rises=np.where(beyond, 10 * (time - edge), 0),
+        distance=np.where(beyond, 0.5, 0.01),
     )
     return pd.concat([flow, descent])
 
 
 def test_verdicts_take_enough_seeds_on_one_side() -> None:
-    held = pd.concat([course(0.1, seed, held=True) for seed in range(6)])
-    verdicts = judge(held).set_index("claim")
-    assert set(verdicts["verdict"]) <= FOR
-    assert (verdicts["seeds"] == 6).all()
-    assert (verdicts["settings"] == "made, η = 0.1, 400 steps, flow time 40").all()
-    measured = verdicts["measured"]
+    def verdicts(rate: float, held: int) -> pd.DataFrame:
+        made = pd.concat([course(rate, seed, held=seed < held) for seed in range(6)])
+        return judged("edge-of-stability", made)
+
+    held = verdicts(0.1, 6)
+    assert set(held["verdict"]) <= FOR
+    assert (held["seeds"] == 6).all()
+    assert (held["settings"] == "made, η = 0.1, 400 steps, flow time 40").all()
+    measured = held["measured"]
     assert measured["flow-passes"] == 2
     assert measured["descent-is-held"] == pytest.approx(2.02, abs=0.01)
     assert measured["leaves-after"] == 50
     assert measured["loss-not-monotone"] == 100  # ten rises per unit of flow time, ten steps
-    free = pd.concat([course(0.1, seed, held=False) for seed in range(6)])
-    verdicts = judge(free).set_index("claim")
-    assert verdicts.loc["descent-is-held", "verdict"] in AGAINST
-    mixed = pd.concat([course(0.1, seed, held=seed < 3) for seed in range(6)])
-    assert judge(mixed).set_index("claim").loc["descent-is-held", "verdict"] == CANNOT_TELL
+    assert verdicts(0.1, 0).loc["descent-is-held", "verdict"] in AGAINST
+    assert verdicts(0.1, 3).loc["descent-is-held", "verdict"] == CANNOT_TELL
     # A flow that never gets there: nothing is said of what happens at the edge.
-    below = pd.concat([course(0.01, seed, held=True) for seed in range(6)])
-    verdicts = judge(below).set_index("claim")
-    assert verdicts.loc["flow-passes", "verdict"] in AGAINST
-    assert verdicts.loc["descent-is-held", ["seeds", "verdict"]].tolist() == [0, NOT_RUN]
+    below = verdicts(0.01, 6)
+    assert below.loc["flow-passes", "verdict"] in AGAINST
+    assert below.loc["descent-is-held", ["seeds", "verdict"]].tolist() == [0, NOT_RUN]
 
 
 def test_descent_is_drawn_beside_the_flow_with_the_edge_of_each_learning_rate() -> None:
     rates = (0.1, 0.2, 0.4)
     made = pd.concat([course(rate, seed, held=True) for rate in rates for seed in (0, 1)])
     made = made[made["flow_time"] % 20 == 0]
-    flow = made["method"] == FLOW
-    made = made[~flow | ~made.duplicated(["method", "seed", "flow_time"])]
-    sharpness, loss, distance = drawn("edge-of-stability", made).axes
-    assert sharpness.get_title() == "made, 2 seeds"
-    edges = {line.get_ydata()[0] for line in sharpness.lines if line.get_linestyle() == "--"}
+    made = made.drop_duplicates(["method", "learning_rate", "seed", "flow_time"])
+    largest, loss, distance = drawn("edge-of-stability", made).axes
+    assert largest.get_title() == "made, 2 seeds"
+    edges = {line.get_ydata()[0] for line in largest.lines if line.get_linestyle() == "--"}
     assert edges == {2 / rate for rate in rates}
-    curves = [line.get_xydata().tolist() for line in sharpness.lines if len(line.get_xdata()) == 3]
+    curves = [line.get_xydata().tolist() for line in largest.lines if len(line.get_xdata()) == 3]
     assert curves[:3] == [[[0.0, 0.0], [20.0, 20.0], [40.0, 40.0]]] * 3  # two seeds, their median
     assert (len(curves), len(loss.lines), len(distance.lines)) == (4 * 3, 4 * 3, 3 * 3)
-    named = [text.get_text() for text in loss.get_legend().get_texts()]
-    assert named == [f"η = {rate:g}" for rate in rates]

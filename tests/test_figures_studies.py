@@ -11,19 +11,12 @@ from eosflow.studies.work_precision.figure import MARKERS
 
 
 def test_work_precision_draws_each_row_where_it_belongs() -> None:
-    frame = pd.DataFrame(
-        {
-            "scheme": ["RK4", "RK4", "exponential Euler", "gradient descent"],
-            "step": [1.0, 2.0, 0.01, 1.0],
-            "flow_time": [0.5, 0.5, 0.5, 2.0],
-            "relative_error": [1e-6, float("nan"), 3e-3, 7e-4],
-            "work": [80.0, 40.0, 30.0, 90.0],
-        }
-    )
+    schemes = ["RK4", "RK4", "exponential Euler", "gradient descent"]
+    columns = {"scheme": schemes, "step": [1.0, 2.0, 0.01, 1.0], "flow_time": [0.5, 0.5, 0.5, 2.0]}
+    columns |= {"relative_error": [1e-6, float("nan"), 3e-3, 7e-4], "work": [80.0, 40, 30, 90]}
+    frame = pd.DataFrame(columns)
     figure = drawn("work-precision", frame)
-    early, late = figure.axes
-    assert early.get_title() == "flow time 0.5"
-    assert late.get_title() == "flow time 2"
+    assert [axes.get_title() for axes in figure.axes] == ["flow time 0.5", "flow time 2"]
     lines = [line for axes in figure.axes for line in axes.lines]
     points = sorted(tuple(point) for line in lines for point in line.get_xydata())
     assert points == sorted([(80.0, 1e-6), (40.0, 1.0), (30.0, 3e-3), (90.0, 7e-4)])
@@ -44,16 +37,9 @@ def test_the_median_of_seeds_that_are_known_elsewhere_is_between_their_lines() -
 def test_spectra_are_drawn_as_counts_above_each_value() -> None:
     values = [-1.0, 0.0, 0.5, 2.0]
     rows = [
-        {
-            "kind": "counts",
-            "matrix": matrix,
-            "phase": phase,
-            "value": value,
-            "count_exact": exact,
-            "count": exact + 0.5,
-            "count_error": 0.25,
-            "law": 100.0 - value if phase == "after" else None,
-        }
+        {"kind": "counts", "matrix": matrix, "phase": phase, "value": value}
+        | {"count_exact": exact, "count": exact + 0.5, "count_error": 0.25}
+        | {"law": 100.0 - value if phase == "after" else None}
         for matrix in ("hessian", "gauss_newton")
         for phase in ("before", "in", "after")
         for value, exact in zip(values, (300, 20, 4, 0), strict=True)

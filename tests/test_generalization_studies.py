@@ -15,17 +15,8 @@ from eosflow.networks.module import ModuleNetwork, glorot_uniform
 from eosflow.objectives.module import ModuleObjective
 from eosflow.studies.base import DESCENT, FLOW
 from eosflow.studies.effective_parameters import rows as effective_parameters
-from eosflow.studies.generalized_prediction_error import rows as generalized_prediction_error
-from eosflow.studies.generalized_prediction_error.rows import (
-    DEGREES,
-    NOISE,
-    PRIOR,
-    evidence,
-    legendre,
-    log_evidence,
-    noise,
-    ridge,
-)
+from eosflow.studies.generalized_prediction_error import rows as prediction_error
+from eosflow.studies.generalized_prediction_error.rows import DEGREES, NOISE, PRIOR
 from eosflow.studies.spectral_density import rows as spectra_study
 from eosflow.studies.testbeds import cheb, dense
 
@@ -42,7 +33,7 @@ def linear() -> tuple[ModuleObjective, Tensor]:
 
 
 def test_the_prediction_error_of_ridge_is_moodys() -> None:
-    for row in ridge(seed=7):
+    for row in prediction_error.ridge(seed=7):
         assert row["gap"] == pytest.approx(row["expected"], abs=4 * row["gap_error"])
         assert row["test_error"] - row["train_error"] == pytest.approx(row["gap"])
 
@@ -51,7 +42,7 @@ def test_the_evidence_is_the_density_of_the_data() -> None:
     places = torch.linspace(-1, 1, 12, dtype=torch.float64)
     targets = torch.cos(3 * places)
     for degree in DEGREES:
-        features = legendre(places, degree)
+        features = prediction_error.legendre(places, degree)
         # Legendre polynomials by numpy, and the law of y by scipy.
         expected = np.polynomial.legendre.legvander(places.numpy(), degree)
         expected = expected * np.sqrt(2 * np.arange(degree + 1) + 1)
@@ -59,19 +50,18 @@ def test_the_evidence_is_the_density_of_the_data() -> None:
         covariance = NOISE**2 * np.eye(12) + expected @ expected.T / PRIOR
         law = multivariate_normal(np.zeros(12), covariance)
         value = float(law.logpdf(targets.numpy()))
-        assert log_evidence(features, targets) == pytest.approx(value, rel=1e-10)
-    rows = pd.DataFrame(evidence(0))
+        assert prediction_error.log_evidence(features, targets) == pytest.approx(value, rel=1e-10)
+    rows = pd.DataFrame(prediction_error.evidence(0))
     assert len(rows) == 9
-    assert (rows["effective"] < rows["degree"] + 1).all()
-    assert (rows["effective"] > 0).all()
+    assert ((rows["effective"] > 0) & (rows["effective"] < rows["degree"] + 1)).all()
 
 
 def test_noise_on_the_weights_of_a_quadratic_adds_half_its_curvature(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(generalized_prediction_error, "PAIRS", 20)
+    monkeypatch.setattr(prediction_error, "PAIRS", 20)
     objective, least = linear()
-    rows = pd.DataFrame(noise(objective, least, seed=0))
+    rows = pd.DataFrame(prediction_error.noise(objective, least, seed=0))
     assert set(rows["noise"]) == {"all weights", "along q₁"}
     curvature = objective.inputs.T @ objective.inputs / 30
     values = torch.linalg.eigvalsh(curvature)
@@ -134,21 +124,11 @@ def test_the_spectrum_is_looked_at_around_the_first_instability(
 
 
 def counted(seed: int, large: float) -> pd.DataFrame:
-    rates = [0.1, 0.1, 0.4, 0.4]
-    return pd.DataFrame(
-        {
-            "seed": seed,
-            "learning_rate": rates,
-            "flow_time": [0.0, 9.0] * 2,
-            "sharpness": [1.0, 8.0, 1.0, 4.0],
-            "effective": [2.0, 5.0, 2.0, large],
-            "effective_relative": [2.0, 4.0, 2.0, 5.0],
-            "of_hessian": [3.0, -345.0, 284.0, 301.0],
-            "turned_effective": 1 + 1e-9,
-            "turned_sharpness": 30.0,
-            "turned_trace": 1.1,
-        }
-    )
+    columns = {"seed": seed, "learning_rate": [0.1, 0.1, 0.4, 0.4], "flow_time": [0.0, 9.0] * 2}
+    columns |= {"sharpness": [1.0, 8.0, 1.0, 4.0], "effective": [2.0, 5.0, 2.0, large]}
+    columns |= {"effective_relative": [2.0, 4.0, 2.0, 5.0], "turned_effective": 1 + 1e-9}
+    columns |= {"of_hessian": [3.0, -345.0, 284.0, 301.0], "turned_sharpness": 30.0}
+    return pd.DataFrame(columns | {"turned_trace": 1.1})
 
 
 def verdicts(study: str, frames: list[pd.DataFrame]) -> pd.DataFrame:
@@ -157,22 +137,16 @@ def verdicts(study: str, frames: list[pd.DataFrame]) -> pd.DataFrame:
 
 def test_verdicts_on_the_count() -> None:
     found = verdicts("effective-parameters", [counted(seed, 4.0) for seed in range(6)])
-    expected = {
-        "count-is-invariant": claims.HOLDS,
-        "sharpness-is-not": claims.HOLDS,
+    assert found.loc[~found["verdict"].isin(FOR), "verdict"].to_dict() == {
         "trace-is-not": claims.CONTRADICTED,
         "count-of-the-hessian": claims.UNEXPECTED,
-        "large-rates-tame-the-sharpness": claims.HOLDS,
-        "large-rates-tame-the-number": claims.HOLDS,
         "large-rates-tame-the-relative-number": claims.UNEXPECTED,
     }
-    assert found["verdict"].to_dict() == expected
     assert float(found.loc["count-of-the-hessian", "measured"]) == 0.5
     found = verdicts("effective-parameters", [counted(seed, 6.0) for seed in range(6)])
     assert found.loc["large-rates-tame-the-number", "verdict"] in AGAINST
-    gone = [
-        run[run["flow_time"] * run["learning_rate"] < 2] for run in map(counted, range(6), [4] * 6)
-    ]
+    made = (counted(seed, 4.0) for seed in range(6))
+    gone = [run[run["flow_time"] * run["learning_rate"] < 2] for run in made]
     found = verdicts("effective-parameters", gone)
     assert found.loc["large-rates-tame-the-number", "verdict"] == claims.NOT_RUN
 
@@ -180,13 +154,12 @@ def test_verdicts_on_the_count() -> None:
 def test_verdicts_on_the_prediction_error_and_the_evidence() -> None:
     def made(seed: int, gap: float, lead: float) -> pd.DataFrame:
         errors = {"part": "ridge", "alpha": [0.1, 1.0], "gap": gap, "expected": 1.0}
-        errors |= {"gap_error": 0.1, "gap_elsewhere": 1.1}
         models = [(t, d, 0.0 if t != d else lead) for t in DEGREES for d in DEGREES]
         proofs = pd.DataFrame(models, columns=["truth", "degree", "log_evidence"])
         added = {"part": "noise", "noise": ["all weights", "along q₁"], "scale": 0.01}
-        added |= {"added": [1.0, 2.0], "predicted": 1.0, "added_error": 0.1}
-        parts = [pd.DataFrame(errors), proofs.assign(part="evidence"), pd.DataFrame(added)]
-        return pd.concat(parts).assign(seed=seed)
+        added |= {"added": [1.0, 2.0], "predicted": 1.0}
+        parts = pd.DataFrame(errors | {"gap_elsewhere": 1.1}), pd.DataFrame(added)
+        return pd.concat([*parts, proofs.assign(part="evidence")]).assign(seed=seed)
 
     good = verdicts("generalized-prediction-error", [made(seed, 1.02, 1.0) for seed in range(6)])
     bad = verdicts("generalized-prediction-error", [made(seed, 1.4, -1.0) for seed in range(6)])
@@ -225,7 +198,6 @@ def test_the_bulk_of_a_wishart_sample_is_found_without_its_outliers() -> None:
     values = torch.linalg.eigvalsh(sample.T @ sample / 400)
     spiked = torch.cat([values, torch.tensor([40.0, 60.0, 90.0], dtype=torch.float64)])
     law = spectra_study.bulk(spiked, 0.5)
-    assert law is not None
     assert law.variance == pytest.approx(1, rel=0.03)
     assert (spiked > law.edges[1]).sum() <= 5
     assert spectra_study.bulk(-spiked, 0.5) is None

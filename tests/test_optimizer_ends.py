@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from project import ROOT
 from scipy import stats
-from verdicts import AGAINST, FEW, drawn, judged
+from verdicts import AGAINST, FEW, drawn, judged, study_run
 
 from eosflow.analysis import claims
 from eosflow.optimizers import OPTIMIZERS
@@ -34,48 +34,40 @@ ENDS: dict[str, tuple[dict[str, Any], float, float]] = {
 }
 
 
-def run(experiment: str, seed: int, looks: list[float], stopped: str = "max_iterations") -> Any:
+LOOKS = [0.1, 0.2]
+
+
+def run(
+    experiment: str, seed: int, looks: list[float] = LOOKS, stopped: str = "max_iterations"
+) -> StudyRun:
     """λ₁ and N_eff as in `ENDS`, more by 1 % a seed; `looks` are the accuracies to choose by."""
     optimizer, sharpness, accuracy = ENDS[experiment]
-    spec = {
-        "experiment": experiment, "dataset": {"name": "cifar10"}, "network": {"name": "mlp"},
-        "n": 100, "init_seed": seed, "subset_seed": 0, "optimizer": optimizer,
-        "batch": {"name": "shuffled", "size": 25},
-    }  # fmt: skip
     place = {"iteration": np.arange(len(looks)) * 10, "flow_time": np.arange(len(looks)) * 1.0}
     last = np.array([1e3] * (len(looks) - 1) + [sharpness * (1 + seed / 100)])
-    first = pd.DataFrame(
-        place | {"eigenvalue_1": last, "residual_1": 1e-3, "eigenvalue_2": 1.0, "converged": True}
-    )
     held_out = [0.1 * number for number in range(len(looks) - 1)] + [accuracy + seed / 1000]
-    second = pd.DataFrame(
-        place
-        | {"loss": 1.0, "accuracy": 0.9, "held_out_loss": 2.0, "held_out_accuracy": held_out}
-        | {"validation_loss": 2.0, "validation_accuracy": looks}
-    )
-    third = pd.DataFrame(
-        place
-        | {"effective_parameters": last * 10, "effective_parameters_error": 1.0}
-        | {"effective_parameters_relative": 3.0, "effective_parameters_relative_error": 0.1}
-        | {"sharpness_gauss_newton": last, "residual_gauss_newton": 1e-3}
-    )
-    names = ("top-eigenvalues", "accuracy", "effective-parameters")
-    measured = dict(zip(names, (first, second, third), strict=True))
-    return StudyRun(spec, stopped, pd.DataFrame(), 1.0, measured)
+    columns = {
+        "top-eigenvalues": {
+            "eigenvalue_1": last, "residual_1": 1e-3, "eigenvalue_2": 1.0, "converged": True,
+        },
+        "accuracy": {
+            "loss": 1.0, "accuracy": 0.9, "held_out_loss": 2.0, "held_out_accuracy": held_out,
+            "validation_loss": 2.0, "validation_accuracy": looks,
+        },
+        "effective-parameters": {
+            "effective_parameters": last * 10, "effective_parameters_error": 1.0,
+            "effective_parameters_relative": 3.0, "effective_parameters_relative_error": 0.1,
+            "sharpness_gauss_newton": last, "residual_gauss_newton": 1e-3,
+        },
+    }  # fmt: skip
+    measured = {name: pd.DataFrame(place | found) for name, found in columns.items()}
+    return study_run(optimizer, measured, seed, stopped, experiment=experiment)
 
 
 @functools.cache
-def _made(seeds: int) -> pd.DataFrame:
-    runs = []
-    for name in ENDS:
-        looks = [0.1, 0.2, 0.3, 0.25] if name == "fast" else [0.1, 0.2]
-        runs += [run(name, seed, looks) for seed in range(seeds)]
-    return table(runs)
-
-
 def made(seeds: int = 6) -> pd.DataFrame:
-    """The table of runs that were made up, to be changed."""
-    return _made(seeds).copy()
+    """The table of runs that were made up."""
+    peak = {"fast": [0.1, 0.2, 0.3, 0.25]}
+    return table([run(name, seed, peak.get(name, LOOKS)) for name in ENDS for seed in range(seeds)])
 
 
 def test_the_stop_is_chosen_by_the_examples_kept_apart() -> None:
@@ -89,41 +81,30 @@ def test_the_stop_is_chosen_by_the_examples_kept_apart() -> None:
 
 def test_gradients_are_those_that_the_method_needs() -> None:
     course = pd.DataFrame({"power_iterations": [3, 0, 0, 0, 0, 2, 0, 0, 0, 0]})
-    noise = {**record(OPTIMIZERS["sharpest-noise"].example()), "k": 1, "examples": 50}
-    counted = {
-        "gradient-descent": ({}, 7), "swa": ({}, 7), "sam": ({}, 14), "adam-sam": ({}, 14),
-        "sgd-tracer": ({}, 21),
-        "trace-penalty": ({"probes": 2}, 49),
-    }  # fmt: skip
-    for name, (settings, expected) in counted.items():
-        one = run("fast", 0, [0.1, 0.2])
-        optimizer = {**record(OPTIMIZERS[name].example()), **settings}
-        one = StudyRun({**one.spec, "optimizer": optimizer}, "", course, 1.0, {})
+    counted = {"gradient-descent": 7, "swa": 7, "sam": 14, "sgd-tracer": 21, "trace-penalty": 28}
+    for name, expected in counted.items():
+        one = study_run(record(OPTIMIZERS[name].example()), {}, trajectory=course)
         assert gradients(one, 7) == expected
-    one = StudyRun({**run("fast", 0, [0.1]).spec, "optimizer": noise}, "", course, 1.0, {})
+    noise = {**record(OPTIMIZERS["sharpest-noise"].example()), "k": 1, "examples": 50}
+    one = study_run(noise, {}, trajectory=course)
     # Products of two vectors, each of two gradients over 50 examples, which are two batches.
     assert gradients(one, 7) == 7 + (3 + 2) * 2 * 2 * 2
     assert gradients(one, 5) == 5 + 3 * 2 * 2 * 2
 
 
 def test_quartiles_are_over_the_seeds_that_did_not_diverge() -> None:
-    runs = [run("sam", seed, [0.1, 0.2]) for seed in range(5)]
-    runs.append(run("sam", 5, [0.1, 0.2], stopped="diverged"))
-    frame = table(runs).set_index("statistic")
-    ends = np.array([10.0 * (1 + seed / 100) for seed in range(5)])
+    frame = table([run("sam", n, stopped="diverged" if n > 4 else "") for n in range(6)])
+    frame = frame.set_index("statistic")
+    ends = [10.0 * (1 + seed / 100) for seed in range(5)]
     for statistic, share in QUARTILES.items():
         row = frame.loc[statistic]
         assert row["sharpness"] == pytest.approx(np.quantile(ends, share))
         assert row["seeds"] == 5
     assert frame.loc["run", "sharpness"].isna().tolist() == [False] * 5 + [True]
-
-
-def test_the_slides_numbers_stand_beside_cells_that_were_not_run() -> None:
-    source = made()
-    source = source[source["statistic"] == "source"]
-    assert set(source["stopped"]) == {"not run"}
-    assert source["held_out_accuracy"].isna().all()
-    noisy = source[source["problem"].str.contains("label noise")].set_index("method")
+    # The slides' numbers stand beside cells that were not run.
+    source = frame.loc["source"]
+    assert set(source["stopped"]) == {"not run"} and source["held_out_accuracy"].isna().all()
+    noisy = source[source["problem"].str.contains("label noise")]
     assert noisy["source_accuracy"].tolist() == [0.2196, 0.4989, 0.5162]
 
 
@@ -160,40 +141,28 @@ def test_the_slides_tables_give_each_method_as_many_gradients_or_epochs(
 
 
 def test_the_slides_networks_and_held_out_examples_are_theirs() -> None:
-    def runs(*names: str) -> dict[str, Any]:
-        paths = [ROOT / "config.yaml", *(ROOT / "config" / f"{name}.yaml" for name in names)]
-        return {one.folder: one for one in expand.expand(config.load(paths)).values()}
+    def given(number: str) -> dict[str, Any]:
+        files = (ROOT / "config" / f"{name}.yaml" for name in SLIDES[number][0])
+        return config.load([ROOT / "config.yaml", *files])
 
-    third, fourth, fifth = (runs(*SLIDES[number][0]) for number in SLIDES)
-    for one in third.values():
-        assert one.network.describe() == "ResNet of 20 layers with 16 to 64 channels, relu"
-        assert one.outputs == 100
+    third, fourth, fifth = (expand.expand(given(number)) for number in SLIDES)
+    assert {(one.network.describe(), one.outputs) for one in third.values()} == {
+        ("ResNet of 20 layers with 16 to 64 channels, relu", 100)
+    }
     for folder, one in fourth.items():
         assert one.parameters == 313_892
         assert dataclasses.replace(third[folder], network=one.network) == one
-    given = config.load([ROOT / "config.yaml", ROOT / "config/tables-bert.yaml"])["experiments"]
     for one in fifth.values():
         words = "BERT of 12 layers, width 768, 12 heads, from google-bert/bert-base-uncased"
         assert one.network.describe() == words
-        held_out = given[one.experiment]["measurements"]["accuracy"]["held_out"]
-        assert held_out == one.data.size(held_out=True)
+        accuracy = given("5")["experiments"][one.experiment]["measurements"]["accuracy"]
+        assert accuracy["held_out"] == one.data.size(held_out=True)
 
 
 def test_adam_stands_beside_adam_tracer_with_as_many_gradients() -> None:
-    whole = [ROOT / "config.yaml", ROOT / "config" / "ends-adam.yaml"]
-    loaded = config.load(whole)
-    runs = expand.expand(loaded).values()
-    assert [one.experiment for one in runs] == ["ends-adam"] * 6 + ["ends-adam-tracer"] * 6
-    assert {one.stop.max_iterations for one in runs} == {600, 200}
-    # So that the rows may stand in one table with those of the demo.
-    demo = config.load([ROOT / "config.yaml", ROOT / "config" / "studies-demo.yaml"])
-    other = expand.Parts(demo, "ends-sam")
-    for name in ("ends-adam", "ends-adam-tracer"):
-        parts = expand.Parts(loaded, name)
-        for part in ("data", "network", "batch", "measurements", "seeds"):
-            assert getattr(parts, part) == getattr(other, part)
-        for key in ("dataset", "criterion", "n"):
-            assert loaded["experiments"][name][key] == demo["experiments"]["ends-sam"][key]
+    loaded = config.load([ROOT / "config.yaml", ROOT / "config" / "ends-adam.yaml"])
+    taken = {(one.experiment, one.stop.max_iterations) for one in expand.expand(loaded).values()}
+    assert taken == {("ends-adam", 600), ("ends-adam-tracer", 200)}
 
 
 def verdicts(frame: pd.DataFrame) -> dict[str, Any]:
@@ -215,36 +184,24 @@ def test_ratios_and_differences_against_sgd_at_the_large_rate() -> None:
     assert wrong == {"momentum-better", "early-stopping-better"}
     assert found["sam-better"]["settings"] == f"cifar10, mlp, N = 100: SAM against {FAST}"
     assert found["larger-rate-better"]["settings"].endswith(f"{FAST} against {SLOW}")
-
-
-def test_adam_tracer_is_compared_with_adam_and_needs_no_sgd() -> None:
+    # One learning rate of SGD is compared with the others all the same.
+    one = verdicts(made()[made()["method"] != SLOW])
+    assert not [claim for claim in one if claim.startswith("larger-rate")]
+    for part in ("measured", "settings"):
+        assert one["sam-better"][part] == found["sam-better"][part]
+    # Adam-TRACER is compared with Adam, and needs no SGD.
     names = {"SAM": "SAM with Adam", FAST: "Adam", "SGD-TRACER": "Adam-TRACER"}
-    frame = made()
-    frame = frame[frame["method"].isin(names)].copy()
-    frame["method"] = frame["method"].map(names)
-    found = verdicts(frame)
-    measured = {claim: float(row["measured"]) for claim, row in found.items()}
-    expected = {
+    frame = made()[made()["method"].isin(names)]
+    adam = verdicts(frame.assign(method=frame["method"].map(names)))
+    assert {claim: float(row["measured"]) for claim, row in adam.items()} == pytest.approx({
         "adam-tracer-less-sharp": 0.25, "adam-tracer-fewer": 0.25, "adam-tracer-better": 3,
         "adam-tracer-better-than-sam": 1,
-    }  # fmt: skip
-    assert measured == pytest.approx(expected, rel=5e-3)
-    assert found["adam-tracer-better"]["settings"] == (
-        "cifar10, mlp, N = 100: Adam-TRACER against Adam"
-    )
-
-
-def test_one_learning_rate_of_sgd_is_compared_with_the_others() -> None:
-    frame = made()
-    found = verdicts(frame[frame["method"] != SLOW])
-    assert not [claim for claim in found if claim.startswith("larger-rate")]
-    both = verdicts(frame)
-    assert found["sam-better"]["measured"] == both["sam-better"]["measured"]
-    assert found["sam-better"]["settings"].endswith(f"SAM against {FAST}")
+    }, rel=5e-3)  # fmt: skip
+    assert adam["adam-tracer-better"]["settings"].endswith("Adam-TRACER against Adam")
 
 
 def test_augmented_runs_are_a_problem_of_their_own() -> None:
-    whole = run("sam", 0, [0.1, 0.2])
+    whole = run("sam", 0)
     batch = {**whole.spec["batch"], "augment": "crop-and-flip"}
     frame = table([whole, dataclasses.replace(whole, spec={**whole.spec, "batch": batch})])
     ours = frame[frame["statistic"] == "run"]["problem"].tolist()
@@ -252,43 +209,34 @@ def test_augmented_runs_are_a_problem_of_their_own() -> None:
 
 
 def test_a_rank_correlation_is_that_of_scipy_and_takes_five_optimizers_and_six_seeds() -> None:
-    frame = made()
+    frame = made().copy()
     frame.loc[frame["method"] == "SAM", "held_out_accuracy"] = 0.2
     row = verdicts(frame)["less-sharp-is-better"]
-    sharp = [40.0, 20.0, 30.0, 10.0, 5.0, 15.0]
-    test = [0.25, 0.27, 0.26, 0.2, 0.30, 0.28]
-    assert row["measured"] == pytest.approx(stats.spearmanr(sharp, test).statistic, abs=1e-3)
+    expected = stats.spearmanr([40, 20, 30, 10, 5, 15], [0.25, 0.27, 0.26, 0.2, 0.30, 0.28])
+    assert row["measured"] == pytest.approx(expected.statistic, abs=1e-3)
     assert {row["verdict"] for row in verdicts(made(seeds=5)).values()} == FEW
-    few = verdicts(made()[made()["method"].isin([FAST, "SAM", "SGD-TRACER"])])
+    few = verdicts(frame[frame["method"].isin([FAST, "SAM", "SGD-TRACER"])])
     assert "less-sharp-is-better" not in few
 
 
 def test_a_method_of_two_gradients_is_compared_at_equal_epochs_too() -> None:
-    long = table([run("slow", 0, [0.1, 0.2]), run("sam", 0, [0.1, 0.2])])
+    long = table([run("slow", 0), run("sam", 0)])
     assert set(long.loc[long["statistic"] == "run", "method"]) == {SLOW, "SAM" + EQUAL_EPOCHS}
-    frame = made()
-    same = frame[frame["method"] == "SAM"].assign(method="SAM" + EQUAL_EPOCHS)
-    rows = STUDIES["optimizer-ends"].judge(pd.concat([frame, same]))
+    same = made()[made()["method"] == "SAM"].assign(method="SAM" + EQUAL_EPOCHS)
+    rows = STUDIES["optimizer-ends"].judge(pd.concat([made(), same]))
     named = rows.loc[rows["claim"] == "sam-better", "settings"].str.contains(EQUAL_EPOCHS)
     assert named.tolist() == [False, True]
 
 
 def test_each_optimizer_has_its_marks_beside_its_name_and_each_problem_its_row() -> None:
     frame = made()
-    middle = frame[frame["statistic"] == "median"].set_index("method")
-    panels = drawn("optimizer-ends", frame).axes
-    names = [label.get_text() for label in panels[0].get_yticklabels()]
-    assert names == list(middle.sort_values("sharpness").index)
-    for axes, (column, scale) in zip(
-        panels,
-        {"sharpness": 1, "accuracy": 100, "held_out_accuracy": 100}.items(),
-        strict=True,
-    ):
-        marks = [line.get_xydata()[0] for line in axes.lines if line.get_marker() == "o"]
-        assert len(marks) == len(names)
-        for x, place in marks:
-            assert x == pytest.approx(scale * middle.loc[names[int(place)], column])
+    middle = frame[frame["statistic"] == "median"].set_index("method").sort_values("sharpness")
     other = frame[frame["statistic"] != "source"].assign(problem="cifar10-noise, mlp, N = 100")
-    both = drawn("optimizer-ends", pd.concat([frame, other])).axes
-    titles = [axes.get_title(loc="left") for axes in both[::3]]
+    panels = drawn("optimizer-ends", pd.concat([frame, other])).axes
+    titles = [axes.get_title(loc="left") for axes in panels[::3]]
     assert titles == [middle["problem"].iloc[0], "cifar10-noise, mlp, N = 100"]
+    assert [label.get_text() for label in panels[0].get_yticklabels()] == list(middle.index)
+    scales = {"sharpness": 1, "accuracy": 100, "held_out_accuracy": 100}
+    for axes, (column, scale) in zip(panels[:3], scales.items(), strict=True):
+        marks = [line.get_xydata()[0].tolist() for line in axes.lines if line.get_marker() == "o"]
+        assert marks == [[pytest.approx(scale * x), y] for y, x in enumerate(middle[column])]

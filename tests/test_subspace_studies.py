@@ -24,8 +24,6 @@ def test_from_the_switch_on_each_method_takes_its_part_of_the_step() -> None:
     )
     frame = pd.DataFrame(subspaces.study(problem, quadratic(EIGENVALUES)))
     assert (frame["sharpness"] - 4).abs().max() < 4e-3
-    assert frame["residual"].max() <= 1e-3
-    assert (frame["learning_rate"] == 0.45).all()
     # Exact: each direction is multiplied by 1 − ηaλ in each step, a the factor on it.
     at_switch = [(1 - 0.45 * value) ** 4 for value in EIGENVALUES]
     factors = {DESCENT: (1, 1), DOMINANT: (1, 0), BULK: (0, 1), NUDGED: (0.1, 1), PUSHED: (5, 1)}
@@ -76,28 +74,21 @@ def test_sgd_keeps_or_loses_its_sharpest_direction() -> None:
         assert last["loss"].tolist() == pytest.approx([loss] * 2, rel=1e-2)
 
 
-def ends(seeds: int, **sharpness: float) -> pd.DataFrame:
+def ends(**sharpness: float) -> pd.DataFrame:
     names = {"whole": WHOLE, "removed": REMOVED, "only": ONLY}
     return pd.DataFrame(
-        {
-            "learning_rate": 0.1,
-            "seed": seed,
-            "start": INITIALISATION,
-            "method": names[name],
-            "iteration": iteration,
-            "sharpness": value * (1 + 0.1 * seed) if iteration else 1.0,
-            "loss": 1.0,
-        }
-        for seed in range(seeds)
+        {"learning_rate": 0.1, "seed": seed, "start": INITIALISATION, "method": names[name]}
+        | {"iteration": iteration, "loss": 1.0}
+        | {"sharpness": value * (1 + 0.1 * seed) if iteration else 1.0}
+        for seed in range(6)
         for name, value in sharpness.items()
         for iteration in (0, 300)
     )
 
 
 def test_verdicts_on_escaping() -> None:
-    judge = partial(judged, "escaping")
-    frame = ends(6, whole=2.0, removed=6.0, only=4.0)
-    verdicts = judge(frame)
+    frame = ends(whole=2.0, removed=6.0, only=4.0)
+    verdicts = judged("escaping", frame)
     assert [v in FOR for v in verdicts["verdict"]] == [True, False]
     assert verdicts["measured"].tolist() == [3, 2]
     assert verdicts["settings"].iloc[0] == "cheb-4, η = 0.1, 300 steps from the initialisation"
@@ -107,50 +98,42 @@ def test_verdicts_on_escaping() -> None:
     assert sorted(thick) == pytest.approx([2.5, 5.0, 7.5])  # medians over the seeds
 
 
-def switched(seeds: int, **changes: tuple[float, float, bool]) -> pd.DataFrame:
-    """Loss and λ₁η after the switch, and whether it diverged, by method."""
-    names = {"descent": DESCENT, "dominant": DOMINANT, "bulk": BULK}
-    names |= {"nudged": NUDGED, "pushed": PUSHED, "stale": STALE}
+def switched(**changes: tuple[float, float]) -> pd.DataFrame:
+    """Loss and λ₁η after the switch by method; a method whose loss is 0 diverged."""
     rows = []
-    for seed in range(seeds):
+    for seed in range(6):
         shared = {"learning_rate": 0.4, "seed": seed, "gradient_share": 0.9, "diverged": False}
         start = {"loss": 1.0, "mean_loss": 1.0, "sharpness": 5.0}
         rows += [{**shared, **start, "method": BEFORE, "iteration": step} for step in (0, 1000)]
-        for name, (loss, edge, diverged) in changes.items():
-            this = {**shared, "method": names[name], "diverged": diverged}
+        for name, (loss, edge) in changes.items():
+            this = {**shared, "method": METHODS[name], "diverged": not loss}
             rows.append({**this, **start, "iteration": 1000})
-            if not diverged:
-                later = {"loss": loss, "mean_loss": loss, "sharpness": edge / 0.4}
-                rows += [{**this, **later, "iteration": step} for step in (1400, 1800)]
+            later = {"loss": loss, "mean_loss": loss, "sharpness": edge / 0.4}
+            rows += [{**this, **later, "iteration": step} for step in (1400, 1800) if loss]
     return pd.DataFrame(rows)
+
+
+METHODS = {"descent": DESCENT, "dominant": DOMINANT, "bulk": BULK}
+METHODS |= {"nudged": NUDGED, "pushed": PUSHED, "stale": STALE}
 
 
 def test_verdicts_on_subspaces() -> None:
     judge = partial(judged, "subspaces")
-    runs = {"descent": (0.5, 2.0, False), "dominant": (1.1, 2.0, False), "bulk": (0.4, 5.0, False)}
-    frame = switched(
-        6, **runs, nudged=(0.4, 3.0, False), pushed=(0.0, 0.0, True), stale=(1.3, 2.0, False)
-    )
+    runs = {"descent": (0.5, 2.0), "dominant": (1.1, 2.0), "bulk": (0.4, 5.0)}
+    frame = switched(**runs, nudged=(0.4, 3.0), pushed=(0.0, 0.0), stale=(1.3, 2.0))
     verdicts = judge(frame)
     assert set(verdicts["verdict"]) <= FOR
     expected = [0.9, 1.1, 1.3 / 1.1, 2.2, 0.8, 5.0, 0.8, 1.5, 1.0]
     assert verdicts["measured"].tolist() == pytest.approx(expected, rel=1e-3)
-    settings = "cheb-4, η = 0.4, 800 steps from step 1000 on"
-    assert (verdicts["settings"] == settings).all()
+    assert set(verdicts["settings"]) == {"cheb-4, η = 0.4, 800 steps from step 1000 on"}
     # The contrary of all that is said of the methods.
-    runs = {"descent": (0.5, 2.5, False), "dominant": (0.4, 2.0, False), "bulk": (0.6, 2.0, False)}
-    other = switched(
-        6, **runs, nudged=(0.6, 2.0, False), pushed=(0.1, 2.0, False), stale=(0.3, 2.0, False)
-    )
-    verdicts = judge(other)
+    runs = {"descent": (0.5, 2.5), "dominant": (0.4, 2.0), "bulk": (0.6, 2.0)}
+    verdicts = judge(switched(**runs, nudged=(0.6, 2.0), pushed=(0.1, 2.0), stale=(0.3, 2.0)))
     assert set(verdicts["verdict"].drop("gradient-is-dominant")) <= AGAINST
     # A loss that is not there any more is no lower one.
-    runs["bulk"] = (0.0, 0.0, True)
-    gone = switched(
-        6, **runs, nudged=(0.0, 0.0, True), pushed=(0.0, 0.0, True), stale=(0.3, 2.0, False)
-    )
-    verdicts = judge(gone)
-    assert set(verdicts.loc[["bulk-learns", "nudged-is-lower"], "verdict"]) <= AGAINST
+    runs |= {"bulk": (0.0, 0.0), "nudged": (0.0, 0.0)}
+    gone = judge(switched(**runs, pushed=(0.0, 0.0), stale=(0.3, 2.0)))
+    assert set(gone.loc[["bulk-learns", "nudged-is-lower"], "verdict"]) <= AGAINST
 
     loss, edge = drawn("subspaces", frame).axes
     curves = [line for line in loss.lines if len(line.get_xdata()) == 3]

@@ -36,9 +36,30 @@ def walked(
     return states, iterations
 
 
-def steps_of(objective: Objective, optimizer: Optimizer, theta: Tensor, steps: int) -> list[Step]:
+def followed(
+    objective: Objective, optimizer: Optimizer, theta: Tensor, until: StopCriteria
+) -> tuple[TrainState, list[tuple[float, Tensor, Step]], str]:
+    """The end of a run, (flow time, θ, step) of each of its steps, and how it ended."""
+    seen: list[tuple[float, Tensor, Step]] = []
+
+    def observe(train_state: TrainState, current: Iteration) -> None:
+        if current.step is not None:
+            seen.append((train_state.flow_time, train_state.theta, current.step))
+
+    state = begin(objective, optimizer, FullBatch(), theta, 0)
+    reason = follow(objective, optimizer, FullBatch(), state, until, observe)
+    return state, seen, reason
+
+
+def steps_of(
+    objective: Objective,
+    optimizer: Optimizer,
+    theta: Tensor,
+    steps: int,
+    batches: Batches | None = None,
+) -> list[Step]:
     """The steps that are taken."""
-    return [i.step for i in walked(objective, optimizer, theta, steps)[1] if i.step is not None]
+    return [i.step for i in walked(objective, optimizer, theta, steps, batches)[1] if i.step]
 
 
 def copied(state: State) -> State:
