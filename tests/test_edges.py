@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from functools import partial
 
 import numpy as np
@@ -14,12 +13,13 @@ from verdicts import AGAINST, FOR, drawn
 
 from eosflow.analysis import claims
 from eosflow.analysis.claims import NOT_RUN
+from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.preconditioned import RMSprop
 from eosflow.studies import STUDIES
 from eosflow.studies.instabilities import rows as instabilities
 from eosflow.studies.optimizer_edges import rows as optimizer_edges
 from eosflow.studies.schedules import rows as schedules
-from eosflow.studies.testbeds import Tracker, cheb, quadratic
+from eosflow.studies.testbeds import Case, Tracker, cheb, quadratic
 
 OBJECTIVE = cheb()
 
@@ -36,7 +36,7 @@ dense = partial(torch.autograd.functional.hessian, loss)
 
 def test_the_preconditioned_sharpness_is_that_of_the_dense_matrix() -> None:
     """Of torch's own RMSprop, at each look."""
-    case = optimizer_edges.Case("RMSprop", RMSprop(learning_rate=5e-4), 80)
+    case = Case("RMSprop", RMSprop(learning_rate=5e-4), 80)
     frame = pd.DataFrame(optimizer_edges.study(case, OBJECTIVE, 0))
     assert frame["iteration"].tolist() == list(range(2, 81, 2))
     assert (frame["residual"] <= 1e-3).all()
@@ -64,10 +64,8 @@ def test_a_tracker_says_when_it_did_not_find_them() -> None:
 
 
 def test_schedules_are_seen_with_the_rate_of_each_step() -> None:
-    case = dataclasses.replace(schedules.CASES[0], steps=100)
-    optimizer = case.optimizer.model_copy(update={"drop_at": (50,), "weight_decay": 1e-3})
-    case = dataclasses.replace(case, optimizer=optimizer)
-    frame = pd.DataFrame(schedules.study(case, OBJECTIVE, 1))
+    descent = GradientDescent(learning_rate=0.6, drop_at=(50,), drop_factor=0.5, weight_decay=1e-3)
+    frame = pd.DataFrame(schedules.study(Case("drop", descent, 100), OBJECTIVE, 1))
     assert frame["learning_rate"].tolist() == [0.6, 0.6, 0.3, 0.3, 0.3]
     values = torch.linalg.eigvalsh(dense(OBJECTIVE.network.initialize(1)))
     assert frame["sharpness"].iloc[0] == pytest.approx(values[-1].item(), rel=1e-5)

@@ -74,10 +74,10 @@ def test_noise_on_the_weights_of_a_quadratic_adds_half_its_curvature(
     assert added["along q₁", 0.1] / added["along q₁", 0.001] == pytest.approx(1e4, rel=1e-6)
 
 
-def test_effective_parameters_are_counted_at_each_look() -> None:
+def test_effective_parameters_are_counted_at_each_look(monkeypatch: pytest.MonkeyPatch) -> None:
     objective = cheb()
-    rows = effective_parameters.study(objective, (0,), (0.2, 0.4), end=4.0, every=2.0)
-    frame = pd.DataFrame(rows)
+    monkeypatch.setattr(effective_parameters, "EVERY", 2.0)
+    frame = pd.DataFrame(effective_parameters.rows((0,), (0.2, 0.4), end=4.0))
     assert frame["iteration"].tolist() == [0, 10, 20, 0, 5, 10]
     theta = objective.network.initialize(0)
     for _ in range(10):
@@ -103,7 +103,7 @@ def test_the_spectrum_is_looked_at_around_the_first_instability(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(spectra_study, "EVERY", 50)
-    frame = pd.DataFrame(spectra_study.study(cheb(), (1,), 0.4))
+    frame = pd.DataFrame(spectra_study.rows((1,)))
     numbers = frame[frame["kind"] == "numbers"].set_index(["matrix", "phase"])
     before, peak, after = (numbers.loc["hessian", phase] for phase in ("before", "in", "after"))
     assert before["iteration"] < peak["iteration"] == after["iteration"] - 60

@@ -17,7 +17,7 @@ judge = STUDIES["sam-edge"].judge
 
 def test_each_look_is_that_of_the_two_steps_written_out() -> None:
     objective, radius, rate = cheb(), 0.05, sam_edge.RATE
-    rows = list(sam_edge.study(objective, (3,), (radius,), range(0, 21, 10)))
+    rows = list(sam_edge.rows(objective, (3,), (radius,), range(0, 21, 10)))
     assert [row["iteration"] for row in rows] == [0, 10, 20]
     theta = objective.network.initialize(3)
     for _ in range(10):

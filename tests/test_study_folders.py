@@ -21,7 +21,7 @@ each = pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 
 def test_every_folder_is_in_the_registry_once() -> None:
     folders = {path.parent.name for path in FOLDERS.glob("*/words.yaml")}
-    assert sorted(study.package.rsplit(".", 1)[-1] for study in STUDIES.values()) == sorted(folders)
+    assert sorted(study.folder for study in STUDIES.values()) == sorted(folders)
 
 
 @each
@@ -48,7 +48,7 @@ def test_what_is_measured_of_it_is_what_is_said_of_it(study: Study) -> None:
 
 @each
 def test_nothing_outside_of_its_folder_names_it(study: Study) -> None:
-    name = study.package.rsplit(".", 1)[-1]
+    name = study.folder
     module = re.compile(rf"eosflow\.studies\.{name}\b|studies/{re.escape(study.name)}/")
     others = [
         path

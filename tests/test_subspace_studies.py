@@ -22,7 +22,7 @@ def test_from_the_switch_on_each_method_takes_its_part_of_the_step() -> None:
     problem = subspaces.Problem(
         seeds=(0,), learning_rate=0.45, before=4, after=40, every=2, search=2, k=1
     )
-    frame = pd.DataFrame(subspaces.study(problem, quadratic(EIGENVALUES)))
+    frame = pd.DataFrame(subspaces.rows(problem, quadratic(EIGENVALUES)))
     assert (frame["sharpness"] - 4).abs().max() < 4e-3
     # Exact: each direction is multiplied by 1 − ηaλ in each step, a the factor on it.
     at_switch = [(1 - 0.45 * value) ** 4 for value in EIGENVALUES]
@@ -48,7 +48,7 @@ def test_a_method_that_diverges_ends_at_its_last_look() -> None:
     problem = subspaces.Problem(
         seeds=(0,), learning_rate=0.45, before=2, after=400, every=200, search=200, rarely=200, k=1
     )
-    frame = pd.DataFrame(subspaces.study(problem, quadratic(EIGENVALUES)))
+    frame = pd.DataFrame(subspaces.rows(problem, quadratic(EIGENVALUES)))
     pushed = frame[frame["method"] == PUSHED]
     assert pushed["diverged"].all() and pushed["iteration"].tolist() == [2]
     assert not frame.loc[frame["method"] != PUSHED, "diverged"].any()
@@ -59,7 +59,7 @@ def test_sgd_keeps_or_loses_its_sharpest_direction() -> None:
         seeds=(0, 1), learning_rate=0.1, batch_size=1, steps=6, before=3, every=3
     )
     objective = quadratic(EIGENVALUES)
-    frame = pd.DataFrame(escaping.study(problem, objective))
+    frame = pd.DataFrame(escaping.rows(problem, objective))
     assert frame.groupby(["seed", "start", "method"]).size().tolist() == [3] * 12
     frame = frame[frame["start"] == INITIALISATION]
     # An epoch of three batches of one sees each direction once, with three times its λ.

@@ -107,9 +107,9 @@ class Optimizer(Plugin, ABC):
     def products_per_step(self, outputs: int) -> float:
         """Single-vector products with 𝓗 that a step takes, roughly; 0 for gradients alone."""
 
-    @abstractmethod
     def vectors_held(self, outputs: int) -> float:
-        """Float64 vectors (P,) that a step holds at once, at most, besides θ and its gradient."""
+        """Float64 vectors (P,) that a step holds at once, if more than a measurement does."""
+        return 0.0
 
     @abstractmethod
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:

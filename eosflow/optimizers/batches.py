@@ -84,11 +84,9 @@ class FullBatch(Batches):
         return 1
 
     def init(self, objective: Objective, seed: int) -> State:
-        """An empty state: every draw is the same."""
         return {}
 
     def draw(self, state: State) -> tuple[Tensor | None, State]:
-        """None, for all examples."""
         return None, state
 
 
@@ -133,7 +131,6 @@ class Shuffled(_Random):
         return f"{words}, images cropped and flipped at random" if changed else words
 
     def why_not(self, network: NetworkSettings, shape: Shape, examples: int) -> str:
-        """Why such batches cannot be had, as when what is to be augmented are no images."""
         if self.augment != "none" and not (network.reads == "images" and len(shape) == 3):
             return (
                 "augment is for images (channels, height, width), which the network "
@@ -159,7 +156,6 @@ class Shuffled(_Random):
         return rows, {**state, "epoch": epoch + ended, "position": 0 if ended else stop}
 
     def of(self, objective: Objective, rows: Tensor, state: State) -> Objective:
-        """The loss of the rows, with each image cropped and flipped by seed, epoch and row."""
         batch = super().of(objective, rows, state)
         if self.augment == "none":
             return batch
@@ -177,11 +173,9 @@ class WithReplacement(_Random):
         return f"batches of {self.size} drawn with replacement"
 
     def init(self, objective: Objective, seed: int) -> State:
-        """`examples`, `seed`, and the number of draws so far, `draws`."""
         return {**super().init(objective, seed), "draws": 0}
 
     def draw(self, state: State) -> tuple[Tensor | None, State]:
-        """Rows (size,), each uniform in 0 … N − 1."""
         import torch
 
         from eosflow.spectra.randomness import generator

@@ -77,11 +77,7 @@ class CentralFlow(EdgeFlow):
         return state
 
     def _below(
-        self,
-        evaluation: CurvatureGraph,
-        found: EigenPairs,
-        state: State,
-        max_flow_time: float,
+        self, evaluation: CurvatureGraph, found: EigenPairs, state: State, max_flow_time: float
     ) -> Step | None:
         from eosflow.objectives.third_derivatives import CurvatureGraph
         from eosflow.optimizers.edge_force import nothing
@@ -123,16 +119,11 @@ class CentralFlowRMSprop(EdgeFlow):
 
     @property
     def rotation_equivariant(self) -> bool:
-        """No: p is one number for each coordinate."""
-        return False
+        return False  # p is one number for each coordinate
 
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
-        """Also ν, `square_mean`, (P,) or (1,)."""
-        gradient = objective.evaluate(theta).gradient
-        return {
-            **super().init(objective, theta, seed),
-            "square_mean": self._squares(gradient),
-        }
+        squares = self._squares(objective.evaluate(theta).gradient)  # ν, (P,) or (1,)
+        return {**super().init(objective, theta, seed), "square_mean": squares}
 
     def _title(self) -> str:
         return f"central flow of RMSprop, β₂ {self.beta2:g}"
@@ -149,8 +140,7 @@ class CentralFlowRMSprop(EdgeFlow):
 
         p, mean = self._p(evaluation, state), cast("Tensor", state["square_mean"])
         share = self._share(length)
-        alone = mean.lerp(self._squares(evaluation.gradient), share).sqrt()
-        alone = alone + self.epsilon
+        alone = mean.lerp(self._squares(evaluation.gradient), share).sqrt() + self.epsilon
         return Metric(p, alone - p, share / (2 * alone))  # ε keeps finite what has no gradient
 
     def _remembered(
@@ -174,7 +164,6 @@ class CentralFlowScalarRMSprop(CentralFlowRMSprop):
 
     @property
     def rotation_equivariant(self) -> bool:
-        """Yes: p is the same in all directions."""
         return True
 
     def _title(self) -> str:

@@ -45,7 +45,6 @@ class EdgeFlow(Optimizer):
 
     @property
     def rotation_equivariant(self) -> bool:
-        """Whether the path is the same in any orthonormal coordinates of θ that hold ∇𝓛."""
         return True
 
     @property
@@ -54,11 +53,9 @@ class EdgeFlow(Optimizer):
         return 2 / self.learning_rate
 
     def describe(self) -> str:
-        """The optimizer in words, for the report."""
         return f"{self._title()}, learning rate {self.learning_rate:g}"
 
     def columns(self, parameters: int, outputs: int) -> Columns:
-        """The edge, what the flow predicts of the optimizer's oscillation, and how exactly."""
         return (
             curvature("sharpness", "λ₁(P⁻¹𝓗)", "largest eigenvalue of P⁻¹𝓗, P = diag(p) (C1, C4)"),
             curvature(
@@ -106,7 +103,6 @@ class EdgeFlow(Optimizer):
         )
 
     def expected_steps(self, flow_time: float) -> float:
-        """At the edge they are of η/substeps."""
         return 10 + flow_time * self.substeps / self.learning_rate
 
     def products_per_step(self, outputs: int) -> float:
@@ -157,21 +153,13 @@ class EdgeFlow(Optimizer):
             return None
 
     def _below(
-        self,
-        evaluation: CurvatureGraph,
-        found: EigenPairs,
-        state: State,
-        max_flow_time: float,
+        self, evaluation: CurvatureGraph, found: EigenPairs, state: State, max_flow_time: float
     ) -> Step | None:
         """A step of the flow without oscillations; None if it would end beyond the edge."""
         return None
 
     def _at_edge(
-        self,
-        evaluation: CurvatureGraph,
-        found: EigenPairs,
-        state: State,
-        max_flow_time: float,
+        self, evaluation: CurvatureGraph, found: EigenPairs, state: State, max_flow_time: float
     ) -> Step | None:
         """A step of η/substeps."""
         from eosflow.optimizers.edge_force import Move, edge_force, nothing

@@ -112,12 +112,10 @@ class ExponentialEuler(Optimizer):
         )
 
     def expected_steps(self, flow_time: float) -> float:
-        """Most are as long as they may be."""
         return 10 + flow_time / self.max_step_size
 
     def products_per_step(self, outputs: int) -> float:
-        """Little more than one block product of K+1 vectors."""
-        return 2.0 * (outputs + 1)
+        return 2.0 * (outputs + 1)  # little more than one block product of K+1 vectors
 
     def vectors_held(self, outputs: int) -> float:
         """Eight blocks of the workspace, three of states; all in float64 to be on the safe side."""
@@ -231,16 +229,10 @@ class ExplicitEuler(Optimizer):
         )
 
     def expected_steps(self, flow_time: float) -> float:
-        """Most are as long as they may be."""
         return 10 + flow_time / self.max_step_size
 
     def products_per_step(self, outputs: int) -> float:
-        """A few products at every tenth step."""
-        return 0.5
-
-    def vectors_held(self, outputs: int) -> float:
-        """Those of a search for λ₁, and those between the points of a step."""
-        return 24.0
+        return 0.5  # a few products at every tenth step
 
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
         """A random vector `start` (1, P) to find λ₁ from."""

@@ -93,7 +93,6 @@ class GradientOptimizer(Optimizer):
         return ", ".join([name, rate, *words, *self._shared_words()])
 
     def columns(self, parameters: int, outputs: int) -> Columns:
-        """η_t and ‖∇𝓛‖ before clipping and without λθ, then those of the wraps."""
         return (
             Column("learning_rate", "η", "learning rate of this step", "flow time"),
             Column(
@@ -106,16 +105,11 @@ class GradientOptimizer(Optimizer):
         )
 
     def products_per_step(self, outputs: int) -> float:
-        """Products of the wraps; the rule itself takes gradients alone."""
-        return float(sum(wrap.extra()[1] for wrap in self.wraps))
+        """Gradients after the first cost half a product each."""
+        return (self.gradients_per_step() - 1) / 2
 
     def gradients_per_step(self) -> float:
-        """One, and those of the wraps."""
-        return 1.0 + sum(wrap.extra()[0] for wrap in self.wraps)
-
-    def vectors_held(self, outputs: int) -> float:
-        """Two buffers of the state at most, before and after the step, and what is in between."""
-        return 6.0 + sum(wrap.vectors for wrap in self.wraps)
+        return 1.0 + sum(wrap.more_gradients() for wrap in self.wraps)
 
     @property
     def wraps(self) -> tuple[Wrap, ...]:
@@ -207,10 +201,6 @@ class GradientOptimizer(Optimizer):
         if self.clip_norm:
             # The 1e-6 is that of torch.nn.utils.clip_grad_norm_.
             gradient = gradient * min(1.0, self.clip_norm / (gradient.norm().item() + 1e-6))
-        return self._decayed(gradient, theta)
-
-    def _decayed(self, gradient: Tensor, theta: Tensor) -> Tensor:
-        """∇𝓛 + λθ."""
         if self.decoupled_weight_decay or not self.weight_decay:
             return gradient
         return gradient.add(theta, alpha=self.weight_decay)
@@ -256,12 +246,8 @@ class GradientDescent(GradientOptimizer):
         return type(self) is GradientDescent and not (self.weight_decay or self.wraps)
 
     def edge(self, gradient_norm: float = math.inf) -> float | None:
-        """η times the largest λ₁(𝓗) that is stable on a quadratic: 2 + 2μ, of Nesterov's momentum
-        (2 + 2μ)/(1 + 2μ). With weight decay λ, that of 𝓗 + λI. ‖∇𝓛‖ counts for SAM alone.
-        """
-        edge: float | None = 2 + 2 * self.momentum
-        if edge and self.nesterov:
-            edge /= 1 + 2 * self.momentum
+        """Without wraps 2 + 2μ, of Nesterov (2 + 2μ)/(1 + 2μ); with weight decay that of 𝓗 + λI."""
+        edge: float | None = (2 + 2 * self.momentum) / (1 + 2 * self.momentum * self.nesterov)
         for wrap in self.wraps:
             edge = None if edge is None else wrap.edge(edge, self.learning_rate, gradient_norm)
         return edge

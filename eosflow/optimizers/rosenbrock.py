@@ -79,8 +79,7 @@ class ExponentialRosenbrock(Optimizer):
 
     @property
     def rotation_equivariant(self) -> bool:
-        """True: it takes products with 𝓗 and gradients alone."""
-        return True
+        return True  # it takes products with 𝓗 and gradients alone
 
     def columns(self, parameters: int, outputs: int) -> Columns:
         return (
@@ -102,12 +101,10 @@ class ExponentialRosenbrock(Optimizer):
         )
 
     def expected_steps(self, flow_time: float) -> float:
-        """They grow as long as the error allows: 14 to 180 were seen."""
-        return 400.0
+        return 400.0  # 14 to 180 were seen
 
     def products_per_step(self, outputs: int) -> float:
-        """Between 5 and 40."""
-        return 20.0
+        return 20.0  # between 5 and 40
 
     def vectors_held(self, outputs: int) -> float:
         """The room for Krylov vectors, mostly float32, and what is between the stages."""

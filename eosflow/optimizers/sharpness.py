@@ -31,7 +31,6 @@ class _Wrapped(GradientOptimizer):
 
     @property
     def wraps(self) -> tuple[Wrap, ...]:
-        """Its own rule, then the others."""
         settings = {name: getattr(self, name) for name in self.own.model_fields}
         return (self.own(**settings), *self.wrap)
 
@@ -118,15 +117,9 @@ class SWA(GradientDescent):
     )
 
     def products_per_step(self, outputs: int) -> float:
-        """The second gradient costs about half a product."""
-        return 0.5
-
-    def vectors_held(self, outputs: int) -> float:
-        """Those of gradient descent, w before and after the step, and the gradient at w."""
-        return super().vectors_held(outputs) + 3.0
+        return 0.5  # what the second gradient costs
 
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
-        """The state of gradient descent, and `weights`, w (P,)."""
         return {**super().init(objective, theta, seed), "weights": theta}
 
     def step(
@@ -165,19 +158,12 @@ class SharpestNoise(SubspaceOptimizer):
     noise: float = Field(description="standard deviation s of the noise", ge=0, examples=[0.05])
 
     def products_per_step(self, outputs: int) -> float:
-        """Those of the searches, and a second gradient, which costs about half a product."""
-        return super().products_per_step(outputs) + 0.5
-
-    def vectors_held(self, outputs: int) -> float:
-        """Those of the search, the weights with noise and the gradient there."""
-        return super().vectors_held(outputs) + 3.0
+        return super().products_per_step(outputs) + 0.5  # what the second gradient costs
 
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
-        """The state of the search, and the `seed` that the noise is drawn with."""
         return {**super().init(objective, theta, seed), "seed": seed}
 
     def _gradient_at(self, evaluation: Evaluation, state: State) -> Tensor:
-        """That beside the point, at the noise of the step."""
         if not self.noise:
             return evaluation.gradient
         import torch

@@ -82,18 +82,15 @@ class SubspaceOptimizer(GradientOptimizer):
         )
 
     def products_per_step(self, outputs: int) -> float:
-        """Block products of K+1 vectors per search: up to five were seen after the first.
-
-        Up to fourteen on examples that are drawn anew, and as many again for the other end.
-        """
-        each = 6.0 if self.sample == "first" else 15.0
+        """Block products of K+1 vectors per search, and as many again for the other end."""
+        each = 6.0 if self.sample == "first" else 15.0  # up to 5 and 14 were seen after the first
         ends = 2 if self.which == "magnitude" else 1
         return ends * each * (self.k + 1) / max(1, self.every)
 
     def vectors_held(self, outputs: int) -> float:
         """The workspace of a search, the bases before and after it, and those of the step."""
         pairs = self.k + 1
-        return 2.0 * max(3 * pairs, pairs + 8) + 5.0 * pairs + super().vectors_held(outputs)
+        return 2.0 * max(3 * pairs, pairs + 8) + 5.0 * pairs + 6 + 5 * len(self.wraps)
 
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
         """A random `basis` (K+1, P) to search from; `wait`, the steps until the next search."""

@@ -26,15 +26,7 @@ Gradient = Callable[["Evaluation"], "Tensor"]
 
 
 class Wrap(Plugin, ABC):
-    """A rule around a gradient, and a line in `WRAPS`. Pure, as an optimizer is.
-
-    It adds to a step, beyond what the optimizer takes alone, `gradients` of a batch that are
-    needed, `products` with 𝓗 that the step is as long as, and `vectors` (P,) that are held.
-    """
-
-    gradients: ClassVar[float] = 0.0
-    products: ClassVar[float] = 0.0
-    vectors: ClassVar[float] = 0.0
+    """A rule around a gradient, and a line in `WRAPS`. Pure, as an optimizer is."""
 
     @abstractmethod
     def words(self, name: str) -> list[str]:
@@ -54,9 +46,9 @@ class Wrap(Plugin, ABC):
         """Further facts of a step, of the state after it."""
         return ()
 
-    def extra(self) -> tuple[float, float]:
-        """`gradients` and `products` with these settings."""
-        return self.gradients, self.products
+    def more_gradients(self) -> float:
+        """Gradients of a batch that a step takes beyond those of the optimizer alone."""
+        return 0.0
 
     def edge(self, edge: float, learning_rate: float, gradient_norm: float) -> float | None:
         """The edge of wrapped gradient descent, see `Optimizer.edge`; None if none is known."""
@@ -70,7 +62,6 @@ class Momentum(Wrap):
     """
 
     name: ClassVar[str] = "momentum"
-    vectors: ClassVar[float] = 2.0
 
     mu: float = Field(description="momentum μ", gt=0, lt=1, examples=[0.9])
 
@@ -78,13 +69,11 @@ class Momentum(Wrap):
         return [name, f"momentum {self.mu:g} of the gradient"]
 
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
-        """`velocity`, m (P,)."""
         return {"velocity": theta.new_zeros(theta.shape)}
 
     def gradient(
         self, evaluation: Evaluation, inner: Gradient, state: State
     ) -> tuple[Tensor, State]:
-        """m after this step's gradient."""
         velocity = cast("Tensor", state["velocity"]).mul(self.mu).add_(inner(evaluation))
         return velocity, {"velocity": velocity}
 
@@ -96,9 +85,6 @@ class SharpnessAware(Wrap):
     """
 
     name: ClassVar[str] = "sam"
-    gradients: ClassVar[float] = 1.0
-    products: ClassVar[float] = 0.5  # what a second gradient costs
-    vectors: ClassVar[float] = 3.0
 
     rho: float = Field(description="radius ρ of the perturbation", ge=0, examples=[0.05])
 
@@ -106,10 +92,12 @@ class SharpnessAware(Wrap):
         base = "SAM" if name == "gradient descent" else f"SAM with {name}"
         return [base, f"radius {self.rho:g}"]
 
+    def more_gradients(self) -> float:
+        return 1.0
+
     def gradient(
         self, evaluation: Evaluation, inner: Gradient, state: State
     ) -> tuple[Tensor, State]:
-        """That at θ + ε."""
         gradient = inner(evaluation)
         if not self.rho:
             return gradient, {}
@@ -142,9 +130,6 @@ class Tracer(Wrap):
     """
 
     name: ClassVar[str] = "tracer"
-    gradients: ClassVar[float] = 2.0  # of single examples, and products with their Hessians
-    products: ClassVar[float] = 1.0
-    vectors: ClassVar[float] = 5.0
 
     rho: float = Field(description="weight ρ of the penalty", ge=0, examples=[0.05])
     fisher_rate: float = Field(0.1, description="β, the rate of the running mean G", gt=0, le=1)
@@ -155,14 +140,15 @@ class Tracer(Wrap):
         words = [f"penalty {self.rho:g}", f"β {self.fisher_rate:g}", f"δ {self.damping:g}"]
         return [f"{base}-TRACER", *words]
 
+    def more_gradients(self) -> float:
+        return 2.0  # of single examples, and products with their Hessians
+
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
-        """`fisher`, G (P,)."""
         return {"fisher": theta.new_zeros(theta.shape)}
 
     def gradient(
         self, evaluation: Evaluation, inner: Gradient, state: State
     ) -> tuple[Tensor, State]:
-        """With the penalty's, at θ."""
         from eosflow.optimizers.penalties import diagonal_fisher, penalty_gradient
 
         objective, theta = evaluation.objective, evaluation.theta
@@ -184,7 +170,6 @@ class TraceOfHessian(Wrap):
     """
 
     name: ClassVar[str] = "trace-penalty"
-    vectors: ClassVar[float] = 4.0
 
     rho: float = Field(description="weight ρ of the trace", ge=0, examples=[0.05])
     probes: int = Field(1, description="random vectors per step", ge=1)
@@ -193,12 +178,10 @@ class TraceOfHessian(Wrap):
         probes = f", {self.probes} probes" if self.probes > 1 else ""
         return [f"{name} with a penalty on the trace", f"ρ {self.rho:g}{probes}"]
 
-    def extra(self) -> tuple[float, float]:
-        """vᵀ𝓗v has a gradient that costs three of 𝓛, for it is a third derivative."""
-        return 3.0 * self.probes, 1.5 * self.probes
+    def more_gradients(self) -> float:
+        return 3.0 * self.probes  # vᵀ𝓗v has a gradient that costs three of 𝓛: a third derivative
 
     def columns(self) -> Columns:
-        """The estimate of Tr 𝓗 before the step."""
         estimate = (
             "Hutchinson's estimate on the examples of the step, whose gradient is the penalty's; "
             "0 at ρ = 0"
@@ -223,7 +206,6 @@ class TraceOfHessian(Wrap):
     def gradient(
         self, evaluation: Evaluation, inner: Gradient, state: State
     ) -> tuple[Tensor, State]:
-        """With the trace's, at θ."""
         if not self.rho:
             return inner(evaluation), {}
         from eosflow.optimizers.penalties import trace_and_gradient

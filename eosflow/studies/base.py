@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,9 +50,14 @@ class Study:
     experiment: ClassVar[None] = None  # its figure is of no experiment
 
     @property
+    def folder(self) -> str:
+        """The name of its folder."""
+        return self.package.rsplit(".", 1)[-1]
+
+    @property
     def name(self) -> str:
         """What the configuration and the files call it."""
-        return self.package.rsplit(".", 1)[-1].replace("_", "-")
+        return self.folder.replace("_", "-")
 
     @property
     def of_runs(self) -> bool:
@@ -92,7 +97,7 @@ class Study:
     @functools.cached_property
     def words(self) -> dict[str, Any]:
         """Its title, caption, text, claims and columns, of `words.yaml`."""
-        own = _words(self.package.rsplit(".", 1)[-1])
+        own = _words(self.folder)
         return _words(self.like) | own if self.like else own
 
     @functools.cached_property
@@ -117,11 +122,10 @@ class Study:
         from eosflow.storage.progress import count_progress
 
         rows: list[dict[str, Any]] = []
-        progress = count_progress(self.name, None, " rows")
-        for row in self._module("rows").rows(*archives, **self.options):
-            rows.append(row)
-            progress.update()
-        progress.close()
+        with count_progress(self.name, None, " rows") as progress:
+            for row in self._module("rows").rows(*archives, **self.options):
+                rows.append(row)
+                progress.update()
         return rows
 
     def table(self, runs: Sequence[StudyRun]) -> pd.DataFrame:
@@ -133,8 +137,7 @@ class Study:
             from eosflow.studies.runs import by_snapshot
 
             return by_snapshot(runs)
-        table: pd.DataFrame = self._module("table").table(runs)
-        return table
+        return cast("pd.DataFrame", self._module("table").table(runs))
 
     def judge(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The verdicts on what its sources say, from its table."""
@@ -148,14 +151,12 @@ class Study:
         """Its figure, from the CSV of its table."""
         import pandas as pd
 
-        figure: Figure = self._module("figure").draw(pd.read_csv(table), self.title)
-        return figure
+        return cast("Figure", self._module("figure").draw(pd.read_csv(table), self.title))
 
     def _home(self, module: str) -> str:
         """The folder that has a module for it; empty if none does."""
-        own = self.package.rsplit(".", 1)[-1]
-        homes = (name for name in (own, self.like) if (ROOM / name / f"{module}.py").is_file())
-        return next(homes, "")
+        homes = (self.folder, self.like)
+        return next((home for home in homes if (ROOM / home / f"{module}.py").is_file()), "")
 
     def _module(self, name: str) -> Any:
         return importlib.import_module(f"eosflow.studies.{self._home(name)}.{name}")
@@ -173,5 +174,5 @@ def each(
 def _words(folder: str) -> dict[str, Any]:
     import yaml
 
-    content: dict[str, Any] = yaml.safe_load((ROOM / folder / "words.yaml").read_text("utf-8"))
-    return content
+    words = yaml.safe_load((ROOM / folder / "words.yaml").read_text("utf-8"))
+    return cast("dict[str, Any]", words)

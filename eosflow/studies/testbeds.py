@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from eosflow.objectives.third_derivatives import CurvatureGraph
 from eosflow.optimizers.base import Optimizer
 from eosflow.optimizers.batches import Batches, FullBatch
 from eosflow.optimizers.flow import ExponentialEuler
+from eosflow.optimizers.gradient import GradientOptimizer
 from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.runs.data import make_objective
 from eosflow.runs.spec import RunSpec
@@ -49,6 +50,14 @@ FULL = FullBatch()
 MAX_PRODUCTS = 300  # block products of one search
 # Two at once: a search for one alone, to a residual of 0.01, once ended at the second.
 SHARPNESS = TopEigenvalues(k=2, tolerance=1e-3)
+
+
+class Case(NamedTuple):
+    """An optimizer by its name in the figure, and for how many steps it is followed."""
+
+    name: str
+    optimizer: GradientOptimizer
+    steps: int
 
 
 def cheb() -> Objective:
@@ -158,7 +167,7 @@ def trajectory(
 def sharpness(objective: Objective, theta: Tensor, number: int, seed: int) -> dict[str, float]:
     """λ₁(𝓗) at θ (P,), with the relative residual of its search, as `sharpness` and `residual`.
 
-    `number`, that of the evaluation, and `seed` set where the search begins.
+    `number` and `seed` set where the search begins.
     """
     if isinstance(objective, ModuleObjective):
         # Of a small network products are cheaper from the graph of the gradient.

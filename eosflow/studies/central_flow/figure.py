@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from eosflow.analysis import seeds, style
 from eosflow.studies.base import CENTRAL, DESCENT, FLOW
@@ -16,7 +15,6 @@ COLORS = {DESCENT: style.MUTED, CENTRAL: style.SECOND, FLOW: style.FIRST}
 def draw(frame: pd.DataFrame, title: str) -> Figure:
     """Sharpness, mean loss and distance against flow time: a row of panels per problem.
 
-    frame: with problem, seed, method, learning_rate, flow_time, sharpness, mean_loss and distance.
     Drawn are the seeds of each problem at its middle learning rate.
     """
     problems = list(frame["problem"].unique())
@@ -27,12 +25,8 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
         rate = rates[len(rates) // 2]
         chosen = runs[runs["learning_rate"] == rate]
         _row(panels[3 * number : 3 * number + 3], chosen, f"{problem}, η = {rate:g}", rate)
-    handles = [
-        Line2D([], [], color=COLORS[name], lw=seeds.THICK, label=name)
-        for name in (DESCENT, CENTRAL, FLOW)
-    ]
-    handles.append(Line2D([], [], color=style.INK, lw=0.8, ls="--", label="2/η"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    looks = {name: {"color": COLORS[name], "lw": seeds.THICK} for name in COLORS}
+    style.legend(figure, {**looks, "2/η": {"color": style.INK, "lw": 0.8, "ls": "--"}}, 4)
     return figure
 
 

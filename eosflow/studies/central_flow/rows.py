@@ -16,29 +16,35 @@ from eosflow.objectives.base import Evaluation, Objective
 from eosflow.objectives.input_span import input_span
 from eosflow.objectives.third_derivatives import CurvatureGraph
 from eosflow.optimizers.base import Optimizer
-from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.central_flow import CentralFlow, CentralFlowRMSprop
 from eosflow.optimizers.gradient import GradientDescent, GradientOptimizer
 from eosflow.optimizers.loop import Iteration, StopCriteria, TrainState, begin, follow
 from eosflow.optimizers.preconditioned import RMSprop
 from eosflow.studies.base import CENTRAL, DESCENT, FLOW, SHAKEN
 from eosflow.studies.central_flow.methods import Flow, Shaken, Unheld
-from eosflow.studies.testbeds import DICE, SEEDS, Tracker, cheb, drawn, preconditioned
+from eosflow.studies.testbeds import (
+    DICE,
+    FULL,
+    SEEDS,
+    Tracker,
+    cheb,
+    drawn,
+    initial,
+    preconditioned,
+)
 
 Array = NDArray[np.float64]
 
 AROUND = 10  # steps before and after the one whose mean place is taken
-BATCHES = FullBatch()
 EPSILON = 1e-8  # of RMSprop
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A loss, and how long an optimizer is followed at each learning rate.
+    """A loss, followed to flow time `end` at each rate; `every` is a whole, even number of steps.
 
-    Everything is recorded every `every` units of flow time, a whole and even number of steps.
     `beta2` is that of RMSprop, 0 for gradient descent. With `noise` descent is followed a second
-    time, with noise of so large a deviation on each weight after each step.
+    time, with noise of that deviation on each weight after each step.
     """
 
     name: str
@@ -51,11 +57,9 @@ class Problem:
 
     @property
     def marks(self) -> range:
-        """The looks after the start, by their number."""
         return range(1, round(self.end / self.every) + 1)
 
     def optimizers(self, rate: float) -> tuple[GradientOptimizer, Optimizer, Optimizer]:
-        """Descent, its central flow, and the flow."""
         if not self.beta2:
             return GradientDescent(learning_rate=rate), CentralFlow(learning_rate=rate), Flow()
         return (
@@ -74,7 +78,6 @@ SMALL_DICE = Problem("Dice", SEEDS[1:], (1 / 500,), end=2.4, every=0.12)
 
 
 def rows() -> Iterator[dict[str, Any]]:
-    """The rows of the study."""
     problems = {problem: cheb() for problem in (CHEB_SLOW, CHEB, CHEB_RMSPROP)}
     problems[SMALL_DICE] = drawn(DICE)
     for problem, objective in problems.items():
@@ -82,16 +85,13 @@ def rows() -> Iterator[dict[str, Any]]:
 
 
 def study(problem: Problem, objective: Objective) -> Iterator[dict[str, Any]]:
-    """One row per (seed, learning rate, method, recorded flow time).
+    """One row per seed, learning rate, method and recorded flow time.
 
-    `distance` is that of a flow from the mean place of descent over 21 steps, and
-    `midpoint_distance` that from half way along one step, both relative to how far the flow has
-    gone from the start. `mean_loss` and `variance` are means from half a mark before to half a mark
-    after: of descent as observed, of the central flow as predicted. `distance_with_noise` is that
-    from the mean place of descent with noise.
+    Means are from half a mark before to half a mark after: of descent as observed, of the central
+    flow as predicted.
     """
     for seed in problem.seeds:
-        start, seen = objective.network.initialize(seed).to(objective.inputs), objective
+        start, seen = initial(objective, seed), objective
         if not problem.beta2 and (span := input_span(objective)):
             start, seen = span.project(start), span.objective
         for rate in problem.rates:
@@ -159,12 +159,12 @@ class Oscillating:
                 p = optimizer.preconditioner(now.evaluation, state.optimizer)
                 self._sharpness[state.iteration] = _sharpness(tracker, now.evaluation, p)
 
-        state = begin(objective, optimizer, BATCHES, start, 0)
+        state = begin(objective, optimizer, FULL, start, 0)
         if "square_mean" in state.optimizer:  # begun as the central flow begins
             squares = objective.evaluate(start).gradient.square()
             state.optimizer = {**state.optimizer, "square_mean": squares}
         until = StopCriteria(iterations=per_mark * marks[-1] + per_mark // 2)
-        follow(objective, optimizer, BATCHES, state, until, observe)
+        follow(objective, optimizer, FULL, state, until, observe)
         self._path = torch.stack(path)
         self.marks = [mark for mark in marks if (mark + 0.5) * per_mark < len(path)]
 
@@ -220,9 +220,9 @@ def smooth(
 
     def reaches(flow_time: float) -> bool:
         until = StopCriteria(flow_time=flow_time)
-        return follow(objective, optimizer, BATCHES, state, until, observe) == "flow_time"
+        return follow(objective, optimizer, FULL, state, until, observe) == "flow_time"
 
-    state = begin(objective, optimizer, BATCHES, start, 0)
+    state = begin(objective, optimizer, FULL, start, 0)
     for mark in problem.marks:
         if not reaches(mark * problem.every):
             break

@@ -30,5 +30,4 @@ PHOTOGRAPHS = Problem("CIFAR-10", SEEDS, (1 / 50,), end=36.0, every=1.2)
 
 
 def rows(archive: Path) -> Iterator[dict[str, Any]]:
-    """The rows of the study, from the archive of CIFAR-10."""
     return study(PHOTOGRAPHS, drawn(SPEC, archive))

@@ -12,14 +12,10 @@ from eosflow.studies.runs import StudyRun
 
 
 def table(runs: Sequence[StudyRun]) -> pd.DataFrame:
-    """One row per run and snapshot measured by `top-eigenvalues`.
+    """One row per run and snapshot; `accuracy` is there where it was measured.
 
-    `method` is the flow for any optimizer without a learning rate. `sharpness` is λ₁(𝓗),
-    `residual` the relative residual of its search; `loss` and `rises`, the steps so far that raised
-    it, are those of the trajectory. `held_out_accuracy` and `accuracy` are there where they were
-    measured. A run that diverged has its rows up to there, and `stopped` says so.
-
-    Raises: UserError where a run is not measured by `top-eigenvalues`.
+    A method is the flow if its optimizer has no learning rate. `loss` and `rises` are those of the
+    trajectory.
     """
     return pd.concat([_rows(run) for run in runs], ignore_index=True)
 
@@ -49,8 +45,7 @@ def _rows(run: StudyRun) -> pd.DataFrame:
             "stopped": run.stopped,
         }
     )
-    accuracy = run.measured.get("accuracy")
-    if accuracy is None:
+    if (accuracy := run.measured.get("accuracy")) is None:
         return rows
     more = accuracy[["iteration", "accuracy", "held_out_accuracy"]]
     return rows.merge(more, "left", on="iteration")

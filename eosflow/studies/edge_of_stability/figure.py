@@ -17,11 +17,7 @@ QUANTITIES = {
 
 
 def draw(frame: pd.DataFrame, title: str) -> Figure:
-    """λ₁(𝓗) with 2/η dashed, loss and distance from the flow; one row of panels per problem.
-
-    frame: with problem, seed, method, learning_rate, flow_time and the three quantities, of which
-    the distance may be missing.
-    """
+    """λ₁(𝓗) with 2/η dashed, loss and distance from the flow; one row of panels per problem."""
     names = [name for name in QUANTITIES if name in frame]
     problems = list(frame["problem"].unique())
     count = len(problems) * len(names)

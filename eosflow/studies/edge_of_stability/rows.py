@@ -21,11 +21,7 @@ from eosflow.studies.testbeds import DICE, SEEDS, cheb, drawn, initial, sharpnes
 
 @dataclass(frozen=True)
 class Problem:
-    """A loss, how long it is followed, and the learning rates of gradient descent.
-
-    Both methods are recorded every `every` units of flow time, of which each learning rate is a
-    whole fraction, `every`/m for m in `steps`.
-    """
+    """A loss, followed to flow time `end`, by gradient descent with η = `every`/m, m in `steps`."""
 
     name: str
     seeds: tuple[int, ...]
@@ -35,14 +31,10 @@ class Problem:
 
     @property
     def marks(self) -> range:
-        """The evaluations, by their number."""
         return range(round(self.end / self.every) + 1)
 
     def methods(self) -> Iterator[tuple[str, float, Optimizer, list[StopCriteria]]]:
-        """Each method: its name, η, the optimizer, and where it is at each mark.
-
-        A step of gradient descent is η of flow time.
-        """
+        """Each method: its name, η, the optimizer, and where it is at each mark."""
         times = [StopCriteria(flow_time=mark * self.every) for mark in self.marks]
         yield FLOW, math.nan, ExponentialRosenbrock(), times
         for count in self.steps:
@@ -57,18 +49,15 @@ SMALL_DICE = Problem("Dice", seeds=(0,), end=3.0, every=0.125, steps=(75, 50, 32
 
 
 def rows() -> Iterator[dict[str, Any]]:
-    """The rows of the study."""
     objectives = {CHEB: cheb(), SMALL_DICE: drawn(DICE)}
     for problem, objective in objectives.items():
         yield from study(problem, objective)
 
 
 def study(problem: Problem, objective: Objective) -> Iterator[dict[str, Any]]:
-    """One row per (seed, method, learning rate, recorded flow time).
+    """One row per seed, method, learning rate and recorded flow time.
 
-    `sharpness` is λ₁(𝓗), `residual` the relative residual of its search; `rises` counts the steps
-    so far that raised the loss; `distance` is that from the flow at the same flow time, relative to
-    how far the flow has gone from the start. A method that diverges has no further rows.
+    A method that diverges has no further rows.
     """
     for seed in problem.seeds:
         start = initial(objective, seed)

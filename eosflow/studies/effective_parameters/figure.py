@@ -21,10 +21,8 @@ AT_THE_END = {
 
 
 def draw(frame: pd.DataFrame, title: str) -> Figure:
-    """λ₁(𝓗) and N_eff over flow time; at the end against η, and where the sum over 𝓗 is no count.
-
-    frame: with seed, learning_rate, flow_time and the quantities.
-    """
+    """λ₁(𝓗) and N_eff over flow time; at the end against η, and where the sum over 𝓗 is no
+    count."""
     figure, panels, _ = style.panels(6, 3, title, share_x=False)
     shades = seeds.colors(frame["learning_rate"])
     for axes, (name, label) in zip(panels, QUANTITIES.items(), strict=False):

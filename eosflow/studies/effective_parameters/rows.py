@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -22,29 +22,15 @@ MEASURE = EffectiveParameters()
 CONDITION = 10.0  # of the change of coordinates
 
 
-def rows() -> Iterator[dict[str, Any]]:
-    """The rows of the study."""
-    yield from study(cheb(), SEEDS, RATES, END, EVERY)
-
-
-def study(
-    objective: Objective,
-    seeds: tuple[int, ...],
-    rates: tuple[float, ...],
-    end: float,
-    every: float,
+def rows(
+    seeds: Iterable[int] = SEEDS, rates: Iterable[float] = RATES, end: float = END
 ) -> Iterator[dict[str, Any]]:
-    """One row per (seed, learning rate, recorded flow time), from all eigenvalues of 𝓗 and G.
-
-    `effective` is N_eff for α = 0.01, `effective_relative` for α = 0.01 λ₁(G), `of_hessian` the
-    same sum as `effective` over the eigenvalues of 𝓗, which is no count. The last columns are
-    what becomes of N_eff, λ₁(G) and Tr G in other coordinates, over what they were: θ = Bφ with B
-    of condition 10, the prior going along or not.
-    """
+    """One row per seed, learning rate and recorded flow time, from all eigenvalues of 𝓗 and G."""
+    objective = cheb()
     for seed in seeds:
         start = initial(objective, seed)
         for rate in rates:
-            times = [mark * every for mark in range(round(end / every) + 1)]
+            times = [mark * EVERY for mark in range(round(end / EVERY) + 1)]
             descent = GradientDescent(learning_rate=rate)
             states = trajectory(objective, descent, start, [round(time / rate) for time in times])
             for time, state in zip(times, states, strict=False):
@@ -75,7 +61,7 @@ def _evaluated(objective: Objective, theta: Tensor) -> dict[str, float]:
 def _in_other_coordinates(
     matrix: Tensor, alpha: float, numbers: dict[str, float]
 ) -> dict[str, float]:
-    """Ratios to what they were, for G becoming BᵀGB and the prior α becoming αBᵀB, or staying α."""
+    """Ratios to what they were, θ = Bφ: G becomes BᵀGB, and the prior α αBᵀB, or stays α."""
     change = coordinates(len(matrix)).to(matrix)
     turned = change.T @ matrix @ change
     prior = alpha * change.T @ change

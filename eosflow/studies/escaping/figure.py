@@ -13,10 +13,7 @@ COLORS = {REMOVED: style.SECOND, WHOLE: style.INK, ONLY: style.FIRST}
 
 
 def draw(frame: pd.DataFrame, title: str) -> Figure:
-    """λ₁(𝓗) and the loss against the iteration, a row of panels per start.
-
-    frame: with seed, start, method, iteration and the two quantities.
-    """
+    """λ₁(𝓗) and the loss against the iteration, a row of panels per start."""
     starts = list(frame["start"].unique())
     figure, panels, _ = style.panels(2 * len(starts), 2, title)
     for row, start in enumerate(starts):

@@ -17,10 +17,7 @@ from eosflow.studies.testbeds import SEEDS, cheb, evaluations, initial, trajecto
 
 @dataclass(frozen=True)
 class Problem:
-    """η, the size of the batches, and the steps of each method, and of SGD to the checkpoint.
-
-    The trajectory is recorded every `every` steps, a divisor of `steps`.
-    """
+    """The steps of each method, recorded every `every`, and of SGD `before` the checkpoint."""
 
     seeds: tuple[int, ...] = SEEDS
     learning_rate: float = 0.2
@@ -30,33 +27,22 @@ class Problem:
     every: int = 20
 
     def methods(self) -> dict[str, Optimizer]:
-        """What is followed, by name. The direction is found anew in every step."""
         shared: dict[str, Any] = {"learning_rate": self.learning_rate}
         top: dict[str, Any] = {**shared, "k": 1, "every": 1, "eigen_tolerance": 0.01}
-        return {
-            REMOVED: BulkSGD(**top),
-            WHOLE: GradientDescent(**shared),
-            ONLY: DominantSGD(**top),
-        }
+        sgd = GradientDescent(**shared)
+        return {REMOVED: BulkSGD(**top), WHOLE: sgd, ONLY: DominantSGD(**top)}
 
 
 CHEB = Problem()
 
 
-def rows() -> Iterator[dict[str, Any]]:
-    """The rows of the study."""
-    yield from study(CHEB, cheb())
+def rows(problem: Problem = CHEB, objective: Objective | None = None) -> Iterator[dict[str, Any]]:
+    """One row per seed, start, method and recorded iteration.
 
-
-def study(problem: Problem, objective: Objective) -> Iterator[dict[str, Any]]:
-    """One row per (seed, start, method, recorded iteration).
-
-    From the initialisation the methods have the same batches of a seed, from the checkpoint, which
-    SGD reaches after `before` steps, each its own.
-
-    `loss` is that of all examples, `sharpness` λ₁(𝓗) and `residual` the larger relative residual of
-    the first two eigenpairs.
+    From the initialisation the methods have the same batches of a seed, from the checkpoint each
+    its own, as in the source's code.
     """
+    objective = objective or cheb()
     iterations = range(0, problem.steps + 1, problem.every)
     batches = Shuffled(size=problem.batch_size)
     sgd = GradientDescent(learning_rate=problem.learning_rate)
@@ -64,14 +50,12 @@ def study(problem: Problem, objective: Objective) -> Iterator[dict[str, Any]]:
         first = initial(objective, seed)
         (later,) = trajectory(objective, sgd, first, [problem.before], batches, seed)
         for number, (method, optimizer) in enumerate(problem.methods().items(), 1):
-            # From the checkpoint every method has separate batches, as in the source's code.
             for start, theta, stream in (
                 (INITIALISATION, first, seed),
                 (CHECKPOINT, later.theta, 1000 * number + seed),
             ):
                 shared = {"learning_rate": problem.learning_rate, "seed": seed, "start": start}
-                for _, row in evaluations(
-                    objective, optimizer, theta, iterations, 2, batches, stream
-                ):
+                looks = evaluations(objective, optimizer, theta, iterations, 2, batches, stream)
+                for _, row in looks:
                     del row["gradient_share"], row["mean_loss"]
                     yield {**shared, "method": method, **row}

@@ -13,10 +13,7 @@ HEIGHT = 2.9  # inches, with the legends below the panels
 
 
 def draw(frame: pd.DataFrame, title: str) -> Figure:
-    """E_test − E_train against p_eff; the evidence of three models; loss that noise adds.
-
-    frame: with `part` ridge, evidence or noise, and the columns of each.
-    """
+    """E_test − E_train against p_eff; the evidence of three models; loss that noise adds."""
     figure, panels, _ = style.panels(3, 3, title, share_x=False)
     for axes, (part, draw) in zip(panels, PARTS.items(), strict=True):
         draw(axes, frame[frame["part"] == part].dropna(axis="columns", how="all"))

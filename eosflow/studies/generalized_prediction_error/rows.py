@@ -29,7 +29,6 @@ PAIRS = 200
 
 
 def rows() -> Iterator[dict[str, Any]]:
-    """The rows of the study: its three parts, told apart by `part`."""
     objective = cheb()
     for seed in SEEDS:
         start, descent = initial(objective, seed), GradientDescent(learning_rate=RATE)

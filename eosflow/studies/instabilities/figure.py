@@ -15,11 +15,8 @@ SHADE = "#f3e3c3"
 
 
 def draw(frame: pd.DataFrame, title: str) -> Figure:
-    """Above, the first seed's course: λ₁η and λ₂η, the oscillation along q₁, the change of 𝓗; below
-    the loss along one step before, in and after the instability.
-
-    frame: with part, seed, place, learning_rate, iteration and the numbers of each part.
-    """
+    """Above, the first seed's course: λ₁η and λ₂η, the oscillation along q₁, the change of 𝓗;
+    below the loss along one step before, in and after the instability."""
     runs = frame[frame["seed"] == frame["seed"].min()]
     course, scans = (runs[runs["part"] == part] for part in ("course", "scan"))
     figure, panels, _ = style.panels(6, 3, title, share_x=False)

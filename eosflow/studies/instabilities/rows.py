@@ -39,7 +39,6 @@ ALPHAS = [step / 20 for step in range(-20, 41)]
 
 
 def rows() -> Iterator[dict[str, Any]]:
-    """The rows of the study: the quadratic, then cheb-4."""
     objective = cheb()
     yield from quadratic_rows()
     for seed in SEEDS:
@@ -47,7 +46,7 @@ def rows() -> Iterator[dict[str, Any]]:
 
 
 def quadratic_rows() -> Iterator[dict[str, Any]]:
-    """One row per learning rate: the loss after `QUADRATIC_STEPS` over that at the start."""
+    """One row per learning rate."""
     objective = quadratic(EIGENVALUES)
     start = objective.network.initialize(0)
     first = objective.evaluate(start).loss
@@ -104,13 +103,7 @@ def study(objective: Objective, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def course_rows(objective: Objective, path: Path) -> Iterator[dict[str, Any]]:
-    """One row per step from `STABLE` before the instability to `AFTER` behind it.
-
-    `place` is stable, unstable or after. `swing` is the `oscillation` along the q₁ of the step
-    at which the instability begins. In steps that are compared with the one `EVERY` later:
-    ‖Δ𝓗‖_F/‖𝓗‖_F as `change`, the squared shares of its three blocks along the top `PAIRS`
-    directions, `turned` 1 − |⟨v₁, v₁'⟩|, `lost` 1 − overlap.
-    """
+    """One row per step from `STABLE` before the instability to `AFTER` behind it."""
     first, last = max(2, path.begins - STABLE), path.ends + AFTER
     along = oscillation(path.thetas, path.pairs[path.begins].vectors[:, 0])
     for step in range(first, last - 1):
@@ -161,9 +154,7 @@ def compared(objective: Objective, path: Path, before: int, after: int) -> dict[
 
 
 def scan_rows(objective: Objective, path: Path) -> Iterator[dict[str, Any]]:
-    """One row per α and scan of an update: `EVERY` steps before the instability begins, as many
-    before it ends, and as many behind.
-    """
+    """One row per α and scan, `EVERY` steps before the instability begins and ends, and behind."""
     marks = {"stable": path.begins, "unstable": path.ends, "after": path.ends + 2 * EVERY}
     for place, mark in marks.items():
         step = mark - EVERY
@@ -176,11 +167,7 @@ def scan_rows(objective: Objective, path: Path) -> Iterator[dict[str, Any]]:
 def scan(
     objective: Objective, theta: Tensor, update: Tensor, alphas: Iterable[float]
 ) -> Iterator[dict[str, float]]:
-    """𝓛(θ + αΔθ) and 𝓛(θ) + α∇𝓛·Δθ + ½α²Δθᵀ𝓗Δθ; `curvature` is Δθᵀ𝓗Δθ/‖Δθ‖².
-
-    Along −ηg on a quadratic, with g an eigenvector of λ, 𝓛 changes by η‖g‖²(½α²ηλ − α): at
-    ηλ = 2 the step ends as high as it began.
-    """
+    """𝓛(θ + αΔθ) and 𝓛(θ) + α∇𝓛·Δθ + ½α²Δθᵀ𝓗Δθ; `curvature` is Δθᵀ𝓗Δθ/‖Δθ‖²."""
     here, length = objective.evaluate(theta), update.norm().item()
     loss, slope = here.loss, (here.gradient @ update).item()
     curvature = (update @ here.hessian(update[:, None])[:, 0]).item()

@@ -19,10 +19,7 @@ WAYS = {
 
 
 def draw(frame: pd.DataFrame, title: str) -> Figure:
-    """Cosines by direction, the loss against the length of the step, sharpness of batches.
-
-    frame: of `eosflow.studies.minibatches.table`; a row of panels per network.
-    """
+    """Cosines by direction, the loss against the length of the step, sharpness of batches."""
     groups = list(frame.groupby(["network", "n"], sort=False))
     figure, panels, _ = style.panels(3 * len(groups), 3, title, share_x=False)
     for row, ((network, n), runs) in enumerate(groups):

@@ -27,8 +27,7 @@ COLORS = {"early": style.MUTED, "start": style.MUTED, "largest": style.SECOND, "
 def draw(frame: pd.DataFrame, title: str) -> Figure:
     """Loss, accuracy, sharpness and distance by γ: a mark per run, a bar at the median.
 
-    frame: of `eosflow.studies.nudged_sgd.table`; four panels per network. A run that
-    diverged has no mark where its number is missing.
+    A run that diverged has no mark where its number is missing.
     """
     groups = list(frame.groupby(["network", "n"], sort=False))
     figure, panels, _ = style.panels(4 * len(groups), 2, title, share_x=False)

@@ -12,17 +12,9 @@ from eosflow.studies.runs import StudyRun
 
 
 def table(runs: Sequence[StudyRun]) -> pd.DataFrame:
-    """One row per run of an optimizer that finds the top subspace, measured by `accuracy` and
-    `distance`.
+    """One row per run of an optimizer that finds the top subspace.
 
-    `gamma` is the factor on the step in the top subspace, 0 for `bulk-sgd`; it is missing for
-    `dominant-sgd`, whose step has no other part. `loss`, `accuracy`, `held_out_accuracy` and
-    `distance` are those at the end, missing where the run diverged; `early_held_out_accuracy` is
-    that at `early_iteration`, the first evaluation after the start. The sharpness is λ₁(𝓗) of the
-    optimizer's own searches: of the first, the largest, and that of the last, with the largest
-    relative residual among all of them.
-
-    Raises: UserError where a run is not measured so, or its optimizer makes no such searches.
+    Raises: UserError where a run's optimizer makes no such searches.
     """
     return pd.DataFrame([_row(run) for run in runs])
 

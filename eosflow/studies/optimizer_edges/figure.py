@@ -9,10 +9,7 @@ from eosflow.analysis import style
 
 
 def draw(frame: pd.DataFrame, title: str) -> Figure:
-    """λ₁(P⁻¹𝓗)η against the steps, a panel per optimizer with its edge, a curve per seed.
-
-    frame: with optimizer, seed, learning_rate, edge, iteration and sharpness.
-    """
+    """λ₁(P⁻¹𝓗)η against the steps, a panel per optimizer with its edge, a curve per seed."""
     names = list(frame["optimizer"].unique())
     figure, panels, _ = style.panels(len(names), 2, title, share_x=False)
     for axes, name in zip(panels, names, strict=True):

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from eosflow.objectives.base import Objective
 from eosflow.optimizers.gradient import GradientDescent
 from eosflow.optimizers.preconditioned import Adam, RMSprop
-from eosflow.studies.testbeds import SEEDS, Tracker, cheb, initial, preconditioned, trajectory
+from eosflow.studies.testbeds import SEEDS, Case, Tracker, cheb, initial, preconditioned, trajectory
 
 EVALUATIONS = 40  # of each run, equally many steps apart
-
-
-@dataclass(frozen=True)
-class Case:
-    """An optimizer by the name that the figure has, and for how many steps it is followed."""
-
-    name: str
-    optimizer: GradientDescent | Adam | RMSprop
-    steps: int
 
 
 # Learning rates at which the edge is reached in the first half and the loss does not run away:
@@ -34,7 +24,6 @@ CASES = (
 
 
 def rows() -> Iterator[dict[str, Any]]:
-    """The rows of the study, on cheb-4."""
     objective = cheb()
     for case in CASES:
         for seed in SEEDS:
@@ -42,11 +31,7 @@ def rows() -> Iterator[dict[str, Any]]:
 
 
 def study(case: Case, objective: Objective, seed: int) -> Iterator[dict[str, Any]]:
-    """One row per evaluation, the first after a fortieth of the steps, from a start by `seed`.
-
-    `sharpness` is λ₁(P⁻¹𝓗) with the P of the step from there, `residual` that of its search
-    relative to it, `edge` what λ₁(P⁻¹𝓗)η is stable below on a quadratic.
-    """
+    """One row per evaluation, from a start by `seed`; P is that of the step from there."""
     optimizer, tracker = case.optimizer, Tracker()
     every = case.steps // EVALUATIONS
     marks = range(every, case.steps + 1, every)

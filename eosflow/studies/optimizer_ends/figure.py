@@ -21,8 +21,7 @@ LOWER, _, UPPER = QUARTILES
 def draw(frame: pd.DataFrame, title: str) -> Figure:
     """Sharpness and both accuracies of each optimizer, the sharpest on top; a row per problem.
 
-    frame: of `eosflow.studies.optimizer_ends.table.table`. Marks are medians over the seeds,
-    bars their quartiles.
+    Marks are medians over the seeds, bars their quartiles.
     """
     known = frame[frame["statistic"].isin(QUARTILES)].dropna(subset=list(COLUMNS)).copy()
     if known.empty:

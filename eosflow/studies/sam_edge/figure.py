@@ -13,10 +13,8 @@ COLORS = ("#222222", "#0072b2", "#009e73", "#d55e00")
 
 
 def draw(frame: pd.DataFrame, title: str) -> Figure:
-    """λ₁(𝓗) with the edge dashed (first seed); λ₁ over the edge and the loss, medians over seeds.
-
-    frame: with seed, rho, iteration, sharpness, edge and loss.
-    """
+    """λ₁(𝓗) with the edge dashed (first seed); λ₁ over the edge and the loss, medians over
+    seeds."""
     frame["share"] = frame["sharpness"] / frame["edge"]
     figure, panels, _ = style.panels(3, 3, title, share_x=False)
     sharpness, share, loss = panels

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
 
 from eosflow.objectives.base import Objective
 from eosflow.optimizers.sharpness import SAM
@@ -14,19 +14,14 @@ RADII = (0.0, 0.03, 0.1)  # at 0 SAM is gradient descent
 STEPS, EVERY = 2000, 100
 
 
-def rows() -> Iterator[dict[str, Any]]:
-    """The rows of the study."""
-    yield from study(cheb(), SEEDS, RADII, range(0, STEPS + 1, EVERY))
-
-
-def study(
-    objective: Objective, seeds: tuple[int, ...], radii: tuple[float, ...], iterations: range
+def rows(
+    objective: Objective | None = None,
+    seeds: Iterable[int] = SEEDS,
+    radii: Iterable[float] = RADII,
+    iterations: range = range(0, STEPS + 1, EVERY),
 ) -> Iterator[dict[str, Any]]:
-    """One row per (seed, radius ρ, recorded iteration).
-
-    `sharpness` is λ₁(𝓗), `residual` the relative residual of its search, `edge` the sharpness at
-    which SAM starts to oscillate at this ‖∇𝓛‖, see `SAM.edge`; 2/η at ρ = 0.
-    """
+    """One row per seed, radius ρ and recorded iteration."""
+    objective = objective or cheb()
     for seed in seeds:
         start = initial(objective, seed)
         for radius in radii:
@@ -34,8 +29,7 @@ def study(
             for state in trajectory(objective, optimizer, start, iterations):
                 evaluation = objective.evaluate(state.theta)
                 norm = evaluation.gradient.norm().item()
-                edge = optimizer.edge(norm)
-                assert edge is not None
+                edge = cast(float, optimizer.edge(norm))
                 yield {
                     "seed": seed,
                     "rho": radius,

@@ -11,10 +11,7 @@ HEADROOM = 1.25  # over the largest sharpness: beyond, 2/η_t of a tiny η_t lea
 
 
 def draw(frame: pd.DataFrame, title: str) -> Figure:
-    """λ₁(𝓗) against the steps with 2/η_t dashed, a panel per case, a curve per seed.
-
-    frame: with case, seed, learning_rate, iteration and sharpness.
-    """
+    """λ₁(𝓗) against the steps with 2/η_t dashed, a panel per case, a curve per seed."""
     cases = list(frame["case"].unique())
     figure, panels, cell = style.panels(len(cases), 2, title, share_x=False)
     for axes, case in zip(panels, cases, strict=True):

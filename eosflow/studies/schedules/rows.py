@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from eosflow.objectives.base import Objective
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.studies.testbeds import SEEDS, Tracker, cheb, initial, trajectory
+from eosflow.studies.testbeds import SEEDS, Case, Tracker, cheb, initial, trajectory
 
 EVERY = 25  # steps between two evaluations
-
-
-@dataclass(frozen=True)
-class Case:
-    """A schedule or a decay by the name that the figure has, and for how many steps."""
-
-    name: str
-    optimizer: GradientDescent
-    steps: int
 
 
 CASES = (
@@ -32,7 +22,6 @@ CASES = (
 
 
 def rows() -> Iterator[dict[str, Any]]:
-    """The rows of the study, on cheb-4."""
     objective = cheb()
     for case in CASES:
         for seed in SEEDS:
@@ -40,12 +29,7 @@ def rows() -> Iterator[dict[str, Any]]:
 
 
 def study(case: Case, objective: Objective, seed: int) -> Iterator[dict[str, Any]]:
-    """One row per evaluation, from a start by `seed`.
-
-    `learning_rate` is η_t, that of the step from there; `sharpness` is λ₁(𝓗) of the loss without
-    decay and `residual` that of its search relative to it; `constant_loss` is the loss of the best
-    constant output.
-    """
+    """One row per evaluation, from a start by `seed`; η is that of the step from there."""
     optimizer, tracker = case.optimizer, Tracker()
     constant = (objective.targets - objective.targets.mean(0)).square().sum(1).mean().item() / 2
     marks = range(0, case.steps + 1, EVERY)

@@ -18,10 +18,10 @@ SYMBOLS = {"learning_rate": "$\\eta$", "batch": "$B$"}
 
 
 def draw(frame: pd.DataFrame, title: str) -> Figure:
-    """λ₁ and λ₂ over training by learning rate and by batch size, and λ₁ against η over the batch.
+    """λ₁ and λ₂ over training by learning rate and by batch size, and λ₁ against η over the
+    batch.
 
-    frame: of `eosflow.studies.runs.by_snapshot`; a row of panels per network. Lines are
-    medians over the seeds, thin ones single runs.
+    Lines are medians over the seeds, thin ones single runs.
     """
     frame = frame[frame["stopped"] != "diverged"]
     groups = list(frame.groupby(["network", "n"], sort=False))

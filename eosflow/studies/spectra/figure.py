@@ -12,11 +12,8 @@ from eosflow.analysis import style
 
 
 def draw(frame: pd.DataFrame, title: str) -> Figure:
-    """Above the eigenvalues and 2/η, below the accuracies; a column per experiment, its first seed.
-
-    frame: of `eosflow.studies.runs.by_snapshot` with `eigenvalue_k` and `residual_k`,
-    and with `accuracy` and `held_out_accuracy`.
-    """
+    """Above the eigenvalues and 2/η, below the accuracies; a column per experiment, its first
+    seed."""
     experiments = list(frame["experiment"].unique())
     count = len(experiments)
     figure, panels, _ = style.panels(2 * count, count, title, share_x=False)

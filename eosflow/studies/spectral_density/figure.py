@@ -16,10 +16,7 @@ LINEAR = 1e-2  # the horizontal axis is linear up to here
 
 
 def draw(frame: pd.DataFrame, title: str) -> Figure:
-    """How many eigenvalues of 𝓗 and G lie above x before, in and after an instability.
-
-    frame: with rows of kind `counts` (value, count, count_error, count_exact, law) and `numbers`.
-    """
+    """How many eigenvalues of 𝓗 and G lie above x before, in and after an instability."""
     count = len(MATRICES) * len(PHASES)
     figure, panels, _ = style.panels(count, 3, title, share_x=False)
     counts = frame[frame["kind"] == "counts"]

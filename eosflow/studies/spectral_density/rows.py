@@ -28,22 +28,16 @@ PROBES, NODES = 20, 60
 POINTS = 40  # at which eigenvalues are counted, on each side of 0
 
 
-def rows() -> Iterator[dict[str, Any]]:
-    """The rows of the study."""
-    yield from study(cheb(), SEEDS, RATE)
-
-
-def study(objective: Objective, seeds: tuple[int, ...], rate: float) -> Iterator[dict[str, Any]]:
+def rows(seeds: tuple[int, ...] = SEEDS) -> Iterator[dict[str, Any]]:
     """Rows of three kinds; of the first seed also the counts.
 
-    `numbers`, one per (seed, phase, matrix): each quantity by Lanczos quadrature, its standard
-    error, and from all eigenvalues. Phases: `before`, when λ₁(𝓗) crosses 2/η, `in`, when the loss
-    then peaks, `after`, 60 iterations later. `ends`, one per (seed, method): loss and λ₁(𝓗) where
-    gradient descent, small steps and the flow are after the same flow time from `before`. `counts`:
-    how many eigenvalues are above `value`, and how many of the Marchenko–Pastur law.
+    `numbers`, one per seed, phase and matrix: `before`, when λ₁(𝓗) crosses 2/η, `in`, when the loss
+    then peaks, `after`, 60 iterations later. `ends`, one per seed and method: where each is after
+    the same flow time from `before`. `counts`: how many eigenvalues are above `value`.
     """
+    objective = cheb()
     for seed in seeds:
-        moments = phases(objective, seed, rate)
+        moments = phases(objective, seed, RATE)
         for phase, (iteration, theta) in moments.items():
             evaluation = objective.evaluate(theta)
             for matrix in ("hessian", "gauss_newton"):
@@ -55,13 +49,13 @@ def study(objective: Objective, seeds: tuple[int, ...], rate: float) -> Iterator
                 if seed == seeds[0]:
                     yield from ({"kind": "counts", **shared, **row} for row in counts)
         if "after" in moments:
-            yield from ends(objective, seed, rate, moments)
+            yield from ends(objective, seed, RATE, moments)
 
 
 def ends(
     objective: Objective, seed: int, rate: float, moments: dict[str, tuple[int, Tensor]]
 ) -> Iterator[dict[str, Any]]:
-    """Where each method is after the flow time that the instability takes, from where it begins."""
+    """Where each method is after the flow time that the instability takes, from its beginning."""
     (first, start), (last, _) = moments["before"], moments["after"]
     methods: dict[str, Optimizer] = {
         DESCENT: GradientDescent(learning_rate=rate),

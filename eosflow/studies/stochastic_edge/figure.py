@@ -15,11 +15,8 @@ QUANTITIES = {
 
 
 def draw(frame: pd.DataFrame, title: str) -> Figure:
-    """Both sharpnesses over 2/η against the steps, a colour per batch size, medians over seeds with
-    their quartiles.
-
-    frame: with batch, seed, learning_rate, iteration, batch_sharpness and sharpness.
-    """
+    """Both sharpnesses over 2/η against the steps, a colour per batch size, medians over seeds
+    with their quartiles."""
     figure, panels, _ = style.panels(2, 2, title)
     rate = frame["learning_rate"].iloc[0]
     colors = style.size_colors(int(size) for size in frame["batch"].unique())

@@ -36,7 +36,6 @@ def signs() -> Objective:
 
 
 def rows() -> Iterator[dict[str, Any]]:
-    """The rows of the study."""
     objective = signs()
     for size in SIZES:
         for seed in SEEDS:
@@ -46,10 +45,7 @@ def rows() -> Iterator[dict[str, Any]]:
 def study(
     objective: Objective, size: int, seed: int, steps: range = STEPS
 ) -> Iterator[dict[str, Any]]:
-    """One row per look, after so many steps of SGD with batches of this size.
-
-    `minibatch_sharpness` is measured at the last look alone. Ends early where SGD diverges.
-    """
+    """One row per look. Ends early where SGD diverges."""
     whole = size == objective.examples
     batches = FullBatch() if whole else Shuffled(size=size)
     optimizer, tracker = GradientDescent(learning_rate=RATE), Tracker()
@@ -57,8 +53,8 @@ def study(
     for state in trajectory(objective, optimizer, start, steps, batches, seed):
         step, theta, evaluation = state.iteration, state.theta, objective.evaluate(state.theta)
         pairs = tracker.find(evaluation.hessian, theta)
-        found = BatchSharpness(size=size).measure(objective, theta, step, seed)
-        critical = CriticalSharpness().measure(objective, theta, step, seed)
+        at = objective, theta, step, seed
+        found = BatchSharpness(size=size).measure(*at)
         row = {
             "batch": size,
             "seed": seed,
@@ -69,9 +65,9 @@ def study(
             "residual": pairs.relative_residual,
             "batch_sharpness": found["batch_sharpness"],
             "batch_sharpness_error": found["batch_sharpness_error"],
-            "critical_sharpness": critical["critical_sharpness"],
+            "critical_sharpness": CriticalSharpness().measure(*at)["critical_sharpness"],
         }
         if step == steps[-1]:
-            beside = MinibatchSharpness(batch_size=size).measure(objective, theta, step, seed)
+            beside = MinibatchSharpness(batch_size=size).measure(*at)
             row["minibatch_sharpness"] = beside["minibatch_sharpness"]
         yield row

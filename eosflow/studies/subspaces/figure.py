@@ -19,10 +19,7 @@ COLORS = {
 
 
 def draw(frame: pd.DataFrame, title: str) -> Figure:
-    """The loss and λ₁(𝓗)η with the edge dashed, against the iteration; the switch is dotted.
-
-    frame: with learning_rate, seed, method, iteration, loss and sharpness.
-    """
+    """The loss and λ₁(𝓗)η with the edge dashed, against the iteration; the switch is dotted."""
     runs = frame.assign(edge=frame["sharpness"] * frame["learning_rate"])
     figure, panels, _ = style.panels(2, 2, title)
     switch = runs.loc[runs["method"] == BEFORE, "iteration"].max()

@@ -16,11 +16,9 @@ from eosflow.studies.testbeds import SEEDS, cheb, evaluations, initial
 
 @dataclass(frozen=True)
 class Problem:
-    """η, the steps of gradient descent before and of each method after the switch.
+    """Steps of descent before and of each method after the switch, recorded every `every`.
 
-    The trajectory is recorded every `every` steps, a divisor of both; the subspace of the top `k`
-    directions is found anew every `search` steps, as its source does, and for one method every
-    `rarely`.
+    The top `k` directions are found every `search` steps, and for one method every `rarely`.
     """
 
     seeds: tuple[int, ...] = SEEDS
@@ -33,7 +31,6 @@ class Problem:
     k: int = 5
 
     def methods(self) -> dict[str, Optimizer]:
-        """What goes on from the switch, by name."""
         shared: dict[str, Any] = {"learning_rate": self.learning_rate}
         subspace = {**shared, "k": self.k, "every": self.search}
         return {
@@ -49,19 +46,9 @@ class Problem:
 CHEB = Problem()
 
 
-def rows() -> Iterator[dict[str, Any]]:
-    """The rows of the study."""
-    yield from study(CHEB, cheb())
-
-
-def study(problem: Problem, objective: Objective) -> Iterator[dict[str, Any]]:
-    """One row per (seed, method, recorded iteration); the methods begin at the switch.
-
-    `mean_loss` is the mean of the loss over the steps since the evaluation before, `sharpness`
-    λ₁(𝓗), `gradient_share` the share of ‖∇𝓛‖² in the top k directions, `residual`
-    the largest relative residual of an eigenpair. `diverged` says that the method went beyond all
-    bounds: its rows end at the last evaluation before.
-    """
+def rows(problem: Problem = CHEB, objective: Objective | None = None) -> Iterator[dict[str, Any]]:
+    """One row per seed, method and recorded iteration; the methods begin at the switch."""
+    objective = objective or cheb()
     descent = GradientDescent(learning_rate=problem.learning_rate)
     for seed in problem.seeds:
         start = initial(objective, seed)

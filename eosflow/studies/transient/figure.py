@@ -31,8 +31,8 @@ LOOKS: dict[str, dict[str, Any]] = {
 def draw(frame: pd.DataFrame, title: str) -> Figure:
     """Loss, λ₁(𝓗), A_1 and E‖M‖² against the flow time, one curve per scheme.
 
-    frame: with scheme, iteration, flow_time and the four quantities. The left edge is the
-    start, t = 0; the first iterations of the paper's scheme, which it leaves out, are shaded.
+    The left edge is the start, t = 0; the first iterations of the paper's scheme, which it
+    leaves out, are shaded.
     """
     left = frame.loc[frame["flow_time"] > 0, "flow_time"].min() / 2
     figure, panels, _ = style.panels(len(QUANTITIES), 2, title)

@@ -31,7 +31,7 @@ QUANTITIES = ("loss", "sharpness_hessian", "alignment_product", "m_norm2")
 
 
 def schemes(spec: RunSpec, sharpness: float) -> dict[str, Optimizer]:
-    """The optimizers by the names that the figure has; λ₁(𝓗) at the start sets the small step."""
+    """The optimizers by their names in the figure; λ₁(𝓗) at the start sets the small step."""
     adaptive = {
         f"adaptive, tolerance {tolerance:g}": ExponentialRosenbrock(tolerance=tolerance)
         for tolerance in TOLERANCES
@@ -41,12 +41,11 @@ def schemes(spec: RunSpec, sharpness: float) -> dict[str, Optimizer]:
 
 
 def rows() -> Iterator[dict[str, Any]]:
-    """The rows of the study, on images drawn for it."""
     yield from study(PROBLEM, drawn(PROBLEM))
 
 
 def study(spec: RunSpec, objective: Objective) -> Iterator[dict[str, Any]]:
-    """One row per (scheme, recorded iteration): its flow time and `QUANTITIES` there."""
+    """One row per scheme and recorded iteration."""
     start = initial(objective, spec.init_seed)
     sharpness = decompose(objective, start)["sharpness_hessian"]
     for scheme, optimizer in schemes(spec, sharpness).items():

@@ -19,10 +19,11 @@ COLORS = (style.FIRST, style.SECOND, "#cc79a7", "#009e73", style.INK)
 
 
 def draw(frame: pd.DataFrame, title: str) -> Figure:
-    """Relative distance to the true flow against work in block products, one panel per flow time.
+    """Relative distance to the true flow against work in block products, one panel per flow
+    time.
 
-    frame: with scheme, step, flow_time, relative_error, work. Lower left is better. Runs that
-    did not stay on the flow (errors above 1 or not finite) lie on the upper edge, hollow.
+    Lower left is better. Runs that did not stay on the flow (errors above 1 or not finite) lie
+    on the upper edge, hollow.
     """
     times = sorted(frame["flow_time"].unique())
     looks = zip(MARKERS.items(), COLORS, strict=True)

@@ -77,10 +77,7 @@ class Flow:
 def schemes(
     euler: ExponentialEuler, coarse: bool = False
 ) -> Iterator[tuple[str, float, Optimizer]]:
-    """(scheme, its step parameter, the optimizer that it is); eigenpairs are searched as by one.
-
-    coarse: without the smallest steps of exponential Euler, exponential Heun and RK4.
-    """
+    """Each scheme's name, step parameter and optimizer; eigenpairs are searched as by `euler`."""
     sizes = STEP_SIZES[:-1] if coarse else STEP_SIZES
     fractions = RK4_FRACTIONS[:1] if coarse else RK4_FRACTIONS
     search = {name: value for name, value in vars(euler).items() if name != "max_step_size"}
@@ -96,11 +93,6 @@ def schemes(
 
 
 def rows(full_width: bool = False) -> Iterator[dict[str, Any]]:
-    """The rows of the study.
-
-    full_width: at the paper's width, where a block product costs twenty times as much, to one flow
-    time and without the smallest steps of three schemes.
-    """
     if not full_width:
         yield from study(DICE, drawn(DICE))
         return
@@ -114,11 +106,9 @@ def study(
     times: tuple[float, ...] = FLOW_TIMES,
     coarse: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """One row per (scheme, step parameter, flow time): relative error and work in block products.
+    """One row per scheme, step parameter and flow time.
 
-    The error is the distance to the reference over the distance that the reference travelled. A
-    block product is that of K+1 vectors, and a gradient counts as the share of one that its
-    operations are.
+    A gradient counts as the share of a block product, that of K+1 vectors, that its operations are.
     """
     sizes = spec.shape, spec.outputs
     block, network = spec.outputs + 1, spec.network
