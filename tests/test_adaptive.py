@@ -13,7 +13,8 @@ import synthetic
 from fuzzing.nursery import Nursery
 from project import ROOT, Project
 
-from eosflow.results import figures, run_summaries
+from eosflow.results import run_summaries
+from eosflow.results.figures import drawing
 from eosflow.runs.snapshots import SNAPSHOTS, FlowTimes
 from eosflow.storage.settings import make
 from eosflow.workflow import config, resources
@@ -68,8 +69,8 @@ def test_a_frame_says_which_runs_have_a_transient() -> None:
         starts = run_summaries.after_transient(scaled).groupby("init_seed")["iteration"].min()
         assert starts.tolist() == expected  # the last of these ends before
     beginning = decomposition.query("iteration <= 300")  # of which the ten are more than 2 %
-    shaded = figures.draw("figure06", beginning, runs)
-    none = figures.draw("figure06", beginning.assign(transient=0), runs)
+    shaded = drawing.draw("figure06", beginning, runs)
+    none = drawing.draw("figure06", beginning.assign(transient=0), runs)
     for figure, there in ((shaded, True), (none, False)):
         legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes)]
         texts = [text.get_text() for legend in legends if legend for text in legend.get_texts()]

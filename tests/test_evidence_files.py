@@ -26,6 +26,7 @@ from eosflow.results import (
 )
 from eosflow.results.archive import keep
 from eosflow.results.evidence import MANIFEST
+from eosflow.results.figures import drawing
 from eosflow.results.redrawing import redraw
 from eosflow.storage import provenance
 from eosflow.storage.errors import UserError
@@ -141,9 +142,9 @@ def test_redrawn_is_what_the_workflow_makes(
     )
     data = {"dice": results / "data" / "subsets" / "dice-subset0.npz", STUDY: results / STUDY}
     for name in SHOWN:
-        figure = figures.draw(name, decomposition, runs, data.get(figures.NAMES[name].data))
+        figure = drawing.draw(name, decomposition, runs, data.get(figures.NAMES[name].data))
         drawn = [tmp_path / "drawn" / f"{name}{end}" for end in (".pdf", ".png")]
-        figures.save(figure, *drawn)
+        drawing.save(figure, *drawn)
         for path in drawn:
             assert redrawn[f"figures/{path.name}"] == path.read_bytes(), path.name
     page = redrawn["report.html"].decode()

@@ -90,7 +90,7 @@ def test_each_curve_is_one_run_from_iteration_10_on(frames, name):
     sizes = synthetic.EXPERIMENTS[entry.experiment][2]
     own = decomposition[decomposition["experiment"] == entry.experiment]
     later = run_summaries.after_transient(own)
-    figure = figures.draw(name, decomposition, runs)
+    figure = drawing.draw(name, decomposition, runs)
     assert figure.get_suptitle() == entry.title
     assert panels_of(figure)[-1].get_xlabel() == "iteration"
     assert legend_texts(figure) == [f"N = {n:,}" for n in sizes]
@@ -127,7 +127,7 @@ def test_the_axis_is_logarithmic_where_a_run_is_less_than_a_quarter_of_another(
 ):
     decomposition, runs = frames
     early = (decomposition["n"] != 468) | (decomposition["iteration"] <= 400)
-    figure = figures.draw("figure06", decomposition[early], runs, against=against)
+    figure = drawing.draw("figure06", decomposition[early], runs, against=against)
     longest = decomposition[decomposition["experiment"] == "dice-ce"][against].max()
     for axes in panels_of(figure):
         assert axes.get_xscale() == "log"
@@ -142,12 +142,12 @@ def test_the_axis_is_logarithmic_where_a_run_is_less_than_a_quarter_of_another(
 def test_a_linear_axis_shades_the_transient_where_it_can_be_seen(frames):
     decomposition, runs = frames
     early = decomposition[decomposition["iteration"] <= 300]
-    figure = figures.draw("figure06", early, runs)
+    figure = drawing.draw("figure06", early, runs)
     for axes in panels_of(figure):
         (band,) = axes.patches
         assert (band.get_x(), band.get_width()) == (0, 10)
     assert legend_texts(figure)[-1] == "transient (iteration < 10)"
-    against = figures.draw("figure06", *frames, against="flow_time")
+    against = drawing.draw("figure06", *frames, against="flow_time")
     assert panels_of(against)[-1].get_xlabel() == "gradient-flow time t"
     curve = lines_of(against.axes[0])[0].get_segments()[0]
     assert curve[:2, 0] == pytest.approx([0.1, 1.0])
@@ -156,7 +156,7 @@ def test_a_linear_axis_shades_the_transient_where_it_can_be_seen(frames):
 def test_the_median_of_one_size_lies_between_its_quartiles_as_far_as_all_runs_go(frames):
     decomposition, runs = frames
     dice = run_summaries.after_transient(decomposition[decomposition["experiment"] == "dice-ce"])
-    first = figures.draw("figure06", decomposition, runs).axes[0]
+    first = drawing.draw("figure06", decomposition, runs).axes[0]
     medians = {line.get_label(): line.get_xydata() for line in first.lines}
     assert list(medians) == [f"median, N = {n}" for n in (468, 937, 1875, 3750)]
     for n, of_size in dice.groupby("n"):
@@ -194,10 +194,10 @@ def test_quartiles_follow_the_drawn_lines_and_break_where_one_has_no_logarithm()
 def test_what_has_no_logarithm_leaves_a_gap_or_is_said(frames):
     decomposition, runs = frames
     gap = decomposition["sharpness_residual"].where(decomposition["iteration"] != 200, -1.0)
-    drawn = figures.draw("figure06", decomposition.assign(sharpness_residual=gap), runs)
+    drawn = drawing.draw("figure06", decomposition.assign(sharpness_residual=gap), runs)
     curve = lines_of(drawn.axes[2])[0].get_segments()[0]
     assert (np.isnan(curve[:, 1]) == (curve[:, 0] == 200)).all()
-    none = figures.draw("figure06", decomposition.assign(sharpness_residual=-1.0), runs)
+    none = drawing.draw("figure06", decomposition.assign(sharpness_residual=-1.0), runs)
     assert "No run has a value above zero" in none.axes[2].texts[0].get_text()
     assert [len(axes.collections) > 0 for axes in none.axes] == [True, True, False, True]
 
@@ -206,7 +206,7 @@ def test_runs_above_their_target_are_dashed_and_said_so(frames):
     decomposition, runs = frames
     cut = runs.copy()
     cut.loc[(cut["experiment"] == "dice-ce") & (cut["n"] == 468), "stopped"] = "max_iterations"
-    figure = figures.draw("figure06", decomposition, cut)
+    figure = drawing.draw("figure06", decomposition, cut)
     assert "above its target loss" in legend_texts(figure)
     dashed, *others = lines_of(figure.axes[0])
     assert dashed.get_linestyles()[0][1] is not None
@@ -214,7 +214,7 @@ def test_runs_above_their_target_are_dashed_and_said_so(frames):
 
 
 def test_sizes_have_distinct_colours_darker_for_more_examples():
-    colors = style.size_colors([480, 60, 240, 120, 960])
+    colors = style.shades([480, 60, 240, 120, 960])
     assert list(colors) == [60, 120, 240, 480, 960]
     red, green, blue = np.array([mpl.colors.to_rgb(c) for c in colors.values()]).T
     luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
@@ -229,7 +229,7 @@ def titles(figure):
 
 def test_power_law_shows_runs_fit_and_paper(frames):
     decomposition, runs = frames
-    figure = figures.draw("power-law", decomposition, runs)
+    figure = drawing.draw("power-law", decomposition, runs)
     assert titles(figure) == list(figures.EXPERIMENTS.values())
     laws = power_laws.fits(decomposition, runs)
     peaks = run_summaries.alignment_peaks(decomposition)
@@ -254,7 +254,7 @@ def test_power_law_shows_runs_fit_and_paper(frames):
 def test_power_law_without_a_fit_says_why():
     decomposition, runs = synthetic.frames(["dice-ce"], seeds=1)
     small = decomposition[decomposition["n"] < 1000], runs[runs["n"] < 1000]
-    (axes,) = figures.draw("power-law", *small).axes
+    (axes,) = drawing.draw("power-law", *small).axes
     said = " ".join(axes.get_title(loc="left").split())
     assert "no fit: finished runs at 2 sizes, a fit needs 3" in said
     assert not axes.lines  # no line, and no interval, from two sizes
@@ -262,7 +262,7 @@ def test_power_law_without_a_fit_says_why():
 
 def test_stable_steps_of_every_finished_run(frames):
     decomposition, runs = frames
-    figure = figures.draw("stable-step", decomposition, runs)
+    figure = drawing.draw("stable-step", decomposition, runs)
     steps = run_summaries.stable_steps(decomposition)
     for axes, name in zip(figure.axes, figures.EXPERIMENTS, strict=True):
         mine = steps[steps["experiment"] == name]
@@ -282,7 +282,7 @@ def test_stable_steps_of_every_finished_run(frames):
 
 
 def test_growth_bars_add_up_on_the_logarithmic_scale(frames):
-    figure = figures.draw("growth", *frames)
+    figure = drawing.draw("growth", *frames)
     for axes, name in zip(figure.axes, figures.EXPERIMENTS, strict=True):
         sizes = synthetic.EXPERIMENTS[name][2]
         bars = np.array([[1 + bar.get_height() for bar in c] for c in axes.containers])
@@ -298,7 +298,7 @@ def test_growth_bars_add_up_on_the_logarithmic_scale(frames):
 def test_growth_without_a_rise_says_so(frames):
     decomposition, runs = frames
     first = run_summaries.after_transient(decomposition).groupby(run_summaries.IDENTITY).head(1)
-    for axes in figures.draw("growth", first, runs).axes:
+    for axes in drawing.draw("growth", first, runs).axes:
         assert "no rise to explain" in axes.texts[0].get_text() and not axes.containers
 
 
@@ -309,14 +309,14 @@ def test_few_runs_are_drawn_and_none_are_said(frames):
     names = {entry.kind: name for name, entry in figures.NAMES.items() if entry.data is None}
     names["sharpness"] = "figure06"
     for kind, name in names.items():
-        none = figures.draw(name, decomposition.iloc[:0], runs.iloc[:0])
+        none = drawing.draw(name, decomposition.iloc[:0], runs.iloc[:0])
         said = " ".join(text.get_text() for text in none.texts)
         assert not none.axes and re.search(r"No runs .*have finished|No run has reached", said), (
             kind
         )
         if figures.NAMES[name].experiment in ("dice-ce", None):
-            assert figures.draw(name, pd.DataFrame(one), pd.DataFrame([alone])).axes, kind
-    (text,) = figures.draw("figure06", others, runs).texts[-1:]
+            assert drawing.draw(name, pd.DataFrame(one), pd.DataFrame([alone])).axes, kind
+    (text,) = drawing.draw("figure06", others, runs).texts[-1:]
     assert "No run of Dice, cross-entropy has a decomposition" in text.get_text()
 
 
@@ -340,13 +340,13 @@ def test_experiments_have_the_papers_figures_or_their_own():
 @pytest.mark.parametrize("kind", figures.OWN_KINDS)
 def test_figures_of_other_experiments_show_or_say_why_not(kind):
     decomposition, runs = synthetic.mixed()
-    shallow = figures.draw(figures.Entry(kind, "iris-gd"), decomposition, runs)
+    shallow = drawing.draw(figures.Entry(kind, "iris-gd"), decomposition, runs)
     sizes = {c.get_label() for axes in panels_of(shallow) for c in lines_of(axes)}
     assert sizes == {"N = 30", "N = 60", "N = 120"}
     # Three layers, whatever the networks of the other experiments have.
     counts = {"layers": 3, "alignment": 2, "jacobian_norms": 2, "activation_ratios": 5}
     assert len(panels_of(shallow)) == counts.get(kind, len(panels_of(shallow)))
-    conv = figures.draw(figures.Entry(kind, "my-conv"), decomposition, runs)
+    conv = drawing.draw(figures.Entry(kind, "my-conv"), decomposition, runs)
     if kind in ("sharpness", "overlap", "layers"):
         assert conv.axes
     else:
@@ -357,21 +357,21 @@ def test_figures_of_other_experiments_show_or_say_why_not(kind):
 def test_summaries_show_other_experiments_beside_the_papers():
     decomposition, runs = synthetic.mixed()
     for name in ("power-law", "stable-step", "growth"):
-        figure = figures.draw(name, decomposition, runs)
+        figure = drawing.draw(name, decomposition, runs)
         assert titles(figure) == ["Dice, cross-entropy", "iris-gd", "my-conv"]
         conv = figure.axes[2]
         lacks = any("have no such numbers" in text.get_text() for text in conv.texts)
         assert lacks == (name != "stable-step")
-    drawn = figures.draw("power-law", decomposition, runs).axes
+    drawn = drawing.draw("power-law", decomposition, runs).axes
     dice, own, _ = (axes.get_title(loc="left") for axes in drawn)
     assert "paper" in dice and "paper" not in own
 
 
 def test_unknown_figures_and_axes_are_refused(frames):
     with pytest.raises(UserError, match=r"no figure 'figure43'.*power-law"):
-        figures.draw("figure43", *frames)
+        drawing.draw("figure43", *frames)
     with pytest.raises(UserError, match="'time'; choose one of iteration, flow_time"):
-        figures.draw("figure01", *frames, against="time")
+        drawing.draw("figure01", *frames, against="time")
 
 
 def test_files_are_the_same_each_time_with_fonts_embedded_and_no_date(frames, tmp_path):
@@ -379,8 +379,8 @@ def test_files_are_the_same_each_time_with_fonts_embedded_and_no_date(frames, tm
     with mpl.rc_context():  # the user's settings count for nothing, and stay
         for size in (10.0, 21.5):
             mpl.rcParams["font.size"] = size
-            drawn = figures.draw("figure06", *frames)
-            figures.save(drawn, tmp_path / "a.pdf", tmp_path / "a.png")
+            drawn = drawing.draw("figure06", *frames)
+            drawing.save(drawn, tmp_path / "a.pdf", tmp_path / "a.png")
             made.append([(tmp_path / f"a.{end}").read_bytes() for end in ("pdf", "png")])
             assert mpl.rcParams["font.size"] == size
     assert made[0] == made[1]
@@ -392,10 +392,10 @@ def test_files_are_the_same_each_time_with_fonts_embedded_and_no_date(frames, tm
 
 def test_the_title_is_left_to_the_caption_in_the_pdf_alone(tmp_path):
     figure = style.notice("Which factor?", "None.")
-    figures.save(figure, tmp_path / "a.pdf", tmp_path / "a.png")
+    drawing.save(figure, tmp_path / "a.pdf", tmp_path / "a.png")
     assert figure.get_suptitle() == "Which factor?"
     figure.suptitle("")
-    figures.save(figure, tmp_path / "b.pdf", tmp_path / "b.png")
+    drawing.save(figure, tmp_path / "b.pdf", tmp_path / "b.png")
     assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
 

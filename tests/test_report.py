@@ -27,6 +27,7 @@ from eosflow.results import (
     run_summaries,
     tables,
 )
+from eosflow.results.figures import drawing
 from eosflow.storage.errors import UserError
 from eosflow.studies import STUDIES as known_studies
 from eosflow.studies.transient.figure import QUANTITIES
@@ -83,7 +84,7 @@ def write_results(folder, decomposition, runs, studies=STUDIES):
         tables.write_csv(table, folder / f"{name}.csv")
     # One picture stands for all: those of real drawings are in the tests of the kept evidence.
     drawn = [folder / f"any{end}" for end in (".pdf", ".png")]
-    figures.save(style.notice("Any", "A picture."), *drawn)
+    drawing.save(style.notice("Any", "A picture."), *drawn)
     (folder / "figures").mkdir()
     for name in figures.entries(runs["experiment"], studies):
         for path in drawn:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+
+from eosflow.analysis import style
 
 THIN, THICK = 0.5, 1.8
 
@@ -63,7 +63,4 @@ def _at_the_same(known: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
 
 def colors(values: Iterable[float]) -> dict[float, str]:
     """One colour for each value, such as a learning rate; darker for larger ones."""
-    ordered = sorted(set(values))
-    places = np.linspace(0.75, 0.0, len(ordered)) if len(ordered) > 1 else np.array([0.3])
-    shades = mpl.colormaps["viridis"](places)
-    return {value: to_hex(shade) for value, shade in zip(ordered, shades, strict=True)}
+    return style.shades(values, lightest=0.75)

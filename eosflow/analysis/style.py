@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, cast
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
+import matplotlib.style
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -27,56 +30,20 @@ TRANSIENT_GREY = "#c9c9c9"
 # Okabe and Ito's blue and vermilion, for two things compared.
 FIRST, SECOND = "#0072b2", "#d55e00"
 
-_SETTINGS: dict[str, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8.0,
-    "axes.titlesize": 8.0,
-    "axes.labelsize": 8.0,
-    "axes.linewidth": 0.6,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.5,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.labelsize": 7.0,
-    "ytick.labelsize": 7.0,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.minor.width": 0.4,
-    "ytick.minor.width": 0.4,
-    "legend.fontsize": 7.5,
-    "legend.frameon": False,
-    "figure.titlesize": 9.5,
-    "figure.facecolor": "white",
-    "mathtext.fontset": "dejavusans",
-    "pdf.fonttype": 42,  # TrueType, embedded: text stays text
-    "ps.fonttype": 42,
-}
 
-
-@contextmanager
-def applied() -> Iterator[None]:
+def applied() -> AbstractContextManager[None]:
     """The style, for the drawing done inside; the user's own settings are restored after it."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(cast(Any, _SETTINGS))
-        yield
+    path = Path(__file__).with_name("figures.mplstyle")
+    context: AbstractContextManager[None] = matplotlib.style.context(path, after_reset=True)
+    return context
 
 
-def size_colors(sizes: Iterable[int]) -> dict[int, str]:
-    """One colour for each N, darker for more examples: viridis without its faint lightest part."""
-    ordered = sorted(set(sizes))
-    places = np.linspace(0.6, 0.0, len(ordered)) if len(ordered) > 1 else np.array([0.3])
+def shades(values: Iterable[float], lightest: float = 0.6) -> dict[Any, str]:
+    """One colour for each value, darker for larger ones: viridis up to its share `lightest`."""
+    ordered = sorted(set(values))
+    places = np.linspace(lightest, 0.0, len(ordered)) if len(ordered) > 1 else np.array([0.3])
     colors = mpl.colormaps["viridis"](places)
-    return {n: to_hex(color) for n, color in zip(ordered, colors, strict=True)}
+    return {value: to_hex(color) for value, color in zip(ordered, colors, strict=True)}
 
 
 def panels(
@@ -182,24 +149,14 @@ def size_legend(
     cell: Axes | None = None,
     transient: bool = True,
 ) -> None:
-    """The legend, in an empty cell or below the panels: each N, cut-off runs, the transient."""
-    handles: list[Any] = [
-        Line2D([], [], color=color, linewidth=1.8, label=f"N = {n:,}")
-        for n, color in colors.items()
-    ]
+    """The legend: each N, runs above their target loss, the transient."""
+    looks: dict[str, dict[str, Any]] = {
+        f"N = {n:,}": {"color": color, "linewidth": 1.8} for n, color in colors.items()
+    }
     if cut_off:
-        handles.append(
-            Line2D(
-                [], [], color=MUTED, linewidth=1.0, linestyle="--", label="above its target loss"
-            )
-        )
-    if transient:
-        label = f"transient (iteration < {TRANSIENT})"
-        handles.append(Patch(color=TRANSIENT_GREY, label=label))
-    if cell is None:
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 7))
-    else:
-        cell.legend(handles=handles, loc="center")
+        looks["above its target loss"] = {"color": MUTED, "linewidth": 1.0, "linestyle": "--"}
+    patch = Patch(color=TRANSIENT_GREY, label=f"transient (iteration < {TRANSIENT})")
+    legend(figure, looks, 7, cell, [patch] * transient)
 
 
 def legend(
@@ -207,11 +164,12 @@ def legend(
     looks: Mapping[str, Mapping[str, Any]],
     columns: int,
     cell: Axes | None = None,
+    others: Sequence[Artist] = (),
 ) -> None:
-    """A legend of lines by their labels, in an empty cell or below the panels."""
-    handles = [Line2D([], [], label=label, **look) for label, look in looks.items()]
+    """A legend of lines by their labels, then of `others`, in an empty cell or below the panels."""
+    handles = [*(Line2D([], [], label=label, **look) for label, look in looks.items()), *others]
     if cell is None:
-        figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns))
     else:
         cell.legend(handles=handles, loc="center")
 

@@ -75,7 +75,7 @@ def data(decomposition: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
     frame = frame.merge(runs[[*IDENTITY, "stopped"]], on=IDENTITY, how="inner")
     drawn: list[dict[str, Any]] = []
     for experiment, rows in frame.groupby("experiment", sort=False):
-        colors = style.size_colors(rows["n"])
+        colors = style.shades(rows["n"])
         for _, run in rows.sort_values("iteration").groupby(IDENTITY, sort=True):
             first = run.iloc[0]
             drawn.append(

@@ -18,6 +18,7 @@ from eosflow.results.evidence import (
     refuse_others,
     verified,
 )
+from eosflow.results.figures import drawing
 from eosflow.storage.errors import UserError
 from eosflow.storage.files import replacing
 from eosflow.studies import STUDIES
@@ -62,8 +63,8 @@ def redraw(folder: Path | str, output: Path | str) -> None:
     tables.write_csv(tables.table3(parameters), output / "table3.csv")
     for name in tqdm(drawn, unit="figure", disable=None):
         source = sources.get(str(listed[name].data))
-        figure = figures.draw(listed[name], decomposition, runs, source)
-        figures.save(figure, *(output / "figures" / f"{name}{end}" for end in (".pdf", ".png")))
+        figure = drawing.draw(listed[name], decomposition, runs, source)
+        drawing.save(figure, *(output / "figures" / f"{name}{end}" for end in (".pdf", ".png")))
     report.render(output, output / "report.html", studies=[study.name for study in studies])
     log.info("%d figures, %d tables and report.html: %s", len(drawn), len(OWN_TABLES), output)
     different = [n for n in OWN_TABLES if (output / n).read_bytes() != (folder / n).read_bytes()]

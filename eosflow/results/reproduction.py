@@ -16,9 +16,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from eosflow.analysis import style
 from eosflow.analysis.claims import CANNOT_TELL, CONTRADICTED, HOLDS, NOT_ENOUGH
-from eosflow.results import figures, power_laws, run_summaries
+from eosflow.results import power_laws, run_summaries
 from eosflow.results.claim_measures import RISE
-from eosflow.results.figures import title_of
+from eosflow.results.figures import drawing, title_of
 from eosflow.results.figures.index import PICTURE_DPI
 from eosflow.storage.files import replacing
 
@@ -251,7 +251,7 @@ def draw_pictures() -> None:
     folder = DOCS / "reproduction" / "flow"
     frames = [pd.read_parquet(folder / f"{name}.parquet") for name in ("decomposition", "runs")]
     for name in PICTURES:
-        figure = figures.draw(name, frames[0], frames[1])
+        figure = drawing.draw(name, frames[0], frames[1])
         with style.applied(), replacing(DOCS / "images" / f"flow-{name}.png") as temporary:
             figure.savefig(temporary, format="png", dpi=PICTURE_DPI, metadata={"Software": None})
 

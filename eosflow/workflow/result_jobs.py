@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from eosflow.results import figures
 from eosflow.runs.names import measured_folder
 from eosflow.runs.records import RunRecord
 from eosflow.storage import provenance
@@ -126,6 +125,8 @@ def figure(job: Job) -> None:
 def _draw(job: Job, names: Iterable[str]) -> None:
     import pandas as pd
 
+    from eosflow.results.figures import drawing
+
     @functools.cache
     def frames() -> tuple[pd.DataFrame, pd.DataFrame]:
         job.verified("tables")
@@ -136,14 +137,14 @@ def _draw(job: Job, names: Iterable[str]) -> None:
     for name in names:
         data = entries[name].data
         if data is None:
-            drawing = figures.draw(entries[name], *frames(), None, against)
+            figure = drawing.draw(entries[name], *frames(), None, against)
         else:
             if data != "dice":
                 job.verified(data.removesuffix(".csv"))
             source = job.root / (dice_subset(job.plan) if data == "dice" else data)
-            drawing = figures.draw(entries[name], pd.DataFrame(), pd.DataFrame(), source, against)
+            figure = drawing.draw(entries[name], pd.DataFrame(), pd.DataFrame(), source, against)
         pdf, png = (job.root / file for file in job.products[f"figures/{name}"].made)
-        figures.save(drawing, pdf, png)
+        drawing.save(figure, pdf, png)
         job.seal(f"figures/{name}", "pandas", "matplotlib", "seaborn")
 
 

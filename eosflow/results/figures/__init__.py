@@ -1,8 +1,8 @@
 """The list of figures: which kind of drawing, of which experiment, and what to see in it.
 
 The paper's figures have its numbers; those of any other experiment are named after it and their
-kind, such as `my-experiment-sharpness`. Standard library only, so that planning can read it; pandas
-and Matplotlib are imported by `draw` and `save`.
+kind, such as `my-experiment-sharpness`. Standard library only, so that planning can read it;
+`drawing` draws them.
 """
 
 from __future__ import annotations
@@ -10,17 +10,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from eosflow.results import paper
 from eosflow.results.figures.kinds import KINDS as KINDS
 from eosflow.storage.errors import UserError
 from eosflow.studies import STUDIES, Study
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
 
 # Raise this when drawings change: the figures, and only they, are then drawn again.
 FIGURES_VERSION = 7
@@ -97,10 +91,7 @@ for _module in _ADDED:
     EXTRAS[_module.replace("_", "-")] = Entry(_module, None)
 
 # The kinds that are drawn of an experiment that is not the paper's.
-OWN_KINDS = (
-    *("sharpness", "overlap", "factors", "layers", "activation_ratios", "alignment"),
-    *("jacobian_norms", "cumulative_alignment"),
-)
+OWN_KINDS = [kind for kind, each in KINDS.items() if not (each.function or kind == "layers_three")]
 
 
 def file_name(figure: int | str) -> str:
@@ -119,9 +110,8 @@ NAMES: dict[str, Drawn] = {
 def entries(experiments: Iterable[str], studies: Iterable[str] = STUDIES) -> dict[str, Drawn]:
     """The figures of these experiments and studies, by name, and those that show all experiments.
 
-    The paper's experiments have its numbered figures; of any other, `EXP-sharpness`, `EXP-overlap`,
-    `EXP-layers`, `EXP-factors`, `EXP-activation-ratios`, `EXP-alignment`, `EXP-jacobian-norms` and
-    `EXP-cumulative-alignment`.
+    The paper's experiments have its numbered figures; any other has one of each of `OWN_KINDS`,
+    such as `EXP-activation-ratios`.
 
     Raises: UserError if two figures would have the same name.
     """
@@ -143,34 +133,3 @@ def entries(experiments: Iterable[str], studies: Iterable[str] = STUDIES) -> dic
                 )
             listed[name] = Entry(kind, experiment)
     return listed
-
-
-def draw(
-    figure: str | Drawn,
-    decomposition: pd.DataFrame,
-    runs: pd.DataFrame,
-    data: Path | str | None = None,
-    against: str = "iteration",
-) -> Figure:
-    """Draw one figure: a pure function of the tidy frames, or of the file `data` alone.
-
-    `figure` is a name such as `figure04` or `power-law`, or one of `entries`; `data` is what its
-    entry says, a Dice subset or a study's table; `against`, the horizontal axis of the curves, is
-    `iteration` or `flow_time`. A figure with nothing to show says why.
-
-    Raises: UserError for a name or an axis that does not exist.
-    """
-    from eosflow.results.figures import drawing
-
-    if isinstance(figure, str):
-        if figure not in NAMES:
-            raise UserError(f"There is no figure {figure!r}; there are {', '.join(NAMES)}.")
-        figure = NAMES[figure]
-    return drawing.draw(figure, decomposition, runs, data, against)
-
-
-def save(figure: Figure, pdf: Path | str, png: Path | str) -> None:
-    """Write a figure as PDF (fonts embedded) and PNG: the same bytes for the same drawing."""
-    from eosflow.results.figures import drawing
-
-    drawing.save(figure, pdf, png)

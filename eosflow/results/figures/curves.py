@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from eosflow.analysis import style
 from eosflow.results import run_summaries
-from eosflow.results.run_summaries import IDENTITY, transient
+from eosflow.results.run_summaries import IDENTITY, column, transient
 
 AXES_OF_TIME = {"iteration": "iteration", "flow_time": "gradient-flow time t"}
 Curve = NDArray[np.float64]
@@ -24,139 +25,113 @@ CRUSHED = 4
 # Of the width of a panel: a narrower band cannot be seen.
 NARROWEST_BAND = 0.02
 QUARTILES = (0.25, 0.5, 0.75)
-NORM_OF_LAYER = r"$\mathrm{E}\,\Vert M_{%d}\Vert^2$"
+TWO_COLUMNS = ("sharpness", "overlap")
+BOUNDS = {"overlap": 1.0}  # what a quantity cannot exceed
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One panel: its title and the quantity it shows, one value per row of the frame.
+class Panel(NamedTuple):
+    """A column of `_quantities`, its title, and its scale: those of one share their limits.
 
-    `bound` is a value that the quantity cannot exceed.
+    Panels without a scale span the same number of decades. With `above` there is a panel for each
+    layer, but for so many above the last.
     """
 
+    column: str
     title: str
-    values: pd.Series
-    bound: float | None = None
+    scale: str = ""
+    above: int | None = None
 
 
-def sharpness(frame: pd.DataFrame, title: str, against: str) -> Figure:
-    """λ₁ of 𝓗, G and R (E1–E3), on one scale, and λ₁(𝓗)/λ₁(G), which that scale cannot show."""
-    ratio = frame["sharpness_hessian"] / frame["sharpness_gauss_newton"]
-    panels = [
-        Panel(r"$\lambda_1(\mathcal{H})$, Hessian", frame["sharpness_hessian"]),
-        Panel(r"$\lambda_1(G)$, Gauss–Newton", frame["sharpness_gauss_newton"]),
-        Panel(r"$\lambda_1(R)$, residual", frame["sharpness_residual"]),
-        Panel(r"ratio $\lambda_1(\mathcal{H})\,/\,\lambda_1(G)$", ratio),
-    ]
-    return _grid(frame, title, against, panels, columns=2, groups=(3,))
+_NORMS = Panel("layer_norm2_%d", r"$\mathrm{E}\,\Vert M_{%d}\Vert^2$", "layers", 0)
+PANELS: dict[str, list[Panel]] = {
+    "sharpness": [
+        Panel("sharpness_hessian", r"$\lambda_1(\mathcal{H})$, Hessian", "eigenvalues"),
+        Panel("sharpness_gauss_newton", r"$\lambda_1(G)$, Gauss–Newton", "eigenvalues"),
+        Panel("sharpness_residual", r"$\lambda_1(R)$, residual", "eigenvalues"),
+        Panel("ratio", r"ratio $\lambda_1(\mathcal{H})\,/\,\lambda_1(G)$", "ratio"),
+    ],
+    "overlap": [
+        Panel("m_norm2", r"$\mathrm{E}\,\Vert M\Vert^2$"),
+        Panel("overlap", r"overlap ratio $\omega$"),
+    ],
+    "layers_three": [_NORMS],
+    "layers": [_NORMS],
+    "factors": [
+        Panel("activation_ratio", r"activation ratio $\rho_1$"),
+        Panel("activation_norm2", r"inputs, $\mathrm{E}[1+\Vert a_0\Vert^2]$"),
+        Panel("criterion_norm2", r"criterion, $\mathrm{E}\,\Vert H_\ell^{1/2}\Vert^2$"),
+        Panel("jacobian_product", r"Jacobians, $\prod\,\mathrm{E}\,\Vert D_j\Vert^2$"),
+        Panel("alignment", r"alignment $A_1$"),
+        Panel("layer_norm2_1", r"product: $\mathrm{E}\,\Vert M_1\Vert^2$"),
+    ],
+    "activation_ratios": [
+        Panel("activation_ratio_%d", r"activation ratio $\rho_{%d}$", "ratios", 0),
+        Panel("activation_growth_%d", r"activation growth $\gamma_{%d}$", "growths", 1),
+    ],
+    "alignment": [Panel("alignment_%d", r"alignment ratio $\alpha_{%d}$", "layers", 1)],
+    "jacobian_norms": [
+        Panel("jacobian_norm2_%d", r"$\mathrm{E}\,\Vert D_{%d}\Vert^2$", "layers", 1)
+    ],
+    "cumulative_alignment": [Panel("product_%d", r"cumulative alignment $A_{%d}$", "layers", 1)],
+}
 
 
-def overlap(frame: pd.DataFrame, title: str, against: str) -> Figure:
-    """E‖M‖² and the overlap ratio ω, whose product is λ₁(G) (E5)."""
-    panels = [
-        Panel(r"$\mathrm{E}\,\Vert M\Vert^2$", frame["m_norm2"]),
-        Panel(r"overlap ratio $\omega$", frame["overlap"], bound=1.0),
-    ]
-    return _grid(frame, title, against, panels, columns=2, shared=False)
+def _panels(kind: str, depth: int) -> list[Panel]:
+    """The panels of a network of this many layers."""
+    panels = []
+    for panel in PANELS[kind]:
+        column, title, scale, above = panel
+        if above is None:
+            panels.append(panel)
+        else:
+            layers = range(1, depth + 1 - above)
+            panels += [Panel(column % layer, title % layer, scale) for layer in layers]
+    if kind == "layers_three":  # the first, a middle and the last hidden layer: l = 1, 3, 5 of 6
+        panels = [panels[layer - 1] for layer in sorted({1, depth // 2, depth - 1} - {0})]
+    return panels
 
 
-def layers_three(frame: pd.DataFrame, title: str, against: str) -> Figure:
-    """E‖M_l‖² (E7) for the first, a middle and the last hidden layer: l = 1, 3, 5 of 6."""
-    last = run_summaries.layer_count(frame) - 1
-    panels = _by_layer(frame, NORM_OF_LAYER, "layer_norm2")
-    shown = sorted({1, (last + 1) // 2, last} - {0})
-    return _grid(frame, title, against, [panels[layer - 1] for layer in shown])
-
-
-def layers(frame: pd.DataFrame, title: str, against: str) -> Figure:
-    """E‖M_l‖² (E7) of every layer."""
-    return _grid(frame, title, against, _by_layer(frame, NORM_OF_LAYER, "layer_norm2"))
-
-
-def factors(frame: pd.DataFrame, title: str, against: str) -> Figure:
-    """The five factors of E‖M_1‖² and their product (E12), all over the same number of decades."""
-    values = run_summaries.factors(frame)
-    titles = {
-        "activation_ratio": r"activation ratio $\rho_1$",
-        "activation_norm2": r"inputs, $\mathrm{E}[1+\Vert a_0\Vert^2]$",
-        "criterion_norm2": r"criterion, $\mathrm{E}\,\Vert H_\ell^{1/2}\Vert^2$",
-        "jacobian_product": r"Jacobians, $\prod\,\mathrm{E}\,\Vert D_j\Vert^2$",
-        "alignment": r"alignment $A_1$",
-    }
-    panels = [Panel(titles[name], values[name]) for name in run_summaries.FACTORS]
-    panels.append(Panel(r"product: $\mathrm{E}\,\Vert M_1\Vert^2$", frame["layer_norm2_1"]))
-    return _grid(frame, title, against, panels, shared=False)
-
-
-def activation_ratios(frame: pd.DataFrame, title: str, against: str) -> Figure:
-    """ρ_l of every layer and the activation growth γ_l (E11)."""
-    ratios = _by_layer(frame, r"activation ratio $\rho_{%d}$", "activation_ratio")
-    growths = _by_layer(frame, r"activation growth $\gamma_{%d}$", "activation_growth", above=1)
-    groups = (len(ratios),)
-    return _grid(frame, title, against, [*ratios, *growths], shared=False, groups=groups)
-
-
-def alignment(frame: pd.DataFrame, title: str, against: str) -> Figure:
-    """The alignment ratio α_l (E10) of every pair of layers."""
-    panels = _by_layer(frame, r"alignment ratio $\alpha_{%d}$", "alignment", above=1)
-    return _grid(frame, title, against, panels)
-
-
-def jacobian_norms(frame: pd.DataFrame, title: str, against: str) -> Figure:
-    """E‖D_l‖² of every layerwise Jacobian."""
-    words = r"$\mathrm{E}\,\Vert D_{%d}\Vert^2$"
-    return _grid(frame, title, against, _by_layer(frame, words, "jacobian_norm2", above=1))
-
-
-def cumulative_alignment(frame: pd.DataFrame, title: str, against: str) -> Figure:
-    """A_l = Π_{j≥l} α_j (E10) from every layer to the output."""
-    last = run_summaries.layer_count(frame) - 1
-    values = {
+def _quantities(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with the factors of E‖M_1‖² (E12), A_l (E10) as `product_l`, and λ₁(𝓗)/λ₁(G)."""
+    products = {
         f"product_{layer}": run_summaries.cumulative_alignment(frame, layer)
-        for layer in range(1, last + 1)
+        for layer in range(1, run_summaries.layer_count(frame))
     }
-    words = r"cumulative alignment $A_{%d}$"
-    return _grid(frame, title, against, _by_layer(frame.assign(**values), words, "product", 1))
+    ratio = column(frame, "sharpness_hessian") / column(frame, "sharpness_gauss_newton")
+    return frame.assign(ratio=ratio, **products, **run_summaries.factors(frame))
 
 
-def _by_layer(frame: pd.DataFrame, words: str, column: str, above: int = 0) -> list[Panel]:
-    """A panel for each layer, but for so many above the last."""
-    layers = range(1, run_summaries.layer_count(frame) - above + 1)
-    return [Panel(words % layer, frame[f"{column}_{layer}"]) for layer in layers]
-
-
-def _grid(
-    frame: pd.DataFrame,
-    title: str,
-    against: str,
-    contents: Sequence[Panel],
-    columns: int = 3,
-    shared: bool = True,
-    groups: Sequence[int] = (),
-) -> Figure:
-    """Draw the panels, which share their vertical limits, or else only the number of decades.
-
-    `groups` cuts the panels, at these places, into sets that each share their limits.
-    """
-    colors = style.size_colors(frame["n"])
+def draw(kind: str, frame: pd.DataFrame, title: str, against: str) -> Figure:
+    """The curves of the snapshots of one experiment, in the panels of this kind."""
+    contents = _panels(kind, run_summaries.layer_count(frame))
+    columns = 2 if kind in TWO_COLUMNS else 3
+    colors = style.shades(frame["n"])
     drawn = frame[frame["iteration"] >= transient(frame)]
     logarithmic = is_logarithmic(drawn, against)
     if logarithmic:  # which has no place for 0
         drawn = drawn[drawn[against] > 0]
+    quantities = _quantities(drawn)
     figure, axes, cell = style.panels(len(contents), columns, title)
+    scales: dict[str, list[Axes]] = {}
     for panel, content in zip(axes, contents, strict=True):
         panel.set_xscale("log" if logarithmic else "linear")
         # A logarithm has no place for λ₁(R) ≤ 0 either: the curves have a gap there.
-        values = content.values[drawn.index]
+        values = quantities[content.column]
         _curves(panel, drawn, values.where(values > 0), against, colors)
         panel.set_title(content.title, loc="left")
+        if panel.collections:
+            scales.setdefault(content.scale, []).append(panel)
     shown = [panel for panel in axes if panel.collections]
-    if shared or groups:
-        for group in _cut(axes, groups):
-            _share_limits([panel for panel in group if panel in shown])
-    else:
-        style.same_decades(shown)
-        _below_bounds(axes, contents)
+    for scale, group in scales.items():
+        if scale:
+            _share_limits(group)
+        else:
+            style.same_decades(group)
+    for panel, content in zip(axes, contents, strict=True):
+        # Moved down, over as many decades, if the limits reach above what is possible.
+        low, high = panel.get_ylim()
+        if high > 1.1 * (bound := BOUNDS.get(content.column, math.inf)):
+            panel.set_ylim(low / high * 1.1 * bound, 1.1 * bound)
     banded = _finish_time_axis(axes, frame, drawn, against)
     for panel in axes[columns * ((len(axes) - 1) // columns) :]:
         panel.set_xlabel(AXES_OF_TIME[against])
@@ -187,7 +162,7 @@ def _curves(
     panel.set_yscale("log", nonpositive="mask")
     done = frame["stopped"] == "target_loss"
     alone = frame.drop_duplicates(IDENTITY)["n"].value_counts() == 1
-    for n, reached in itertools.product(colors, (True, False)):
+    for n, reached in product(colors, (True, False)):
         segments = _segments(frame[(frame["n"] == n) & (done == reached)], values, against)
         if not segments:
             continue
@@ -241,27 +216,12 @@ def quartiles(runs: Sequence[Curve], scale: str) -> Curve | None:
     return np.vstack([times, np.exp(np.quantile(heights, QUARTILES, axis=0))])
 
 
-def _cut(axes: Sequence[Axes], places: Sequence[int]) -> list[Sequence[Axes]]:
-    edges = [0, *places, len(axes)]
-    return [axes[start:end] for start, end in itertools.pairwise(edges) if start < end]
-
-
 def _share_limits(group: Sequence[Axes]) -> None:
-    if not group:
-        return
     limits = [panel.get_ylim() for panel in group]
     low, high = min(low for low, _ in limits), max(high for _, high in limits)
     pad = (high / low) ** 0.03  # the panel that reaches the shared limit needs room too
     for panel in group:
         panel.set_ylim(low / pad, high * pad)
-
-
-def _below_bounds(axes: Sequence[Axes], contents: Sequence[Panel]) -> None:
-    """Move the limits down, over as many decades, if they reach above what is possible."""
-    for panel, content in zip(axes, contents, strict=True):
-        low, high = panel.get_ylim()
-        if content.bound is not None and high > 1.1 * content.bound:
-            panel.set_ylim(low / high * 1.1 * content.bound, 1.1 * content.bound)
 
 
 def _finish_time_axis(

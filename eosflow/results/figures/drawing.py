@@ -1,4 +1,4 @@
-"""From the entry of a figure to a drawing and its files: behind `figures.draw` and `save`."""
+"""From the entry of a figure to a drawing and its files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from eosflow.analysis import style
-from eosflow.results.figures import KINDS, Drawn, Entry, title_of
+from eosflow.results.figures import KINDS, NAMES, Drawn, Entry, curves, title_of
 from eosflow.results.figures.curves import AXES_OF_TIME
 from eosflow.results.run_summaries import IDENTITY, transient
 from eosflow.storage.errors import UserError
@@ -22,31 +22,40 @@ PNG_DPI = 180
 
 
 def draw(
-    entry: Drawn,
+    figure: str | Drawn,
     decomposition: pd.DataFrame,
     runs: pd.DataFrame,
-    data: Path | str | None,
-    against: str,
+    data: Path | str | None = None,
+    against: str = "iteration",
 ) -> Figure:
-    """See `eosflow.results.figures.draw`."""
+    """Draw one figure: a pure function of the tidy frames, or of the file `data` alone.
+
+    `figure` is a name such as `figure04` or `power-law`, or one of `entries`; `data` is what its
+    entry says, a Dice subset or a study's table; `against`, the horizontal axis of the curves, is
+    `iteration` or `flow_time`. A figure with nothing to show says why.
+
+    Raises: UserError for a name or an axis that does not exist.
+    """
+    if isinstance(figure, str) and figure not in NAMES:
+        raise UserError(f"There is no figure {figure!r}; there are {', '.join(NAMES)}.")
     if against not in AXES_OF_TIME:
         raise UserError(
             f"Curves cannot be drawn against {against!r}; choose one of {', '.join(AXES_OF_TIME)}."
         )
+    entry = NAMES[figure] if isinstance(figure, str) else figure
     with style.applied():
         if entry.data is not None and data is None:
             return style.notice(entry.title, "What it shows has not been made.")
         if isinstance(entry, Study):
             return entry.draw(str(data))
-        function = _function(entry.kind)
         if entry.data is not None:
-            return function(data)
+            return _function(entry)(data)
         if entry.experiment is None:
-            return function(decomposition, runs, entry.title)
+            return _function(entry)(decomposition, runs, entry.title)
         frame = _of_experiment(decomposition, runs, entry.experiment)
         if reason := _nothing_to_show(entry, entry.experiment, frame, runs):
             return style.notice(entry.title, reason)
-        return function(frame, entry.title, against)
+        return curves.draw(entry.kind, frame, entry.title, against)
 
 
 def _nothing_to_show(entry: Entry, experiment: str, frame: pd.DataFrame, runs: pd.DataFrame) -> str:
@@ -67,8 +76,8 @@ def _nothing_to_show(entry: Entry, experiment: str, frame: pd.DataFrame, runs: p
     return ""
 
 
-def _function(kind: str) -> Callable[..., Figure]:
-    module, name = KINDS[kind].function.split(":")
+def _function(entry: Entry) -> Callable[..., Figure]:
+    module, name = KINDS[entry.kind].function.split(":")
     function: Callable[..., Figure] = getattr(importlib.import_module(module), name)
     return function
 
@@ -88,7 +97,7 @@ def _of_experiment(
 
 
 def save(figure: Figure, pdf: Path | str, png: Path | str) -> None:
-    """See `eosflow.results.figures.save`."""
+    """Write a figure as PDF (fonts embedded) and PNG: the same bytes for the same drawing."""
     # Without dates and program versions the same drawing gives the same file.
     without: dict[str, Any] = {"CreationDate": None, "Producer": None, "Creator": None}
     title = figure.get_suptitle()

@@ -9,33 +9,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from eosflow.results.figures import (
-    EXPERIMENTS,
-    EXTRAS,
-    FIGURES,
-    KINDS,
-    NAMES,
-    OWN_KINDS,
-)
+from eosflow.results.figures import EXPERIMENTS, EXTRAS, FIGURES, KINDS, NAMES, OWN_KINDS, Entry
 from eosflow.storage.files import replacing
 
 DOCS = Path(__file__).parents[3] / "docs"
 PICTURE_DPI = 100
 
-# For each kind of figure, the one that the demo makes.
+# For each kind of figure, the first of the demo's; one kind is not among them.
 GALLERY: dict[str, str] = {
-    "sharpness": "figure06",
-    "overlap": "figure10",
-    "factors": "figure19",
-    "dice_examples": "figure05",
-    "layers": "figure14",
-    "activation_ratios": "figure23",
-    "alignment": "figure28",
-    "jacobian_norms": "figure33",
-    "cumulative_alignment": "figure38",
-    "power_law": "power-law",
-    "stable_step": "stable-step",
-    "growth": "growth",
+    entry.kind: name
+    for name, entry in reversed(NAMES.items())
+    if isinstance(entry, Entry) and entry.experiment in ("dice-ce", None)
 }
 
 _HEAD = """# Figures
@@ -79,7 +63,7 @@ def draw_gallery(results: Path, folder: Path) -> None:
     import pandas as pd
 
     from eosflow.analysis import style
-    from eosflow.results.figures import draw
+    from eosflow.results.figures.drawing import draw
 
     frames = [pd.read_parquet(results / f"{name}.parquet") for name in ("decomposition", "runs")]
     subset = next((results / "data" / "subsets").glob("dice-subset*.npz"))

@@ -133,7 +133,7 @@ def growth(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Figur
             axes.set_xticks([])
             return
         # Not seaborn's bars: they stand on 0, which a logarithmic axis of factors does not have.
-        colors = style.size_colors(rows["n"])
+        colors = style.shades(rows["n"])
         width = 0.8 / len(colors)
         for place, (n, color) in enumerate(colors.items()):
             values = rows.loc[rows["n"] == n, list(QUANTITIES)]

@@ -19,7 +19,7 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
     with their quartiles."""
     figure, panels, _ = style.panels(2, 2, title)
     rate = frame["learning_rate"].iloc[0]
-    colors = style.size_colors(int(size) for size in frame["batch"].unique())
+    colors = style.shades(int(size) for size in frame["batch"].unique())
     for axes, (name, words) in zip(panels, QUANTITIES.items(), strict=True):
         for size, runs in frame.groupby("batch"):
             over = runs.groupby("iteration")[name]
