@@ -16,9 +16,8 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 
-from eosflow.results import collect
+from eosflow.results import collect, paper
 from eosflow.results.collect import VERSIONED
-from eosflow.results.power_laws import PAPER
 from eosflow.runs.records import Index, Manifest, Measured, RunRecord, StepRecord
 from eosflow.storage.digests import digest
 from eosflow.storage.records import Listed
@@ -128,7 +127,8 @@ def run(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The snapshots and the row of `runs` of one run; peak A_1 = a·N^b·exp(noise)."""
     dataset, criterion, _ = (EXPERIMENTS | OWN)[experiment]
-    a, b, _ = PAPER.get((dataset, criterion), (0.001, 0.4, 1.0))
+    laws = {each.key: (each.a, each.b) for each in paper.EXPERIMENTS.values()}
+    a, b = laws.get((dataset, criterion), (0.001, 0.4))
     # The peak is itself a snapshot: lengths are multiples of 500 iterations.
     length = 500 * (1 + init_seed % 2 + round(math.log2(n) / 4))
     identity = {

@@ -154,12 +154,6 @@ def test_what_happens_in_the_transient_contradicts_nothing(frames, table):
     pd.testing.assert_frame_equal(claims.check(wild, frames[1]).set_index("claim"), table)
 
 
-def test_rise_by_overlap_instead_of_norm_is_seen(frames):
-    found = row("norm-not-overlap", swapped(frames[0]), frames[1])
-    assert found["verdict"] == claims.CONTRADICTED
-    assert 0 < float(found["measured"].removesuffix(" %")) < 10
-
-
 def test_frozen_alignment_contradicts_what_rests_on_it(frames):
     frozen = {f"alignment_{layer}": 0.3 for layer in range(1, synthetic.LAYERS)}
     decomposition = frames[0].assign(**frozen, alignment_product=0.3**5)
@@ -205,12 +199,6 @@ def test_without_finished_runs_nothing_is_decided(stopped):
     assert (table["verdict"] == claims.NOT_ENOUGH).all() and (table["runs"] == 0).all()
 
 
-def test_two_runs_neither_support_nor_contradict_a_claim():
-    decomposition, runs = of_runs(synthetic.run("dice-ce", 468, init) for init in (0, 1))
-    for each in (decomposition, decomposition.assign(sharpness_residual=np.inf)):
-        assert row("residual-share", each, runs)["verdict"] == claims.NOT_ENOUGH
-
-
 def test_marks_that_lie_densely_weigh_no_more_than_their_time():
     course, runs = of_runs([synthetic.run("dice-ce", 468)])
     # From flow time 1 to 5 another layer is the largest, and half of the marks lie there.
@@ -238,14 +226,6 @@ def test_runs_that_lack_the_numbers_are_left_out_and_counted():
         assert found["runs"] == 16 + 12 + 12 * (name not in lacking), name
         assert ("12 runs left out that" in found["note"]) == (name in lacking), name
         assert name not in NEEDS_A_CHAIN or "my-conv" not in found["by_experiment"], name
-
-
-def test_what_was_not_looked_at_supports_no_claim():
-    decomposition, runs = synthetic.frames(["my-conv"])
-    unseen = synthetic.without_chains(decomposition), runs.assign(**synthetic.UNSEEN)
-    table = claims.check(*unseen).set_index("claim").loc[[*NEEDS_A_CHAIN, "negative-dominant"]]
-    assert (table["verdict"] == claims.NOT_ENOUGH).all()
-    assert (table["runs"] == 0).all() and (table["measured"] == "").all()
 
 
 def test_another_network_can_contradict_with_the_numbers_that_it_has():

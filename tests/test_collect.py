@@ -74,18 +74,6 @@ def test_what_an_optimizer_does_not_record_is_no_evidence(tmp_path):
     runs.to_parquet(tmp_path / "runs.parquet")
 
 
-def test_networks_of_several_kinds_share_a_frame(tmp_path):
-    rows, row = synthetic.run("my-conv", 390)
-    conv = synthetic.without_chains(pd.DataFrame(rows)).to_dict("records")
-    synthetic.write_run_folder(tmp_path / "conv", conv, row)
-    synthetic.write_run_folder(tmp_path / "chain", *synthetic.run("dice-ce", 468))
-    decomposition, _ = collect.collect([tmp_path / "conv", tmp_path / "chain"], "decomposition")
-    alignments = decomposition.groupby("experiment")["alignment_1"].count()
-    assert alignments["my-conv"] == 0 < alignments["dice-ce"]
-    assert decomposition["layer_norm2_3"].notna().all()
-    decomposition.to_parquet(tmp_path / "decomposition.parquet")
-
-
 def test_runs_without_a_decomposition_are_in_the_runs_alone(folders):
     shutil.rmtree(folders[1] / "decomposition")
     decomposition, runs = collect.collect(folders, None)

@@ -15,6 +15,7 @@ from matplotlib.collections import LineCollection
 from eosflow.analysis import style
 from eosflow.results import figures, power_laws, run_summaries
 from eosflow.results.figures import curves, drawing, index
+from eosflow.results.paper import EXPERIMENTS
 from eosflow.storage.errors import UserError
 from eosflow.studies import STUDIES
 
@@ -241,8 +242,7 @@ def test_power_law_shows_runs_fit_and_paper(frames):
         assert fit[:, 1] == pytest.approx(law.a * fit[:, 0] ** law.b)
         paper = next(c for c in axes.collections if c.get_facecolor()[0, 3] == 0.35)
         corners = paper.get_paths()[0].vertices
-        values = (law.paper_a, law.paper_b, law.paper_r_squared)
-        _, low, high = power_laws.paper_law(values, corners[:, 0])
+        _, low, high = power_laws.paper_law(EXPERIMENTS[name], corners[:, 0])
         on_an_edge = np.isclose(corners[:, 1], low) | np.isclose(corners[:, 1], high)
         assert on_an_edge.all()
         text = axes.get_title(loc="left")

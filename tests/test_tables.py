@@ -61,18 +61,6 @@ def test_networks_share_a_frame_without_changing_each_others_numbers():
             pd.testing.assert_frame_equal(mine, expected, check_dtype=False)
 
 
-def test_what_a_network_does_not_have_is_missing_and_nothing_else():
-    conv = synthetic.without_chains(synthetic.frames(["my-conv"])[0])
-    assert run_summaries.layer_count(conv) == 3
-    assert run_summaries.alignment_peaks(conv).empty
-    assert run_summaries.cumulative_alignment(conv, 1).isna().all()
-    assert run_summaries.growth(conv, peak_of="alignment_product").empty
-    grown = run_summaries.growth(conv)
-    assert grown["layer_norm2_1"].notna().all() and grown["alignment"].isna().all()
-    steps = run_summaries.stable_steps(conv)
-    assert steps["stable_step"].notna().all() and steps["counterfactual_step"].isna().all()
-
-
 def test_table3_shows_what_was_drawn_beside_what_was_specified():
     parameters = pd.DataFrame(
         {
@@ -93,16 +81,6 @@ def test_table3_shows_what_was_drawn_beside_what_was_specified():
     assert table.loc[(3, "lwd"), observed].tolist() == [0.4, 2.0, 0.1, 2.5, 2]
     assert table.loc[(3, "lend"), observed].tolist() == [1, 2, 0, 2, 2]
     assert np.isnan(table.loc[(6, "dx"), "min"]) and table.loc[(6, "dx"), "images"] == 0
-
-
-def test_files(tmp_path):
-    table = tables.table2(*synthetic.frames(["dice-ce"]))
-    tables.write_csv(table, tmp_path / "t.csv")
-    back = pd.read_csv(tmp_path / "t.csv")
-    assert list(back.columns) == list(table.columns)
-    assert back["b"][0] == pytest.approx(0.23, rel=1e-5) and np.isnan(back["b"][1])
-    tables.write_parquet(table, tmp_path / "t.parquet")
-    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), table)
 
 
 def test_growth_multiplies_up_and_is_what_the_runs_were_made_with():

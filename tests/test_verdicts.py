@@ -99,10 +99,3 @@ def test_a_row_says_its_interval_its_seeds_and_how_many_were_looked_at() -> None
     assert (second["seeds"], second["verdict"]) == (1, claims.NOT_ENOUGH)
     assert set(frame["looks"]) == {1}  # what too few seeds settle is not looked at
     assert "above 1" in first["statement"]
-
-
-def test_claims_are_read_from_yaml_with_their_kind_and_bounds() -> None:
-    given = {"words": "It is.", "measured": "m", "within": [0, 0.5], "unit": "%", "kind": "every"}
-    (claim,) = claims.read({"a": given}, source="a page").values()
-    assert (claim.kind, claim.source, claim.name) == (Kind.EVERY, "a page", "a")
-    assert "0 % to 50 % in every run" in claim.statement

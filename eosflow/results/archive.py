@@ -36,7 +36,6 @@ from eosflow.results.evidence import (
 )
 from eosflow.results.figures.examples import COLUMNS
 from eosflow.results.run_summaries import IDENTITY, run_names
-from eosflow.runs.records import Manifest
 from eosflow.storage import provenance
 from eosflow.storage.digests import digest
 from eosflow.storage.errors import UserError
@@ -52,15 +51,13 @@ LARGE = 5_000_000  # bytes; more does not belong in a repository
 class Kept:
     """What a folder of evidence holds, or will hold.
 
-    `sources` has the checksum of each file that it was taken from, `made` the program that made
-    each table which is not made here.
+    `made` has the program that made each table which is not made here.
     """
 
     frames: dict[str, pd.DataFrame]
     parameters: pd.DataFrame | None = None
     examples: tuple[dict[str, Any], dict[str, Any]] | None = None
     studies: dict[str, bytes] = field(default_factory=dict)
-    sources: dict[str, str] = field(default_factory=dict)
     made: dict[str, Any] = field(default_factory=dict)
 
     def keys(self) -> dict[str, str]:
@@ -110,9 +107,6 @@ def _add(kept: Kept, results: Path) -> None:
             )
         if name not in known:
             folders[name] = folder
-            kept.sources[f"{name}/decomposition/index.json"] = sha256(index)
-            listed = Manifest.read(folder / "manifest.json").trajectory
-            kept.sources[f"{name}/{listed.file}"] = listed.sha256
     log.info("%s: %d runs, %d of them new", results, len(folders) + len(known), len(folders))
     if folders:
         _add_runs(kept, list(folders.values()))
@@ -122,7 +116,7 @@ def _add(kept: Kept, results: Path) -> None:
     if (results / parameters).is_file():
         path = _made(kept, results, parameters, Path(parameters).stem)
         kept.parameters = pd.read_parquet(path, columns=PARAMETERS)
-    kept.examples = _dice_examples(results, kept.sources) or kept.examples
+    kept.examples = _dice_examples(results) or kept.examples
 
 
 def _add_runs(kept: Kept, folders: list[Path]) -> None:
@@ -144,9 +138,8 @@ def _add_runs(kept: Kept, folders: list[Path]) -> None:
 
 
 def _made(kept: Kept, results: Path, name: str, record: str) -> Path:
-    """The path of a verified result; its checksum and the program that made it are noted."""
+    """The path of a verified result; the program that made it is noted."""
     origin = provenance.verify(results, f"provenance/{record}.json")
-    kept.sources[name] = next(entry.sha256 for entry in origin.made if entry.file == name)
     facts = origin.model_extra or {}
     kept.made[record] = {fact: facts[fact] for fact in ("versions", "platform", "machine")}
     return results / name
@@ -183,7 +176,6 @@ def _read(folder: Path) -> Kept:
         studies={
             name: (folder / name).read_bytes() for name in contents.names.intersection(TABLES)
         },
-        sources={entry["file"]: entry["sha256"] for entry in contents.sources},
         made={name: by for name, by in contents.made.items() if name not in report.TABLES},
     )
 
@@ -208,9 +200,7 @@ def _write(kept: Kept, folder: Path) -> None:
     _write_manifest(folder, names, kept)
 
 
-def _dice_examples(
-    results: Path, sources: dict[str, str]
-) -> tuple[dict[str, Any], dict[str, Any]] | None:
+def _dice_examples(results: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """The images that figure 5 shows, if any were made: arrays of a subset file and its record."""
     subsets = (results / "data" / "subsets").glob("dice-subset*.npz")
     subset = min(subsets, key=lambda path: int(path.stem.removeprefix("dice-subset")), default=None)
@@ -218,13 +208,11 @@ def _dice_examples(
         return None
     path = subset.with_suffix(".json")
     record = SubsetRecord.readable(path)
-    checksum = sha256(subset)
-    if record is None or record.sha256 != checksum:
+    if record is None or record.sha256 != sha256(subset):
         raise UserError(
             f"{subset} or its record {path.name} is damaged. Delete both, and make them again by "
             f"name: snakemake {subset}"
         )
-    sources[subset.relative_to(results).as_posix()] = checksum
     with np.load(subset, allow_pickle=False) as arrays:
         labels = arrays["labels"]
         firsts = [np.flatnonzero(labels == label)[:COLUMNS] for label in np.unique(labels)]
@@ -264,7 +252,6 @@ def _write_manifest(folder: Path, names: Iterable[str], kept: Kept) -> None:
             **{name: sorted(runs[name].dropna().unique().tolist()) for name in facts},
         },
         made=kept.made | {"tables": provenance.program("pandas", "statsmodels")},
-        sources=tuple({"file": n, "sha256": kept.sources[n]} for n in sorted(kept.sources)),
     ).write(folder / MANIFEST)
     log.info("%.1f MB in %s", sum(entry.bytes for entry in files) / 1e6, folder)
     for entry in files:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -84,21 +85,13 @@ def _largest(snapshots: pd.DataFrame, values: pd.Series) -> Evidence:
     return _of_runs(snapshots, values.groupby([snapshots[name] for name in IDENTITY]).max())
 
 
-def residual_absolute(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
-    """Largest λ₁(R) of each run."""
-    return _largest(snapshots, column(snapshots, "sharpness_residual"))
-
-
-def residual_share(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
-    """Largest λ₁(R)/λ₁(𝓗) of each run."""
-    residual = column(snapshots, "sharpness_residual")
-    return _largest(snapshots, residual / column(snapshots, "sharpness_hessian"))
-
-
-def gauss_newton_close(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
-    """Largest |λ₁(𝓗)/λ₁(G) − 1| of each run."""
-    hessian = column(snapshots, "sharpness_hessian")
-    return _largest(snapshots, (hessian / column(snapshots, "sharpness_gauss_newton") - 1).abs())
+def _largest_share(
+    snapshots: pd.DataFrame, runs: pd.DataFrame, share: Callable[[pd.DataFrame], pd.Series]
+) -> Evidence:
+    """The largest of a number of each snapshot."""
+    names = ("hessian", "gauss_newton", "residual")
+    known = pd.DataFrame({name: column(snapshots, f"sharpness_{name}") for name in names})
+    return _largest(snapshots, share(known))
 
 
 def first_layer_bound(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
@@ -193,19 +186,9 @@ def alignment_explains(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
     return _of_runs(snapshots, share, _still(grown["layer_norm2_1"], "E‖M₁‖²"))
 
 
-def alignment_rises(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
-    """Peak of A_1 over its start, of each run."""
-    return _of_runs(snapshots, _growth(snapshots, "alignment_product")["alignment"])
-
-
-def jacobians_rise(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
-    """Π E‖D_j‖² at the peak of A_1 over its start, of each run."""
-    return _of_runs(snapshots, _growth(snapshots, "alignment_product")["jacobian_product"])
-
-
-def criterion_declines(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
-    """E‖H_ℓ^½‖² at the peak of A_1 over its start, of each run."""
-    return _of_runs(snapshots, _growth(snapshots, "alignment_product")["criterion_norm2"])
+def _at_peak(snapshots: pd.DataFrame, runs: pd.DataFrame, quantity: str) -> Evidence:
+    """A quantity at the peak of A_1 over its start, of each run."""
+    return _of_runs(snapshots, _growth(snapshots, "alignment_product")[quantity])
 
 
 def stable_without_alignment(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
@@ -216,18 +199,8 @@ def stable_without_alignment(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evi
     return _of_runs(snapshots, gain, _still(rise, "λ₁(𝓗)"))
 
 
-def power_law_exponent(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
-    """b of each experiment (E14), with its interval."""
-    return _fitted(snapshots, runs, "b")
-
-
-def power_law_fit(snapshots: pd.DataFrame, runs: pd.DataFrame) -> Evidence:
-    """R² of each experiment (E14), with the interval of its subsets' own lines."""
-    return _fitted(snapshots, runs, "r_squared")
-
-
 def _fitted(snapshots: pd.DataFrame, runs: pd.DataFrame, name: str) -> Evidence:
-    """A number of the power laws that can be fitted."""
+    """A number of each power law that can be fitted (E14), with its interval over subsets."""
     laws = power_laws.fits(snapshots, runs)
     missing = len(snapshots[IDENTITY].drop_duplicates()) - int(laws["runs"].sum())
     note = f"{missing} run{'s' * (missing > 1)} left out that have no such numbers"
@@ -239,6 +212,26 @@ def _fitted(snapshots: pd.DataFrame, runs: pd.DataFrame, name: str) -> Evidence:
 
 
 Measure = Callable[[pd.DataFrame, pd.DataFrame], Evidence]
-MEASURES: dict[str, Measure] = {name: globals()[name.replace("-", "_")] for name in CLAIMS}
+MEASURES: dict[str, Measure] = {
+    "residual-absolute": partial(_largest_share, share=lambda f: f["residual"]),
+    "residual-share": partial(_largest_share, share=lambda f: f["residual"] / f["hessian"]),
+    "gauss-newton-close": partial(
+        _largest_share, share=lambda f: (f["hessian"] / f["gauss_newton"] - 1).abs()
+    ),
+    "sharpness-rises": sharpness_rises,
+    "sharpness-rises-every-iteration": sharpness_rises_every_iteration,
+    "norm-not-overlap": norm_not_overlap,
+    "first-layer-usual": first_layer_usual,
+    "first-layer-bound": first_layer_bound,
+    "alignment-rises": partial(_at_peak, quantity="alignment"),
+    "alignment-rises-most": alignment_rises_most,
+    "alignment-explains": alignment_explains,
+    "jacobians-rise": partial(_at_peak, quantity="jacobian_product"),
+    "criterion-declines": partial(_at_peak, quantity="criterion_norm2"),
+    "stable-without-alignment": stable_without_alignment,
+    "negative-dominant": negative_dominant,
+    "power-law-exponent": partial(_fitted, name="b"),
+    "power-law-fit": partial(_fitted, name="r_squared"),
+}
 # Judged from the run's start on and not from the paper's first snapshot.
 OF_EVERY_ITERATION = ("sharpness-rises-every-iteration",)

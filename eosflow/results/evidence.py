@@ -62,7 +62,6 @@ class Contents(Record):
     files: tuple[Listed, ...]
     runs: dict[str, Any]
     made: dict[str, Any]
-    sources: tuple[dict[str, str], ...]
 
     @property
     def names(self) -> set[str]:

@@ -48,14 +48,13 @@ _LAYERWISE = {
 
 def quantities(decomposition: pd.DataFrame) -> dict[str, str]:
     """What can be shown, with its words; only what some run has."""
-    words = {"layer_norm2_1": "E‖M₁‖²"} | _SINGLE | _FACTORS
-    for layer in range(1, run_summaries.layer_count(decomposition) + 1):
-        layerwise = {f"{start}{layer}": text.format(layer) for start, text in _LAYERWISE.items()}
-        words = layerwise | words
+    layers = range(1, run_summaries.layer_count(decomposition) + 1)
+    by_layer = {f"{start}{n}": text.format(n) for start, text in _LAYERWISE.items() for n in layers}
+    words = _SINGLE | {"layer_norm2_1": "E‖M₁‖²"} | _FACTORS
+    words |= {name: by_layer[name] for name in sorted(by_layer) if name not in words}
     frame = values(decomposition)
-    order = [*_SINGLE, "layer_norm2_1", *_FACTORS, *sorted(words)]
-    known = [name for name in dict.fromkeys(order) if name in words and name in frame]
-    return {name: words[name] for name in known if frame[name].notna().any()}
+    known = {name for name in words if name in frame and frame[name].notna().any()}
+    return {name: text for name, text in words.items() if name in known}
 
 
 def values(decomposition: pd.DataFrame) -> pd.DataFrame:

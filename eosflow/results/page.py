@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -79,7 +79,7 @@ def studied(
                 "title": study.title,
                 "about": _about(study, load(results / study.data)),
                 "picture": pictures.get(name),
-                "verdicts": records(judged),
+                "verdicts": judged.to_dict("records"),
                 "statements": verdicts.of_study(judged) if study.judged else [],
                 "table": study.data,
             }
@@ -126,11 +126,6 @@ def picture(results: Path, name: str, entry: Drawn, runs: pd.DataFrame) -> Pictu
 def _label(name: str) -> str:
     numbers = {file_name(number): number for number in FIGURES}
     return f"Figure {numbers[name]}" if name in numbers else "Beyond the paper"
-
-
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table."""
-    return cast(list[dict[str, Any]], table.to_dict("records"))
 
 
 def number(value: Any, digits: int = 3) -> str:

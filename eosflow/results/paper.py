@@ -29,16 +29,6 @@ class Experiment:
         """What Table 2 names it by."""
         return self.dataset, self.criterion
 
-    @property
-    def law(self) -> tuple[float, float, float]:
-        """a, b and R²."""
-        return self.a, self.b, self.r_squared
-
-    @property
-    def runs(self) -> int:
-        """How many runs its fit is of."""
-        return RUNS_PER_SIZE * len(self.sizes)
-
 
 EXPERIMENTS: dict[str, Experiment] = {
     "dice-ce": Experiment(

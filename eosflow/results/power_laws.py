@@ -12,11 +12,7 @@ from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.weightstats import DescrStatsW
 
 from eosflow.results import paper, run_summaries
-
-# Table 2: (dataset, criterion) -> a, b, R², and the experiment of each.
-PAPER = {each.key: each.law for each in paper.EXPERIMENTS.values()}
-OF_EXPERIMENT = {name: each.key for name, each in paper.EXPERIMENTS.items()}
-PAPER_RUNS = {each.key: each.runs for each in paper.EXPERIMENTS.values()}
+from eosflow.results.paper import Experiment
 
 FEWEST_SIZES = 3  # two determine the line and leave nothing to judge it by
 CONFIDENCE = 0.95
@@ -115,25 +111,25 @@ def fit(
     half_b_other = half_widths(others.reshape(-1, 2))[1]
     (half_bend,) = half_widths(bends.reshape(-1, 1))
     (half_square,) = half_widths(squares.reshape(-1, 1))
+    a = _interval("a", log_a, half_a)
+    squared = _interval("r_squared", whole.rsquared, half_square)
+    squared["r_squared_high"] = min(squared["r_squared_high"], 1.0)
     return PowerLaw(
-        a=float(np.exp(log_a)),
-        b=float(b),
-        r_squared=float(whole.rsquared),
-        a_low=float(np.exp(log_a - half_a)),
-        a_high=float(np.exp(log_a + half_a)),
-        b_low=float(b - half_b),
-        b_high=float(b + half_b),
+        **{name: float(np.exp(value)) for name, value in a.items()},
+        **_interval("b", b, half_b),
         b_low_initialisations=float(b - half_b_other),
         b_high_initialisations=float(b + half_b_other),
-        bend=float(bend),
-        bend_low=float(bend - half_bend),
-        bend_high=float(bend + half_bend),
-        r_squared_low=float(whole.rsquared - half_square),
-        r_squared_high=float(min(whole.rsquared + half_square, 1.0)),
+        **_interval("bend", bend, half_bend),
+        **squared,
         runs=len(points),
         subsets=len(lines),
         lines=lines,
     )
+
+
+def _interval(name: str, value: float, half: float) -> dict[str, float]:
+    ends = {name: value, f"{name}_low": value - half, f"{name}_high": value + half}
+    return {key: float(end) for key, end in ends.items()}
 
 
 def _by_group(points: pd.DataFrame, groups: np.ndarray, degree: int) -> list[Any]:
@@ -147,31 +143,29 @@ def _polynomial(points: pd.DataFrame, degree: int) -> Any:
     return OLS(points["y"], np.vander(points["x"], degree + 1, increasing=True)).fit()
 
 
-def paper_law(law: tuple[float, float, float], n: Any) -> tuple[Any, Any, Any]:
+def paper_law(law: Experiment, n: Any) -> tuple[Any, Any, Any]:
     """The paper's a·N^b at N, and the lowest and highest that its rounding of a and b allows."""
-    a, b, _ = law
     return (
-        a * n**b,
-        (a - paper.ROUNDING_A) * n ** (b - paper.ROUNDING_B),
-        (a + paper.ROUNDING_A) * n ** (b + paper.ROUNDING_B),
+        law.a * n**law.b,
+        (law.a - paper.ROUNDING_A) * n ** (law.b - paper.ROUNDING_B),
+        (law.a + paper.ROUNDING_A) * n ** (law.b + paper.ROUNDING_B),
     )
 
 
-def _paper_interval(dataset: str, criterion: str, law: tuple[float, float, float]) -> Any:
+def _paper_interval(law: Experiment) -> Any:
     """The usual 95 % interval of the paper's b, as if its runs were independent.
 
     The paper prints none; it follows from b, R² and the number of runs.
     """
-    _, b, r_squared = law
-    freedom = PAPER_RUNS[(dataset, criterion)] - 2
-    error = b * np.sqrt((1 / r_squared - 1) / freedom)
-    return stats.t.interval(CONFIDENCE, freedom, loc=b, scale=error)
+    freedom = paper.RUNS_PER_SIZE * len(law.sizes) - 2
+    error = law.b * np.sqrt((1 / law.r_squared - 1) / freedom)
+    return stats.t.interval(CONFIDENCE, freedom, loc=law.b, scale=error)
 
 
-def paper_fit(experiment: str, dataset: str, criterion: str) -> tuple[float, float, float] | None:
-    """The paper's a, b, R² of an experiment; None of one that is not the paper's."""
-    key = (dataset, criterion)
-    return PAPER[key] if OF_EXPERIMENT.get(experiment) == key else None
+def paper_fit(experiment: str, dataset: str, criterion: str) -> Experiment | None:
+    """The paper's fit of an experiment; None of one that is not the paper's."""
+    known = paper.EXPERIMENTS.get(experiment)
+    return known if known and known.key == (dataset, criterion) else None
 
 
 def fits(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -188,7 +182,8 @@ def fits(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     peaks = run_summaries.alignment_peaks(finished)
     rows = []
     present = _present(runs)
-    papers = OF_EXPERIMENT if present.keys() & OF_EXPERIMENT.keys() else {}
+    papers = {name: each.key for name, each in paper.EXPERIMENTS.items()}
+    papers = papers if present.keys() & papers.keys() else {}
     for experiment, (dataset, criterion) in (papers | present).items():
         chosen = peaks[peaks["experiment"] == experiment]
         every = runs[runs["experiment"] == experiment]
@@ -197,8 +192,9 @@ def fits(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         seeds = chosen["subset_seed"], chosen["init_seed"]
         law = None if why_not(*points) else fit(*points, *seeds)
         printed = paper_fit(experiment, dataset, criterion)
-        interval = _paper_interval(dataset, criterion, printed) if printed else ()
-        known = (*printed, *interval) if printed else [np.nan] * 5
+        known = [np.nan] * 5
+        if printed:
+            known = [printed.a, printed.b, printed.r_squared, *_paper_interval(printed)]
         rows.append(
             {
                 "dataset": dataset,
@@ -220,7 +216,7 @@ def without_own_column(table: pd.DataFrame) -> pd.DataFrame:
 
     The paper has one experiment of each dataset and criterion; others can share both.
     """
-    own = set(table["experiment"]) - set(OF_EXPERIMENT)
+    own = set(table["experiment"]) - set(paper.EXPERIMENTS)
     return table if own else table.drop(columns="experiment")
 
 

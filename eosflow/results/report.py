@@ -101,17 +101,13 @@ def _of_experiments(
         "verdicts": verdicts.counts(tables["claims"]["verdict"]),
         "judged": judged,
         "settings": settings,
-        "factors": [
-            {name: Markup(text) for name, text in factor._asdict().items()}
-            for factor in report_chain.FACTORS
-        ],
         "growth": report_chain.growth(decomposition, runs),
         "explorer": {
             "data": Markup(explorer.embedded(explorer.data(decomposition, runs))),
             "chart": Markup(explorer.embedded(explorer.chart())),
             "library": Markup(explorer.library()),
         },
-        "tables": {name: page.records(table) for name, table in tables.items()},
+        "tables": {name: table.to_dict("records") for name, table in tables.items()},
         "laws": _laws(tables["table2"]),
         "headline": pictures.get("power-law"),
         "extras": [pictures[n] for n in EXTRAS if n in pictures and n != "power-law"],
@@ -173,9 +169,9 @@ def _solver(optimizer: str, batch: str) -> str:
     return optimizer if batch == FULL_BATCH else f"{optimizer}, {batch}"
 
 
-def _laws(table: pd.DataFrame) -> list[dict[str, Any]]:
+def _laws(table: pd.DataFrame) -> list[dict[Any, Any]]:
     """Table 2 of what was run, each interval beside its estimate; `fitted`: there is a fit."""
-    rows = page.records(table[table["runs"] + table["runs_left_out"] > 0])
+    rows = table[table["runs"] + table["runs_left_out"] > 0].to_dict("records")
     for row in rows:
         row["fitted"] = pd.notna(row["b"])
         for name in ("a", "b", "bend", "paper_b"):

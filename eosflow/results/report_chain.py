@@ -4,55 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
+from scipy.stats import gmean
 
 from eosflow.results import run_summaries
 from eosflow.results.figures import EXPERIMENTS, title_of
-
-
-class Factor(NamedTuple):
-    """One factor of E‖M_1‖²: its column of `growth`, symbol, definition and meaning (HTML)."""
-
-    column: str
-    symbol: str
-    definition: str
-    meaning: str
-
-
-FACTORS = (
-    Factor(
-        "activation_ratio",
-        "ρ₁",
-        "E‖M₁‖² / (E[1 + ‖a₀‖²] · E‖B₁‖²)",
-        "Activation ratio: how far examples with large inputs are those with large Jacobians.",
-    ),
-    Factor(
-        "activation_norm2",
-        "E[1 + ‖a₀‖²]",
-        "mean over the examples of 1 + ‖x‖²",
-        "Inputs: constant during training.",
-    ),
-    Factor(
-        "criterion_norm2",
-        "E‖H<sub>ℓ</sub><sup>½</sup>‖²",
-        "H<sub>ℓ</sub> = ∂²ℓ/∂z<sub>L</sub>²",
-        "Criterion: the curvature of the loss in the outputs.",
-    ),
-    Factor(
-        "jacobian_product",
-        "Π E‖D<sub>j</sub>‖²",
-        "D<sub>j</sub> = ∂z<sub>j+1</sub>/∂z<sub>j</sub>, j = 1 … L − 1",
-        "Jacobians: the largest gain that a signal sent back could have.",
-    ),
-    Factor(
-        "alignment",
-        "A₁",
-        "Π α<sub>j</sub>, α<sub>j</sub> = E‖B<sub>j+1</sub> D<sub>j</sub>‖² / "
-        "(E‖B<sub>j+1</sub>‖² · E‖D<sub>j</sub>‖²)",
-        "Cumulative alignment: the part of that gain which is realised.",
-    ),
-)
 
 
 class Shown(NamedTuple):
@@ -113,7 +69,7 @@ SHOWN: dict[str, Shown] = {
 }
 
 
-def growth(decomposition: pd.DataFrame, runs: pd.DataFrame) -> list[dict[str, Any]]:
+def growth(decomposition: pd.DataFrame, runs: pd.DataFrame) -> list[dict[Any, Any]]:
     """By what factor each link of the chain grew from the start to the peak of E‖M_1‖².
 
     Geometric means over the finished runs of one experiment and N, so that products stay exact:
@@ -125,14 +81,10 @@ def growth(decomposition: pd.DataFrame, runs: pd.DataFrame) -> list[dict[str, An
     grown = run_summaries.growth(run_summaries.finished(decomposition, runs))
     groups = grown.groupby(["experiment", "n"])
     columns = [name for name in grown if name not in run_summaries.IDENTITY]
-    means = groups[columns].agg(_geometric_mean)
+    means: pd.DataFrame = groups[columns].agg(gmean)
     means = means.assign(runs=groups.size()).reset_index()
     order = {name: place for place, name in enumerate(EXPERIMENTS)}
     means["place"] = means["experiment"].map(lambda name: order.get(name, len(order)))
     means = means.sort_values(["place", "experiment", "n"])
     means["experiment"] = means["experiment"].map(title_of)
-    return [{str(key): value for key, value in row.items()} for row in means.to_dict("records")]
-
-
-def _geometric_mean(values: pd.Series) -> float:
-    return float(np.exp(np.log(values).mean()))
+    return means.to_dict("records")

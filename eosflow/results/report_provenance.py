@@ -13,7 +13,7 @@ from eosflow.results import page, run_summaries
 from eosflow.results.collect import VERSIONED
 
 
-def cost(runs: pd.DataFrame) -> list[dict[str, Any]]:
+def cost(runs: pd.DataFrame) -> list[dict[Any, Any]]:
     """One row per experiment: what training took, in steps, products and seconds."""
     groups = runs.groupby("experiment", sort=False)
     table = groups.agg(
@@ -25,10 +25,10 @@ def cost(runs: pd.DataFrame) -> list[dict[str, Any]]:
         seconds=("seconds", "sum"),
         slowest=("seconds", "max"),
     )
-    return _records(table.reset_index())
+    return table.reset_index().to_dict("records")
 
 
-def of_studies(runs: pd.DataFrame) -> list[dict[str, Any]]:
+def of_studies(runs: pd.DataFrame) -> list[dict[Any, Any]]:
     """One row per experiment of the studies: what was run, with which seeds, and how it ended."""
     rows = []
     for name, group in runs.groupby("experiment", sort=False):
@@ -68,7 +68,7 @@ def machine(runs: pd.DataFrame) -> list[tuple[str, str]]:
     return lines
 
 
-def every_run(runs: pd.DataFrame) -> list[dict[str, Any]]:
+def every_run(runs: pd.DataFrame) -> list[dict[Any, Any]]:
     """One row per run: its name and a name for links, how it ended, its key and commit."""
     named = runs.assign(
         run=run_summaries.run_names(runs),
@@ -76,7 +76,7 @@ def every_run(runs: pd.DataFrame) -> list[dict[str, Any]]:
         key=runs["key"].str[:12],
         commit=runs["commit"].fillna("not known").str[:10],
     )
-    return _records(named)
+    return named.to_dict("records")
 
 
 # What decides neither which runs there are nor what is made of them.
@@ -110,7 +110,3 @@ def configuration(config: Mapping[str, Any]) -> str:
 def commits(runs: pd.DataFrame) -> list[str]:
     """The commits that runs were made at, the one of most runs first."""
     return [str(commit) for commit in runs["commit"].dropna().value_counts().index]
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]

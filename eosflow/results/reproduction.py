@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from eosflow.analysis import style
 from eosflow.analysis.claims import CANNOT_TELL, CONTRADICTED, HOLDS, NOT_ENOUGH
-from eosflow.results import power_laws, run_summaries
+from eosflow.results import paper, run_summaries
 from eosflow.results.claim_measures import RISE
 from eosflow.results.figures import drawing, title_of
 from eosflow.results.figures.index import PICTURE_DPI
@@ -124,7 +124,7 @@ def _named(table: pd.DataFrame) -> pd.DataFrame:
     """With the column `experiment`, which a table of the paper's experiments alone leaves out."""
     if "experiment" in table:
         return table
-    of_pair = {pair: name for name, pair in power_laws.OF_EXPERIMENT.items()}
+    of_pair = {each.key: name for name, each in paper.EXPERIMENTS.items()}
     pairs = zip(table["dataset"], table["criterion"], strict=True)
     return table.assign(experiment=[of_pair[pair] for pair in pairs])
 

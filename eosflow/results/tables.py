@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import gmean
 
 from eosflow.datasets import DATASETS
 from eosflow.objectives import CRITERIA
@@ -78,14 +79,14 @@ def alignment(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     groups = peaks.groupby(keys, sort=False)
     table = groups.agg(
         runs=("alignment", "size"),
-        peak=("alignment", _geometric_mean),
+        peak=("alignment", gmean),
         peak_low=("alignment", "min"),
         peak_high=("alignment", "max"),
         peaks_at_end=("at_end", "sum"),
     ).reset_index()
     for loss in EQUAL_LOSSES:
         at_loss = run_summaries.alignment_at_loss(finished, loss).groupby(keys)["alignment"]
-        means = at_loss.agg(_geometric_mean).rename(f"at_loss_{loss:g}").reset_index()
+        means = at_loss.agg(gmean).rename(f"at_loss_{loss:g}").reset_index()
         table = table.merge(means, on=keys, how="left")
     table = _paper_first(table)
     laws = [power_laws.paper_fit(*row) for row in table[keys[:3]].itertuples(index=False)]
@@ -102,10 +103,6 @@ def alignment(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return power_laws.without_own_column(table[[*first, *others, "experiment"]])
 
 
-def _geometric_mean(values: pd.Series) -> float:
-    return float(np.exp(np.log(values).mean()))
-
-
 def _exponents(table: pd.DataFrame, name: str) -> pd.Series:
     """Slope of log `name` against log N from the row before; missing at an experiment's first N."""
     logs = pd.DataFrame({column: np.log(table[column].astype(float)) for column in ("n", name)})
@@ -115,7 +112,7 @@ def _exponents(table: pd.DataFrame, name: str) -> pd.Series:
 
 def _paper_first(table: pd.DataFrame) -> pd.DataFrame:
     """Rows by experiment, the paper's first and in its order, then by N."""
-    names = list(dict.fromkeys([*power_laws.OF_EXPERIMENT, *table["experiment"]]))
+    names = list(dict.fromkeys([*paper.EXPERIMENTS, *table["experiment"]]))
     return table.sort_values(
         ["experiment", "n"],
         key=lambda column: column.map(names.index) if column.name == "experiment" else column,

@@ -60,13 +60,13 @@ def counts(verdicts: Iterable[str]) -> dict[str, int]:
 
 def of_paper(
     table: pd.DataFrame, titles: Mapping[str, str]
-) -> tuple[list[dict[str, Any]], str | None]:
+) -> tuple[list[dict[Any, Any]], str | None]:
     """The rows of claims.csv for the page, and the settings that most of them share.
 
     A row has its columns, empty if missing, `which` run its number is of, and `groups`, what is
     said of each experiment, with their `titles`; its settings are empty if they are the shared.
     """
-    rows: list[dict[str, Any]] = table.astype(object).fillna("").to_dict("records")  # type: ignore[assignment]
+    rows = table.astype(object).fillna("").to_dict("records")
     settings = Counter(row["settings"] for row in rows if row["settings"])
     shared = settings.most_common(1)[0][0] if settings else None
     for row in rows:

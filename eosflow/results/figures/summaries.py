@@ -52,7 +52,7 @@ def power_law(decomposition: pd.DataFrame, runs: pd.DataFrame, title: str) -> Fi
             _draw_law(axes, law, sizes)
             text = _law_in_words(law)
         if paper:
-            text += f"\npaper: $b$ = {paper[1]:.2f}, $a$ = {paper[0]:.2g}"
+            text += f"\npaper: $b$ = {paper.b:.2f}, $a$ = {paper.a:.2g}"
         axes.set_title(text, loc="left", fontsize=6.8)
         axes.set(
             yscale="log", xscale="log", xlabel="number of examples N", ylabel="peak alignment $A_1$"
