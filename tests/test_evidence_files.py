@@ -167,15 +167,11 @@ def test_kept_frames_hold_every_number_of_the_runs(results: Path, kept: Path) ->
     assert (events == runs["negative_dominant_after_transient"]).all()
 
 
-def test_the_record_says_which_files_of_which_runs_and_programs(results: Path, kept: Path) -> None:
+def test_the_record_says_which_files_of_which_runs_and_programs(kept: Path) -> None:
     record = read_json(kept / MANIFEST)
     assert {entry["file"] for entry in record["files"]} == set(contents(kept)) - {MANIFEST}
     assert record["runs"]["runs"] == 6 and record["runs"]["device"] == ["cpu"]
     assert record["made"]["collect"]["versions"]["commit"] == provenance.commit()
-    taken = {entry["file"]: entry["sha256"] for entry in record["sources"]}
-    trajectory = read_json(results / "dice-ce/n468/init1-subset0/manifest.json")["trajectory"]
-    assert taken["dice-ce/n468/init1-subset0/trajectory.parquet"] == trajectory["sha256"]
-    assert not any(Path(name).is_absolute() for name in taken)
 
 
 def test_courses_of_optimizers_without_eigenpairs_are_kept(results: Path, tmp_path: Path) -> None:

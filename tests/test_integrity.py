@@ -239,7 +239,7 @@ def test_a_run_says_what_changed_between_its_sittings(
     assert [(s["from_iteration"], s["threads"]) for s in record["sittings"]] == [(0, 1), (30, 2)]
     facts = sessions.of_runs([record])
     assert facts["threads"] == [1, 2]
-    assert facts["changed"] == [{"run": RUN, "from": [30], "threads": [1, 2]}]
+    assert facts["changed"] == {record["key"]: "threads: 1, 2 from iteration 30"}
     measure_run(tmp_path / RUN, subset, Decomposition())
     _, runs = collect.collect([tmp_path / RUN], DECOMPOSED)
     assert runs["changed"].tolist() == ["threads: 1, 2 from iteration 30"]

@@ -18,7 +18,7 @@ from pandas.api.types import infer_dtype
 
 from eosflow.datasets.base import SubsetRecord
 from eosflow.datasets.subsets import write_arrays
-from eosflow.results import collect, figures, report, tables
+from eosflow.results import collect, report, tables
 from eosflow.results.evidence import (
     DICE_EXAMPLES,
     DICE_PARAMETERS,
@@ -152,14 +152,8 @@ def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
     """
     text = [n for n in frame if frame[n].dtype == object and infer_dtype(frame[n]) == "string"]
     frame = frame.astype(dict.fromkeys(text, "str"))
-    own = sorted(set(frame["experiment"]) - set(figures.EXPERIMENTS))
-    names = [*figures.EXPERIMENTS, *own]
-    return frame.sort_values(
-        [*IDENTITY, *(["iteration"] if "iteration" in frame else [])],
-        key=lambda column: column.map(names.index) if column.name == "experiment" else column,
-        kind="stable",
-        ignore_index=True,
-    )
+    by = [*IDENTITY, *(["iteration"] if "iteration" in frame else [])]
+    return tables.in_order(frame, by, sorted(set(frame["experiment"])))
 
 
 def _read(folder: Path) -> Kept:

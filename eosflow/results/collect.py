@@ -183,17 +183,8 @@ def _run_row(folder: Path, record: RunRecord) -> dict[str, Any]:
         "max_residual": _largest(steps, "residual"),
         **{f"version_{name}": versions[name] for name in VERSIONED},
         "commit": versions["commit"],
-        "changed": _in_words(changed(facts)),
+        "changed": changed(facts),
     }
-
-
-def _in_words(changes: Mapping[str, Any]) -> str | None:
-    """What changed between a run's sittings, such as `torch: 2.12.0, 2.13.0 from iteration 300`."""
-    if not changes:
-        return None
-    values = {name: several for name, several in changes.items() if name not in ("run", "from")}
-    parts = [f"{name}: {', '.join(map(str, several))}" for name, several in values.items()]
-    return f"{'; '.join(parts)} from iteration {', '.join(map(str, changes['from']))}"
 
 
 def _count(steps: pd.DataFrame, column: str) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,14 +57,20 @@ def template(name: str) -> jinja2.Template:
     return environment.get_template(name)
 
 
-def load(path: Path) -> pd.DataFrame:
-    """A table. Raises: UserError if it is missing."""
+@contextmanager
+def _needed(path: Path) -> Iterator[None]:
     try:
-        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        yield
     except FileNotFoundError:
         raise UserError(
             f"{path} is missing, and a page is made from it. Make it with: snakemake {path}"
         ) from None
+
+
+def load(path: Path) -> pd.DataFrame:
+    """A table. Raises: UserError if it is missing."""
+    with _needed(path):
+        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
 
 
 def studied(
@@ -100,12 +107,8 @@ def _about(study: Study, table: pd.DataFrame) -> str:
 def picture(results: Path, name: str, entry: Drawn, runs: pd.DataFrame) -> Picture:
     """A figure for a page, described by the runs that it shows. Raises: UserError without it."""
     path = results / "figures" / f"{name}.png"
-    try:
+    with _needed(path):
         image = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(
-            f"{path} is missing, and a page shows it. Make it with: snakemake {path}"
-        ) from None
     size = image[_PNG_SIZE]
     data = {None: "decomposition.parquet", "dice": None}.get(entry.data, entry.data)
     chosen = runs if entry.experiment is None else runs[runs["experiment"] == entry.experiment]

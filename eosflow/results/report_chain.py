@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 from scipy.stats import gmean
 
-from eosflow.results import run_summaries
-from eosflow.results.figures import EXPERIMENTS, title_of
+from eosflow.results import run_summaries, tables
+from eosflow.results.figures import title_of
 
 
 class Shown(NamedTuple):
@@ -83,8 +83,6 @@ def growth(decomposition: pd.DataFrame, runs: pd.DataFrame) -> list[dict[Any, An
     columns = [name for name in grown if name not in run_summaries.IDENTITY]
     means: pd.DataFrame = groups[columns].agg(gmean)
     means = means.assign(runs=groups.size()).reset_index()
-    order = {name: place for place, name in enumerate(EXPERIMENTS)}
-    means["place"] = means["experiment"].map(lambda name: order.get(name, len(order)))
-    means = means.sort_values(["place", "experiment", "n"])
+    means = tables.in_order(means, ["experiment", "n"], means["experiment"])
     means["experiment"] = means["experiment"].map(title_of)
     return means.to_dict("records")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import pandas as pd
+
 from eosflow.storage.digests import digest
 
 
@@ -12,8 +14,8 @@ def of_runs(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The records of several runs in one: for each fact a list of the values that occur.
 
     Returns: `runs` (how many), `specification` (digest of all their keys), `device`, `threads`, and
-    for each of their versions the values that occur, in any session of a run; `changed`, the runs
-    whose sittings differ, with what does.
+    for each of their versions the values that occur, in any session of a run; `changed`, what does
+    between the sittings of a run, by its key.
     """
     records = list(records)
     sittings = [session for record in records for session in record["sittings"]]
@@ -26,28 +28,26 @@ def of_runs(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         "versions": {
             name: _distinct(each["versions"].get(name) for each in sittings) for name in packages
         },
-        "changed": [changes for record in records if (changes := changed(record))],
+        "changed": {record["key"]: words for record in records if (words := changed(record))},
     }
 
 
-def changed(record: Mapping[str, Any]) -> dict[str, Any]:
+def changed(record: Mapping[str, Any]) -> str | None:
     """What changed from one session of a run to the next: versions, threads, device.
 
-    Returns: the values by name, `run`, and `from`, the iterations that later sittings began with;
-    empty for a run that was made in one go or always on the same.
+    Returns: such as `torch: 2.12.0, 2.13.0 from iteration 300`; None for a run that was made in one
+    go or always on the same.
     """
     sittings = record["sittings"]
-    facts = [
+    facts = pd.DataFrame(
         {"device": each["device"], "threads": each["threads"], **each["versions"]}
         for each in sittings
+    ).astype(str)
+    parts = [
+        f"{name}: {', '.join(facts[name].unique())}" for name in facts if facts[name].nunique() > 1
     ]
-    values = {name: list(dict.fromkeys(each.get(name) for each in facts)) for name in facts[-1]}
-    differing = {name: several for name, several in values.items() if len(several) > 1}
-    if not differing:
-        return {}
-    spec = record["spec"]
-    run = f"{spec['experiment']}/n{spec['n']}/init{spec['init_seed']}-subset{spec['subset_seed']}"
-    return {"run": run, "from": [each["from_iteration"] for each in sittings[1:]], **differing}
+    later = ", ".join(str(each["from_iteration"]) for each in sittings[1:])
+    return f"{'; '.join(parts)} from iteration {later}" if parts else None
 
 
 def _distinct(values: Iterable[Any]) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ def table1(runs: pd.DataFrame) -> pd.DataFrame:
         seconds=("seconds", "sum"),
         block_products=("block_products", "sum"),
     ).reset_index()
-    table = _paper_first(table)
+    table = in_order(table, ["experiment", "n"], table["experiment"])
     table = table[[*(name for name in table if name != "experiment"), "experiment"]]
     return power_laws.without_own_column(table)
 
@@ -88,7 +88,7 @@ def alignment(decomposition: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         at_loss = run_summaries.alignment_at_loss(finished, loss).groupby(keys)["alignment"]
         means = at_loss.agg(gmean).rename(f"at_loss_{loss:g}").reset_index()
         table = table.merge(means, on=keys, how="left")
-    table = _paper_first(table)
+    table = in_order(table, ["experiment", "n"], table["experiment"])
     laws = [power_laws.paper_fit(*row) for row in table[keys[:3]].itertuples(index=False)]
     bands = [
         power_laws.paper_law(law, n) if law else (np.nan,) * 3
@@ -110,12 +110,13 @@ def _exponents(table: pd.DataFrame, name: str) -> pd.Series:
     return pd.Series(steps[name] / steps["n"])
 
 
-def _paper_first(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows by experiment, the paper's first and in its order, then by N."""
-    names = list(dict.fromkeys([*paper.EXPERIMENTS, *table["experiment"]]))
+def in_order(table: pd.DataFrame, by: list[str], others: Iterable[str]) -> pd.DataFrame:
+    """Rows by these columns, experiments in the paper's order and then in that of `others`."""
+    names = list(dict.fromkeys([*paper.EXPERIMENTS, *others]))
     return table.sort_values(
-        ["experiment", "n"],
+        by,
         key=lambda column: column.map(names.index) if column.name == "experiment" else column,
+        kind="stable",
         ignore_index=True,
     )
 
