@@ -14,13 +14,11 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from eosflow.analysis import style
 from eosflow.analysis.claims import CANNOT_TELL, CONTRADICTED, HOLDS, NOT_ENOUGH
 from eosflow.results import paper, run_summaries
 from eosflow.results.claim_measures import RISE
-from eosflow.results.figures import drawing, title_of
-from eosflow.results.figures.index import PICTURE_DPI
-from eosflow.storage.files import replacing
+from eosflow.results.figures import title_of
+from eosflow.results.figures.index import draw_small
 
 DOCS = Path(__file__).parents[2] / "docs"
 PICTURES = ("power-law", "figure01", "figure06", "figure07", "figure08")
@@ -246,15 +244,5 @@ def between_snapshots() -> list[str]:
     return [f"{100 * max(column):.1f} %" for column in zip(*misses, strict=True)]
 
 
-def draw_pictures() -> None:
-    """The figures of the kept evidence that the page shows, small."""
-    folder = DOCS / "reproduction" / "flow"
-    frames = [pd.read_parquet(folder / f"{name}.parquet") for name in ("decomposition", "runs")]
-    for name in PICTURES:
-        figure = drawing.draw(name, frames[0], frames[1])
-        with style.applied(), replacing(DOCS / "images" / f"flow-{name}.png") as temporary:
-            figure.savefig(temporary, format="png", dpi=PICTURE_DPI, metadata={"Software": None})
-
-
 if __name__ == "__main__":
-    draw_pictures()
+    draw_small(DOCS / "reproduction" / "flow", PICTURES, "flow-")

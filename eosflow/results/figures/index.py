@@ -7,6 +7,7 @@ of the demo, draws the pictures of its gallery.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from eosflow.results.figures import EXPERIMENTS, EXTRAS, FIGURES, KINDS, NAMES, OWN_KINDS, Entry
@@ -58,20 +59,20 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw_gallery(results: Path, folder: Path) -> None:
-    """Draw the gallery's pictures from a results folder into `folder`, small."""
+def draw_small(results: Path, names: Iterable[str], prefix: str = "") -> None:
+    """Draw figures of a results folder into docs/images, small."""
     import pandas as pd
 
     from eosflow.analysis import style
     from eosflow.results.figures.drawing import draw
 
     frames = [pd.read_parquet(results / f"{name}.parquet") for name in ("decomposition", "runs")]
-    subset = next((results / "data" / "subsets").glob("dice-subset*.npz"))
-    for name in GALLERY.values():
-        data = NAMES[name].data
-        source = subset if data == "dice" else results / data if data else None
-        figure = draw(name, frames[0], frames[1], source)
-        with style.applied(), replacing(folder / f"{name}.png") as temporary:
+    subset = next((results / "data" / "subsets").glob("dice-subset*.npz"), None)
+    for name in names:
+        data = subset if NAMES[name].data == "dice" else None
+        figure = draw(name, frames[0], frames[1], data)
+        picture = DOCS / "images" / f"{prefix}{name}.png"
+        with style.applied(), replacing(picture) as temporary:
             figure.savefig(temporary, format="png", dpi=PICTURE_DPI, metadata={"Software": None})
 
 
@@ -87,4 +88,4 @@ def _numbers() -> list[str]:
 
 if __name__ == "__main__":
     for argument in sys.argv[1:]:
-        draw_gallery(Path(argument), DOCS / "images")
+        draw_small(Path(argument), GALLERY.values())
