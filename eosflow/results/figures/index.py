@@ -54,7 +54,7 @@ def page() -> str:
     lines += ["", "## Each kind, on the demo"]
     for name, kind in KINDS.items():
         lines += ["", f"### {kind.title}", "", kind.caption]
-        if name in GALLERY:
+        if name in GALLERY and (DOCS / "images" / f"{GALLERY[name]}.png").exists():
             lines += ["", f"![{GALLERY[name]}, on the demo](images/{GALLERY[name]}.png)"]
     return "\n".join(lines) + "\n"
 
