@@ -40,6 +40,12 @@ def test_collect_reads_back_what_the_runs_wrote(folders):
     assert list(runs.columns) == collect.RUN_COLUMNS
     assert runs["init_seed"].tolist() == [0, 1]
     assert runs["stopped"].tolist() == ["target_loss", "target_loss"]
+    unknown = set(runs.columns[runs.isna().all()])
+    assert unknown == {
+        "dataset_title",
+        "changed",
+        "commit",
+    }  # no column is described and not filled
 
 
 def test_run_rows_sum_up_the_trajectory_and_leave_the_transient_apart(folders):

@@ -33,6 +33,7 @@ from eosflow.storage.errors import UserError
 from eosflow.storage.files import read_json, sha256, write_json
 
 DICE = dice.Dice(image_size=12, images_per_class=100)
+DOCS = Path(__file__).parent.parent / "docs"
 STUDY = "studies/work-precision/table.csv"
 # A figure of an experiment and one of a study's table; the Dice images take seconds to draw.
 SOME = ("figure19", "work-precision")
@@ -69,14 +70,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     parameters = pd.read_parquet(folder / "data" / "dice-parameters.parquet")
     tables.write_all(folder, decomposition, runs)
     tables.write_csv(tables.table3(parameters), folder / "table3.csv")
-    study = {
-        "scheme": ["exponential Euler", "exponential Euler"],
-        "step": [0.02, 0.01],
-        "flow_time": [0.5, 0.5],
-        "relative_error": [2e-3, 1e-3],
-        "work": [40.0, 80.0],
-    }
-    tables.write_csv(pd.DataFrame(study), folder / STUDY)
+    (folder / STUDY).parent.mkdir(parents=True)
+    shutil.copy(DOCS / "reproduction" / "flow" / STUDY, folder / STUDY)
     origins = {
         "collect": ["decomposition.parquet", "runs.parquet"],
         "dice-parameters": ["data/dice-parameters.parquet"],

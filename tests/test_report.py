@@ -30,33 +30,11 @@ from eosflow.results import (
 from eosflow.results.figures import drawing
 from eosflow.storage.errors import UserError
 from eosflow.studies import STUDIES as known_studies
-from eosflow.studies.transient.figure import QUANTITIES
 from eosflow.workflow import config, plan
 
 WIDTHS = (360, 800, 1400)
-STUDIES = {
-    "edge-of-stability": pd.DataFrame(
-        {
-            "problem": "made",
-            "seed": 0,
-            "method": ["gradient flow"] * 2 + ["gradient descent"] * 6,
-            "learning_rate": [None, None, 0.1, 0.1, 0.2, 0.2, 0.3, 0.3],
-            "flow_time": [0.0, 1.0] * 4,
-            "iteration": [0, 10] * 4,
-            "loss": 1.0,
-            "sharpness": [1.0, 30.0] * 4,
-            "rises": 0,
-            "distance": 0.0,
-        }
-    ),
-    "work-precision": pd.DataFrame(
-        {"scheme": ["RK4"], "step": 1.0, "flow_time": 1.0, "relative_error": 1e-6, "work": 80.0}
-    ),
-    "transient": pd.DataFrame(
-        {"scheme": "exponential Euler", "iteration": [0, 10], "flow_time": [0.0, 0.1]}
-        | {name: [1.0, 2.0] for name in QUANTITIES}
-    ),
-}
+KEPT = Path(__file__).parent.parent / "docs" / "reproduction" / "flow" / "studies"
+STUDIES = {path.parent.name: pd.read_csv(path) for path in sorted(KEPT.glob("*/table.csv"))}
 NO_IMAGES = pd.DataFrame(columns=["class", "x", "y", "cex", "lwd", "lend", "dx", "dy"])
 
 
@@ -184,7 +162,7 @@ def test_content(page, results):
     assert "6 affine layers of width 64, elu" in page.text
     assert "exponential Euler with steps of at most 0.01, eigenpairs in float32" in page.text
     assert "2.13.0" in page.text
-    assert "made, η = 0.2, " in page.text
+    assert "cheb-4, η = 0.2, " in page.text
     assert known_studies["edge-of-stability"].title in page.text
 
 
@@ -397,10 +375,10 @@ def test_studies_alone_are_a_report_too(results, tmp_path):
     assert re.findall(r'<h3 id="study-([^"]+)"', text) == [n for n in known_studies if n in STUDIES]
     assert len(re.findall("<figure id=", text)) == 3
     made = pd.read_csv(results / "studies" / "edge-of-stability" / "claims.csv")
-    assert set(made["verdict"]) <= {"not enough runs", "not run"}  # of one seed
+    assert set(made["verdict"]) <= {"not enough runs", "not run"}  # of five seeds
     for verdict, count in made["verdict"].value_counts().items():
         assert text.count(f"? {verdict}</span></td>") == count
         assert f"<dt>{verdict}</dt><dd>{count}</dd>" in text
-    assert "Its problem is fixed; seed 0." in text
+    assert "Its problem is fixed; seeds 0 to 4." in text
     for other in ("table2", "every-run", "power-law", 'id="spectra"'):
         assert other not in text

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from eosflow.analysis import TRANSIENT
 from eosflow.results.run_summaries import IDENTITY
@@ -20,37 +21,10 @@ from eosflow.studies.runs import StudyRun
 
 VERSIONED = ("eosflow", "python", "torch", "numpy")
 
-_RECORD_COLUMNS = [
-    "parameters",
-    "stopped",
-    "iterations",
-    "flow_time",
-    "final_loss",
-    "seconds",
-    "block_products",
-    "device",
-    "threads",
-    "key",
-]
-RUN_COLUMNS = [
-    *IDENTITY,
-    *_RECORD_COLUMNS,
-    "dataset_title",
-    "network",
-    "optimizer",
-    "batch",
-    "target_loss",
-    "rejected_steps",
-    "unconverged_iterations",
-    "negative_dominant_iterations",
-    "negative_dominant_after_transient",
-    "iterations_after_transient",
-    "max_sharpness",
-    "max_residual",
-    *(f"version_{name}" for name in VERSIONED),
-    "commit",
-    "changed",
-]
+# Described in columns.yaml, in this order.
+_DESCRIBED = yaml.safe_load(Path(__file__).with_name("columns.yaml").read_text(encoding="utf-8"))
+(_OF_RUNS,) = (each["columns"] for each in _DESCRIBED["files"] if each["file"] == "runs.parquet")
+RUN_COLUMNS = [*IDENTITY, *_OF_RUNS]
 
 
 def describe(record: RunRecord) -> tuple[str, str, str]:
@@ -168,7 +142,7 @@ def _run_row(folder: Path, record: RunRecord) -> dict[str, Any]:
     looked = "negative_dominant" in steps
     network, optimizer, batch = describe(record)
     return {
-        **{name: facts[name] for name in _RECORD_COLUMNS},
+        **{name: facts[name] for name in RUN_COLUMNS if name in facts},
         "dataset_title": spec["dataset"].get("title"),
         "network": network,
         "optimizer": optimizer,
