@@ -333,7 +333,8 @@ def measured(results, tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
     wrapper = folder / "wrapper.html"
     body = frames.replace("{page}", escaped)
-    wrapper.write_text(f"<!DOCTYPE html><body>{body}<script>{script}</script>", encoding="utf-8")
+    head = '<!DOCTYPE html><meta charset="utf-8">'
+    wrapper.write_text(f"{head}<body>{body}<script>{script}</script>", encoding="utf-8")
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
     flags += " --disable-background-networking --disable-component-update --window-size=1600,1000"
     flags += " --virtual-time-budget=60000"
