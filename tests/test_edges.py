@@ -236,3 +236,26 @@ def test_an_instability_is_judged_against_its_own_stable_phase() -> None:
     agree = verdicts[verdicts["verdict"].isin(FOR)].index.tolist()
     assert agree == ["diverges-beyond-a-tenth", "step-falls-before"]
     assert verdicts.loc["alternates", "verdict"] == NOT_RUN  # nothing stands out
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.15])
+def test_along_a_step_on_a_quadratic_the_loss_is_known(rate: float) -> None:
+    """𝓛 falls by η‖g‖²(α − ½α²ηλ): at ηλ = 2 the step ends as high as it began."""
+    theta = torch.tensor([0.3, 0.0], dtype=torch.float64)
+    update = torch.tensor([-rate * 20 * 0.3, 0.0], dtype=torch.float64)
+    alphas = [-1.0, 0.0, 0.5, 1.0, 2.0]
+    square = (20 * 0.3) ** 2
+    expected = [10 * 0.3**2 - rate * square * (a - a * a * rate * 20 / 2) for a in alphas]
+    found = pd.DataFrame(instabilities.scan(quadratic((20.0, 1.0)), theta, update, alphas))
+    assert found["loss"].tolist() == pytest.approx(expected)
+    assert found["quadratic_loss"].tolist() == pytest.approx(expected)
+    assert found["curvature"].tolist() == pytest.approx([20] * 5)
+
+
+def test_beyond_a_quadratic_the_scan_is_of_the_loss_itself() -> None:
+    theta = OBJECTIVE.network.initialize(0)
+    update = -0.4 * OBJECTIVE.evaluate(theta).gradient
+    found = pd.DataFrame(instabilities.scan(OBJECTIVE, theta, update, [0.0, 1e-3, 1.0, 8.0]))
+    assert found["loss"][3] == pytest.approx(OBJECTIVE.evaluate(theta + 8 * update).loss)
+    apart = (found["loss"] - found["quadratic_loss"]).abs()
+    assert apart[1] < 1e-9 and apart[3] > 1e-3  # third order in the step

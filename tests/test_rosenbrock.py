@@ -202,24 +202,12 @@ def test_the_first_step_lands_too() -> None:
     first = run(ExponentialRosenbrock(), StopCriteria(iterations=1))[1][0]
     goal = (start + first.evaluation.loss) / 2
     train_state, steps, stopped = run(ExponentialRosenbrock(), StopCriteria(loss=goal))
-    assert stopped == "target_loss"
-    assert len(steps) == 1
+    assert (stopped, len(steps)) == ("target_loss", 1)
     assert goal * (1 - LANDING) <= objective.evaluate(train_state.theta).loss <= goal
     # Longer tries before it changed nothing: the step alone, from a fresh evaluation, is the same.
     alone = {"step_size": 0.0}, steps[0].step_size
     step = ExponentialRosenbrock().step(objective.evaluate(theta), *alone)
-    assert step is not None and torch.equal(step.theta, steps[0].theta)
-
-
-def test_vectors_in_single_precision_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    for tolerance in (1e-2, 1e-4):
-        ends = []
-        optimizer = ExponentialRosenbrock(tolerance=tolerance)
-        for least in (1e-5, 1.0):
-            monkeypatch.setattr(rosenbrock, "FLOAT32_TOLERANCE", least)
-            ends.append(run(optimizer, StopCriteria(flow_time=1.0))[0])
-        moved = (ends[0].theta - problem("cross-entropy")[1]).norm()
-        assert 0 < (ends[0].theta - ends[1].theta).norm() <= 0.02 * tolerance * moved
+    assert torch.equal(step.theta, steps[0].theta)
 
 
 def test_where_memory_is_short_steps_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,13 +259,11 @@ def test_the_memory_that_a_step_keeps_is_asked_for(optimizer: Optimizer) -> None
     objective, theta = small_problem("cross_entropy")
     begun = begin(objective, optimizer, FullBatch(), theta, 0)
     follow(objective, optimizer, FullBatch(), begun, StopCriteria(iterations=2), lambda *_: None)
-    kept = [
-        tensor
-        for name, memory in objective.__dict__["_scratch"].items()
-        if name.startswith(("krylov", "eigenpairs"))
-        for tensor in (vars(memory).values() if name.startswith("eigenpairs") else [memory])
-        if isinstance(tensor, Tensor)
-    ]
+    kept: list[Tensor] = []
+    for name, memory in objective.__dict__["_scratch"].items():
+        if name.startswith(("krylov", "eigenpairs")):
+            inside = [memory] if name.startswith("krylov") else vars(memory).values()
+            kept += [tensor for tensor in inside if isinstance(tensor, Tensor)]
     vectors = sum(tensor.numel() * tensor.element_size() for tensor in kept) / 8 / len(theta)
     classes = objective.network.outputs(theta, objective.inputs[:1]).shape[1]
     assert 0 < vectors < optimizer.vectors_held(classes) < 3 * vectors

@@ -13,29 +13,12 @@ from walks import steps_of, walked
 from eosflow.networks.module import ModuleNetwork
 from eosflow.objectives.module import ModuleObjective
 from eosflow.optimizers.augmentation import crop_and_flip
-from eosflow.optimizers.batches import Batches, FullBatch, Shuffled
-from eosflow.optimizers.gradient import GradientDescent
+from eosflow.optimizers.batches import FullBatch, Shuffled
 from eosflow.optimizers.subspace import BulkSGD, DominantSGD, NudgedSGD, SubspaceOptimizer
 from eosflow.spectra.randomness import generator
 from eosflow.storage.columns import types_of
 from eosflow.storage.errors import UserError
 from eosflow.studies.testbeds import quadratic
-
-
-@pytest.mark.parametrize("batches", [FullBatch(), Shuffled(size=4)], ids=lambda item: item.name)
-@pytest.mark.parametrize(
-    "shared",
-    [{"momentum": 0.5, "weight_decay": 0.02, "clip_norm": 0.3}, {"warmup_steps": 5}],
-    ids=["clipped", "schedule"],
-)
-def test_gamma_of_1_is_gradient_descent_step_for_step(
-    batches: Batches, shared: dict[str, float]
-) -> None:
-    objective, theta = small_problem("cross_entropy")
-    plain, _ = walked(objective, GradientDescent(learning_rate=0.1, **shared), theta, 12, batches)
-    nudged = NudgedSGD(learning_rate=0.1, gamma=1.0, k=3, **shared)
-    for ours, theirs in zip(walked(objective, nudged, theta, 12, batches)[0], plain, strict=True):
-        torch.testing.assert_close(ours.theta, theirs.theta, rtol=1e-12, atol=1e-13)
 
 
 @pytest.fixture(scope="module")

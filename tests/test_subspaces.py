@@ -1,18 +1,15 @@
-"""Subspaces, blocks and scans in closed form, on quadratics and small dense matrices."""
+"""Subspaces and blocks in closed form, on small dense matrices."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from scipy.linalg import null_space, subspace_angles
 
 from eosflow.spectra.subspaces import block_norms, subspace_overlap
-from eosflow.studies.instabilities.rows import scan
-from eosflow.studies.testbeds import cheb, quadratic
 
 
 def orthonormal(size: int, k: int, seed: int) -> torch.Tensor:
@@ -48,27 +45,3 @@ def test_blocks_are_those_in_a_basis_of_the_whole_space() -> None:
     # A change along the directions themselves is in no other block.
     diagonal = vectors @ torch.diag(torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64)) @ vectors.T
     assert block_norms(diagonal, vectors)[1:] == pytest.approx((0, 0), abs=1e-14)
-
-
-@pytest.mark.parametrize("rate", [0.05, 0.1, 0.15])
-def test_along_a_step_on_a_quadratic_the_loss_is_known(rate: float) -> None:
-    """𝓛 falls by η‖g‖²(α − ½α²ηλ): at ηλ = 2 the step ends as high as it began."""
-    theta = torch.tensor([0.3, 0.0], dtype=torch.float64)
-    update = torch.tensor([-rate * 20 * 0.3, 0.0], dtype=torch.float64)
-    alphas = [-1.0, 0.0, 0.5, 1.0, 2.0]
-    square = (20 * 0.3) ** 2
-    expected = [10 * 0.3**2 - rate * square * (a - a * a * rate * 20 / 2) for a in alphas]
-    found = pd.DataFrame(scan(quadratic((20.0, 1.0)), theta, update, alphas))
-    assert found["loss"].tolist() == pytest.approx(expected)
-    assert found["quadratic_loss"].tolist() == pytest.approx(expected)
-    assert found["curvature"].tolist() == pytest.approx([20] * 5)
-
-
-def test_beyond_a_quadratic_the_scan_is_of_the_loss_itself() -> None:
-    objective = cheb()
-    theta = objective.network.initialize(0)
-    update = -0.4 * objective.evaluate(theta).gradient
-    found = pd.DataFrame(scan(objective, theta, update, [0.0, 1e-3, 1.0, 8.0]))
-    assert found["loss"][3] == pytest.approx(objective.evaluate(theta + 8 * update).loss)
-    apart = (found["loss"] - found["quadratic_loss"]).abs()
-    assert apart[1] < 1e-9 and apart[3] > 1e-3  # third order in the step

@@ -88,7 +88,8 @@ def follow(
             evaluation = evaluation or objective.evaluate(train_state.theta)
             if not math.isfinite(evaluation.loss):
                 return "diverged"
-            if reason := _reached(train_state, evaluation, until):
+            reached = "target_loss" if evaluation.loss <= until.loss else ""
+            if reason := reached or _ended(train_state, until):
                 observe(train_state, Iteration(evaluation, True, None))
                 return reason
         rows, batch = batches.draw(train_state.batch)
@@ -154,10 +155,6 @@ def _landed(
             if distance >= -LANDING:
                 break
     return step
-
-
-def _reached(train_state: TrainState, evaluation: Evaluation, until: StopCriteria) -> str:
-    return "target_loss" if evaluation.loss <= until.loss else _ended(train_state, until)
 
 
 def _ended(train_state: TrainState, until: StopCriteria) -> str:

@@ -88,8 +88,6 @@ def descend(objective: Objective, seed: int) -> Path | None:
                 path.begins = step
             elif path.begins >= 0 and path.ends < 0 and not beyond:
                 path.ends = step
-        if step == MOST and path.ends < 0:
-            return None
         if path.ends >= 0 and step == path.ends + AFTER:
             return path
     return None
