@@ -94,7 +94,9 @@ def test_the_decomposition_of_a_chain_and_of_another_network() -> None:
 
 def problem() -> tuple[MLPObjective, torch.Tensor]:
     """Six examples, three classes, two affine layers."""
-    inputs, labels = torch.randn(6, 4, dtype=torch.float64), torch.arange(6) % 3
+    stream = torch.Generator().manual_seed(0)
+    inputs = torch.randn(6, 4, generator=stream, dtype=torch.float64)
+    labels = torch.arange(6) % 3
     network = MLP((4, 5, 3))
     objective = MLPObjective(network, "cross_entropy", inputs, labels)
     return objective, network.initialize(0)
