@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from eosflow.objectives.mlp import MLPObjective
 from eosflow.objectives.module import ModuleObjective
 from eosflow.objectives.third_derivatives import CurvatureGraph, pairs
 from eosflow.optimizers import OPTIMIZERS, edge_flow
+from eosflow.optimizers.base import Step
 from eosflow.optimizers.batches import FullBatch
 from eosflow.optimizers.central_flow import (
     CentralFlow,
@@ -29,7 +31,7 @@ from eosflow.optimizers.central_flow import (
     CentralFlowScalarRMSprop,
 )
 from eosflow.optimizers.gradient import GradientDescent
-from eosflow.optimizers.loop import StopCriteria, begin
+from eosflow.optimizers.loop import StopCriteria, TrainState, begin
 from eosflow.optimizers.rosenbrock import ExponentialRosenbrock
 from eosflow.storage.errors import UserError
 from eosflow.studies.testbeds import cheb, dense
@@ -163,11 +165,21 @@ def test_below_the_edge_it_is_the_gradient_flow() -> None:
     assert all(step.facts["predicted_loss"] == objective.evaluate(at).loss for _, at, step in seen)
 
 
-def test_it_never_passes_the_edge_by_more_than_it_says() -> None:
+Edged = tuple[Objective, list[tuple[float, Tensor, Step]], TrainState]
+
+
+@pytest.fixture(scope="module")
+def at_edge() -> Edged:
+    """cheb-4 at η = 0.4: through the edge at flow time 288 and on to 320."""
     objective = cheb()
     theta = objective.network.initialize(0).to(objective.inputs)
-    until = StopCriteria(flow_time=320.0)  # it is at the edge from 288 on
-    _, seen, _ = followed(objective, CentralFlow(learning_rate=0.4), theta, until)
+    until = StopCriteria(flow_time=320.0)
+    state, seen, _ = followed(objective, CentralFlow(learning_rate=0.4), theta, until)
+    return objective, seen, state
+
+
+def test_it_never_passes_the_edge_by_more_than_it_says(at_edge: Edged) -> None:
+    objective, seen, _ = at_edge
     assert seen[-1][2].facts["rank"] >= 1
     for _, theta, step in seen[:: max(1, len(seen) // 20)]:
         whole = dense(objective.evaluate(theta), "hessian")
@@ -177,6 +189,30 @@ def test_it_never_passes_the_edge_by_more_than_it_says() -> None:
         assert step.facts["slack"] >= -1e-4
     assert max(step.facts["complementarity_residual"] for _, _, step in seen) < 1e-9
     assert all(step.facts["residual"] <= 1e-3 for _, _, step in seen)
+
+
+def test_shorter_steps_go_to_the_same_place(at_edge: Edged) -> None:
+    objective, seen, end = at_edge
+    number = next(n for n, (_, _, step) in enumerate(seen) if step.facts["rank"]) + 5
+    time, theta, _ = seen[number]
+    until = StopCriteria(flow_time=end.flow_time - time)
+    errors = []
+    for substeps in (1, 2, 4):
+        # A new search at the edge itself, where λ₁ may lie beyond it by a rounding.
+        state, _, _ = followed(
+            objective, Restart(learning_rate=0.4, substeps=substeps), theta, until
+        )
+        errors.append(state.theta)
+    first, second = ((errors[i] - errors[2]).norm().item() for i in (0, 1))
+    assert second < 0.6 * first < 1e-3 * (end.theta - theta).norm().item() * 20
+
+
+class Restart(CentralFlow):
+    """From a point of the central flow."""
+
+    def init(self, objective: Objective, theta: Tensor, seed: int) -> dict[str, Any]:
+        state = edge_flow.EdgeFlow.init(self, objective, theta, seed)
+        return {**state, "at_edge": True, "step_size": 1.0}
 
 
 def dense_rmsprop(

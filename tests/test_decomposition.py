@@ -219,3 +219,20 @@ def test_a_network_without_curvature_gives_numbers() -> None:
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert record["layer_norm2_1"] == 0
     assert record["alignment_product"] == 0
+
+
+@every_criterion
+def test_criteria_equal_their_definitions(criterion: str) -> None:
+    objective, theta = small_problem(criterion)
+    outputs = objective.network.outputs(theta, objective.inputs)
+    loss = LOSSES[criterion]
+    values = [
+        reference_value(criterion, z, y) for z, y in zip(outputs, objective.targets, strict=True)
+    ]
+    torch.testing.assert_close(loss.value(outputs, objective.targets), torch.stack(values))
+    variable = outputs.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss.value(variable, objective.targets).sum(), variable)
+    torch.testing.assert_close(loss.gradient(outputs, objective.targets), gradient)
+    tangents = torch.randn(2, *outputs.shape, dtype=torch.float64)
+    expected = torch.einsum("ncd,knd->knc", loss.hessian(outputs), tangents)
+    torch.testing.assert_close(loss.hessian_product(outputs, tangents), expected)

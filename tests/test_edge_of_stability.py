@@ -140,7 +140,7 @@ def test_each_look_is_that_of_the_two_steps_written_out() -> None:
 
 
 def beside_its_edge(seed: int, share: float) -> pd.DataFrame:
-    """Gradient descent at its edge, SAM at a share of its own, which is 3."""
+    """λ₁ ends at the edge, 6.5, by descent, and at `share` times its edge, 3, by SAM."""
     parts = [
         {"rho": radius, "iteration": [0, 60, 100], "sharpness": [1.0, level, level], "edge": edge}
         for radius, level, edge in ((0.0, 6.5, 6.5), (0.1, 3 * share, 3.0))

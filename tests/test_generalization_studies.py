@@ -92,7 +92,7 @@ def test_effective_parameters_are_counted_at_each_look(monkeypatch: pytest.Monke
         "sharpness": hessian.max(),
         "of_hessian": (hessian / (hessian + 0.01)).sum(),
     }
-    assert frame.loc[1, list(expected)].to_dict() == pytest.approx(expected, rel=1e-5)
+    assert frame.loc[1, list(expected)].to_dict() == pytest.approx(expected, rel=1e-6)
     assert (frame["turned_effective"] - 1).abs().max() < 1e-6
     assert (frame["turned_sharpness"] > 1.25).all()
     singular = torch.linalg.svdvals(effective_parameters.coordinates(20))

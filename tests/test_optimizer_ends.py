@@ -223,3 +223,23 @@ def test_each_optimizer_has_its_marks_beside_its_name_and_each_problem_its_row()
     for axes, (column, scale) in zip(panels[:3], scales.items(), strict=True):
         marks = [line.get_xydata()[0].tolist() for line in axes.lines if line.get_marker() == "o"]
         assert marks == [[pytest.approx(scale * x), y] for y, x in enumerate(middle[column])]
+
+
+def test_the_slides_networks_and_held_out_examples_are_theirs() -> None:
+    def runs(*names: str) -> dict[str, Any]:
+        paths = [ROOT / "config.yaml", *(ROOT / "config" / f"{name}.yaml" for name in names)]
+        return {one.folder: one for one in expand.expand(config.load(paths)).values()}
+
+    third, fourth, fifth = (runs(*SLIDES[number][0]) for number in SLIDES)
+    for one in third.values():
+        assert one.network.describe() == "ResNet of 20 layers with 16 to 64 channels, relu"
+        assert one.outputs == 100
+    for folder, one in fourth.items():
+        assert one.parameters == 313_892
+        assert dataclasses.replace(third[folder], network=one.network) == one
+    given = config.load([ROOT / "config.yaml", ROOT / "config/tables-bert.yaml"])["experiments"]
+    for one in fifth.values():
+        words = "BERT of 12 layers, width 768, 12 heads, from google-bert/bert-base-uncased"
+        assert one.network.describe() == words
+        held_out = given[one.experiment]["measurements"]["accuracy"]["held_out"]
+        assert held_out == one.data.size(held_out=True)

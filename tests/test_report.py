@@ -279,6 +279,26 @@ def test_a_missing_file_is_named_with_the_command_that_makes_it(results, tmp_pat
     assert not (tmp_path / "report.html").exists()
 
 
+def contrast(first, second):
+    def luminance(color):
+        values = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((luminance(first), luminance(second)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_text_is_readable_in_light_and_dark(page):
+    schemes = re.findall(r":root \{(.*?)\}", page.source, re.DOTALL)[:2]
+    assert len(schemes) == 2
+    for scheme in schemes:
+        colors = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", scheme))
+        for ink in ("ink", "muted", "link", "good", "bad", "open"):
+            for ground in ("ground", "panel"):
+                assert contrast(colors[ink], colors[ground]) >= 4.5, (ink, ground)
+
+
 @pytest.fixture(scope="module")
 def measured(results, tmp_path_factory):
     """The page at three widths in headless Chromium: widths, images, and what overflows."""
@@ -321,11 +341,15 @@ def measured(results, tmp_path_factory):
           wide: [...page.body.querySelectorAll('*')].filter(within)
             .filter(e => e.getBoundingClientRect().right > root.clientWidth + 1)
             .map(e => e.tagName + '.' + e.className),
+          unreachable: [...page.querySelectorAll('.scroll, .sheet, pre')]
+            .filter(e => e.scrollWidth > e.clientWidth + 1 && e.tabIndex < 0).length,
           lines: page.querySelectorAll('#course-chart svg .mark-line path').length,
           chart: page.querySelector('#course-chart svg')?.getAttribute('aria-label')
             ?? page.querySelector('#course-chart [aria-label]')?.getAttribute('aria-label'),
           status: page.getElementById('explore-status').textContent,
           sorted: sorted(page),
+          smallest: Math.min(...[...page.querySelectorAll('p, td, th, a, li')]
+            .map(e => parseFloat(page.defaultView.getComputedStyle(e).fontSize))),
         };
       }
       document.body.innerHTML = '<pre id="found">' + JSON.stringify(found) + '</pre>';
@@ -362,6 +386,8 @@ def test_in_a_browser(measured, width, page):
     assert len(found["images"]) == len(page.all("img"))
     assert all(complete and natural > 1000 for complete, natural, _ in found["images"])
     assert all(shown >= min(width - 80, 560) for _, _, shown in found["images"])
+    assert found["unreachable"] == 0
+    assert found["smallest"] >= 12
     assert found["lines"] == 16
     assert found["chart"].startswith("Line chart of λ₁(R), of the residual against iteration, 16")
     assert re.match(r"16 of 16 runs are shown\. dice-ce/n\d+/\S+: from ", found["status"])

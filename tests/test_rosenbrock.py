@@ -267,3 +267,15 @@ def test_the_memory_that_a_step_keeps_is_asked_for(optimizer: Optimizer) -> None
     vectors = sum(tensor.numel() * tensor.element_size() for tensor in kept) / 8 / len(theta)
     classes = objective.network.outputs(theta, objective.inputs[:1]).shape[1]
     assert 0 < vectors < optimizer.vectors_held(classes) < 3 * vectors
+
+
+def test_vectors_in_single_precision_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for tolerance in (1e-2, 1e-4):
+        ends = []
+        for least in (1e-5, 1.0):
+            monkeypatch.setattr(rosenbrock, "FLOAT32_TOLERANCE", least)
+            ends.append(
+                run(ExponentialRosenbrock(tolerance=tolerance), StopCriteria(flow_time=1.0))[0]
+            )
+        moved = (ends[0].theta - problem("cross-entropy")[1]).norm()
+        assert 0 < (ends[0].theta - ends[1].theta).norm() <= 0.02 * tolerance * moved

@@ -14,7 +14,7 @@ import eosflow
 from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.base import Step
 from eosflow.optimizers.gradient import GradientDescent, GradientOptimizer
-from eosflow.optimizers.penalties import trace_and_gradient
+from eosflow.optimizers.penalties import diagonal_fisher, penalty_gradient, trace_and_gradient
 from eosflow.optimizers.preconditioned import Adam, RMSprop
 from eosflow.optimizers.sharpness import SAM, AdamSAM, AdamTracer, SGDTracer, TracePenalty
 from eosflow.optimizers.wraps import WRAPS, Momentum, SharpnessAware, TraceOfHessian, Tracer
@@ -89,6 +89,18 @@ def test_sam_around_rmsprop_is_that_of_torch_on_the_gradient_ahead() -> None:
 
     ours = thetas(steps_of(RMSprop(**RATE, wrap=(SAM_RULE,))))
     torch.testing.assert_close(ours, by_torch(ahead), rtol=1e-10, atol=1e-12)
+
+
+def test_tracer_around_rmsprop_is_that_of_torch_on_the_penalised_gradient() -> None:
+    mean: list[Tensor] = []
+
+    def penalised(theta: Tensor) -> Tensor:
+        fisher = diagonal_fisher(OBJECTIVE, theta)
+        mean.append(0.7 * mean[-1] + 0.3 * fisher if mean else fisher)
+        return slope(theta) + 0.2 * penalty_gradient(OBJECTIVE, theta, 1 / (mean[-1] + 0.001))
+
+    ours = thetas(steps_of(RMSprop(**RATE, wrap=(TRACER_RULE,))))
+    torch.testing.assert_close(ours, by_torch(penalised), rtol=1e-9, atol=1e-11)
 
 
 def test_sam_around_a_penalty_sees_the_penalised_gradient_at_both_points() -> None:
