@@ -79,11 +79,11 @@ def load(
     tensors, metadata = load_tensors(path)
     if "made_by" not in metadata:
         raise UserError(f"resume: {path} is not a saved run; write one with run.save(path).")
-    known = metadata["made_by"]
+    made_by = metadata["made_by"]
     for name, value in _made_by(optimizer, batches, seed).items():
-        if known[name] != value:
+        if made_by[name] != value:
             raise UserError(
-                f"resume: {path} was made with {name} {known[name]}, and {value} was given. Give "
+                f"resume: {path} was made with {name} {made_by[name]}, and {value} was given. Give "
                 "the same, or begin a new run without resume."
             )
     for name, measurement in measures.items():

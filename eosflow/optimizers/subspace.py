@@ -88,9 +88,9 @@ class SubspaceOptimizer(GradientOptimizer):
         return ends * each * (self.k + 1) / max(1, self.every)
 
     def vectors_held(self, outputs: int) -> float:
-        """The workspace of a search, the bases before and after it, and those of the step."""
+        """The workspace of a search, the bases before and after it, the step's, and the noise's."""
         pairs = self.k + 1
-        return 2.0 * max(3 * pairs, pairs + 8) + 5.0 * pairs + 6 + 5 * len(self.wraps)
+        return 2.0 * max(3 * pairs, pairs + 8) + 5.0 * pairs + 9 + 5 * len(self.wraps)
 
     def init(self, objective: Objective, theta: Tensor, seed: int) -> State:
         """A random `basis` (K+1, P) to search from; `wait`, the steps until the next search."""

@@ -14,8 +14,8 @@ def of_runs(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The records of several runs in one: for each fact a list of the values that occur.
 
     Returns: `runs` (how many), `specification` (digest of all their keys), `device`, `threads`, and
-    for each of their versions the values that occur, in any session of a run; `changed`, what does
-    between the sittings of a run, by its key.
+    for each of their versions the values that occur, in any session of a run; `changed`, what
+    differs between the sittings of a run, by its key.
     """
     records = list(records)
     sittings = [session for record in records for session in record["sittings"]]

@@ -80,12 +80,12 @@ def _panels(kind: str, depth: int) -> list[Panel]:
     """The panels of a network of this many layers."""
     panels = []
     for panel in PANELS[kind]:
-        column, title, scale, above = panel
+        name, title, scale, above = panel
         if above is None:
             panels.append(panel)
         else:
             layers = range(1, depth + 1 - above)
-            panels += [Panel(column % layer, title % layer, scale) for layer in layers]
+            panels += [Panel(name % layer, title % layer, scale) for layer in layers]
     if kind == "layers_three":  # the first, a middle and the last hidden layer: l = 1, 3, 5 of 6
         panels = [panels[layer - 1] for layer in sorted({1, depth // 2, depth - 1} - {0})]
     return panels
