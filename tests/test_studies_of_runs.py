@@ -113,7 +113,7 @@ PLAIN["experiments"]["sgd"] = {
         ({"experiments": {}}, "no experiment has `study: sgd-grid`"),
         (experiment(study="sgd"), "'sgd' was given; allowed: "),
         (experiment(measure=["accuracy"]), f"{FINE}.measure: top-eigenvalues is missing"),
-        (experiment(grid={"n": 3}), "grid.n: 3 was given; it must be a list"),
+        (experiment(grid={"n": 3}), "grid.n: 3 was given; input should be a valid list"),
         (experiment(measurements={"accuracy": {"held_out": 121}}), "test split .* has 120"),
         (experiment(measurements={"accuracy": {"held_out": 30, "validation": 30}}), "held_out lar"),
         (experiment(grid={"networks.mlp.widht": [3]}), "widht: there is no such key"),

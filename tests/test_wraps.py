@@ -143,7 +143,7 @@ def test_a_rule_that_there_is_not_or_twice_is_refused() -> None:
     twice = "no rule may occur twice"
     for wrap, words in (
         ([{"name": "sma", "rho": 1}], r"wrap.0: .* a name of momentum, sam, tracer"),
-        ([{"name": "sam", "rho": -1}], r"wrap\.0\.rho: -1 was given; .* at least 0"),
+        ([{"name": "sam", "rho": -1}], r"wrap\.0\.rho: -1 was given; .* equal to 0"),
         ((SAM_RULE, SAM_RULE), twice),
     ):
         with pytest.raises(eosflow.UserError, match=words):

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from eosflow.datasets import DATASETS
 from eosflow.datasets.mirror import is_url, refusal
 from eosflow.objectives import OF_CLASSES
-from eosflow.storage.errors import UserError, did_you_mean
-from eosflow.storage.refusals import refusals, shown
+from eosflow.storage.errors import UserError
+from eosflow.storage.refusals import not_one_of, refusals, shown
 from eosflow.studies import STUDIES
 from eosflow.workflow import expand
 from eosflow.workflow.places import strange
@@ -28,9 +28,7 @@ def problems(config: Mapping[str, Any]) -> Iterator[str]:
     experiments = config["experiments"]
     for name in config["select"]:
         if name not in experiments:
-            hint = did_you_mean(name, experiments)
-            known = ", ".join(experiments)
-            yield f"select: there is no experiment {name}; allowed: {known}.{hint}"
+            yield not_one_of("select", name, experiments)
     yield from _mirror_problems(config["mirror"])
     if "decomposition" not in config["measure"]:
         yield (
@@ -94,8 +92,7 @@ def _experiment_problems(config: Mapping[str, Any], name: str) -> Iterator[str]:
     experiment, path = config["experiments"][name], f"experiments.{name}"
     chosen = experiment["dataset"]
     if chosen not in config["datasets"]:
-        known, hint = ", ".join(config["datasets"]), did_you_mean(chosen, config["datasets"])
-        yield f"{path}.dataset: '{chosen}' was given; allowed: {known}.{hint}"
+        yield not_one_of(f"{path}.dataset", chosen, config["datasets"])
         return
     unfit = list(_unfit_data(config, name, path))
     yield from unfit

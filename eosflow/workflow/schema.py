@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler, ValidationError, create_model
@@ -18,8 +17,7 @@ from eosflow.optimizers import OPTIMIZERS
 from eosflow.optimizers.batches import BATCHES
 from eosflow.runs.snapshots import SNAPSHOTS
 from eosflow.runs.spec import Stop
-from eosflow.storage.errors import did_you_mean
-from eosflow.storage.refusals import refusals, shown
+from eosflow.storage.refusals import not_one_of, refusals, unknown_key
 from eosflow.storage.settings import UNIQUE, Plugin, Settings, partial, requires
 from eosflow.studies import OF_RUNS, STUDIES
 from eosflow.workflow.places import TAKEN, strange
@@ -44,22 +42,13 @@ class OneOf:
         return core_schema.literal_schema(self._names)
 
 
-class Table(Mapping[str, type[Settings]]):
+class Table:
     """A table of settings by the names of plug-ins. Any may be left out: what must be given is
     asked for where the plug-in is used, see `eosflow.workflow.cross_checks`.
     """
 
     def __init__(self, registry: Mapping[str, type[Plugin]]) -> None:
-        self._registry = registry
-
-    def __getitem__(self, name: str) -> type[Settings]:
-        return partial(self._registry[name])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._registry)
-
-    def __len__(self) -> int:
-        return len(self._registry)
+        self.registry = registry
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -67,70 +56,43 @@ class Table(Mapping[str, type[Settings]]):
         return core_schema.no_info_after_validator_function(self._read, handler(source))
 
     def _read(self, given: dict[str, Any]) -> dict[str, Any]:
-        read, errors = {}, []
+        read, lines = {}, list[str]()
         for name, values in given.items():
             try:
-                read[name] = self._entry(name, values)
+                read[name] = as_json(self.model(name, values).model_validate(values))
+            except KeyError as error:
+                lines.append(error.args[0])
             except ValidationError as error:
-                errors += [_below(name, dict(each)) for each in error.errors(include_url=False)]
-            except KeyError:
-                errors.append(InitErrorDetails(type="extra_forbidden", loc=(name,), input=values))
-        if errors:
-            raise ValidationError.from_exception_data("table", errors)
+                lines += refusals(self.model(name, values), error, name)
+        if lines:
+            refused = [PydanticCustomError("refused", "{line}", {"line": line}) for line in lines]
+            details = [InitErrorDetails(type=each, loc=(), input=None) for each in refused]
+            raise ValidationError.from_exception_data("table", details)
         return read
 
-    def _entry(self, name: str, values: Any) -> dict[str, Any]:
-        return as_json(self[name].model_validate(values))
+    def model(self, name: str, values: Any) -> type[Settings]:
+        """What an entry may be. Raises: KeyError with words, if there is no such entry."""
+        if name not in self.registry:
+            raise KeyError(unknown_key(name, name, self.registry))
+        return partial(self.registry[name])
 
 
 class Datasets(Table):
     """The table of datasets, in which a name of the user's own has a `kind`."""
 
-    def _entry(self, name: str, values: Any) -> dict[str, Any]:
-        kind = values.get("kind") if isinstance(values, Mapping) else None
-        if kind is None and name in self and not requires(self._registry[name]):
-            return super()._entry(name, values)
-        if kind is None:
-            allowed = [known for known in self if not requires(self._registry[known])]
-            hint = did_you_mean(name, allowed)
-            raise _refused(
-                f"{name}: there is no such key; allowed here: {', '.join(allowed)}.{hint} Data of "
-                "your own say what they are with `kind: table`."
-            )
-        if not isinstance(kind, str) or kind not in self:
-            hint = did_you_mean(kind, self)
-            raise _refused(
-                f"{name}.kind: {shown(kind)} was given; allowed: {', '.join(self)} (what kind of "
-                f"dataset it is).{hint}"
-            )
-        own = _with_kind(self._registry[kind])
-        try:
-            return as_json(own.model_validate(values))
-        except ValidationError as error:
-            raise _refused(*refusals(own, error, name)) from None
-
-
-def _refused(*lines: str) -> ValidationError:
-    """An error with its own words, below the table."""
-    errors = [PydanticCustomError("refused", "{line}", {"line": line}) for line in lines]
-    details = [InitErrorDetails(type=error, loc=(), input=None) for error in errors]
-    return ValidationError.from_exception_data("table", details)
-
-
-@functools.cache
-def _with_kind(plugin: type[Plugin]) -> type[Settings]:
-    """The settings of a dataset by its own name."""
-    return create_model(plugin.__name__, __base__=partial(plugin), kind=(str, plugin.name))
-
-
-def _below(name: str, error: dict[str, Any]) -> InitErrorDetails:
-    """An error of one entry as one of the table."""
-    kind = error["type"]
-    if kind == "refused":
-        kind = PydanticCustomError("refused", "{line}", error["ctx"])
-        return InitErrorDetails(type=kind, loc=(), input=None)
-    location = (name, *error["loc"])
-    return InitErrorDetails(type=kind, loc=location, input=error["input"], ctx=error.get("ctx", {}))
+    def model(self, name: str, values: Any) -> type[Settings]:
+        """What a dataset may be. Raises: KeyError with words, if there is none such."""
+        if isinstance(values, Mapping) and "kind" in values:
+            kind = values["kind"]
+            if not isinstance(kind, str) or kind not in self.registry:
+                raise KeyError(not_one_of(f"{name}.kind", kind, self.registry))
+            plugin = self.registry[kind]
+            return create_model(plugin.__name__, __base__=partial(plugin), kind=(str, kind))
+        known = [kind for kind, plugin in self.registry.items() if not requires(plugin)]
+        if name not in known:
+            line = unknown_key(name, name, known)
+            raise KeyError(f"{line} Data of your own say what they are with `kind: table`.")
+        return partial(self.registry[name])
 
 
 def as_json(model: Settings) -> dict[str, Any]:
