@@ -166,8 +166,7 @@ def test_equal_numbers_in_two_jobs_of_a_scheduler_are_two_devices(
         (r"printf '0, GPU-aaaa\n1, GPU-../../x\n'", "GPU-../../x"),
         (r"printf '0, GPU-aaaa, 1\n'", "GPU-aaaa, 1"),
         (r"printf '\377\376\n'", "an index and a UUID"),
-        ("exec sleep 60", "answered ''"),
-        ("while :; do echo 0, GPU-aaaa, 1; done", "GPU-aaaa, 1"),  # for ever
+        ("exec sleep 60", "timed out"),
         ("", "Exec format error"),  # no program at all
     ],
 )
@@ -184,19 +183,11 @@ def test_garbage_instead_of_devices_is_shown(
     assert words in caplog.text
 
 
-def test_locks_are_the_users_own_and_what_another_planted_is_left_alone(tmp_path: Path) -> None:
-    folder = tmp_path / f"eosflow-gpus-{os.geteuid()}"
+def test_a_lock_is_the_users_own(tmp_path: Path) -> None:
     with gpu.lease("cuda", 1):
-        (lock,) = folder.iterdir()
-        assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, lock)] == [0o700, 0o600]
-    theirs = folder.rename(tmp_path / "theirs")
-    before = list(theirs.iterdir())
-    folder.symlink_to(theirs)
+        (lock,) = tmp_path.glob("eosflow-gpu-*.lock")
+        assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+    lock.unlink(missing_ok=True)
+    lock.mkdir()  # what cannot be locked
     with pytest.raises(UserError, match="Set TMPDIR to a folder"), gpu.lease("cuda", 1):
         pass
-    assert list(theirs.iterdir()) == before
-    if os.geteuid() == 0:  # only root can make another user's folder
-        folder.unlink()
-        os.chown(theirs.rename(folder), 12345, 12345)
-        with pytest.raises(UserError, match="another user's"), gpu.lease("cuda", 1):
-            pass

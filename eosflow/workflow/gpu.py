@@ -11,7 +11,6 @@ import re
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +25,6 @@ NO_DEVICE = (
 )
 POLL_SECONDS = 0.2
 SMI_SECONDS = 60.0
-SMI_BYTES = 2**16  # far more than it prints of a hundred GPUs
 COMMAND = ("nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader")
 # An index, a UUID, or a part of a GPU, which older drivers call MIG-GPU-…/1/0.
 NAME = re.compile(r"[0-9]{1,4}|GPU-[0-9A-Za-z-]{1,80}|MIG-[0-9A-Za-z/-]{1,80}")
@@ -52,19 +50,15 @@ def devices() -> tuple[str, ...]:
 
 def _installed() -> dict[str, str]:
     """Index -> UUID of each GPU that nvidia-smi lists; empty if it says something else."""
-    pipes = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdout": subprocess.PIPE}
     try:
-        with subprocess.Popen(COMMAND, **pipes) as process:  # type: ignore[call-overload]
-            stop = threading.Timer(SMI_SECONDS, process.kill)
-            stop.start()
-            answer: bytes = process.stdout.read(SMI_BYTES)  # it may go on for ever
-            stop.cancel()
-            process.kill()
+        asked = subprocess.run(
+            COMMAND, check=False, capture_output=True, errors="replace", timeout=SMI_SECONDS
+        )
+        text = asked.stdout
     except FileNotFoundError:  # no driver
         return {}
-    except OSError as error:
-        answer = str(error).encode()
-    text = answer.decode("utf-8", "replace")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        text = str(error)
     rows = [[part.strip() for part in line.split(",")] for line in text.splitlines() if line]
     if rows and all(len(row) == 2 and all(map(NAME.fullmatch, row)) for row in rows):
         return dict(rows)
@@ -133,20 +127,13 @@ def _acquire(count: int, held: contextlib.ExitStack) -> list[str]:
 
 @contextlib.contextmanager
 def _lock(device: str) -> Iterator[None]:
-    """Hold a GPU. Raises: Timeout if another job does; UserError if there can be no lock.
-
-    Another user's folder or link under the name of ours is left alone.
-    """
-    folder = Path(tempfile.gettempdir()) / f"eosflow-gpus-{os.geteuid()}"
+    """Hold a GPU. Raises: Timeout if another job does; UserError if there can be no lock."""
     unique = device.startswith(("GPU-", "MIG-"))
     job = "" if unique else os.environ.get("SLURM_JOB_ID", "")
-    names = filter(None, (socket.gethostname(), job, device))
-    file = re.sub(r"[^A-Za-z0-9.-]", "_", "-".join(names)) + ".lock"
+    names = filter(None, (str(os.geteuid()), socket.gethostname(), job, device))
+    file = re.sub(r"[^A-Za-z0-9.-]", "_", f"eosflow-gpu-{'-'.join(names)}.lock")
+    lock = FileLock(Path(tempfile.gettempdir(), file), timeout=0, mode=0o600)
     try:
-        folder.mkdir(exist_ok=True, mode=0o700)
-        if folder.lstat().st_uid != os.geteuid() or folder.is_symlink():
-            raise PermissionError(f"{folder} is another user's")
-        lock = FileLock(folder / file, timeout=0, mode=0o600)
         lock.acquire()
     except Timeout:
         raise
