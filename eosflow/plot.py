@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from eosflow.optimizers.gradient import GradientDescent
+from eosflow.spectra.density import Spectrum
 from eosflow.storage.errors import UserError
 
 try:
@@ -82,21 +84,17 @@ def density(source: Any, axes: Axes | None = None) -> Axes:
         axes.fill_between(grid, *ends, color=MEASURED, alpha=0.3, linewidth=0)
     else:
         last = _frame(source, "spectral-density").dropna(subset=["nodes"]).iloc[-1]
-        grid, height = _smoothed(np.asarray(last["nodes"]), np.asarray(last["weights"]))
+        nodes, weights = (
+            torch.tensor(last[name], dtype=torch.float64)[None] for name in ("nodes", "weights")
+        )
+        spectrum = Spectrum(nodes, weights, torch.ones(1))
+        points, width = spectrum.grid(GRID, WIDTH)
+        grid, height = points.numpy(), spectrum.smoothed(points, width)[0].numpy()
         title = f"after {last['iteration']:.0f} steps"
     axes.plot(grid, np.maximum(height, DEPTH * height.max()), color=MEASURED)
     axes.set(xlabel=r"eigenvalue $\lambda$", ylabel="density", yscale="log", title=title)
     axes.set_ylim(bottom=DEPTH * height.max())
     return axes
-
-
-def _smoothed(nodes: Any, weights: Any) -> tuple[Any, Any]:
-    """A normal law around each node."""
-    low, high = nodes.min(), nodes.max()
-    width = WIDTH * max(high - low, np.finfo(float).tiny)
-    grid = np.linspace(low - 5 * width, high + 5 * width, GRID)
-    bumps = np.exp(-(((grid - nodes[:, None]) / width) ** 2) / 2) / (width * np.sqrt(2 * np.pi))
-    return grid, weights @ bumps
 
 
 def _new() -> Axes:

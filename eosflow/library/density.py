@@ -82,12 +82,9 @@ def spectral_density(
     1.0
     """
     found = _spectrum(problem, matrix, probes, steps, seed, progress)
-    nodes, weights = found.nodes.cpu(), found.weights.cpu()
-    low, high = nodes.min().item(), nodes.max().item()
-    width = WIDTH * max(high - low, abs(high) * 1e-6, 1e-30)
-    grid = torch.linspace(low - 4 * width, high + 4 * width, POINTS, dtype=nodes.dtype)
-    smooth = Spectrum(nodes, weights, found.squares).smoothed(grid, width)
-    return Density(grid, *smooth, nodes, weights, width)
+    found = Spectrum(found.nodes.cpu(), found.weights.cpu(), found.squares.cpu())
+    grid, width = found.grid(POINTS, WIDTH)
+    return Density(grid, *found.smoothed(grid, width), found.nodes, found.weights, width)
 
 
 def trace(

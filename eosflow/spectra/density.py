@@ -60,6 +60,13 @@ class Spectrum:
         """
         return self.trace(lambda nodes: (nodes > edge).to(nodes))
 
+    def grid(self, points: int, width: float) -> tuple[Tensor, float]:
+        """Points (g,) around all nodes, and the width of a bump as that share of their range."""
+        low, high = self.nodes.min().item(), self.nodes.max().item()
+        width *= max(high - low, abs(high) * 1e-6, 1e-30)
+        ends = low - 4 * width, high + 4 * width
+        return torch.linspace(*ends, points, dtype=self.nodes.dtype), width
+
     def smoothed(self, grid: Tensor, width: float) -> tuple[Tensor, Tensor]:
         """The density at the points of grid (g,) and its standard errors over the probes, (g,).
 
